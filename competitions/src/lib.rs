@@ -1,0 +1,1 @@
+//! The catalogue of MLE-bench competitions and their bit-exact preparation.

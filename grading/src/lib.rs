@@ -1,0 +1,1 @@
+//! Reads, checks, scores and medals submissions to MLE-bench competitions.

@@ -1,0 +1,1 @@
+//! Aggregates, compares, draws and writes graded runs of MLE-bench agents.
