@@ -1,0 +1,141 @@
+//! The command line: one file per subcommand, each with its clap `Args` and a `run`.
+//!
+//! Data goes to stdout and everything else to stderr. A subcommand returns the exit code or a [`CliError`].
+
+use std::io::{IsTerminal, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::{CliError, Exit};
+
+/// Evaluate machine-learning agents on MLE-bench.
+#[derive(Parser, Debug)]
+#[command(name = "medalist", version, propagate_version = true, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every subcommand takes.
+#[derive(clap::Args, Debug, Clone)]
+pub struct Global {
+    /// Where prepared competitions live, laid out as MLE-bench does.
+    #[arg(long, global = true, env = "MEDALIST_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where run groups are written.
+    #[arg(long, global = true, env = "MEDALIST_RUNS_DIR", value_name = "DIR")]
+    runs_dir: Option<PathBuf>,
+    /// A folder of competitions of your own, read besides the built-in catalogue; may be given several times.
+    #[arg(long = "catalog", global = true, env = "MEDALIST_CATALOG", value_name = "DIR")]
+    catalog: Vec<PathBuf>,
+    /// Say less on stderr; twice for nothing but errors.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    quiet: u8,
+    /// Say more on stderr; twice for the details of every call.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Draw no progress bars.
+    #[arg(long, global = true, env = "MEDALIST_NO_PROGRESS")]
+    no_progress: bool,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {}
+
+/// What subcommands share: the places on disk and how to talk to the user.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Prepared competitions: `<data-dir>/<id>/prepared/{public,private}`.
+    pub data_dir: PathBuf,
+    /// Run groups: `<runs-dir>/<timestamp>_run-group_<agent>`.
+    pub runs_dir: PathBuf,
+    /// The user's own catalogue folders.
+    pub catalog_dirs: Vec<PathBuf>,
+    /// 0 is normal, 1 says only warnings and errors, 2 only errors.
+    pub quiet: u8,
+    /// Whether progress bars may be drawn: stderr is a terminal and nobody asked for silence.
+    pub progress: bool,
+}
+
+impl Context {
+    fn new(global: &Global) -> Self {
+        Self {
+            data_dir: global.data_dir.clone().unwrap_or_else(default_data_dir),
+            runs_dir: global.runs_dir.clone().unwrap_or_else(|| PathBuf::from("runs")),
+            catalog_dirs: global.catalog.clone(),
+            quiet: global.quiet,
+            progress: std::io::stderr().is_terminal() && !global.no_progress && global.quiet == 0,
+        }
+    }
+
+    /// Writes data to stdout; a reader that went away (`| head`) ends the program quietly.
+    pub fn print(&self, text: impl std::fmt::Display) -> Result<(), CliError> {
+        let mut out = std::io::stdout().lock();
+        match write!(out, "{text}").and_then(|()| out.flush()) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+            other => Ok(other?),
+        }
+    }
+
+    /// Prints a line to stderr unless the user asked for quiet.
+    pub fn say(&self, line: impl std::fmt::Display) {
+        if self.quiet == 0 {
+            eprintln!("{line}");
+        }
+    }
+
+    /// Prints a warning to stderr unless the user asked for errors only.
+    pub fn warn(&self, line: impl std::fmt::Display) {
+        if self.quiet < 2 {
+            eprintln!("warning: {line}");
+        }
+    }
+}
+
+/// MLE-bench's own default, so that data prepared by either program serves both.
+fn default_data_dir() -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+        .unwrap_or_else(|| PathBuf::from(".cache"));
+    cache.join("mle-bench").join("data")
+}
+
+fn start_logging(global: &Global) {
+    let level = match (global.quiet, global.verbose) {
+        (1.., _) => "error",
+        (0, 0) => "warn",
+        (0, 1) => "medalist=info,warn",
+        (0, _) => "medalist=debug,info",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MEDALIST_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    // A second initialisation (tests in one process) is harmless.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+/// Parses the command line, runs the subcommand and gives the process's exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8));
+        }
+    };
+    start_logging(&cli.global);
+    let context = Context::new(&cli.global);
+    match dispatch(cli.command, &context) {
+        Ok(exit) => exit.into(),
+        Err(error) => error.report(),
+    }
+}
+
+fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError> {
+    let _ = context;
+    match command {}
+}
