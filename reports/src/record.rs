@@ -1,0 +1,488 @@
+//! What a run leaves on disk and a report reads: `group.json` of a run group and `attempt.json` of an attempt.
+//!
+//! The runner writes these types, reports read them. Fields that a reader does not know are ignored, fields that an older
+//! writer did not have are filled with their defaults, so both files may grow within a major version.
+//!
+//! How an attempt ended ([`OutcomeRecord`]) and how its submission graded (`grade.json`) are two facts in two files.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Version of a stored format, printed `major.minor`.
+///
+/// A reader accepts every minor version of the major versions it knows and refuses a newer major version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FormatVersion {
+    /// Grows when old readers would misread the file.
+    pub major: u32,
+    /// Grows when fields are added.
+    pub minor: u32,
+}
+
+/// The version of `group.json` and `attempt.json` that this crate writes.
+pub const RECORD_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
+
+impl FormatVersion {
+    /// Whether a reader made for `self` understands a file of version `other`.
+    pub fn reads(self, other: Self) -> bool {
+        other.major <= self.major
+    }
+}
+
+impl Default for FormatVersion {
+    fn default() -> Self {
+        RECORD_FORMAT
+    }
+}
+
+impl fmt::Display for FormatVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// A text that is not `major.minor`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a format version, expected `major.minor`")]
+pub struct FormatVersionError(String);
+
+impl FromStr for FormatVersion {
+    type Err = FormatVersionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = || FormatVersionError(text.to_owned());
+        let (major, minor) = text.split_once('.').ok_or_else(bad)?;
+        Ok(Self {
+            major: major.parse().map_err(|_| bad())?,
+            minor: minor.parse().map_err(|_| bad())?,
+        })
+    }
+}
+
+impl Serialize for FormatVersion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for FormatVersion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// `group.json`: what was planned, with what, on which machine.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct GroupRecord {
+    /// Format of this file.
+    pub format: FormatVersion,
+    /// Name of the group, which is the name of its directory.
+    pub id: String,
+    /// The agent that all attempts of the group run.
+    pub agent: AgentRecord,
+    /// Suite that was asked for; `None` if competitions were named one by one.
+    #[serde(default)]
+    pub suite: Option<String>,
+    /// Every attempt of the plan, also those that have not started, so that none drops out of a denominator.
+    #[serde(default)]
+    pub attempts: Vec<PlannedRecord>,
+    /// When the group began.
+    #[serde(default)]
+    pub started_at: Option<DateTime<Utc>>,
+    /// When the last attempt ended; `None` while the group runs or after it was killed.
+    #[serde(default)]
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Version of the harness that made the plan.
+    #[serde(default)]
+    pub harness_version: String,
+    /// The command line, program name first.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// The machine that made the plan.
+    #[serde(default)]
+    pub hardware: HardwareRecord,
+    /// Free words of the user, shown on top of the report.
+    #[serde(default)]
+    pub notes: Option<String>,
+}
+
+/// One line of the plan.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PlannedRecord {
+    /// What is attempted.
+    pub key: AttemptKeyRecord,
+    /// Folder of the attempt, relative to the group's.
+    pub dir: String,
+}
+
+/// Which attempt: agent on competition with seed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AttemptKeyRecord {
+    /// Competition id.
+    pub competition: String,
+    /// Agent id.
+    pub agent: String,
+    /// Seed number, from 0.
+    pub seed: u32,
+}
+
+impl fmt::Display for AttemptKeyRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.competition, self.agent, self.seed)
+    }
+}
+
+/// The agent as it was packaged.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AgentRecord {
+    /// Agent id.
+    pub id: String,
+    /// Version that its package states.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// LLM that it uses.
+    #[serde(default)]
+    pub backbone: Option<String>,
+    /// Image reference as configured.
+    #[serde(default)]
+    pub image: Option<String>,
+    /// SHA-256 over the files of its package, hexadecimal.
+    #[serde(default)]
+    pub files_sha256: Option<String>,
+}
+
+/// `attempt.json`: one attempt, as it was run and as it ended. Written again whenever its state changes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// Format of this file.
+    pub format: FormatVersion,
+    /// Which attempt this is.
+    pub key: AttemptKeyRecord,
+    /// Name of the run group.
+    #[serde(default)]
+    pub group: String,
+    /// Facts of the competition, so that a report needs no catalogue.
+    #[serde(default)]
+    pub competition: CompetitionFacts,
+    /// How the last try ended; `None` while it is waiting or running.
+    #[serde(default)]
+    pub outcome: Option<OutcomeRecord>,
+    /// When the first try began.
+    #[serde(default)]
+    pub started_at: Option<DateTime<Utc>>,
+    /// When the last try ended.
+    #[serde(default)]
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Wall-clock seconds of the agent in the last try.
+    #[serde(default)]
+    pub took_s: Option<f64>,
+    /// All tries, in order; the last one gave the submission.
+    #[serde(default)]
+    pub tries: Vec<TryRecord>,
+    /// Resources used by the last try.
+    #[serde(default)]
+    pub usage: UsageRecord,
+    /// What must be equal for two attempts to be comparable.
+    #[serde(default)]
+    pub conditions: ConditionsRecord,
+    /// The submission that was salvaged; `None` if there was none.
+    #[serde(default)]
+    pub submission: Option<SubmissionRecord>,
+    /// Graded copies of the submission taken while the agent ran, in order of time.
+    #[serde(default)]
+    pub snapshots: Vec<SnapshotRecord>,
+    /// Calls that went through the LLM gateway.
+    #[serde(default)]
+    pub llm: Option<LlmUsageRecord>,
+    /// Phases of the last try in order, for the time line.
+    #[serde(default)]
+    pub phases: Vec<PhaseRecord>,
+    /// How often the agent asked whether a submission is valid.
+    #[serde(default)]
+    pub validations: Option<u64>,
+}
+
+/// Facts of a competition that a report shows or groups by.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompetitionFacts {
+    /// Competition id.
+    pub id: String,
+    /// Title for people.
+    #[serde(default)]
+    pub title: String,
+    /// `image`, `text`, `tabular`, `time series`, `audio`, `multimodal`, ...
+    #[serde(default)]
+    pub modality: String,
+    /// MLE-bench's category.
+    #[serde(default)]
+    pub category: String,
+    /// `low`, `medium`, `high`, `dev`, ...
+    #[serde(default)]
+    pub complexity: String,
+    /// Name of the metric.
+    #[serde(default)]
+    pub metric: String,
+    /// Suites that contain it.
+    #[serde(default)]
+    pub suites: Vec<String>,
+}
+
+/// How a try ended.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct OutcomeRecord {
+    /// Stable tag in snake case: `finished`, `timed_out`, `out_of_memory`, `disk_full`, `too_many_processes`, `cancelled`,
+    /// `engine_lost`, `image_missing`, `setup_failed`, ...
+    pub kind: String,
+    /// Whether the machine and not the agent is to blame. Such attempts are counted apart.
+    #[serde(default)]
+    pub infrastructure: bool,
+    /// Exit code of the agent, where it has one.
+    #[serde(default)]
+    pub exit_code: Option<i32>,
+    /// One line for people.
+    #[serde(default)]
+    pub detail: Option<String>,
+}
+
+/// One try of an attempt.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TryRecord {
+    /// From 1.
+    pub number: u32,
+    /// When it began.
+    #[serde(default)]
+    pub started_at: Option<DateTime<Utc>>,
+    /// Wall-clock seconds.
+    #[serde(default)]
+    pub took_s: Option<f64>,
+    /// How it ended.
+    #[serde(default)]
+    pub outcome: Option<OutcomeRecord>,
+}
+
+/// Resources that a try used.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct UsageRecord {
+    /// Highest memory use of the container.
+    #[serde(default)]
+    pub memory_peak_bytes: Option<u64>,
+    /// Processor seconds, user and system, over all processes.
+    #[serde(default)]
+    pub cpu_s: Option<f64>,
+    /// Mean utilisation of the GPUs, 0 to 1.
+    #[serde(default)]
+    pub gpu_utilisation: Option<f64>,
+    /// Highest GPU memory use.
+    #[serde(default)]
+    pub gpu_memory_peak_bytes: Option<u64>,
+    /// Bytes of log that the agent wrote.
+    #[serde(default)]
+    pub log_bytes: Option<u64>,
+    /// Bytes on disk that the agent wrote.
+    #[serde(default)]
+    pub disk_bytes: Option<u64>,
+}
+
+/// What must be equal for two attempts to be comparable.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConditionsRecord {
+    /// Executor: `docker`, `process`, `slurm`.
+    #[serde(default)]
+    pub executor: String,
+    /// Network mode: `sealed`, `allowlist`, `open`.
+    #[serde(default)]
+    pub network: String,
+    /// Hosts that an allowlist opened.
+    #[serde(default)]
+    pub network_hosts: Vec<String>,
+    /// Whether the executor kept the answers, the host and the network away from the agent.
+    #[serde(default)]
+    pub sealed: bool,
+    /// Limits in force.
+    #[serde(default)]
+    pub limits: LimitsRecord,
+    /// Digest or id of the image.
+    #[serde(default)]
+    pub image_digest: Option<String>,
+    /// SHA-256 of the brief, hexadecimal.
+    #[serde(default)]
+    pub brief_sha256: Option<String>,
+    /// SHA-256 over names and contents of the prepared data, hexadecimal.
+    #[serde(default)]
+    pub data_sha256: Option<String>,
+    /// SHA-256 over the files of the agent's package, hexadecimal.
+    #[serde(default)]
+    pub agent_sha256: Option<String>,
+    /// Version of the harness that ran the attempt.
+    #[serde(default)]
+    pub harness_version: String,
+    /// The machine that ran it.
+    #[serde(default)]
+    pub hardware: HardwareRecord,
+}
+
+/// Limits of an attempt; `None` is no limit.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LimitsRecord {
+    /// Wall-clock seconds until the agent is asked to stop.
+    #[serde(default)]
+    pub time_s: Option<f64>,
+    /// Seconds between asking and killing.
+    #[serde(default)]
+    pub grace_s: Option<f64>,
+    /// Processors.
+    #[serde(default)]
+    pub cpus: Option<f64>,
+    /// Memory including swap.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+    /// Shared memory.
+    #[serde(default)]
+    pub shm_bytes: Option<u64>,
+    /// Container layer and `/home` together.
+    #[serde(default)]
+    pub disk_bytes: Option<u64>,
+    /// Log.
+    #[serde(default)]
+    pub log_bytes: Option<u64>,
+    /// Processes and threads.
+    #[serde(default)]
+    pub pids: Option<u64>,
+    /// GPUs handed to the attempt.
+    #[serde(default)]
+    pub gpus: u32,
+}
+
+/// A machine.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct HardwareRecord {
+    /// Model of the processor.
+    #[serde(default)]
+    pub cpu: String,
+    /// Logical processors.
+    #[serde(default)]
+    pub cpu_count: u32,
+    /// Memory.
+    #[serde(default)]
+    pub memory_bytes: u64,
+    /// Models of the GPUs, one entry a card.
+    #[serde(default)]
+    pub gpus: Vec<String>,
+    /// Version of the GPU driver.
+    #[serde(default)]
+    pub gpu_driver: Option<String>,
+    /// Operating system kernel.
+    #[serde(default)]
+    pub kernel: String,
+}
+
+/// A submission that was salvaged.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubmissionRecord {
+    /// Path relative to the attempt's folder.
+    pub path: String,
+    /// Size.
+    pub bytes: u64,
+    /// SHA-256, hexadecimal.
+    #[serde(default)]
+    pub sha256: Option<String>,
+}
+
+/// A copy of the submission taken while the agent ran, and its grade.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SnapshotRecord {
+    /// Seconds after the start of the try.
+    pub after_s: f64,
+    /// Path relative to the attempt's folder.
+    #[serde(default)]
+    pub path: String,
+    /// Whether it was a valid submission.
+    #[serde(default)]
+    pub valid: bool,
+    /// Score; `None` if it was not valid.
+    #[serde(default)]
+    pub score: Option<f64>,
+    /// `gold`, `silver`, `bronze` or `None`.
+    #[serde(default)]
+    pub medal: Option<String>,
+}
+
+/// Calls that went through the LLM gateway.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LlmUsageRecord {
+    /// Requests.
+    #[serde(default)]
+    pub calls: u64,
+    /// Tokens sent.
+    #[serde(default)]
+    pub input_tokens: u64,
+    /// Tokens received.
+    #[serde(default)]
+    pub output_tokens: u64,
+    /// Cost in US dollars, where prices are known.
+    #[serde(default)]
+    pub cost_usd: Option<f64>,
+    /// Models that answered.
+    #[serde(default)]
+    pub models: Vec<String>,
+}
+
+/// A phase of a try.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PhaseRecord {
+    /// `image`, `create`, `agent`, `grace`, `collect`, `grade`, ...
+    pub name: String,
+    /// Seconds after the start of the try.
+    pub began_s: f64,
+    /// Length in seconds.
+    pub took_s: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_field_is_ignored_and_a_missing_one_is_filled() {
+        let text = r#"{"format":"1.7","key":{"competition":"c","agent":"a","seed":2,"flavour":"x"},"mood":"good"}"#;
+        let record: AttemptRecord = serde_json::from_str(text).expect("a minimal record");
+        assert_eq!(record.key.to_string(), "c/a/2");
+        assert!(RECORD_FORMAT.reads(record.format));
+        assert_eq!(record.outcome, None);
+    }
+
+    #[test]
+    fn a_newer_major_version_is_not_read() {
+        assert!(!RECORD_FORMAT.reads(FormatVersion { major: 2, minor: 0 }));
+        assert_eq!(
+            "x.1".parse::<FormatVersion>().unwrap_err().to_string(),
+            "`x.1` is not a format version, expected `major.minor`"
+        );
+    }
+
+    #[test]
+    fn a_record_survives_the_round_trip() {
+        let record = AttemptRecord {
+            took_s: Some(0.1 + 0.2),
+            outcome: Some(OutcomeRecord {
+                kind: "timed_out".into(),
+                ..OutcomeRecord::default()
+            }),
+            snapshots: vec![SnapshotRecord {
+                after_s: 60.0,
+                score: Some(0.7),
+                ..SnapshotRecord::default()
+            }],
+            ..AttemptRecord::default()
+        };
+        let text = serde_json::to_string(&record).expect("serialises");
+        assert_eq!(
+            serde_json::from_str::<AttemptRecord>(&text).expect("parses"),
+            record
+        );
+    }
+}
