@@ -1,0 +1,177 @@
+//! What an attempt may use: time, memory, processes, disk, network and GPUs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything one attempt may use. Every bound holds for the whole container, not for one process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Wall clock from the agent's start to the soft deadline, at which it gets SIGTERM.
+    #[serde(rename = "timeout_s", with = "seconds")]
+    pub timeout: Duration,
+    /// Time between SIGTERM and the kill.
+    #[serde(rename = "grace_s", with = "seconds")]
+    pub grace: Duration,
+    /// CPUs, in fractions of one; 0 means no limit.
+    pub cpus: f64,
+    /// Memory in bytes; swap is switched off, so this is all there is. 0 means no limit.
+    pub memory_bytes: u64,
+    /// Size of /dev/shm in bytes.
+    pub shm_bytes: u64,
+    /// Processes and threads alive at once; 0 means no limit.
+    pub pids: u64,
+    /// Bytes written to the container's own layer, /home included; 0 means no limit.
+    pub disk_bytes: u64,
+    /// Bytes of the agent's output that are kept in `run.log`; what comes after is counted and dropped.
+    pub log_bytes: u64,
+    /// Largest submission that is validated or salvaged.
+    pub submission_bytes: u64,
+    /// Open files per process.
+    pub nofile: u64,
+}
+
+const GIB: u64 = 1 << 30;
+const MIB: u64 = 1 << 20;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(24 * 3600),
+            grace: Duration::from_secs(120),
+            cpus: 4.0,
+            memory_bytes: 32 * GIB,
+            shm_bytes: 4 * GIB,
+            pids: 4096,
+            disk_bytes: 200 * GIB,
+            log_bytes: 256 * MIB,
+            submission_bytes: 2 * GIB,
+            nofile: 65_536,
+        }
+    }
+}
+
+/// What the agent can reach over the network.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// Nothing but `localhost`, where the validation service answers.
+    #[default]
+    Sealed,
+    /// The named hosts, through an HTTP proxy on `localhost` that counts and logs.
+    /// An entry is `host`, `host:port` or `*.domain`; without a port, 443 and 80 are meant.
+    Allowlist(Vec<String>),
+    /// Everything, as MLE-bench does.
+    Open,
+}
+
+/// What an attempt asks for in GPUs.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GpuRequest {
+    /// No GPU.
+    #[default]
+    None,
+    /// So many whole cards (or MIG slices).
+    Count(u32),
+    /// Every card of the machine.
+    All,
+    /// These cards, by UUID.
+    Uuids(Vec<String>),
+}
+
+/// A GPU handed to an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuHandle {
+    /// `GPU-…` or `MIG-…`, as the driver prints it.
+    pub uuid: String,
+    /// The driver's index of the card, which names its device node.
+    pub index: u32,
+    /// Device nodes of this card, such as `/dev/nvidia0`.
+    pub device_nodes: Vec<PathBuf>,
+}
+
+/// How a GPU gets into the container.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GpuAccess {
+    /// The Engine's `--gpus` (NVIDIA Container Toolkit).
+    #[default]
+    DeviceRequest,
+    /// `runtime = nvidia` and `NVIDIA_VISIBLE_DEVICES`.
+    NvidiaRuntime,
+    /// CDI names, such as `nvidia.com/gpu=<uuid>`.
+    Cdi,
+    /// Plain device nodes and the driver's libraries, for machines without the toolkit.
+    DeviceNodes {
+        /// Nodes every card needs: `/dev/nvidiactl`, `/dev/nvidia-uvm`, `/dev/nvidia-uvm-tools`.
+        control_nodes: Vec<PathBuf>,
+        /// Directories of the driver that are mounted read-only at the same place.
+        driver_dirs: Vec<PathBuf>,
+        /// What `LD_LIBRARY_PATH` must hold.
+        library_path: String,
+    },
+}
+
+/// Durations as seconds in files: a whole number where it is one.
+pub mod seconds {
+    use super::Duration;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes seconds.
+    ///
+    /// # Errors
+    /// What the serializer reports.
+    pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        if value.subsec_nanos() == 0 {
+            serializer.serialize_u64(value.as_secs())
+        } else {
+            serializer.serialize_f64(value.as_secs_f64())
+        }
+    }
+
+    /// Reads seconds, whole or fractional.
+    ///
+    /// # Errors
+    /// Negative, not finite, or too large for a [`Duration`].
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let value = f64::deserialize(deserializer)?;
+        Duration::try_from_secs_f64(value).map_err(|_| {
+            serde::de::Error::custom(format!("`{value}` is not a number of seconds, expected 0 or more"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_survive_a_round_trip_and_name_units() {
+        let limits = Limits { timeout: Duration::from_millis(1500), ..Limits::default() };
+        let text = serde_json::to_string(&limits).unwrap();
+        assert!(text.contains(r#""timeout_s":1.5"#), "{text}");
+        assert!(text.contains(r#""grace_s":120"#), "{text}");
+        assert_eq!(serde_json::from_str::<Limits>(&text).unwrap(), limits);
+    }
+
+    #[test]
+    fn negative_seconds_are_refused() {
+        let mut value = serde_json::to_value(Limits::default()).unwrap();
+        value["timeout_s"] = serde_json::json!(-1);
+        let message = serde_json::from_value::<Limits>(value).unwrap_err().to_string();
+        assert!(message.contains("`-1` is not a number of seconds"), "{message}");
+    }
+
+    #[test]
+    fn networks_have_stable_names() {
+        let text = serde_json::to_string(&[
+            Network::Sealed,
+            Network::Allowlist(vec!["pypi.org".into()]),
+            Network::Open,
+        ]);
+        assert_eq!(text.unwrap(), r#"["sealed",{"allowlist":["pypi.org"]},"open"]"#);
+    }
+}

@@ -1,0 +1,3 @@
+//! Runs attempts: who may start, in what order, and each one's states.
+
+pub mod attempt;
