@@ -7,3 +7,7 @@
 
 pub mod cli;
 pub mod error;
+pub mod executor;
+pub mod limits;
+pub mod outcome;
+pub mod runner;

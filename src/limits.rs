@@ -138,9 +138,8 @@ pub mod seconds {
     /// Negative, not finite, or too large for a [`Duration`].
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let value = f64::deserialize(deserializer)?;
-        Duration::try_from_secs_f64(value).map_err(|_| {
-            serde::de::Error::custom(format!("`{value}` is not a number of seconds, expected 0 or more"))
-        })
+        Duration::try_from_secs_f64(value)
+            .map_err(|_| serde::de::Error::custom(format!("`{value}` is not a number of seconds, expected 0 or more")))
     }
 }
 
@@ -167,11 +166,8 @@ mod tests {
 
     #[test]
     fn networks_have_stable_names() {
-        let text = serde_json::to_string(&[
-            Network::Sealed,
-            Network::Allowlist(vec!["pypi.org".into()]),
-            Network::Open,
-        ]);
+        let text =
+            serde_json::to_string(&[Network::Sealed, Network::Allowlist(vec!["pypi.org".into()]), Network::Open]);
         assert_eq!(text.unwrap(), r#"["sealed",{"allowlist":["pypi.org"]},"open"]"#);
     }
 }

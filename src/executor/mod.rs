@@ -341,10 +341,8 @@ pub trait Executor: Send + Sync {
 
     /// Makes sure that the program can be started, pulling its image if need be; `None` where there are no images.
     /// The attempt's clock does not run meanwhile.
-    fn prepare_image<'a>(
-        &'a self,
-        program: &'a Program,
-    ) -> BoxFuture<'a, Result<Option<PreparedImage>, ExecutorError>>;
+    fn prepare_image<'a>(&'a self, program: &'a Program)
+    -> BoxFuture<'a, Result<Option<PreparedImage>, ExecutorError>>;
 
     /// Starts an attempt. On an error nothing of it is left.
     fn start(&self, spec: Arc<LaunchSpec>) -> BoxFuture<'_, Result<Box<dyn Running>, ExecutorError>>;

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::executor::{
-    ExecutorError, Executor, ExitCause, ExitReport, LaunchSpec, PreparedImage, RunToken, Running, Salvage, Stop,
+    Executor, ExecutorError, ExitCause, ExitReport, LaunchSpec, PreparedImage, RunToken, Running, Salvage, Stop,
 };
 use crate::outcome::{CancelReason, Outcome, Usage};
 
