@@ -1,1 +1,31 @@
 //! The catalogue of MLE-bench competitions and their bit-exact preparation.
+//!
+//! A competition is one folder: `competition.toml` (facts), `brief.md` (the task), `leaderboard.csv` (scores),
+//! `checksums.toml` and, where the preparation is code, `prepare.rs`. The folders under `catalog/` are compiled in;
+//! [`Catalogue::with_dir`] adds folders of the user's own.
+//!
+//! ```
+//! use medalist_competitions::{Catalogue, Suite};
+//!
+//! let catalogue = Catalogue::embedded()?;
+//! let spec = catalogue.get("spaceship-titanic")?;
+//! assert_eq!(spec.title, "Spaceship Titanic");
+//! assert_eq!(catalogue.suite(Suite::All).count(), 75);
+//! # Ok::<(), medalist_competitions::CatalogueError>(())
+//! ```
+
+mod catalogue;
+mod spec;
+mod suites;
+
+/// The preparations in code, one module for each folder with a `prepare.rs`; made by the build script.
+mod recipes {
+    include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
+}
+
+pub use catalogue::{Catalogue, CatalogueError};
+pub use spec::{
+    Checksums, CompetitionId, CompetitionIdError, CompetitionSpec, Complexity, DataPaths,
+    IssueKind, KnownIssue, Modality, SpecError, ThresholdSource, Thresholds,
+};
+pub use suites::{Suite, UnknownSuite};

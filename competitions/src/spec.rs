@@ -1,0 +1,500 @@
+//! What is known of one competition: the facts of its `competition.toml` and the texts beside it.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The name of a competition, which is also the name of its folder: letters, digits, `-`, `_` and `.`, as Kaggle has them.
+///
+/// Only parsing makes one, so an id is always safe to use as a path component.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CompetitionId(String);
+
+impl CompetitionId {
+    const MAX_LENGTH: usize = 100;
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A text that cannot be a competition's id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a competition id: expected 1 to 100 letters, digits, `-`, `_` or `.`, the first a letter or digit"
+)]
+pub struct CompetitionIdError(pub String);
+
+impl FromStr for CompetitionId {
+    type Err = CompetitionIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.len() <= Self::MAX_LENGTH
+            && text.chars().all(allowed)
+        {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(CompetitionIdError(
+                text.chars().take(Self::MAX_LENGTH).collect(),
+            ))
+        }
+    }
+}
+
+impl TryFrom<String> for CompetitionId {
+    type Error = CompetitionIdError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<CompetitionId> for String {
+    fn from(id: CompetitionId) -> Self {
+        id.0
+    }
+}
+
+impl AsRef<str> for CompetitionId {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CompetitionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// A fixed set of words: the enum, its list, and the word of each variant for files, flags and tables.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident ($what:literal) { $($(#[$variant_meta:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$variant_meta])* #[serde(rename = $word)] $variant,)+ }
+
+        impl $name {
+            /// Every value, in the order in which tables list them.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The word used in files, flags and tables.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                Self::ALL.iter().copied().find(|value| value.as_str() == text).ok_or_else(|| {
+                    let known: Vec<String> = Self::ALL.iter().map(|value| format!("`{value}`")).collect();
+                    format!("`{text}` is not a {}: expected one of {}", $what, known.join(", "))
+                })
+            }
+        }
+    };
+}
+
+words! {
+    /// The kind of data that dominates a competition; [`Modality::Multimodal`] only where no single kind does.
+    Modality ("modality") {
+        Image = "image",
+        Text = "text",
+        Tabular = "tabular",
+        /// Values sampled over time: sensor traces, EEG, radio signals.
+        TimeSeries = "time-series",
+        Audio = "audio",
+        Video = "video",
+        /// Strings of biology: RNA, proteins.
+        Sequence = "sequence",
+        Multimodal = "multimodal",
+    }
+}
+
+words! {
+    /// How hard MLE-bench holds a competition to be, which is also the split it belongs to.
+    Complexity ("complexity") {
+        Low = "low",
+        Medium = "medium",
+        High = "high",
+        /// MLE-bench's seven competitions for development, outside the 75.
+        Dev = "dev",
+        /// The embedded demo suite.
+        Demo = "demo",
+        /// Not rated; the default of a user's own competition.
+        Unrated = "unrated",
+    }
+}
+
+words! {
+    /// What is wrong with a competition.
+    IssueKind ("kind of issue") {
+        /// Public files give test labels away.
+        Leak = "leak",
+        /// Train and test are not divided as the task says.
+        BrokenSplit = "broken-split",
+        /// The score is not what the metric's name says, or accepts what it should not.
+        Grader = "grader",
+        /// Prepared files are incomplete, empty or inconsistent.
+        Data = "data",
+        /// Published checksums do not fit the data.
+        Checksum = "checksum",
+        /// The medal thresholds say little about skill.
+        Leaderboard = "leaderboard",
+    }
+}
+
+words! {
+    /// Where medal thresholds come from.
+    ThresholdSource ("source of thresholds") {
+        /// Computed from a final leaderboard by MLE-bench's rule.
+        Leaderboard = "leaderboard",
+        /// Taken from published grading reports, where the leaderboard at hand is incomplete.
+        Report = "report",
+        /// Chosen by the competition's author.
+        Author = "author",
+    }
+}
+
+/// One competition: the facts of its `competition.toml` and the texts beside it.
+///
+/// Unknown keys are errors, so a misspelt one is never silently ignored.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompetitionSpec {
+    /// Name of the folder, of the data directory's entry and of the competition in every record.
+    pub id: CompetitionId,
+    /// The competition's name for people.
+    pub title: String,
+    /// Where Kaggle has it (`kaggle.com/competitions/<slug>`), if it does.
+    pub kaggle_slug: Option<String>,
+    /// The kind of data that dominates.
+    pub modality: Modality,
+    /// MLE-bench's finer label, such as `Image Segmentation`.
+    pub category: Option<String>,
+    /// The split it belongs to.
+    #[serde(default = "unrated")]
+    pub complexity: Complexity,
+    /// Size of the download in units of 10^9 bytes, where known.
+    pub size_gb: Option<f64>,
+    /// Where the prepared files are.
+    pub data: DataPaths,
+    /// Scores that earn medals; `None` where nothing is known, and then no medal is given.
+    pub thresholds: Option<Thresholds>,
+    /// What is wrong with the task, from public sources.
+    #[serde(default)]
+    pub known_issues: Vec<KnownIssue>,
+    /// How submissions are scored.
+    pub grading: toml::Table,
+    /// Settings of the preparation.
+    #[serde(default)]
+    pub prepare: toml::Table,
+    #[serde(skip)]
+    files: FolderFiles,
+}
+
+fn unrated() -> Complexity {
+    Complexity::Unrated
+}
+
+/// Where the prepared files are, relative to `<data-dir>/<id>/prepared/`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataPaths {
+    /// What grading reads, such as `private/test.csv`.
+    pub answers: String,
+    /// A submission of the best score, where the answers themselves are not shaped like one.
+    pub gold_submission: Option<String>,
+    /// A valid submission without knowledge, such as `public/sample_submission.csv`; some are private.
+    pub sample_submission: String,
+}
+
+/// Scores that earn medals, all inclusive.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thresholds {
+    /// Score that earns gold.
+    pub gold: f64,
+    /// Score that earns silver.
+    pub silver: f64,
+    /// Score that earns bronze.
+    pub bronze: f64,
+    /// Score of the middle of the leaderboard.
+    pub median: f64,
+    /// Teams on the leaderboard that the thresholds belong to, where known.
+    pub n_teams: Option<u32>,
+    /// Where the figures come from.
+    pub source: ThresholdSource,
+}
+
+/// One entry of the register of what is wrong with a competition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KnownIssue {
+    /// What sort of defect it is.
+    pub kind: IssueKind,
+    /// The defect and what follows from it.
+    pub summary: String,
+    /// Public page where it is reported or can be seen.
+    pub source: String,
+    /// What the strict verdict, reported beside the comparable score, does about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strict: Option<String>,
+    /// What `prepare --fixed` does about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fixed: Option<String>,
+    /// Files that `prepare --fixed` leaves out: patterns relative to `prepared/` with `*` for any part of a name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leave_out: Vec<String>,
+}
+
+/// The md5s that MLE-bench publishes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checksums {
+    /// Of Kaggle's download.
+    pub zip: Option<String>,
+    /// Of files under `prepared/public`, by name.
+    #[serde(default)]
+    pub public: BTreeMap<String, String>,
+    /// Of files under `prepared/private`, by name.
+    #[serde(default)]
+    pub private: BTreeMap<String, String>,
+}
+
+impl Checksums {
+    /// How many files have a known checksum.
+    pub fn len(&self) -> usize {
+        usize::from(self.zip.is_some()) + self.public.len() + self.private.len()
+    }
+
+    /// Whether no checksum is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The texts of a competition's folder.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FolderFiles {
+    pub(crate) brief: Option<Cow<'static, str>>,
+    pub(crate) leaderboard: Option<Cow<'static, str>>,
+    pub(crate) checksums: Option<Checksums>,
+    /// Set for a folder outside the binary.
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// A competition's folder that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// A file cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not the TOML that is expected.
+    #[error("`{}` is not valid", path.display())]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// The key and the line.
+        source: Box<toml::de::Error>,
+    },
+    /// A value contradicts the rest.
+    #[error("`{}`: {problem}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what was expected.
+        problem: String,
+    },
+}
+
+impl CompetitionSpec {
+    /// The task in our own words (Markdown), which becomes `public/description.md`.
+    pub fn brief(&self) -> Option<&str> {
+        self.files.brief.as_deref()
+    }
+
+    /// The final leaderboard as CSV with the one column `score`, best first, if there is one.
+    pub fn leaderboard_csv(&self) -> Option<&str> {
+        self.files.leaderboard.as_deref()
+    }
+
+    /// The published checksums, if there are any.
+    pub fn checksums(&self) -> Option<&Checksums> {
+        self.files.checksums.as_ref()
+    }
+
+    /// The folder of a user's own competition; `None` for one that is compiled in.
+    pub fn folder(&self) -> Option<&Path> {
+        self.files.folder.as_deref()
+    }
+
+    /// The file that grading reads, below the competition's `prepared/` directory.
+    pub fn answers_path(&self, prepared: &Path) -> PathBuf {
+        prepared.join(&self.data.answers)
+    }
+
+    /// The sample submission, below the competition's `prepared/` directory.
+    pub fn sample_submission_path(&self, prepared: &Path) -> PathBuf {
+        prepared.join(&self.data.sample_submission)
+    }
+
+    /// A submission of the best score, below the competition's `prepared/` directory: the answers themselves in most.
+    pub fn gold_submission_path(&self, prepared: &Path) -> PathBuf {
+        prepared.join(
+            self.data
+                .gold_submission
+                .as_ref()
+                .unwrap_or(&self.data.answers),
+        )
+    }
+
+    /// Reads a competition from the texts of its folder; `path` names the `competition.toml` in messages.
+    pub(crate) fn parse(text: &str, files: FolderFiles, path: &Path) -> Result<Self, SpecError> {
+        let mut spec: Self = parse_toml(text, path)?;
+        spec.files = files;
+        for (key, value) in [
+            ("answers", Some(&spec.data.answers)),
+            ("gold_submission", spec.data.gold_submission.as_ref()),
+            ("sample_submission", Some(&spec.data.sample_submission)),
+        ] {
+            if let Some(value) = value.filter(|value| !is_prepared_path(value)) {
+                return Err(SpecError::Value {
+                    path: path.to_owned(),
+                    problem: format!(
+                        "`data.{key}` is `{value}`, expected a path that starts with `public/` or `private/`"
+                    ),
+                });
+            }
+        }
+        Ok(spec)
+    }
+
+    /// Reads a competition from a folder on disk.
+    pub(crate) fn read_folder(folder: &Path) -> Result<Self, SpecError> {
+        let path = folder.join("competition.toml");
+        let text = read_text(&path)?.ok_or_else(|| SpecError::Value {
+            path: folder.to_owned(),
+            problem: "there is no `competition.toml` in it".to_owned(),
+        })?;
+        let checksums = folder.join("checksums.toml");
+        let files = FolderFiles {
+            brief: read_text(&folder.join("brief.md"))?.map(Cow::Owned),
+            leaderboard: read_text(&folder.join("leaderboard.csv"))?.map(Cow::Owned),
+            checksums: read_text(&checksums)?
+                .map(|text| parse_toml(&text, &checksums))
+                .transpose()?,
+            folder: Some(folder.to_owned()),
+        };
+        let spec = Self::parse(&text, files, &path)?;
+        match folder.file_name() {
+            Some(name) if name != spec.id.as_str() => Err(SpecError::Value {
+                problem: format!(
+                    "`id` is `{}`, expected the name of its folder, `{}`",
+                    spec.id,
+                    name.display()
+                ),
+                path,
+            }),
+            _ => Ok(spec),
+        }
+    }
+}
+
+/// Whether a path of `[data]` stays below `public/` or `private/`.
+fn is_prepared_path(path: &str) -> bool {
+    let rest = path
+        .strip_prefix("public/")
+        .or_else(|| path.strip_prefix("private/"));
+    rest.is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")))
+}
+
+pub(crate) fn parse_toml<T: serde::de::DeserializeOwned>(
+    text: &str,
+    path: &Path,
+) -> Result<T, SpecError> {
+    toml::from_str(text).map_err(|source| SpecError::Toml {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+fn read_text(path: &Path) -> Result<Option<String>, SpecError> {
+    match fs_err::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(SpecError::Read {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_safe_path_components() {
+        for good in [
+            "AI4Code",
+            "3d-object-detection-for-autonomous-vehicles",
+            "a",
+            "x_1.2",
+        ] {
+            assert_eq!(
+                good.parse::<CompetitionId>().map(String::from).as_deref(),
+                Ok(good)
+            );
+        }
+        for bad in ["", ".", "..", "-x", "a/b", "a b", "é", &"x".repeat(101)] {
+            assert!(bad.parse::<CompetitionId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn prepared_paths_stay_inside() {
+        for (path, inside) in [
+            ("private/test.csv", true),
+            ("public/a/b.csv", true),
+            ("test.csv", false),
+            ("private/", false),
+            ("private/../../x", false),
+            ("/private/x", false),
+        ] {
+            assert_eq!(is_prepared_path(path), inside, "{path}");
+        }
+    }
+
+    #[test]
+    fn words_print_and_parse_the_same() {
+        for modality in Modality::ALL {
+            assert_eq!(modality.to_string().parse(), Ok(*modality));
+        }
+        assert_eq!(
+            "easy".parse::<Complexity>(),
+            Err("`easy` is not a complexity: expected one of `low`, `medium`, `high`, `dev`, `demo`, `unrated`".to_owned())
+        );
+    }
+}
