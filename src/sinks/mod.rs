@@ -1,0 +1,79 @@
+//! Consumers of events: bars for a terminal, lines for a log, JSON lines for programs and for the group's own record.
+
+pub mod jsonl;
+mod lines;
+mod progress;
+
+pub use jsonl::JsonLines;
+pub use lines::Lines;
+pub use progress::Progress;
+
+use crate::events::{EventKind, RunEvent};
+
+/// The one line that tells a person about an event; `None` for events that are only drawn.
+fn line(event: &RunEvent) -> Option<String> {
+    let text = match &event.kind {
+        EventKind::GroupStarted { group, agent, executor, sealed, resumed, stats } => {
+            let verb = if *resumed { "resuming" } else { "running" };
+            let seal = if *sealed { "sealed" } else { "NOT SEALED" };
+            format!("{verb} {} attempts of `{agent}` ({executor}, {seal}) in {group}", stats.planned)
+        }
+        EventKind::Started { key, try_number, attached, .. } => match (attached, try_number) {
+            (true, _) => format!("{key}: attached to the running attempt"),
+            (false, 1) => format!("{key}: started"),
+            (false, number) => format!("{key}: started, try {number}"),
+        },
+        EventKind::TryFailed { key, outcome, retry_in_s, .. } => {
+            format!("{key}: {}, trying again in {retry_in_s:.0} s", describe(outcome))
+        }
+        EventKind::Finished { key, outcome, grade, took_s, stats } => {
+            format!("{key}: {} after {}, {grade} [{stats}]", describe(outcome), seconds(*took_s))
+        }
+        EventKind::Warning { key, message } => match key {
+            Some(key) => format!("warning: {key}: {message}"),
+            None => format!("warning: {message}"),
+        },
+        EventKind::CancelBegan { reason } => format!("stopping: {reason}"),
+        EventKind::GroupFinished { stats } => format!("finished: {stats}"),
+        EventKind::Phase { .. } | EventKind::Usage { .. } | EventKind::Snapshot { .. } => return None,
+    };
+    Some(text)
+}
+
+/// How an attempt ended, in words.
+pub(crate) fn describe(outcome: &medalist_reports::record::OutcomeRecord) -> String {
+    let mut text = match (outcome.kind.as_str(), outcome.exit_code) {
+        ("finished", Some(0) | None) => "finished".to_owned(),
+        ("finished", Some(code)) => format!("exited with code {code}"),
+        (kind, _) => kind.replace('_', " "),
+    };
+    if let Some(detail) = &outcome.detail {
+        text.push_str(": ");
+        text.push_str(detail);
+    }
+    text
+}
+
+/// A length of time as a person would say it: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min`.
+pub(crate) fn seconds(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    match whole {
+        0..10 => format!("{seconds:.1} s"),
+        10..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_read_well() {
+        let cases = [(0.42, "0.4 s"), (12.4, "12 s"), (185.0, "3 min 05 s"), (7620.0, "2 h 07 min"), (-1.0, "-1.0 s")];
+        for (value, text) in cases {
+            assert_eq!(seconds(value), text);
+        }
+    }
+}
