@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::store::hex;
+
 /// The default start command, MLE-bench's own.
 const START: [&str; 2] = ["bash", "/home/agent/start.sh"];
 
@@ -233,7 +235,7 @@ impl AgentSpec {
         command.extend(arguments);
         let files_sha256 = match dir {
             Some(dir) => files_hash(dir)?,
-            None => format!("{:x}", Sha256::digest(text.as_bytes())),
+            None => hex(&Sha256::digest(text.as_bytes())),
         };
         Ok(Self {
             image: toml.image.unwrap_or_else(|| format!("medalist/{}", toml.id)),
@@ -257,7 +259,8 @@ impl AgentSpec {
     /// As [`AgentSpec::find`].
     pub fn from_mlebench(path: &Path) -> Result<Vec<Self>, AgentError> {
         let malformed = |message: String| AgentError::Malformed { path: path.to_owned(), message };
-        let text = std::fs::read_to_string(path).map_err(|source| AgentError::Read { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| AgentError::Read { path: path.to_owned(), source })?;
         let root: serde_json::Map<String, serde_json::Value> =
             serde_saphyr::from_str(&text).map_err(|error| malformed(error.to_string()))?;
         let dir = path.parent().unwrap_or(Path::new("."));
@@ -268,7 +271,9 @@ impl AgentSpec {
         for (id, value) in &root {
             let Some(entry) = value.as_object().filter(|entry| entry.contains_key("start")) else { continue };
             if entry.contains_key("mount_docker_socket") {
-                return Err(malformed(format!("`{id}.mount_docker_socket`: the Docker socket never enters a container")));
+                return Err(malformed(format!(
+                    "`{id}.mount_docker_socket`: the Docker socket never enters a container"
+                )));
             }
             let empty = serde_json::Map::new();
             let map = |key: &str| match entry.get(key) {
@@ -280,7 +285,11 @@ impl AgentSpec {
             let style = match entry.get("kwargs_type").and_then(|kind| kind.as_str()) {
                 Some("argparse") => KwargsType::Argparse,
                 Some("omegaconf") => KwargsType::Omegaconf,
-                Some(other) => return Err(malformed(format!("`{id}.kwargs_type` is `{other}`, expected `argparse` or `omegaconf`"))),
+                Some(other) => {
+                    return Err(malformed(format!(
+                        "`{id}.kwargs_type` is `{other}`, expected `argparse` or `omegaconf`"
+                    )));
+                }
                 None if kwargs.is_empty() => KwargsType::Argparse,
                 None => return Err(malformed(format!("`{id}.kwargs_type` is missing although `kwargs` has entries"))),
             };
@@ -317,7 +326,10 @@ impl AgentSpec {
     ///
     /// # Errors
     /// [`AgentError::SecretMissing`] for an unset one.
-    pub fn resolve(&self, lookup: impl Fn(&str) -> Option<String>) -> Result<(BTreeMap<String, String>, Vec<String>), AgentError> {
+    pub fn resolve(
+        &self,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<(BTreeMap<String, String>, Vec<String>), AgentError> {
         let fill = |key: &str, value: &String| match secret_name(value) {
             None => Ok(value.clone()),
             Some(name) => lookup(name).ok_or_else(|| AgentError::SecretMissing {
@@ -403,7 +415,7 @@ fn files_hash(dir: &Path) -> Result<String, AgentError> {
         hash.update((bytes.len() as u64).to_le_bytes());
         hash.update(&bytes);
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hash.finalize()))
 }
 
 #[cfg(test)]
@@ -427,10 +439,7 @@ mod tests {
         let agents_dir = temp.path().join("agents");
         let aide = AgentSpec::find("aide", &agents_dir).unwrap();
         assert_eq!(aide.image, "aide");
-        assert_eq!(
-            aide.command[2..],
-            ["agent.steps=500", "agent.debug=True", "agent.model=gpt-4"].map(str::to_owned)
-        );
+        assert_eq!(aide.command[2..], ["agent.steps=500", "agent.debug=True", "agent.model=gpt-4"].map(str::to_owned));
         assert_eq!(aide.secrets(), [("KEY".to_owned(), "SOME_KEY".to_owned())]);
         assert_eq!(aide.env["LIMIT"], "86400");
         let dev = AgentSpec::find("aide/dev", &agents_dir).unwrap();

@@ -201,7 +201,15 @@ impl RunStats {
 
 impl fmt::Display for RunStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{} done, {} running, {} valid, {} medals", self.finished, self.planned, self.running, self.valid, self.medals())?;
+        write!(
+            f,
+            "{}/{} done, {} running, {} valid, {} medals",
+            self.finished,
+            self.planned,
+            self.running,
+            self.valid,
+            self.medals()
+        )?;
         if self.infrastructure > 0 {
             write!(f, ", {} failed for reasons of this machine", self.infrastructure)?;
         }

@@ -5,9 +5,14 @@
 //! [`medalist_reports`] turns many grades into tables, plots and pages. This crate is the command line and the runner, and
 //! the only one that is asynchronous.
 
+pub mod agents;
 pub mod cli;
 pub mod error;
+pub mod events;
 pub mod executor;
 pub mod limits;
 pub mod outcome;
+pub mod plan;
 pub mod runner;
+pub mod sinks;
+pub mod store;

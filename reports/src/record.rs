@@ -55,10 +55,7 @@ impl FromStr for FormatVersion {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = || FormatVersionError(text.to_owned());
         let (major, minor) = text.split_once('.').ok_or_else(bad)?;
-        Ok(Self {
-            major: major.parse().map_err(|_| bad())?,
-            minor: minor.parse().map_err(|_| bad())?,
-        })
+        Ok(Self { major: major.parse().map_err(|_| bad())?, minor: minor.parse().map_err(|_| bad())? })
     }
 }
 
@@ -468,21 +465,11 @@ mod tests {
     fn a_record_survives_the_round_trip() {
         let record = AttemptRecord {
             took_s: Some(0.1 + 0.2),
-            outcome: Some(OutcomeRecord {
-                kind: "timed_out".into(),
-                ..OutcomeRecord::default()
-            }),
-            snapshots: vec![SnapshotRecord {
-                after_s: 60.0,
-                score: Some(0.7),
-                ..SnapshotRecord::default()
-            }],
+            outcome: Some(OutcomeRecord { kind: "timed_out".into(), ..OutcomeRecord::default() }),
+            snapshots: vec![SnapshotRecord { after_s: 60.0, score: Some(0.7), ..SnapshotRecord::default() }],
             ..AttemptRecord::default()
         };
         let text = serde_json::to_string(&record).expect("serialises");
-        assert_eq!(
-            serde_json::from_str::<AttemptRecord>(&text).expect("parses"),
-            record
-        );
+        assert_eq!(serde_json::from_str::<AttemptRecord>(&text).expect("parses"), record);
     }
 }

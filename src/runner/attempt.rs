@@ -51,6 +51,9 @@ pub enum AttemptEvent {
     Started(RunToken),
     /// What it uses.
     Usage(Usage),
+    /// It ended and what it left was taken over; the end must be on disk when the callback returns, for its container is
+    /// removed next and with it the only other witness.
+    Collected(Box<AttemptEnd>),
     /// A copy of its submission was taken.
     Snapshot {
         /// Where it is.
@@ -174,11 +177,14 @@ pub async fn run_attempt(
     report(AttemptEvent::Phase(Phase::Collecting));
     let mut usage = drive.usage;
     let salvage = running.collect().await;
-    report(AttemptEvent::Phase(Phase::Removing));
-    let left_behind = running.remove().await.err().map(|error| chain(&error));
     usage.memory_bytes = None;
     usage.pids = None;
-    AttemptEnd { outcome, usage, salvage: Some(salvage), image, started: Some(started), took, left_behind }
+    let mut end =
+        AttemptEnd { outcome, usage, salvage: Some(salvage), image, started: Some(started), took, left_behind: None };
+    report(AttemptEvent::Collected(Box::new(end.clone())));
+    report(AttemptEvent::Phase(Phase::Removing));
+    end.left_behind = running.remove().await.err().map(|error| chain(&error));
+    end
 }
 
 /// What made the driver end the agent.

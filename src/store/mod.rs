@@ -126,11 +126,7 @@ impl GroupDir {
     /// [`StoreError::Locked`] if another process holds it.
     pub fn lock(&self) -> Result<GroupLock, StoreError> {
         let path = self.root.join("group.lock");
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(StoreError::io("open", &path))?;
+        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(StoreError::io("open", &path))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(GroupLock { _lock: lock }),
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StoreError::Locked { path: self.root.clone() }),
@@ -238,6 +234,11 @@ pub fn read_json_if_there<T: DeserializeOwned>(path: &Path) -> Result<Option<T>,
         Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
         other => other.map(Some),
     }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
