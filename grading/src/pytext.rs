@@ -5,12 +5,12 @@
 
 /// First code points (the zeros) of the 66 runs of decimal digits in Unicode 14, which Python 3.11 uses.
 const DIGIT_ZEROS: [u32; 66] = [
-    0x0030, 0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0BE6, 0x0C66, 0x0CE6,
-    0x0D66, 0x0DE6, 0x0E50, 0x0ED0, 0x0F20, 0x1040, 0x1090, 0x17E0, 0x1810, 0x1946, 0x19D0, 0x1A80,
-    0x1A90, 0x1B50, 0x1BB0, 0x1C40, 0x1C50, 0xA620, 0xA8D0, 0xA900, 0xA9D0, 0xA9F0, 0xAA50, 0xABF0,
-    0xFF10, 0x104A0, 0x10D30, 0x11066, 0x110F0, 0x11136, 0x111D0, 0x112F0, 0x11450, 0x114D0,
-    0x11650, 0x116C0, 0x11730, 0x118E0, 0x11950, 0x11C50, 0x11D50, 0x11DA0, 0x16A60, 0x16AC0,
-    0x16B50, 0x1D7CE, 0x1D7D8, 0x1D7E2, 0x1D7EC, 0x1D7F6, 0x1E140, 0x1E2F0, 0x1E950, 0x1FBF0,
+    0x0030, 0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0BE6, 0x0C66, 0x0CE6, 0x0D66, 0x0DE6,
+    0x0E50, 0x0ED0, 0x0F20, 0x1040, 0x1090, 0x17E0, 0x1810, 0x1946, 0x19D0, 0x1A80, 0x1A90, 0x1B50, 0x1BB0, 0x1C40,
+    0x1C50, 0xA620, 0xA8D0, 0xA900, 0xA9D0, 0xA9F0, 0xAA50, 0xABF0, 0xFF10, 0x104A0, 0x10D30, 0x11066, 0x110F0,
+    0x11136, 0x111D0, 0x112F0, 0x11450, 0x114D0, 0x11650, 0x116C0, 0x11730, 0x118E0, 0x11950, 0x11C50, 0x11D50,
+    0x11DA0, 0x16A60, 0x16AC0, 0x16B50, 0x1D7CE, 0x1D7D8, 0x1D7E2, 0x1D7EC, 0x1D7F6, 0x1E140, 0x1E2F0, 0x1E950,
+    0x1FBF0,
 ];
 
 /// Longest run of digits that Python's `int()` takes from text.
@@ -41,9 +41,7 @@ fn digit_value(c: char) -> Option<u8> {
         return c.is_ascii_digit().then(|| c as u8 - b'0');
     }
     let code = c as u32;
-    let run = DIGIT_ZEROS
-        .partition_point(|&zero| zero <= code)
-        .checked_sub(1)?;
+    let run = DIGIT_ZEROS.partition_point(|&zero| zero <= code).checked_sub(1)?;
     let value = code - DIGIT_ZEROS[run];
     (value < 10).then_some(value as u8)
 }
@@ -71,9 +69,7 @@ pub fn parse_int(text: &str) -> Option<i128> {
             }
             after_digit = false;
         } else {
-            value = value
-                .saturating_mul(10)
-                .saturating_add(i128::from(digit_value(c)?));
+            value = value.saturating_mul(10).saturating_add(i128::from(digit_value(c)?));
             count += 1;
             after_digit = true;
         }
@@ -99,9 +95,7 @@ pub fn parse_float(text: &str) -> Option<f64> {
             (Some(value), _) => plain.push(char::from(b'0' + value)),
             (None, '_') => {
                 let between = before.is_some_and(|b| digit_value(b).is_some())
-                    && chars
-                        .peek()
-                        .is_some_and(|&next| digit_value(next).is_some());
+                    && chars.peek().is_some_and(|&next| digit_value(next).is_some());
                 if !between {
                     return None;
                 }
@@ -125,19 +119,11 @@ pub fn float_repr(value: f64) -> String {
         return if value > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
     let scientific = format!("{value:e}");
-    let (mantissa, exponent) = scientific
-        .split_once('e')
-        .expect("Rust's exponent format always has an `e`");
-    let exponent: i32 = exponent
-        .parse()
-        .expect("Rust's exponent is a decimal integer");
+    let (mantissa, exponent) = scientific.split_once('e').expect("Rust's exponent format always has an `e`");
+    let exponent: i32 = exponent.parse().expect("Rust's exponent is a decimal integer");
     if (-4..16).contains(&exponent) {
         let plain = format!("{value}");
-        if plain.contains('.') {
-            plain
-        } else {
-            plain + ".0"
-        }
+        if plain.contains('.') { plain } else { plain + ".0" }
     } else {
         let sign = if exponent < 0 { '-' } else { '+' };
         format!("{mantissa}e{sign}{:02}", exponent.abs())

@@ -71,9 +71,7 @@ pub enum RleError {
         value: i128,
     },
     /// A start is below the one before it.
-    #[error(
-        "start {start} (token {token}) is below the start before it, expected ascending starts"
-    )]
+    #[error("start {start} (token {token}) is below the start before it, expected ascending starts")]
     Unsorted {
         /// Which token.
         token: usize,
@@ -117,23 +115,14 @@ pub fn decode(text: &str, pixels: u64) -> Result<Vec<Run>, RleError> {
     for (index, word) in split_words(text).enumerate() {
         let value = match parse_small(word) {
             Some(value) => value,
-            None => parse_int(word).ok_or_else(|| RleError::NotAnInteger {
-                token: index + 1,
-                text: word.chars().take(32).collect(),
-            })?,
+            None => parse_int(word)
+                .ok_or_else(|| RleError::NotAnInteger { token: index + 1, text: word.chars().take(32).collect() })?,
         };
-        if index % 2 == 0 {
-            starts.push(value)
-        } else {
-            lengths.push(value)
-        }
+        if index % 2 == 0 { starts.push(value) } else { lengths.push(value) }
     }
     for (index, pair) in starts.windows(2).enumerate() {
         if pair[1] < pair[0] {
-            return Err(RleError::Unsorted {
-                token: 2 * index + 3,
-                start: pair[1],
-            });
+            return Err(RleError::Unsorted { token: 2 * index + 3, start: pair[1] });
         }
     }
     check_positive(&starts, 1)?;
@@ -142,20 +131,14 @@ pub fn decode(text: &str, pixels: u64) -> Result<Vec<Run>, RleError> {
     if lengths.len() < starts.len() && lengths.len() != 1 {
         return match starts.len() {
             1 => Ok(Vec::new()),
-            _ => Err(RleError::Unpaired {
-                count: starts.len() + lengths.len(),
-            }),
+            _ => Err(RleError::Unpaired { count: starts.len() + lengths.len() }),
         };
     }
     check_indexable(&starts, 1)?;
     check_indexable(&lengths, 2)?;
     let mut runs: Vec<Run> = Vec::with_capacity(starts.len());
     for (index, &start) in starts.iter().enumerate() {
-        let length = if lengths.len() == 1 {
-            lengths[0]
-        } else {
-            lengths[index]
-        };
+        let length = if lengths.len() == 1 { lengths[0] } else { lengths[index] };
         let wide = start > i128::from(u64::MAX) || length > i128::from(u64::MAX);
         let first = start - 1;
         let end = first.saturating_add(length);
@@ -163,16 +146,10 @@ pub fn decode(text: &str, pixels: u64) -> Result<Vec<Run>, RleError> {
         if first >= i128::from(pixels) || (!wide && end > i128::from(i64::MAX)) {
             continue;
         }
-        let run = Run {
-            start: first as u64,
-            end: end.min(i128::from(pixels)) as u64,
-        };
+        let run = Run { start: first as u64, end: end.min(i128::from(pixels)) as u64 };
         match runs.last_mut() {
             Some(last) if run.start < last.end => {
-                return Err(RleError::Overlap {
-                    token: 2 * index + 1,
-                    start,
-                });
+                return Err(RleError::Overlap { token: 2 * index + 1, start });
             }
             Some(last) if run.start == last.end => last.end = run.end,
             _ => runs.push(run),
@@ -200,10 +177,7 @@ fn parse_small(word: &str) -> Option<i128> {
 /// Refuses numbers below 1. `first_token` is the token number of `values[0]`; the others follow at a distance of two.
 fn check_positive(values: &[i128], first_token: usize) -> Result<(), RleError> {
     match values.iter().position(|&value| value < 1) {
-        Some(index) => Err(RleError::NotPositive {
-            token: 2 * index + first_token,
-            value: values[index],
-        }),
+        Some(index) => Err(RleError::NotPositive { token: 2 * index + first_token, value: values[index] }),
         None => Ok(()),
     }
 }
@@ -212,10 +186,7 @@ fn check_positive(values: &[i128], first_token: usize) -> Result<(), RleError> {
 fn check_indexable(values: &[i128], first_token: usize) -> Result<(), RleError> {
     let unsigned_only = |value: i128| i64::try_from(value).is_err() && u64::try_from(value).is_ok();
     match values.iter().position(|&value| unsigned_only(value)) {
-        Some(index) => Err(RleError::TooLarge {
-            token: 2 * index + first_token,
-            value: values[index],
-        }),
+        Some(index) => Err(RleError::TooLarge { token: 2 * index + first_token, value: values[index] }),
         None => Ok(()),
     }
 }
@@ -223,10 +194,7 @@ fn check_indexable(values: &[i128], first_token: usize) -> Result<(), RleError> 
 /// Writes runs as text that [`decode`] reads back; the empty mask is the empty text.
 #[must_use]
 pub fn encode(runs: &[Run]) -> String {
-    let pairs: Vec<String> = runs
-        .iter()
-        .map(|run| format!("{} {}", run.start + 1, run.end - run.start))
-        .collect();
+    let pairs: Vec<String> = runs.iter().map(|run| format!("{} {}", run.start + 1, run.end - run.start)).collect();
     pairs.join(" ")
 }
 
@@ -276,10 +244,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn runs(pairs: &[(u64, u64)]) -> Vec<Run> {
-        pairs
-            .iter()
-            .map(|&(start, end)| Run { start, end })
-            .collect()
+        pairs.iter().map(|&(start, end)| Run { start, end }).collect()
     }
 
     #[test]
@@ -309,42 +274,15 @@ mod tests {
     fn refusals_name_the_token() {
         for (text, error) in [
             ("10 1 5 1", RleError::Unsorted { token: 3, start: 5 }),
-            (
-                "10 5 12 1",
-                RleError::Overlap {
-                    token: 3,
-                    start: 12,
-                },
-            ),
-            (
-                "1 9223372036854775807 5 1",
-                RleError::Overlap { token: 3, start: 5 },
-            ),
+            ("10 5 12 1", RleError::Overlap { token: 3, start: 12 }),
+            ("1 9223372036854775807 5 1", RleError::Overlap { token: 3, start: 5 }),
             ("5 1 5 1", RleError::Overlap { token: 3, start: 5 }),
             ("0 1", RleError::NotPositive { token: 1, value: 0 }),
             ("1 0", RleError::NotPositive { token: 2, value: 0 }),
-            (
-                "-4 1",
-                RleError::NotPositive {
-                    token: 1,
-                    value: -4,
-                },
-            ),
+            ("-4 1", RleError::NotPositive { token: 1, value: -4 }),
             ("1 1 3 1 5", RleError::Unpaired { count: 5 }),
-            (
-                "1 10.0",
-                RleError::NotAnInteger {
-                    token: 2,
-                    text: "10.0".into(),
-                },
-            ),
-            (
-                "9223372036854775808 1",
-                RleError::TooLarge {
-                    token: 1,
-                    value: 1 << 63,
-                },
-            ),
+            ("1 10.0", RleError::NotAnInteger { token: 2, text: "10.0".into() }),
+            ("9223372036854775808 1", RleError::TooLarge { token: 1, value: 1 << 63 }),
         ] {
             assert_eq!(decode(text, 100), Err(error), "{text}");
         }
@@ -374,10 +312,7 @@ mod tests {
             let k = k as u64;
             match out.last_mut() {
                 Some(last) if last.end == k => last.end = k + 1,
-                _ => out.push(Run {
-                    start: k,
-                    end: k + 1,
-                }),
+                _ => out.push(Run { start: k, end: k + 1 }),
             }
         }
         out

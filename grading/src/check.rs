@@ -1,0 +1,264 @@
+//! The checks a submission passes before its metric, by the names that `checks = [...]` uses.
+
+use crate::ids::{IdDifference, IdRule, Rows, id_difference};
+use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
+use crate::spec::Check;
+use crate::table::{Column, Values};
+use crate::task::{Task, missing_column, not_a_number};
+
+/// Makes one check.
+pub(crate) fn check(task: &Task<'_>, check: Check) -> Result<(), Refusal> {
+    let spec = task.spec;
+    match check {
+        Check::IdColumns => columns_present(task, &spec.id_columns),
+        Check::TargetColumns => columns_present(task, &spec.target_columns),
+        Check::ExactColumns => exact_columns(task),
+        Check::OrderedColumns => ordered_columns(task),
+        Check::ColumnCount => column_count(task),
+        Check::FirstColumn => first_column(task),
+        Check::RowCount if task.submission.rows() != task.answer_count() => Err(task.row_count().into()),
+        Check::RowCount => Ok(()),
+        Check::NotEmpty if task.submission.rows() == 0 => {
+            Err(InvalidSubmission::new(InvalidKind::RowCount, "the submission has no rows").into())
+        }
+        Check::NotEmpty => Ok(()),
+        Check::Numeric => targets(task)?.iter().try_for_each(numeric),
+        Check::Text => targets(task)?.iter().try_for_each(text),
+        Check::Range => {
+            let [low, high] = spec.range.unwrap_or([f64::NEG_INFINITY, f64::INFINITY]);
+            targets(task)?.iter().try_for_each(|column| range(column, low, high))
+        }
+        Check::NotMissing => targets(task)?.iter().try_for_each(not_missing),
+        Check::Finite => targets(task)?.iter().try_for_each(finite),
+        Check::RowSum => row_sum(task, spec.row_sum_tolerance.unwrap_or(0.0)),
+        Check::Ids => ids(task, IdRule::Equal),
+        Check::IdSet => ids(task, IdRule::SameSet),
+        Check::IdSuperset => ids(task, IdRule::Superset),
+        Check::UniqueIds => unique_ids(task),
+    }
+}
+
+fn targets<'t>(task: &Task<'t>) -> Result<Vec<Column<'t>>, Refusal> {
+    task.spec.target_columns.iter().map(|name| task.submitted(name)).collect()
+}
+
+fn columns_present(task: &Task<'_>, names: &[String]) -> Result<(), Refusal> {
+    match names.iter().find(|name| !task.submission.has_column(name)) {
+        Some(name) => Err(missing_column(task.submission, name).into()),
+        None => Ok(()),
+    }
+}
+
+fn wanted<'t>(task: &Task<'t>) -> impl ExactSizeIterator<Item = &'t String> + Clone + use<'t> {
+    let spec = task.spec;
+    let count = spec.id_columns.len();
+    (0..count + spec.target_columns.len())
+        .map(move |k| spec.id_columns.get(k).unwrap_or_else(|| &spec.target_columns[k - count]))
+}
+
+fn exact_columns(task: &Task<'_>) -> Result<(), Refusal> {
+    columns_present(task, &task.spec.id_columns)?;
+    columns_present(task, &task.spec.target_columns)?;
+    match task.submission.names().iter().find(|name| !wanted(task).any(|w| w == *name)) {
+        Some(name) => {
+            Err(InvalidSubmission::new(InvalidKind::ExtraColumn, "the submission has a column it must not have")
+                .in_column(name)
+                .expecting(column_list(task))
+                .into())
+        }
+        None => Ok(()),
+    }
+}
+
+fn ordered_columns(task: &Task<'_>) -> Result<(), Refusal> {
+    exact_columns(task)?;
+    match task.submission.names().iter().zip(wanted(task)).find(|(found, wanted)| found != wanted) {
+        Some((found, wanted)) => Err(InvalidSubmission::new(
+            InvalidKind::ColumnOrder,
+            format!("column `{found}` stands where `{wanted}` belongs"),
+        )
+        .in_column(found)
+        .expecting(column_list(task))
+        .into()),
+        None => column_count(task),
+    }
+}
+
+fn column_count(task: &Task<'_>) -> Result<(), Refusal> {
+    let (found, expected) = (task.submission.names().len(), wanted(task).len());
+    if found == expected {
+        return Ok(());
+    }
+    let kind = if found > expected { InvalidKind::ExtraColumn } else { InvalidKind::MissingColumn };
+    Err(InvalidSubmission::new(kind, format!("the submission has {found} columns"))
+        .expecting(format!("{expected} columns: {}", column_list(task)))
+        .into())
+}
+
+fn first_column(task: &Task<'_>) -> Result<(), Refusal> {
+    let Some(wanted) = task.spec.id_columns.first() else {
+        return Ok(());
+    };
+    match task.submission.names().first() {
+        Some(found) if found == wanted => Ok(()),
+        Some(found) => Err(InvalidSubmission::new(InvalidKind::ColumnOrder, format!("the first column is `{found}`"))
+            .in_column(found)
+            .expecting(format!("`{wanted}` as the first column"))
+            .into()),
+        None => Err(missing_column(task.submission, wanted).into()),
+    }
+}
+
+fn column_list(task: &Task<'_>) -> String {
+    let names = wanted(task);
+    let total = names.len();
+    let mut list: Vec<String> = names.take(8).map(|n| format!("`{n}`")).collect();
+    if total > 8 {
+        list.push(format!("… ({total} columns)"));
+    }
+    list.join(", ")
+}
+
+fn numeric(column: &Column<'_>) -> Result<(), Refusal> {
+    if column.is_numeric() {
+        return Ok(());
+    }
+    // The cell to blame is the first one that is no number; a column without rows has none.
+    let culprit = (0..column.len()).find(|&row| column.text(row).is_some_and(|cell| cell.parse::<f64>().is_err()));
+    Err(match culprit {
+        Some(row) => not_a_number(row, column),
+        None => InvalidSubmission::new(InvalidKind::NotANumber, "the column is not numeric")
+            .in_column(column.name())
+            .expecting("numbers"),
+    }
+    .into())
+}
+
+fn text(column: &Column<'_>) -> Result<(), Refusal> {
+    if column.is_text() {
+        return Ok(());
+    }
+    Err(InvalidSubmission::new(InvalidKind::NotText, "the column holds no text")
+        .in_column(column.name())
+        .expecting("text")
+        .into())
+}
+
+fn range(column: &Column<'_>, low: f64, high: f64) -> Result<(), Refusal> {
+    if column.is_text() && !column.is_empty() {
+        return numeric(column);
+    }
+    let outside = match column.values() {
+        Values::Float(values) => values.iter().position(|v| *v < low || *v > high),
+        Values::Int(values) => values.iter().position(|v| (*v as f64) < low || *v as f64 > high),
+        _ => (0..column.len()).find(|&row| column.number(row).is_some_and(|v| v < low || v > high)),
+    };
+    match outside {
+        Some(row) => Err(InvalidSubmission::new(InvalidKind::OutOfRange, "the value is out of range")
+            .at(row)
+            .in_column(column.name())
+            .with_value(column.raw(row))
+            .expecting(format!("a number from {low} to {high}"))
+            .into()),
+        None => Ok(()),
+    }
+}
+
+fn not_missing(column: &Column<'_>) -> Result<(), Refusal> {
+    match column.first_missing() {
+        Some(row) => Err(missing_value(column, row).into()),
+        None => Ok(()),
+    }
+}
+
+/// The verdict that a cell is missing.
+pub fn missing_value(column: &Column<'_>, row: usize) -> InvalidSubmission {
+    let invalid =
+        InvalidSubmission::new(InvalidKind::MissingValue, "the cell is missing").at(row).in_column(column.name());
+    match column.raw(row) {
+        "" => invalid.expecting("a value"),
+        word => invalid.with_value(word).expecting("a value (this word reads as a missing one)"),
+    }
+}
+
+fn finite(column: &Column<'_>) -> Result<(), Refusal> {
+    for row in 0..column.len() {
+        let value = column.number(row).ok_or_else(|| not_a_number(row, column))?;
+        if value.is_nan() {
+            return Err(missing_value(column, row).into());
+        }
+        if value.is_infinite() {
+            return Err(InvalidSubmission::new(InvalidKind::NotFinite, "the value is infinite")
+                .at(row)
+                .in_column(column.name())
+                .with_value(column.raw(row))
+                .expecting("a finite number")
+                .into());
+        }
+    }
+    Ok(())
+}
+
+fn row_sum(task: &Task<'_>, tolerance: f64) -> Result<(), Refusal> {
+    let columns = targets(task)?;
+    if let Some(column) = columns.iter().find(|column| column.is_text() && !column.is_empty()) {
+        return numeric(column);
+    }
+    for row in 0..task.submission.rows() {
+        let sum: f64 = columns.iter().filter_map(|column| column.number(row)).filter(|v| !v.is_nan()).sum();
+        if !((sum - 1.0).abs() <= tolerance) {
+            return Err(InvalidSubmission::new(InvalidKind::RowSum, "the row's values do not add up to 1")
+                .at(row)
+                .with_value(sum.to_string())
+                .expecting(format!("a sum of 1 within {tolerance}"))
+                .into());
+        }
+    }
+    Ok(())
+}
+
+fn ids(task: &Task<'_>, rule: IdRule) -> Result<(), Refusal> {
+    let (answer_ids, submission_ids) = (task.answer_ids()?, task.submission_ids()?);
+    let (answers, submission) = rayon::join(|| task.sorted_answers(), || task.sorted_submission());
+    let (answers, submission): (&Rows, &Rows) = (answers?, submission?);
+    let show = |columns: &[Column<'_>], row: usize| columns.iter().map(|c| c.raw(row)).collect::<Vec<_>>().join(", ");
+    let names = || task.spec.id_columns.join(", ");
+    match id_difference((&answer_ids, answers), (&submission_ids, submission), rule) {
+        None => Ok(()),
+        Some(IdDifference::Missing { answer_row }) => Err(InvalidSubmission::new(
+            InvalidKind::Ids,
+            "an id is missing from the submission (or another kind of id is there)",
+        )
+        .in_column(names())
+        .expecting(format!("a row with id `{}`", show(&answer_ids, answer_row)))
+        .into()),
+        Some(IdDifference::Unknown { submission_row }) => {
+            Err(InvalidSubmission::new(InvalidKind::Ids, "an id is not one of the test set's, or occurs too often")
+                .at(submission_row)
+                .in_column(names())
+                .with_value(show(&submission_ids, submission_row))
+                .expecting("each id of the test set, as often as it occurs there")
+                .into())
+        }
+    }
+}
+
+fn unique_ids(task: &Task<'_>) -> Result<(), Refusal> {
+    let ids = task.submission_ids()?;
+    let sorted = task.sorted_submission()?;
+    let repeated = (1..sorted.len()).find(|&place| {
+        let (before, row) = (sorted.at(place - 1), sorted.at(place));
+        ids.iter().all(|c| crate::ids::same(*c, before, *c, row))
+    });
+    match repeated {
+        Some(place) => {
+            let row = sorted.at(place);
+            Err(InvalidSubmission::new(InvalidKind::Ids, "an id occurs twice")
+                .at(row)
+                .with_value(ids.iter().map(|c| c.raw(row)).collect::<Vec<_>>().join(", "))
+                .expecting("every id once")
+                .into())
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,293 @@
+//! Sorting rows by id and comparing ids, as pandas `sort_values` and `==` do.
+
+use std::cmp::Ordering;
+
+use rayon::prelude::*;
+
+use crate::table::{Column, Values};
+
+/// An order of a table's rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// File order of that many rows.
+    InOrder(usize),
+    /// The rows' numbers in another order (or a selection of them).
+    Listed(Vec<u32>),
+}
+
+impl Rows {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::InOrder(rows) => *rows,
+            Self::Listed(rows) => rows.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The row number at a place in the order.
+    pub fn at(&self, place: usize) -> usize {
+        match self {
+            Self::InOrder(_) => place,
+            Self::Listed(rows) => rows[place] as usize,
+        }
+    }
+
+    /// The row numbers in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
+        (0..self.len()).map(|place| self.at(place))
+    }
+}
+
+/// The rows sorted ascending by the given columns, the first one counting most.
+///
+/// Numbers sort by value, text by code point, missing cells last; equal rows stay in file order.
+pub fn sorted_rows(columns: &[Column<'_>]) -> Rows {
+    let rows = columns.first().map_or(0, Column::len);
+    let ordered = |a: usize, b: usize| {
+        columns.iter().map(|c| compare(*c, a, *c, b)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
+    };
+    if (1..rows).all(|row| ordered(row - 1, row).is_le()) {
+        return Rows::InOrder(rows);
+    }
+    if let [column] = columns {
+        return Rows::Listed(match column.values() {
+            Values::Int(values) => sort_ints(values),
+            Values::Float(values) => sort_by_key(rows, |row| (values[row].is_nan(), sortable(values[row]))),
+            Values::Text => sort_text(*column),
+            _ => sort_by(rows, ordered),
+        });
+    }
+    Rows::Listed(sort_by(rows, ordered))
+}
+
+fn sort_by(rows: usize, ordered: impl Fn(usize, usize) -> Ordering + Sync) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..rows as u32).collect();
+    order.par_sort_unstable_by(|&a, &b| ordered(a as usize, b as usize).then(a.cmp(&b)));
+    order
+}
+
+fn sort_by_key<K: Ord + Send>(rows: usize, key: impl Fn(usize) -> K) -> Vec<u32> {
+    let mut keyed: Vec<(K, u32)> = (0..rows).map(|row| (key(row), row as u32)).collect();
+    keyed.par_sort_unstable();
+    keyed.into_iter().map(|(_, row)| row).collect()
+}
+
+/// An integer that sorts as the double does; the two zeros are equal.
+fn sortable(value: f64) -> u64 {
+    let bits = (value + 0.0).to_bits();
+    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+}
+
+fn sort_ints(values: &[i64]) -> Vec<u32> {
+    let (Some(&low), Some(&high)) = (values.iter().min(), values.iter().max()) else {
+        return Vec::new();
+    };
+    let spread = high.abs_diff(low);
+    if spread >= values.len() as u64 * 4 {
+        return sort_by_key(values.len(), |row| values[row]);
+    }
+    // Ids that fill a range are put straight where they belong.
+    let mut ends = vec![0_u32; spread as usize + 2];
+    for &value in values {
+        ends[value.abs_diff(low) as usize + 1] += 1;
+    }
+    for place in 1..ends.len() {
+        ends[place] += ends[place - 1];
+    }
+    let mut order = vec![0; values.len()];
+    for (row, &value) in values.iter().enumerate() {
+        let place = &mut ends[value.abs_diff(low) as usize];
+        order[*place as usize] = row as u32;
+        *place += 1;
+    }
+    order
+}
+
+/// Text ids mostly differ within the eight bytes after their common start, so those are compared first.
+fn sort_text(column: Column<'_>) -> Vec<u32> {
+    let first = column.raw(0).as_bytes();
+    let common = (1..column.len()).fold(first.len(), |common, row| {
+        let other = column.raw(row).as_bytes();
+        if other.len() >= common && other[..common] == first[..common] {
+            return common;
+        }
+        first[..common].iter().zip(other).take_while(|(a, b)| a == b).count()
+    });
+    let key = |row: usize| {
+        let mut bytes = [0; 8];
+        let rest = &column.raw(row).as_bytes()[common..];
+        let taken = rest.len().min(8);
+        bytes[..taken].copy_from_slice(&rest[..taken]);
+        u64::from_be_bytes(bytes)
+    };
+    let mut keyed: Vec<(bool, u64, u32)> =
+        (0..column.len()).map(|row| (column.is_missing(row), key(row), row as u32)).collect();
+    keyed.par_sort_unstable_by(|a, b| {
+        (a.0, a.1)
+            .cmp(&(b.0, b.1))
+            .then_with(|| if a.0 { Ordering::Equal } else { column.raw(a.2 as usize).cmp(column.raw(b.2 as usize)) })
+            .then(a.2.cmp(&b.2))
+    });
+    keyed.into_iter().map(|(_, _, row)| row).collect()
+}
+
+/// Compares two cells for sorting: numbers (and booleans as 0 and 1) by value, text by code point, numbers before text, missing last.
+pub fn compare(a: Column<'_>, row_a: usize, b: Column<'_>, row_b: usize) -> Ordering {
+    match (a.values(), b.values()) {
+        (Values::Int(a), Values::Int(b)) => a[row_a].cmp(&b[row_b]),
+        (Values::Text, Values::Text) => match (a.text(row_a), b.text(row_b)) {
+            (Some(a), Some(b)) => a.cmp(b),
+            (a, b) => a.is_none().cmp(&b.is_none()),
+        },
+        (Values::UInt(a), Values::UInt(b)) => a[row_a].cmp(&b[row_b]),
+        (Values::Text, _) => {
+            if b.is_missing(row_b) && !a.is_missing(row_a) {
+                Ordering::Less
+            } else {
+                Ordering::Greater
+            }
+        }
+        (_, Values::Text) => compare(b, row_b, a, row_a).reverse(),
+        _ => {
+            let (a, b) = (a.number(row_a).unwrap_or(f64::NAN), b.number(row_b).unwrap_or(f64::NAN));
+            a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+        }
+    }
+}
+
+/// Whether two ids are equal: integers and floats by value, text by its characters, text never to a number, a missing id to nothing.
+pub fn same(a: Column<'_>, row_a: usize, b: Column<'_>, row_b: usize) -> bool {
+    a.is_text() == b.is_text() && !a.is_missing(row_a) && !b.is_missing(row_b) && compare(a, row_a, b, row_b).is_eq()
+}
+
+/// How the ids of a submission differ from those of the answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdDifference {
+    /// The answers' id of this row is not in the submission (or not often enough).
+    Missing {
+        /// The row of the answers.
+        answer_row: usize,
+    },
+    /// The submission's id of this row is not in the answers (or not that often).
+    Unknown {
+        /// The row of the submission.
+        submission_row: usize,
+    },
+}
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdRule {
+    /// Both hold the same ids, each as often.
+    Equal,
+    /// Both hold the same distinct ids.
+    SameSet,
+    /// The submission holds every id of the answers, and perhaps others.
+    Superset,
+}
+
+/// The first difference between two sorted sets of id columns, if any.
+///
+/// `answers` and `submission`: the id columns of each, in the same order, with the rows as [`sorted_rows`] gives them.
+pub fn id_difference(
+    answers: (&[Column<'_>], &Rows),
+    submission: (&[Column<'_>], &Rows),
+    rule: IdRule,
+) -> Option<IdDifference> {
+    let ((a_columns, a_rows), (s_columns, s_rows)) = (answers, submission);
+    let pair = |a: usize, s: usize| {
+        let columns = || a_columns.iter().zip(s_columns);
+        if columns().all(|(x, y)| same(*x, a, *y, s)) {
+            return Ordering::Equal;
+        }
+        let order = columns().map(|(x, y)| compare(*x, a, *y, s)).find(|o| o.is_ne());
+        // Two missing ids compare equal for sorting but are not the same id.
+        order.unwrap_or(Ordering::Greater)
+    };
+    let skip = |columns: &[Column<'_>], rows: &Rows, mut place: usize| {
+        let row = rows.at(place);
+        place += 1;
+        while rule != IdRule::Equal && place < rows.len() && columns.iter().all(|c| same(*c, row, *c, rows.at(place))) {
+            place += 1;
+        }
+        place
+    };
+    let (mut a, mut s) = (0, 0);
+    while a < a_rows.len() || s < s_rows.len() {
+        let order = if a == a_rows.len() {
+            Ordering::Greater
+        } else if s == s_rows.len() {
+            Ordering::Less
+        } else {
+            pair(a_rows.at(a), s_rows.at(s))
+        };
+        match order {
+            Ordering::Equal => {
+                a = skip(a_columns, a_rows, a);
+                s = skip(s_columns, s_rows, s);
+            }
+            Ordering::Less => {
+                return Some(IdDifference::Missing { answer_row: a_rows.at(a) });
+            }
+            Ordering::Greater if rule == IdRule::Superset => s = skip(s_columns, s_rows, s),
+            Ordering::Greater => {
+                return Some(IdDifference::Unknown { submission_row: s_rows.at(s) });
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::{Limits, Table};
+
+    fn ids(cells: &str) -> Table {
+        let text = format!(
+            "k,id\n{}\n",
+            cells.split(' ').enumerate().map(|(k, c)| format!("{k},{c}")).collect::<Vec<_>>().join("\n")
+        );
+        Table::parse(text.into_bytes(), &Limits::default()).unwrap()
+    }
+
+    fn order(cells: &str) -> Vec<usize> {
+        sorted_rows(&[ids(cells).column("id").unwrap()]).iter().collect()
+    }
+
+    #[test]
+    fn sorts_numbers_by_value_and_text_by_code_point() {
+        assert_eq!(order("10 9 -1"), [2, 1, 0]);
+        assert_eq!(order("10 9000000000 -1"), [2, 0, 1]);
+        assert_eq!(order("10.5 NA -inf 9"), [2, 3, 0, 1]);
+        assert_eq!(order("a10 a9 a1 NA a9"), [2, 0, 1, 4, 3]);
+        assert_eq!(order("prefix_aaaaaaaaaab prefix_aaaaaaaaaaa prefix_a"), [2, 1, 0]);
+        assert_eq!(order("x \u{e9} \u{1f600} a"), [3, 0, 1, 2]);
+    }
+
+    fn difference(answers: &str, submission: &str, rule: IdRule) -> Option<IdDifference> {
+        let (a, s) = (ids(answers), ids(submission));
+        let (a, s) = ([a.column("id").unwrap()], [s.column("id").unwrap()]);
+        id_difference((&a, &sorted_rows(&a)), (&s, &sorted_rows(&s)), rule)
+    }
+
+    #[test]
+    fn compares_ids_by_value() {
+        use IdRule::*;
+        assert_eq!(difference("1 2 3", "3.0 1.0 2.0", Equal), None);
+        assert_eq!(difference("a b", "b a", Equal), None);
+        assert_eq!(difference("1 2", "1 a", Equal), Some(IdDifference::Missing { answer_row: 0 }));
+        assert_eq!(difference("1 2 3", "1 3 4", Equal), Some(IdDifference::Missing { answer_row: 1 }));
+        assert_eq!(difference("1 3", "1 2", Equal), Some(IdDifference::Unknown { submission_row: 1 }));
+        assert_eq!(difference("1 2", "1 1 2", Equal), Some(IdDifference::Unknown { submission_row: 1 }));
+        assert_eq!(difference("1 2", "1 1 2", SameSet), None);
+        assert_eq!(difference("1 2", "0 1 1 2 5", Superset), None);
+        assert_eq!(difference("1 2", "0 1 5", Superset), Some(IdDifference::Missing { answer_row: 1 }));
+        assert!(difference("a NA", "a NA", Equal).is_some());
+    }
+}

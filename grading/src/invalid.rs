@@ -1,0 +1,201 @@
+//! Why a submission gets no score, as a value.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::table::ReadError;
+
+/// What is wrong with a submission, coarsely; agents and reports may branch on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InvalidKind {
+    /// There is no such file, or it cannot be read.
+    Unreadable,
+    /// It is a link, directory, pipe or device.
+    NotAFile,
+    /// It is another format: gzip, Parquet, Excel, UTF-16, …
+    ForeignFormat,
+    /// It is larger than the limit.
+    TooLarge,
+    /// It is not UTF-8 text.
+    Encoding,
+    /// An open quote or a row that is too long.
+    Malformed,
+    /// A required column is missing.
+    MissingColumn,
+    /// A column is there that must not be.
+    ExtraColumn,
+    /// The columns are not in the required order.
+    ColumnOrder,
+    /// The number of rows is wrong.
+    RowCount,
+    /// The ids are not those of the answers.
+    Ids,
+    /// A cell is missing that must hold something.
+    MissingValue,
+    /// A cell is no number.
+    NotANumber,
+    /// A cell is no label of the required kind (a fraction where a class is expected, say).
+    BadLabel,
+    /// A cell that must be text is not.
+    NotText,
+    /// A number is infinite.
+    NotFinite,
+    /// A number is outside the allowed range.
+    OutOfRange,
+    /// A row's probabilities do not add up.
+    RowSum,
+    /// A cell's contents cannot be decoded (run lengths, boxes, lists).
+    BadCell,
+    /// The metric is not defined for these values.
+    Undefined,
+}
+
+/// A submission without a score: what is wrong, where, and what was expected.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InvalidSubmission {
+    /// The kind of fault.
+    pub kind: InvalidKind,
+    /// The data row of the submission, from 1; the header does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<u64>,
+    /// The column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    /// The offending value, cut if long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// What would have been right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// The fault in a sentence, without the places above.
+    pub message: String,
+}
+
+impl InvalidSubmission {
+    /// A fault of a kind, in words; places are added with the `with_…` and `at` methods.
+    pub fn new(kind: InvalidKind, message: impl Into<String>) -> Self {
+        Self { kind, row: None, column: None, value: None, expected: None, message: message.into() }
+    }
+
+    /// Names the data row, counted from 0 here.
+    #[must_use]
+    pub fn at(mut self, row: usize) -> Self {
+        self.row = Some(row as u64 + 1);
+        self
+    }
+
+    /// Names the column.
+    #[must_use]
+    pub fn in_column(mut self, column: impl Into<String>) -> Self {
+        self.column = Some(column.into());
+        self
+    }
+
+    /// Shows the value; only its first 80 characters are kept.
+    #[must_use]
+    pub fn with_value(mut self, value: impl AsRef<str>) -> Self {
+        let value = value.as_ref();
+        let mut short: String = value.chars().take(80).collect();
+        if short.len() < value.len() {
+            short.push('…');
+        }
+        self.value = Some(short);
+        self
+    }
+
+    /// Says what would have been right.
+    #[must_use]
+    pub fn expecting(mut self, expected: impl Into<String>) -> Self {
+        self.expected = Some(expected.into());
+        self
+    }
+}
+
+impl fmt::Display for InvalidSubmission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match (&self.column, self.row) {
+            (Some(column), Some(row)) => write!(f, " (column `{column}`, row {row})")?,
+            (Some(column), None) => write!(f, " (column `{column}`)")?,
+            (None, Some(row)) => write!(f, " (row {row})")?,
+            (None, None) => {}
+        }
+        if let Some(value) = &self.value {
+            write!(f, ": found `{value}`")?;
+        }
+        if let Some(expected) = &self.expected {
+            write!(f, "{}expected {expected}", if self.value.is_some() { ", " } else { ": " })?;
+        }
+        Ok(())
+    }
+}
+
+impl From<&ReadError> for InvalidSubmission {
+    fn from(error: &ReadError) -> Self {
+        let (kind, row) = match error {
+            ReadError::Io { .. } => (InvalidKind::Unreadable, None),
+            ReadError::NotRegular { .. } => (InvalidKind::NotAFile, None),
+            ReadError::TooLarge { .. } | ReadError::TooManyRows { .. } | ReadError::TooManyColumns { .. } => {
+                (InvalidKind::TooLarge, None)
+            }
+            ReadError::Foreign(_) => (InvalidKind::ForeignFormat, None),
+            ReadError::NotUtf8 { .. } => (InvalidKind::Encoding, None),
+            ReadError::OpenQuote { row } | ReadError::LongRow { row, .. } => {
+                (InvalidKind::Malformed, Some(*row as u64))
+            }
+        };
+        let message = match error {
+            ReadError::Io { source } => format!("the submission cannot be read: {source}"),
+            _ => format!("the submission is no readable CSV file: {error}"),
+        };
+        Self { row, ..Self::new(kind, message) }
+    }
+}
+
+/// Why grading one submission stops: the submission's fault, or that of the answers.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The submission is invalid.
+    Invalid(Box<InvalidSubmission>),
+    /// The answers are not what the competition's entry says.
+    Answers(AnswersError),
+}
+
+impl From<InvalidSubmission> for Refusal {
+    fn from(invalid: InvalidSubmission) -> Self {
+        Self::Invalid(Box::new(invalid))
+    }
+}
+
+impl From<AnswersError> for Refusal {
+    fn from(error: AnswersError) -> Self {
+        Self::Answers(error)
+    }
+}
+
+/// What is wrong with the answers.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswersError {
+    /// A column that the competition's entry names is missing.
+    #[error("the answers have no column `{column}`")]
+    MissingColumn {
+        /// The column.
+        column: String,
+    },
+    /// The answers are a table where JSON lines are needed.
+    #[error("the answers are a CSV table; this competition's are JSON lines")]
+    NotRecords,
+    /// The answers are JSON lines where a table is needed.
+    #[error("the answers are JSON lines; this competition's are a CSV table")]
+    NotTable,
+    /// A cell or record is not what the metric needs.
+    #[error("row {row} of the answers: {message}")]
+    BadValue {
+        /// The data row, from 1.
+        row: usize,
+        /// What is wrong.
+        message: String,
+    },
+}

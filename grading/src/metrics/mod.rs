@@ -1,0 +1,196 @@
+//! All metrics, by name.
+//!
+//! A metric is a pure function over slices, documented with shapes, ties, edge cases and source, and a [`Metric`]: its row in
+//! [`METRICS`], whose `score` takes the values from a [`Task`]. A competition's `[grading]` table names the metric; help and the
+//! metrics page are made from the rows.
+
+pub mod classification;
+
+use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
+use crate::task::Task;
+
+/// A metric as competitions choose it.
+#[derive(Debug)]
+pub struct Metric {
+    /// Its name in the field, in `snake_case`.
+    pub name: &'static str,
+    /// Other names it is known by.
+    pub aliases: &'static [&'static str],
+    /// What it measures, in a sentence.
+    pub summary: &'static str,
+    /// What the target columns of answers and submission hold.
+    pub inputs: &'static str,
+    /// The library and function, or the competition, that defines it.
+    pub source: &'static str,
+    /// The keys it understands in `[grading.options]`.
+    pub options: &'static [MetricOption],
+    /// Scores a submission that has passed the competition's checks.
+    pub score: fn(&Task<'_>) -> Result<f64, Refusal>,
+}
+
+/// A key that a metric understands in `[grading.options]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricOption {
+    /// The key.
+    pub name: &'static str,
+    /// The type of its value.
+    pub kind: OptionKind,
+    /// Whether it must be set.
+    pub required: bool,
+    /// What it does, and its default.
+    pub doc: &'static str,
+}
+
+/// The type of an option's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OptionKind {
+    /// An integer.
+    Integer,
+    /// A number.
+    Number,
+    /// True or false.
+    Flag,
+    /// A text.
+    Text,
+    /// A list of numbers.
+    Numbers,
+    /// A list of texts.
+    Texts,
+}
+
+/// Every metric, in the order of the metrics page.
+pub static METRICS: &[&Metric] = &[&classification::ACCURACY];
+
+/// Why a metric has no value.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum MetricError {
+    /// The two inputs have different lengths.
+    #[error("there are {truth} true values and {predicted} predicted ones")]
+    Lengths {
+        /// True values.
+        truth: usize,
+        /// Predicted values.
+        predicted: usize,
+    },
+    /// There are no rows.
+    #[error("there are no rows")]
+    Empty,
+    /// A value is NaN.
+    #[error("a value is missing")]
+    Missing {
+        /// Its place, from 0.
+        index: usize,
+    },
+    /// A value is infinite.
+    #[error("a value is infinite")]
+    Infinite {
+        /// Its place, from 0.
+        index: usize,
+    },
+    /// A value is negative.
+    #[error("a value is negative")]
+    Negative {
+        /// Its place, from 0.
+        index: usize,
+    },
+    /// The truth holds one class only.
+    #[error("the truth holds one class only")]
+    OneClass,
+    /// A value is no label of the kind needed.
+    #[error("{message}")]
+    BadLabel {
+        /// Its place, from 0, where one is to blame.
+        index: Option<usize>,
+        /// What is wrong.
+        message: &'static str,
+    },
+}
+
+impl MetricError {
+    /// The place of the value to blame.
+    pub fn index(&self) -> Option<usize> {
+        match *self {
+            Self::Missing { index } | Self::Infinite { index } | Self::Negative { index } => Some(index),
+            Self::BadLabel { index, .. } => index,
+            Self::Lengths { .. } | Self::Empty | Self::OneClass => None,
+        }
+    }
+}
+
+impl From<MetricError> for InvalidSubmission {
+    fn from(error: MetricError) -> Self {
+        let kind = match error {
+            MetricError::Lengths { .. } | MetricError::Empty => InvalidKind::RowCount,
+            MetricError::Missing { .. } => InvalidKind::MissingValue,
+            MetricError::Infinite { .. } => InvalidKind::NotFinite,
+            MetricError::Negative { .. } => InvalidKind::OutOfRange,
+            MetricError::OneClass => InvalidKind::Undefined,
+            MetricError::BadLabel { .. } => InvalidKind::BadLabel,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<MetricError> for Refusal {
+    fn from(error: MetricError) -> Self {
+        InvalidSubmission::from(error).into()
+    }
+}
+
+impl Task<'_> {
+    /// An integer of `[grading.options]`, if set.
+    pub fn integer(&self, name: &str) -> Option<i64> {
+        self.spec.options.get(name)?.as_integer()
+    }
+
+    /// A number of `[grading.options]`, if set.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        let value = self.spec.options.get(name)?;
+        value.as_float().or_else(|| value.as_integer().map(|v| v as f64))
+    }
+
+    /// A flag of `[grading.options]`; false if not set.
+    pub fn flag(&self, name: &str) -> bool {
+        self.spec.options.get(name).and_then(toml::Value::as_bool).unwrap_or(false)
+    }
+
+    /// A text of `[grading.options]`, if set.
+    pub fn option_text(&self, name: &str) -> Option<&str> {
+        self.spec.options.get(name)?.as_str()
+    }
+
+    /// A list of numbers of `[grading.options]`, empty if not set.
+    pub fn numbers(&self, name: &str) -> Vec<f64> {
+        let list = self.spec.options.get(name).and_then(toml::Value::as_array);
+        list.into_iter().flatten().filter_map(|v| v.as_float().or_else(|| v.as_integer().map(|v| v as f64))).collect()
+    }
+
+    /// A list of texts of `[grading.options]`, empty if not set.
+    pub fn texts(&self, name: &str) -> Vec<&str> {
+        let list = self.spec.options.get(name).and_then(toml::Value::as_array);
+        list.into_iter().flatten().filter_map(toml::Value::as_str).collect()
+    }
+}
+
+/// Checks that two inputs have the same length and at least one value, all finite.
+pub fn check_finite(y_true: &[f64], y_pred: &[f64]) -> Result<(), MetricError> {
+    check_lengths(y_true.len(), y_pred.len())?;
+    for values in [y_true, y_pred] {
+        if let Some(index) = values.iter().position(|v| !v.is_finite()) {
+            return Err(if values[index].is_nan() {
+                MetricError::Missing { index }
+            } else {
+                MetricError::Infinite { index }
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Checks that two inputs have the same length and at least one value.
+pub fn check_lengths(truth: usize, predicted: usize) -> Result<(), MetricError> {
+    if truth != predicted {
+        return Err(MetricError::Lengths { truth, predicted });
+    }
+    if truth == 0 { Err(MetricError::Empty) } else { Ok(()) }
+}

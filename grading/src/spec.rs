@@ -1,0 +1,144 @@
+//! How a competition is graded, as its `[grading]` table says.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::medal::Direction;
+use crate::round::Rounding;
+
+/// The `[grading]` table of a `competition.toml`.
+///
+/// ```
+/// use medalist_grading::GradingSpec;
+///
+/// let spec: GradingSpec = toml::from_str(r#"
+///     metric = "roc_auc"
+///     direction = "higher"
+///     id_columns = ["id"]
+///     target_columns = ["has_cactus"]
+///     checks = ["id_columns", "target_columns", "row_count", "numeric", "range", "ids"]
+///     range = [0.0, 1.0]
+/// "#)?;
+/// assert_eq!(spec.metric, "roc_auc");
+/// # Ok::<(), toml::de::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GradingSpec {
+    /// The metric's name or one of its aliases, as `medalist metrics` lists them.
+    pub metric: String,
+    /// Whether higher or lower scores are better.
+    pub direction: Direction,
+    /// The columns that name a row, in the submission.
+    pub id_columns: Vec<String>,
+    /// The columns that are graded, in the submission.
+    pub target_columns: Vec<String>,
+    /// The id columns' names in the answers, where they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_id_columns: Option<Vec<String>>,
+    /// The target columns' names in the answers, where they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_columns: Option<Vec<String>>,
+    /// What is checked before the metric, in order; the first failure is the verdict.
+    #[serde(default)]
+    pub checks: Vec<Check>,
+    /// Smallest and largest value that the `range` check accepts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<[f64; 2]>,
+    /// Largest distance of a row's sum from 1 that the `row_sum` check accepts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row_sum_tolerance: Option<f64>,
+    /// Which rows of the two tables belong together.
+    #[serde(default)]
+    pub pairing: Pairing,
+    /// How the score is rounded to five decimals.
+    #[serde(default)]
+    pub rounding: Rounding,
+    /// What the metric itself understands; `medalist metrics NAME` lists it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, toml::Value>,
+    /// What the strict verdict asks for beyond the reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strict: Option<StrictSpec>,
+}
+
+impl GradingSpec {
+    /// The id columns' names in the answers.
+    pub fn answer_ids(&self) -> &[String] {
+        self.answer_id_columns.as_deref().unwrap_or(&self.id_columns)
+    }
+
+    /// The target columns' names in the answers.
+    pub fn answer_targets(&self) -> &[String] {
+        self.answer_columns.as_deref().unwrap_or(&self.target_columns)
+    }
+}
+
+/// The strict verdict: where the reference accepts what it should not, these checks are made as well.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StrictSpec {
+    /// Checks beyond the reference's; each that fails is an issue, and the strict score is then none.
+    #[serde(default)]
+    pub checks: Vec<Check>,
+    /// Options that replace the metric's for the strict score.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, toml::Value>,
+    /// The pairing that replaces the reference's for the strict score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pairing: Option<Pairing>,
+}
+
+/// One thing a submission must satisfy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// The id columns are there.
+    IdColumns,
+    /// The target columns are there.
+    TargetColumns,
+    /// The columns are exactly the id and target columns, in any order.
+    ExactColumns,
+    /// The columns are exactly the id and target columns, in that order.
+    OrderedColumns,
+    /// There are as many columns as id and target columns together.
+    ColumnCount,
+    /// The first column is the first id column.
+    FirstColumn,
+    /// There are as many rows as in the answers.
+    RowCount,
+    /// There is at least one row.
+    NotEmpty,
+    /// The target columns are integers, floats or booleans without gaps; text is not.
+    Numeric,
+    /// The target columns are text, perhaps with gaps.
+    Text,
+    /// No number of the target columns is outside `range`; missing cells are skipped.
+    Range,
+    /// No cell of the target columns is missing.
+    NotMissing,
+    /// Every cell of the target columns is a finite number (text is read as a number).
+    Finite,
+    /// Every row of the target columns adds up to 1 within `row_sum_tolerance`; missing cells are skipped.
+    RowSum,
+    /// The ids are those of the answers, each as often.
+    Ids,
+    /// The distinct ids are those of the answers.
+    IdSet,
+    /// Every id of the answers is there.
+    IdSuperset,
+    /// No id occurs twice.
+    UniqueIds,
+}
+
+/// Which rows of the submission and the answers belong together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pairing {
+    /// Both are sorted by the id columns and paired by position.
+    #[default]
+    Sorted,
+    /// Both are paired by position in the file.
+    FileOrder,
+}

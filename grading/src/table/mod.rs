@@ -1,0 +1,220 @@
+//! Tables read from CSV, typed column by column the way pandas 2.2 `read_csv` types them.
+//!
+//! A [`Table`] keeps the file's text once and four bytes per cell. A column is typed (and its numbers parsed) when it is first
+//! asked for, so columns nobody grades cost nothing beyond their text.
+//!
+//! ```
+//! use medalist_grading::table::{Limits, Table, Values};
+//!
+//! let table = Table::parse(b"id,score\n1,0.5\n2,\n".to_vec(), &Limits::default())?;
+//! assert_eq!(table.rows(), 2);
+//! assert!(matches!(table.column("id").unwrap().values(), Values::Int(v) if v == &[1, 2]));
+//! assert!(matches!(table.column("score").unwrap().values(), Values::Float(v) if v[1].is_nan()));
+//! # Ok::<(), medalist_grading::table::ReadError>(())
+//! ```
+
+mod infer;
+mod open;
+mod scan;
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+pub use infer::{Values, is_missing};
+pub use open::{ForeignFormat, read_bytes};
+pub use scan::ReadError;
+
+/// How much of a file is read before it is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest file, in bytes. Never more than 2^31 - 2, the most a table can address.
+    pub bytes: u64,
+    /// Most data rows.
+    pub rows: usize,
+    /// Most columns.
+    pub columns: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { bytes: Self::MAX_BYTES, rows: 100_000_000, columns: 100_000 }
+    }
+}
+
+impl Limits {
+    /// The largest file a table can address.
+    pub const MAX_BYTES: u64 = (1 << 31) - 2;
+}
+
+/// A CSV file in memory: a header and rows of cells.
+#[derive(Debug)]
+pub struct Table {
+    text: String,
+    names: Vec<String>,
+    /// Where each cell starts, row by row (`stride` cells a row), and one entry for the end. A cell ends one byte before the next starts.
+    starts: Vec<u32>,
+    stride: usize,
+    /// Cells in front of each row that the header does not name; pandas makes them an index.
+    index_cells: usize,
+    rows: usize,
+    typed: Vec<OnceLock<Values>>,
+}
+
+impl Table {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the file cannot be read, is not a regular file, is over the limits, or is not CSV.
+    pub fn read(path: &Path, limits: &Limits) -> Result<Self, ReadError> {
+        Self::parse(read_bytes(path, limits.bytes)?, limits)
+    }
+
+    /// Reads CSV bytes. No bytes at all give a table without columns and rows.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the bytes are not UTF-8, a quote stays open, a row is too long, or a limit is passed.
+    pub fn parse(bytes: Vec<u8>, limits: &Limits) -> Result<Self, ReadError> {
+        scan::scan(bytes, limits)
+    }
+
+    /// Number of data rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The column names in file order, made unique as pandas does (`a`, `a.1`, `Unnamed: 0`).
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Whether a column of that name exists.
+    pub fn has_column(&self, name: &str) -> bool {
+        self.names.iter().any(|n| n == name)
+    }
+
+    /// The column of that name, typed.
+    pub fn column(&self, name: &str) -> Option<Column<'_>> {
+        self.names.iter().position(|n| n == name).map(|index| self.column_at(index))
+    }
+
+    /// The column at a position in [`Table::names`], typed.
+    ///
+    /// # Panics
+    /// If `index` is not below the number of columns.
+    pub fn column_at(&self, index: usize) -> Column<'_> {
+        let values = self.typed[index].get_or_init(|| infer::infer(self, index));
+        Column { table: self, index, values }
+    }
+
+    /// The raw text of a cell (unquoted), empty where the row is short.
+    fn cell(&self, row: usize, column: usize) -> &str {
+        let at = row * self.stride + self.index_cells + column;
+        let start = self.starts[at] as usize;
+        let end = (self.starts[at + 1] as usize).saturating_sub(1).max(start);
+        &self.text[start..end]
+    }
+}
+
+/// A typed column of a [`Table`].
+#[derive(Clone, Copy, Debug)]
+pub struct Column<'t> {
+    table: &'t Table,
+    index: usize,
+    values: &'t Values,
+}
+
+impl<'t> Column<'t> {
+    /// The column's name.
+    pub fn name(&self) -> &'t str {
+        &self.table.names[self.index]
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.table.rows
+    }
+
+    /// Whether the table has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.table.rows == 0
+    }
+
+    /// The typed values.
+    pub fn values(&self) -> &'t Values {
+        self.values
+    }
+
+    /// The cell as it is written in the file (unquoted); the missing-value words appear as themselves.
+    pub fn raw(&self, row: usize) -> &'t str {
+        self.table.cell(row, self.index)
+    }
+
+    /// The cell's text, or `None` where it is missing.
+    pub fn text(&self, row: usize) -> Option<&'t str> {
+        Some(self.raw(row)).filter(|cell| !is_missing(cell))
+    }
+
+    /// Whether the cell is missing.
+    pub fn is_missing(&self, row: usize) -> bool {
+        match self.values {
+            Values::Int(_) | Values::UInt(_) | Values::Bool(_) => false,
+            Values::Float(values) => values[row].is_nan(),
+            Values::BoolOrMissing(values) => values[row].is_none(),
+            Values::Text => is_missing(self.raw(row)),
+        }
+    }
+
+    /// The first missing cell's row.
+    pub fn first_missing(&self) -> Option<usize> {
+        match self.values {
+            Values::Int(_) | Values::UInt(_) | Values::Bool(_) => None,
+            _ => (0..self.len()).find(|&row| self.is_missing(row)),
+        }
+    }
+
+    /// Whether the column holds text (also when some cells are missing).
+    pub fn is_text(&self) -> bool {
+        matches!(self.values, Values::Text)
+    }
+
+    /// Whether pandas calls the column numeric: integers, floats or booleans without a missing cell.
+    pub fn is_numeric(&self) -> bool {
+        matches!(self.values, Values::Int(_) | Values::UInt(_) | Values::Float(_) | Values::Bool(_))
+    }
+
+    /// The cell as pandas' `astype(str)` prints it: text as it is, numbers printed again, a missing cell as `nan`.
+    pub fn printed(&self, row: usize) -> std::borrow::Cow<'t, str> {
+        match self.values {
+            Values::Int(values) => values[row].to_string().into(),
+            Values::UInt(values) => values[row].to_string().into(),
+            Values::Float(values) => crate::pytext::float_repr(values[row]).into(),
+            Values::Bool(values) => if values[row] { "True" } else { "False" }.into(),
+            Values::BoolOrMissing(values) => match values[row] {
+                Some(true) => "True".into(),
+                Some(false) => "False".into(),
+                None => "nan".into(),
+            },
+            Values::Text => self.text(row).unwrap_or("nan").into(),
+        }
+    }
+
+    /// The cell as a number: booleans are 0 and 1, a missing cell is NaN, text is read with Python's float syntax.
+    ///
+    /// `None` where a text does not follow that syntax.
+    pub fn number(&self, row: usize) -> Option<f64> {
+        Some(match self.values {
+            Values::Int(values) => values[row] as f64,
+            Values::UInt(values) => values[row] as f64,
+            Values::Float(values) => values[row],
+            Values::Bool(values) => f64::from(u8::from(values[row])),
+            Values::BoolOrMissing(values) => values[row].map_or(f64::NAN, |v| f64::from(u8::from(v))),
+            Values::Text => match self.text(row) {
+                None => f64::NAN,
+                Some(text) => crate::pytext::parse_float(text)?,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

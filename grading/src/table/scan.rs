@@ -1,0 +1,357 @@
+//! The tokenizer: splits CSV bytes into cells by the rules of pandas' C parser, in place.
+//!
+//! Cells are moved down over the quotes, carriage returns and blank lines that are dropped, so that one buffer and one offset a cell
+//! are all that is kept. Text without quotes and carriage returns needs no moving and is split on all cores.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::OnceLock;
+
+use memchr::{memchr, memchr2_iter, memrchr};
+use rayon::prelude::*;
+
+use super::open::ForeignFormat;
+use super::{Limits, Table};
+
+/// Why a file is no table.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file cannot be opened or read.
+    #[error("cannot read the file")]
+    Io {
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The path leads to something that is not a plain file.
+    #[error("it is {what}, not a regular file")]
+    NotRegular {
+        /// What it is.
+        what: &'static str,
+    },
+    /// The file is over the size limit.
+    #[error("it has {bytes} bytes, more than the limit of {limit}")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// There are more data rows than the limit.
+    #[error("it has more than {limit} rows")]
+    TooManyRows {
+        /// The limit.
+        limit: usize,
+    },
+    /// There are more columns than the limit.
+    #[error("row {row} has more than {limit} columns")]
+    TooManyColumns {
+        /// The row, 0 for the header.
+        row: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The first bytes are those of another format.
+    #[error("it is {}, not CSV text", .0.description())]
+    Foreign(ForeignFormat),
+    /// Some bytes are not UTF-8.
+    #[error("it is not UTF-8 text: byte {offset} (line {line}) is {byte:#04x}")]
+    NotUtf8 {
+        /// Where, from 0.
+        offset: usize,
+        /// The line, from 1.
+        line: usize,
+        /// The byte.
+        byte: u8,
+    },
+    /// A quoted cell does not end.
+    #[error("the quote that opens in row {row} is never closed")]
+    OpenQuote {
+        /// The data row, from 1; 0 is the header.
+        row: usize,
+    },
+    /// A row has more cells than the header and the first data row.
+    #[error("row {row} has {found} cells, expected at most {expected}")]
+    LongRow {
+        /// The data row, from 1.
+        row: usize,
+        /// Its cells.
+        found: usize,
+        /// The most there may be.
+        expected: usize,
+    },
+}
+
+/// Splits `bytes` into a table.
+pub(super) fn scan(mut bytes: Vec<u8>, limits: &Limits) -> Result<Table, ReadError> {
+    let limit = limits.bytes.min(Limits::MAX_BYTES);
+    if bytes.len() as u64 > limit {
+        return Err(ReadError::TooLarge { bytes: bytes.len() as u64, limit });
+    }
+    if let Some(format) = ForeignFormat::detect(&bytes) {
+        return Err(ReadError::Foreign(format));
+    }
+    if let Err(error) = std::str::from_utf8(&bytes) {
+        let offset = error.valid_up_to();
+        let line = 1 + memchr::memchr_iter(b'\n', &bytes[..offset]).count();
+        return Err(ReadError::NotUtf8 { offset, line, byte: bytes[offset] });
+    }
+    if bytes.last().is_some_and(|&last| last != b'\n') {
+        bytes.push(b'\n');
+    }
+    let start = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+    let mut scanner = Scanner { read: start, write: start, starts: Vec::new(), bytes };
+
+    let mut header = Vec::new();
+    if scanner.record(0)? == 0 {
+        return Ok(empty_table());
+    }
+    check_columns(&scanner, 0, limits)?;
+    header.append(&mut scanner.starts);
+    let names_end = scanner.write;
+    let names = (0..header.len())
+        .map(|k| {
+            let end = header.get(k + 1).map_or(names_end, |&next| next as usize) - 1;
+            // A cell without room for its separator is a padded one, which a header has not.
+            String::from_utf8_lossy(&scanner.bytes[header[k] as usize..end]).into_owned()
+        })
+        .collect();
+    let names = unique_names(names);
+
+    let first = scanner.record(1)?;
+    check_columns(&scanner, 1, limits)?;
+    let stride = first.max(names.len());
+    let index_cells = first.saturating_sub(names.len());
+    if first > 0 {
+        scanner.pad(stride - first);
+        let plain = {
+            let rest = &scanner.bytes[scanner.read..];
+            memchr(b'"', rest).is_none() && memchr(b'\r', rest).is_none() && memchr(0, rest).is_none()
+        };
+        if !(plain && scanner.read == scanner.write && scanner.plain_rows(stride)) {
+            scanner.rows(stride, limits)?;
+        }
+    }
+    let rows = scanner.starts.len() / stride;
+    if rows > limits.rows {
+        return Err(ReadError::TooManyRows { limit: limits.rows });
+    }
+    let Scanner { mut bytes, mut starts, write, .. } = scanner;
+    starts.push(write as u32);
+    bytes.truncate(write);
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        ReadError::NotUtf8 { offset, line: 0, byte: error.as_bytes()[offset] }
+    })?;
+    let typed = names.iter().map(|_| OnceLock::new()).collect();
+    Ok(Table { text, names, starts, stride, index_cells, rows, typed })
+}
+
+fn empty_table() -> Table {
+    Table {
+        text: String::new(),
+        names: Vec::new(),
+        starts: vec![0],
+        stride: 1,
+        index_cells: 0,
+        rows: 0,
+        typed: Vec::new(),
+    }
+}
+
+fn check_columns(scanner: &Scanner, row: usize, limits: &Limits) -> Result<(), ReadError> {
+    if scanner.starts.len() > limits.columns {
+        return Err(ReadError::TooManyColumns { row, limit: limits.columns });
+    }
+    Ok(())
+}
+
+struct Scanner {
+    bytes: Vec<u8>,
+    read: usize,
+    write: usize,
+    starts: Vec<u32>,
+}
+
+impl Scanner {
+    /// Splits all further rows, one after the other.
+    fn rows(&mut self, stride: usize, limits: &Limits) -> Result<(), ReadError> {
+        let mut row = 2;
+        loop {
+            let cells = self.record(row)?;
+            if cells == 0 {
+                return Ok(());
+            }
+            if cells > stride {
+                return Err(ReadError::LongRow { row, found: cells, expected: stride });
+            }
+            if row > limits.rows {
+                return Err(ReadError::TooManyRows { limit: limits.rows });
+            }
+            self.pad(stride - cells);
+            row += 1;
+        }
+    }
+
+    /// Adds missing cells to the row just read. They start where the next row does and so have no length.
+    fn pad(&mut self, cells: usize) {
+        self.starts.extend(std::iter::repeat_n(self.write as u32, cells));
+    }
+
+    /// Splits the next line that is not blank and returns its number of cells; 0 at the end of the file.
+    fn record(&mut self, row: usize) -> Result<usize, ReadError> {
+        self.skip_blank_lines();
+        if self.read == self.bytes.len() {
+            return Ok(0);
+        }
+        let before = self.starts.len();
+        loop {
+            self.starts.push(self.write as u32);
+            let separator = self.cell(row)?;
+            // The separator is written as well: it is what tells a cell's end from the next one's start.
+            self.bytes[self.write] = separator;
+            self.write += 1;
+            if separator == b'\n' {
+                return Ok(self.starts.len() - before);
+            }
+        }
+    }
+
+    fn skip_blank_lines(&mut self) {
+        let mut at = self.read;
+        while at < self.bytes.len() {
+            match self.bytes[at] {
+                b'\n' | b'\r' => {
+                    at += 1;
+                    self.read = at;
+                }
+                b' ' | b'\t' => at += 1,
+                _ => return,
+            }
+        }
+        self.read = at;
+    }
+
+    /// Copies one cell down and returns the separator that ended it: a comma or a line feed (also for a carriage return).
+    fn cell(&mut self, row: usize) -> Result<u8, ReadError> {
+        let start = self.write;
+        let mut quoted = self.bytes[self.read] == b'"';
+        if quoted {
+            self.read += 1;
+        }
+        loop {
+            let Some(&byte) = self.bytes.get(self.read) else {
+                return Err(ReadError::OpenQuote { row });
+            };
+            self.read += 1;
+            match byte {
+                b'"' if quoted => {
+                    if self.bytes.get(self.read) == Some(&b'"') {
+                        self.read += 1;
+                    } else {
+                        quoted = false;
+                        continue;
+                    }
+                }
+                b',' | b'\n' if !quoted => {
+                    self.cut_at_nul(start);
+                    return Ok(byte);
+                }
+                b'\r' if !quoted => {
+                    if self.bytes.get(self.read) == Some(&b'\n') {
+                        self.read += 1;
+                    }
+                    self.cut_at_nul(start);
+                    return Ok(b'\n');
+                }
+                _ => {}
+            }
+            self.bytes[self.write] = byte;
+            self.write += 1;
+        }
+    }
+
+    /// pandas hands cells on as C strings, which end at a NUL.
+    fn cut_at_nul(&mut self, start: usize) {
+        if let Some(length) = memchr(0, &self.bytes[start..self.write]) {
+            self.write = start + length;
+        }
+    }
+
+    /// Splits the rest at commas and line feeds alone, on all cores. `false`, with nothing changed, if some row is not regular.
+    fn plain_rows(&mut self, stride: usize) -> bool {
+        const BLOCK: usize = 1 << 20;
+        let (from, end) = (self.read, self.bytes.len());
+        let mut cuts = vec![from];
+        while let Some(&last) = cuts.last()
+            && last < end
+        {
+            let target = last.saturating_add(BLOCK).min(end);
+            cuts.push(memrchr(b'\n', &self.bytes[last..target]).map_or_else(
+                || memchr(b'\n', &self.bytes[target..]).map_or(end, |found| target + found + 1),
+                |found| last + found + 1,
+            ));
+        }
+        let blocks: Option<Vec<Vec<u32>>> =
+            cuts.par_windows(2).map(|cut| plain_block(&self.bytes[cut[0]..cut[1]], cut[0], stride)).collect();
+        let Some(blocks) = blocks else { return false };
+        self.starts.reserve_exact(blocks.iter().map(Vec::len).sum::<usize>() + 1);
+        for block in blocks {
+            self.starts.extend(block);
+        }
+        self.read = end;
+        self.write = end;
+        true
+    }
+}
+
+/// The starts of the cells of whole rows, or `None` if a row is blank or has another number of cells than `stride`.
+fn plain_block(bytes: &[u8], offset: usize, stride: usize) -> Option<Vec<u32>> {
+    let mut starts = Vec::with_capacity(bytes.len() / 8);
+    let (mut start, mut cells) = (0, 0);
+    for at in memchr2_iter(b',', b'\n', bytes) {
+        starts.push((offset + start) as u32);
+        cells += 1;
+        if bytes[at] == b'\n' {
+            let blank = cells == 1 && bytes[start..at].iter().all(|b| matches!(b, b' ' | b'\t'));
+            if cells != stride || blank {
+                return None;
+            }
+            cells = 0;
+        }
+        start = at + 1;
+    }
+    Some(starts)
+}
+
+/// Names columns as pandas does: `Unnamed: k` for an empty name, `.1`, `.2`, … for repeats, later ones giving way.
+fn unique_names(mut names: Vec<String>) -> Vec<String> {
+    let mut unnamed = Vec::new();
+    for (k, name) in names.iter_mut().enumerate() {
+        if name.is_empty() {
+            *name = format!("Unnamed: {k}");
+            unnamed.push(k);
+        }
+    }
+    let named = (0..names.len()).filter(|k| unnamed.binary_search(k).is_err());
+    let order: Vec<usize> = named.chain(unnamed.iter().copied()).collect();
+    let mut taken: HashMap<String, usize> = HashMap::new();
+    for name in &names {
+        *taken.entry(name.clone()).or_default() += 1;
+    }
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for k in order {
+        let old = names[k].clone();
+        let mut name = old.clone();
+        let mut count = counts.get(&name).copied().unwrap_or(0);
+        while count > 0 {
+            counts.insert(old.clone(), count + 1);
+            name = format!("{old}.{count}");
+            count = if taken.contains_key(&name) { count + 1 } else { counts.get(&name).copied().unwrap_or(0) };
+        }
+        counts.insert(name.clone(), count + 1);
+        taken.entry(name.clone()).or_default();
+        names[k] = name;
+    }
+    names
+}

@@ -1,0 +1,101 @@
+use super::*;
+
+fn table(text: &str) -> Table {
+    Table::parse(text.as_bytes().to_vec(), &Limits::default()).unwrap()
+}
+
+fn column(text: &str) -> Values {
+    let mut csv = String::from("i,x\n");
+    for (k, cell) in text.split('|').enumerate() {
+        csv.push_str(&format!("{k},{cell}\n"));
+    }
+    table(&csv).column("x").unwrap().values().clone()
+}
+
+fn cells(table: &Table) -> Vec<Vec<&str>> {
+    (0..table.rows()).map(|r| (0..table.names().len()).map(|c| table.cell(r, c)).collect()).collect()
+}
+
+#[test]
+fn splits_as_pandas_does() {
+    let cases: &[(&str, &[&str], &[&[&str]])] = &[
+        ("a,b\n1,2\n", &["a", "b"], &[&["1", "2"]]),
+        ("\u{feff}a,b\r\n1,2\r\n\r\n3,4", &["a", "b"], &[&["1", "2"], &["3", "4"]]),
+        ("a,b\r1,2\r3,4\r", &["a", "b"], &[&["1", "2"], &["3", "4"]]),
+        ("\n  \na,b\n \t\n1,2\n\n", &["a", "b"], &[&["1", "2"]]),
+        ("a,b\n1\n2,3\n4\n", &["a", "b"], &[&["1", ""], &["2", "3"], &["4", ""]]),
+        ("a,b\n\"x,\"\"y\"\"\n\"z,q\"w\n", &["a", "b"], &[&["x,\"y\"\nz", "q\"w"]]),
+        ("a,b\nx\"y,'z'\n", &["a", "b"], &[&["x\"y", "'z'"]]),
+        ("a,b\n9,1,2\n8,3,4\n7,5\n", &["a", "b"], &[&["1", "2"], &["3", "4"], &["5", ""]]),
+        ("a,b\n1,2,\n3,4,\n", &["a", "b"], &[&["2", ""], &["4", ""]]),
+        ("a,a,,a.1,a\n1,2,3,4,5\n", &["a", "a.2", "Unnamed: 2", "a.1", "a.3"], &[&["1", "2", "3", "4", "5"]]),
+        ("a\n\"\"\n x\n", &["a"], &[&[""], &[" x"]]),
+        ("a,b\n", &["a", "b"], &[]),
+        ("", &[], &[]),
+        ("a\nx\0y\n", &["a"], &[&["x"]]),
+    ];
+    for (text, names, rows) in cases {
+        let table = table(text);
+        assert_eq!(table.names(), *names, "{text:?}");
+        assert_eq!(cells(&table), *rows, "{text:?}");
+    }
+}
+
+#[test]
+fn refuses_what_pandas_refuses() {
+    let parse = |bytes: &[u8]| Table::parse(bytes.to_vec(), &Limits::default()).unwrap_err();
+    assert!(matches!(parse(b"a,b\n1,2\n3,4,5\n"), ReadError::LongRow { row: 2, found: 3, expected: 2 }));
+    assert!(matches!(parse(b"a,b\n1,\"2\n3,4\n"), ReadError::OpenQuote { row: 1 }));
+    assert!(matches!(parse(b"a,b\n1,\xff\n"), ReadError::NotUtf8 { offset: 6, line: 2, byte: 0xff }));
+    assert!(matches!(parse(b"\x1f\x8b\x08"), ReadError::Foreign(ForeignFormat::Gzip)));
+    let few = Limits { rows: 1, ..Limits::default() };
+    assert!(matches!(Table::parse(b"a\n1\n2\n".to_vec(), &few), Err(ReadError::TooManyRows { limit: 1 })));
+}
+
+#[test]
+fn types_columns_as_pandas_does() {
+    use Values::*;
+    let nan = f64::NAN;
+    let cases: &[(&str, Values)] = &[
+        ("1|007| +5 |-0", Int(vec![1, 7, 5, 0])),
+        ("9223372036854775808|1", UInt(vec![9_223_372_036_854_775_808, 1])),
+        ("9223372036854775808|-1", Text),
+        ("99999999999999999999|1.5", Text),
+        ("1.5|99999999999999999999", Float(vec![1.5, 99_999_999_999_999_999_999.0])),
+        ("1.|.5|1e5| -2.5 |inf|-Infinity", Float(vec![1.0, 0.5, 1e5, -2.5, f64::INFINITY, f64::NEG_INFINITY])),
+        ("1.0| inf", Text),
+        ("1_0|1", Text),
+        ("0x10|1", Text),
+        ("1e400|1", Text),
+        ("1.5|-1e400", Float(vec![1.5, f64::NEG_INFINITY])),
+        ("True|FALSE|tRue", Bool(vec![true, false, true])),
+        ("True|", BoolOrMissing(vec![Some(true), None])),
+        ("True|1", Text),
+        ("1|abc", Text),
+        ("NAN|1", Text),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(&column(text), expected, "{text:?}");
+    }
+    for text in ["1||2", "1|NA|2", "1|null|2"] {
+        let Float(values) = column(text) else { panic!("{text} is not float") };
+        assert_eq!((values[0], values[1].is_nan(), values[2]), (1.0, true, 2.0));
+    }
+    let Float(values) = column("|") else { panic!("gaps are not float") };
+    assert!(values.iter().all(|v| v.to_bits() == nan.to_bits() || v.is_nan()));
+}
+
+#[test]
+fn plain_and_general_scanners_agree() {
+    let mut plain = String::from("a,b\n");
+    for k in 0..200_000 {
+        plain.push_str(&format!("{k},{}\n", k * 7 % 13));
+    }
+    let quoted = plain.replacen("0,0\n", "\"0\",0\n", 1) + "\n";
+    let quoted = quoted + "\"200000\",1\n";
+    let plain = plain + "200000,1\n";
+    let (a, b) = (table(&plain), table(&quoted));
+    assert_eq!(a.rows(), 200_001);
+    assert_eq!(a.column("a").unwrap().values(), b.column("a").unwrap().values());
+    assert_eq!(a.column("b").unwrap().values(), b.column("b").unwrap().values());
+}

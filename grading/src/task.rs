@@ -1,0 +1,275 @@
+//! One submission beside its answers: what a metric is given.
+
+use std::sync::OnceLock;
+
+use crate::ids::{Rows, sorted_rows};
+use crate::invalid::{AnswersError, InvalidKind, InvalidSubmission, Refusal};
+use crate::metrics::MetricError;
+use crate::spec::{GradingSpec, Pairing};
+use crate::table::{Column, Limits, ReadError, Table};
+
+/// A competition's answers.
+#[derive(Debug)]
+pub enum Answers {
+    /// A CSV file.
+    Table(Table),
+    /// JSON lines, one value each.
+    Records(Vec<serde_json::Value>),
+}
+
+impl Answers {
+    /// Reads the answers, as JSON lines if the name ends in `.jsonl` and else as CSV. Links are followed.
+    ///
+    /// # Errors
+    /// [`AnswersReadError`] if the file cannot be read or a line is not JSON.
+    pub fn read(path: &std::path::Path) -> Result<Self, AnswersReadError> {
+        let real = path.canonicalize().map_err(|source| ReadError::Io { source })?;
+        if path.extension().is_none_or(|extension| extension != "jsonl") {
+            let limits = Limits { bytes: Limits::MAX_BYTES, rows: usize::MAX, columns: usize::MAX };
+            return Ok(Self::Table(Table::read(&real, &limits)?));
+        }
+        let bytes = crate::table::read_bytes(&real, u64::MAX)?;
+        let mut records = Vec::new();
+        for (line, text) in bytes.split(|&b| b == b'\n').enumerate() {
+            if !text.trim_ascii().is_empty() {
+                records.push(
+                    serde_json::from_slice(text).map_err(|source| AnswersReadError::Json { line: line + 1, source })?,
+                );
+            }
+        }
+        Ok(Self::Records(records))
+    }
+}
+
+/// Why answers cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswersReadError {
+    /// The file is no table.
+    #[error(transparent)]
+    Table(#[from] ReadError),
+    /// A line is not JSON.
+    #[error("line {line} is not JSON")]
+    Json {
+        /// The line, from 1.
+        line: usize,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// The rows of the two tables that belong together: the k-th of one with the k-th of the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Pairs<'t> {
+    /// Rows of the answers.
+    pub answers: &'t Rows,
+    /// Rows of the submission; as many.
+    pub submission: &'t Rows,
+}
+
+/// One submission beside its answers and the competition's entry.
+#[derive(Debug)]
+pub struct Task<'t> {
+    /// The competition's `[grading]` table.
+    pub spec: &'t GradingSpec,
+    /// The submission.
+    pub submission: &'t Table,
+    answers: &'t Answers,
+    sorted_submission: OnceLock<Rows>,
+    sorted_answers: OnceLock<Rows>,
+    file_order: OnceLock<[Rows; 2]>,
+}
+
+impl<'t> Task<'t> {
+    /// Puts a submission beside its answers.
+    pub fn new(spec: &'t GradingSpec, submission: &'t Table, answers: &'t Answers) -> Self {
+        Self {
+            spec,
+            submission,
+            answers,
+            sorted_submission: OnceLock::new(),
+            sorted_answers: OnceLock::new(),
+            file_order: OnceLock::new(),
+        }
+    }
+
+    /// The answers as a table.
+    ///
+    /// # Errors
+    /// [`Refusal::Answers`] if they are JSON lines.
+    pub fn answers(&self) -> Result<&'t Table, Refusal> {
+        match self.answers {
+            Answers::Table(table) => Ok(table),
+            Answers::Records(_) => Err(AnswersError::NotTable.into()),
+        }
+    }
+
+    /// The answers as JSON values, one a line.
+    ///
+    /// # Errors
+    /// [`Refusal::Answers`] if they are a table.
+    pub fn records(&self) -> Result<&'t [serde_json::Value], Refusal> {
+        match self.answers {
+            Answers::Records(records) => Ok(records),
+            Answers::Table(_) => Err(AnswersError::NotRecords.into()),
+        }
+    }
+
+    /// Number of rows (or records) of the answers.
+    pub fn answer_count(&self) -> usize {
+        match self.answers {
+            Answers::Table(table) => table.rows(),
+            Answers::Records(records) => records.len(),
+        }
+    }
+
+    /// A column of the submission by name.
+    ///
+    /// # Errors
+    /// An invalid submission if it is not there.
+    pub fn submitted(&self, name: &str) -> Result<Column<'t>, Refusal> {
+        self.submission.column(name).ok_or_else(|| missing_column(self.submission, name).into())
+    }
+
+    /// A column of the answers by name.
+    ///
+    /// # Errors
+    /// [`Refusal::Answers`] if it is not there.
+    pub fn answer(&self, name: &str) -> Result<Column<'t>, Refusal> {
+        self.answers()?.column(name).ok_or_else(|| AnswersError::MissingColumn { column: name.to_owned() }.into())
+    }
+
+    /// The submission's k-th target column.
+    ///
+    /// # Errors
+    /// As [`Task::submitted`].
+    pub fn prediction(&self, target: usize) -> Result<Column<'t>, Refusal> {
+        self.submitted(&self.spec.target_columns[target])
+    }
+
+    /// The answers' k-th target column.
+    ///
+    /// # Errors
+    /// As [`Task::answer`].
+    pub fn truth(&self, target: usize) -> Result<Column<'t>, Refusal> {
+        self.answer(&self.spec.answer_targets()[target])
+    }
+
+    /// The submission's id columns.
+    ///
+    /// # Errors
+    /// As [`Task::submitted`].
+    pub fn submission_ids(&self) -> Result<Vec<Column<'t>>, Refusal> {
+        self.spec.id_columns.iter().map(|name| self.submitted(name)).collect()
+    }
+
+    /// The answers' id columns.
+    ///
+    /// # Errors
+    /// As [`Task::answer`].
+    pub fn answer_ids(&self) -> Result<Vec<Column<'t>>, Refusal> {
+        self.spec.answer_ids().iter().map(|name| self.answer(name)).collect()
+    }
+
+    /// The submission's rows sorted by id.
+    ///
+    /// # Errors
+    /// As [`Task::submission_ids`].
+    pub fn sorted_submission(&self) -> Result<&Rows, Refusal> {
+        let ids = self.submission_ids()?;
+        Ok(self.sorted_submission.get_or_init(|| sorted_rows(&ids)))
+    }
+
+    /// The answers' rows sorted by id.
+    ///
+    /// # Errors
+    /// As [`Task::answer_ids`].
+    pub fn sorted_answers(&self) -> Result<&Rows, Refusal> {
+        let ids = self.answer_ids()?;
+        Ok(self.sorted_answers.get_or_init(|| sorted_rows(&ids)))
+    }
+
+    /// The rows that belong together by the competition's pairing.
+    ///
+    /// # Errors
+    /// An invalid submission if the row counts differ or an id column is missing.
+    pub fn pairs(&self) -> Result<Pairs<'_>, Refusal> {
+        if self.submission.rows() != self.answer_count() {
+            return Err(self.row_count().into());
+        }
+        let (answers, submission) = match self.spec.pairing {
+            Pairing::Sorted => rayon::join(|| self.sorted_answers(), || self.sorted_submission()),
+            Pairing::FileOrder => {
+                let [answers, submission] =
+                    self.file_order.get_or_init(|| [self.answer_count(), self.submission.rows()].map(Rows::InOrder));
+                (Ok(answers), Ok(submission))
+            }
+        };
+        Ok(Pairs { answers: answers?, submission: submission? })
+    }
+
+    /// The verdict that the number of rows is wrong.
+    pub fn row_count(&self) -> InvalidSubmission {
+        InvalidSubmission::new(InvalidKind::RowCount, "the submission has the wrong number of rows")
+            .with_value(self.submission.rows().to_string())
+            .expecting(format!("{} rows", self.answer_count()))
+    }
+
+    /// The k-th target of the answers as numbers, in the paired order. A missing cell is NaN.
+    ///
+    /// # Errors
+    /// [`Refusal::Answers`] if a cell is no number.
+    pub fn truth_numbers(&self, target: usize) -> Result<Vec<f64>, Refusal> {
+        let (column, rows) = (self.truth(target)?, self.pairs()?.answers);
+        rows.iter().map(|row| column.number(row).ok_or_else(|| bad_answer(row, &column, "is no number"))).collect()
+    }
+
+    /// The k-th target of the submission as numbers, in the paired order. A missing cell is NaN.
+    ///
+    /// # Errors
+    /// An invalid submission if a text cell is no number.
+    pub fn predicted_numbers(&self, target: usize) -> Result<Vec<f64>, Refusal> {
+        let (column, rows) = (self.prediction(target)?, self.pairs()?.submission);
+        rows.iter().map(|row| column.number(row).ok_or_else(|| not_a_number(row, &column).into())).collect()
+    }
+
+    /// Turns the error of a metric over the k-th target's paired values into a verdict with row and value.
+    pub fn refuse(&self, target: usize, error: MetricError) -> Refusal {
+        let mut invalid = InvalidSubmission::from(error.clone());
+        if let (Some(index), Ok(column), Ok(pairs)) = (error.index(), self.prediction(target), self.pairs()) {
+            let row = pairs.submission.at(index);
+            invalid = invalid.at(row).in_column(column.name()).with_value(column.raw(row));
+        }
+        invalid.into()
+    }
+}
+
+/// The verdict that a cell is no number.
+pub fn not_a_number(row: usize, column: &Column<'_>) -> InvalidSubmission {
+    InvalidSubmission::new(InvalidKind::NotANumber, "the cell is not a number")
+        .at(row)
+        .in_column(column.name())
+        .with_value(column.raw(row))
+        .expecting("a number")
+}
+
+/// The error that a cell of the answers is not what the metric needs.
+pub fn bad_answer(row: usize, column: &Column<'_>, message: &str) -> Refusal {
+    let message = format!("`{}` in column `{}` {message}", column.raw(row), column.name());
+    AnswersError::BadValue { row: row + 1, message }.into()
+}
+
+/// The verdict that a column is missing, with what is there instead.
+pub(crate) fn missing_column(table: &Table, name: &str) -> InvalidSubmission {
+    let names = table.names();
+    let mut there: Vec<String> = names.iter().take(12).map(|n| format!("`{n}`")).collect();
+    if names.len() > 12 {
+        there.push(format!("… ({} columns)", names.len()));
+    }
+    let message = if names.is_empty() {
+        "the submission is empty".to_owned()
+    } else {
+        format!("the submission has no column `{name}`; its columns are {}", there.join(", "))
+    };
+    InvalidSubmission::new(InvalidKind::MissingColumn, message).in_column(name)
+}
