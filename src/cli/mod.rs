@@ -2,11 +2,15 @@
 //!
 //! Data goes to stdout and everything else to stderr. A subcommand returns the exit code or a [`CliError`].
 
+pub mod selection;
+
 use std::io::{IsTerminal, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use medalist_competitions::Catalogue;
 
 use crate::error::{CliError, Exit};
 
@@ -70,6 +74,19 @@ impl Context {
             quiet: global.quiet,
             progress: std::io::stderr().is_terminal() && !global.no_progress && global.quiet == 0,
         }
+    }
+
+    /// The built-in competitions and the user's own.
+    ///
+    /// # Errors
+    /// A folder given with `--catalog` is missing or malformed.
+    pub fn catalogue(&self) -> Result<Catalogue, CliError> {
+        let bad = |error| CliError::new(Exit::BadInput, anyhow::Error::new(error));
+        let mut catalogue = Catalogue::embedded().map_err(bad)?;
+        for dir in &self.catalog_dirs {
+            catalogue = catalogue.with_dir(dir).map_err(bad)?;
+        }
+        Ok(catalogue)
     }
 
     /// Writes data to stdout; a reader that went away (`| head`) ends the program quietly.
