@@ -30,7 +30,7 @@ pub(crate) fn check(task: &Task<'_>, check: Check) -> Result<(), Refusal> {
         }
         Check::NotMissing => targets(task)?.iter().try_for_each(not_missing),
         Check::Finite => targets(task)?.iter().try_for_each(finite),
-        Check::RowSum => row_sum(task, spec.row_sum_tolerance.unwrap_or(0.0)),
+        Check::RowSum => row_sum(task),
         Check::Ids => ids(task, IdRule::Equal),
         Check::IdSet => ids(task, IdRule::SameSet),
         Check::IdSuperset => ids(task, IdRule::Superset),
@@ -135,7 +135,8 @@ fn numeric(column: &Column<'_>) -> Result<(), Refusal> {
 }
 
 fn text(column: &Column<'_>) -> Result<(), Refusal> {
-    if column.is_text() {
+    let all_missing = || matches!(column.values(), Values::Float(values) if values.iter().all(|v| v.is_nan()));
+    if column.is_text() || all_missing() {
         return Ok(());
     }
     Err(InvalidSubmission::new(InvalidKind::NotText, "the column holds no text")
@@ -199,18 +200,29 @@ fn finite(column: &Column<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn row_sum(task: &Task<'_>, tolerance: f64) -> Result<(), Refusal> {
+fn row_sum(task: &Task<'_>) -> Result<(), Refusal> {
+    let tolerance = match (task.spec.row_sum_decimals, task.spec.row_sum_tolerance) {
+        (Some(decimals), _) => 0.5 * 10_f64.powi(-decimals),
+        (None, tolerance) => tolerance.unwrap_or(0.0),
+    };
     let columns = targets(task)?;
     if let Some(column) = columns.iter().find(|column| column.is_text() && !column.is_empty()) {
         return numeric(column);
     }
     for row in 0..task.submission.rows() {
         let sum: f64 = columns.iter().filter_map(|column| column.number(row)).filter(|v| !v.is_nan()).sum();
-        if !((sum - 1.0).abs() <= tolerance) {
+        let off = match task.spec.row_sum_decimals {
+            Some(decimals) => {
+                let scale = 10_f64.powi(decimals);
+                (sum * scale).round_ties_even() / scale != 1.0
+            }
+            None => (sum - 1.0).abs() > tolerance || sum.is_nan(),
+        };
+        if off {
             return Err(InvalidSubmission::new(InvalidKind::RowSum, "the row's values do not add up to 1")
                 .at(row)
                 .with_value(sum.to_string())
-                .expecting(format!("a sum of 1 within {tolerance}"))
+                .expecting(format!("a sum of 1 within {tolerance:e}"))
                 .into());
         }
     }

@@ -280,7 +280,12 @@ fn check_spec(spec: &GradingSpec, metric: &'static Metric) -> Result<(), SpecErr
     }
     for (check, key, is_set, name) in [
         (Check::Range, "range", spec.range.is_some(), "range"),
-        (Check::RowSum, "row_sum_tolerance", spec.row_sum_tolerance.is_some(), "row_sum"),
+        (
+            Check::RowSum,
+            "row_sum_tolerance",
+            spec.row_sum_tolerance.is_some() || spec.row_sum_decimals.is_some(),
+            "row_sum",
+        ),
     ] {
         if spec.checks.contains(&check) && !is_set {
             return Err(SpecError::MissingKey { check: name, key });

@@ -78,7 +78,7 @@ fn sort_by_key<K: Ord + Send>(rows: usize, key: impl Fn(usize) -> K) -> Vec<u32>
 }
 
 /// An integer that sorts as the double does; the two zeros are equal.
-fn sortable(value: f64) -> u64 {
+pub(crate) fn sortable(value: f64) -> u64 {
     let bits = (value + 0.0).to_bits();
     if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
 }
@@ -241,6 +241,26 @@ pub fn id_difference(
         }
     }
     None
+}
+
+/// The pairs (row of the answers, row of the submission) with equal ids, in the submission's sorted order.
+pub fn id_matches(answers: (&[Column<'_>], &Rows), submission: (&[Column<'_>], &Rows)) -> Vec<(u32, u32)> {
+    let ((a_columns, a_rows), (s_columns, s_rows)) = (answers, submission);
+    let columns = || a_columns.iter().zip(s_columns);
+    let mut matches = Vec::with_capacity(s_rows.len());
+    let mut from = 0;
+    for s in s_rows.iter() {
+        let order =
+            |a: usize| columns().map(|(x, y)| compare(*x, a, *y, s)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal);
+        while from < a_rows.len() && order(a_rows.at(from)).is_lt() {
+            from += 1;
+        }
+        let equal = (from..a_rows.len())
+            .map(|place| a_rows.at(place))
+            .take_while(|&a| columns().all(|(x, y)| same(*x, a, *y, s)));
+        matches.extend(equal.map(|a| (a as u32, s as u32)));
+    }
+    matches
 }
 
 #[cfg(test)]

@@ -49,6 +49,9 @@ pub struct GradingSpec {
     /// Largest distance of a row's sum from 1 that the `row_sum` check accepts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row_sum_tolerance: Option<f64>,
+    /// The decimals to which the `row_sum` check rounds a row's sum before it compares with 1; takes the place of the tolerance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row_sum_decimals: Option<i32>,
     /// Which rows of the two tables belong together.
     #[serde(default)]
     pub pairing: Pairing,
@@ -112,7 +115,7 @@ pub enum Check {
     NotEmpty,
     /// The target columns are integers, floats or booleans without gaps; text is not.
     Numeric,
-    /// The target columns are text, perhaps with gaps.
+    /// The target columns are text, perhaps with gaps (or nothing but gaps).
     Text,
     /// No number of the target columns is outside `range`; missing cells are skipped.
     Range,
@@ -120,7 +123,7 @@ pub enum Check {
     NotMissing,
     /// Every cell of the target columns is a finite number (text is read as a number).
     Finite,
-    /// Every row of the target columns adds up to 1 within `row_sum_tolerance`; missing cells are skipped.
+    /// Every row of the target columns adds up to 1 (see `row_sum_tolerance`, `row_sum_decimals`); missing cells are skipped.
     RowSum,
     /// The ids are those of the answers, each as often.
     Ids,
@@ -141,4 +144,9 @@ pub enum Pairing {
     Sorted,
     /// Both are paired by position in the file.
     FileOrder,
+    /// Submission rows whose id the answers have not are left out; the rest is sorted and paired by position, surplus rows at the end
+    /// being dropped.
+    SortedKnown,
+    /// Each submission row meets every row of the answers with its id; the number of rows may differ.
+    Join,
 }

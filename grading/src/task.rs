@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::ids::{Rows, sorted_rows};
+use crate::ids::{Rows, id_matches, sorted_rows};
 use crate::invalid::{AnswersError, InvalidKind, InvalidSubmission, Refusal};
 use crate::metrics::MetricError;
 use crate::spec::{GradingSpec, Pairing};
@@ -77,7 +77,7 @@ pub struct Task<'t> {
     answers: &'t Answers,
     sorted_submission: OnceLock<Rows>,
     sorted_answers: OnceLock<Rows>,
-    file_order: OnceLock<[Rows; 2]>,
+    paired: OnceLock<(Rows, Rows)>,
 }
 
 impl<'t> Task<'t> {
@@ -89,7 +89,7 @@ impl<'t> Task<'t> {
             answers,
             sorted_submission: OnceLock::new(),
             sorted_answers: OnceLock::new(),
-            file_order: OnceLock::new(),
+            paired: OnceLock::new(),
         }
     }
 
@@ -192,20 +192,43 @@ impl<'t> Task<'t> {
     /// The rows that belong together by the competition's pairing.
     ///
     /// # Errors
-    /// An invalid submission if the row counts differ or an id column is missing.
+    /// An invalid submission if the row counts differ (where the pairing needs equal ones) or an id column is missing.
     pub fn pairs(&self) -> Result<Pairs<'_>, Refusal> {
-        if self.submission.rows() != self.answer_count() {
-            return Err(self.row_count().into());
-        }
         let (answers, submission) = match self.spec.pairing {
-            Pairing::Sorted => rayon::join(|| self.sorted_answers(), || self.sorted_submission()),
+            Pairing::Sorted | Pairing::FileOrder if self.submission.rows() != self.answer_count() => {
+                return Err(self.row_count().into());
+            }
+            Pairing::Sorted => {
+                let (answers, submission) = rayon::join(|| self.sorted_answers(), || self.sorted_submission());
+                (answers?, submission?)
+            }
             Pairing::FileOrder => {
-                let [answers, submission] =
-                    self.file_order.get_or_init(|| [self.answer_count(), self.submission.rows()].map(Rows::InOrder));
-                (Ok(answers), Ok(submission))
+                let rows = || (Rows::InOrder(self.answer_count()), Rows::InOrder(self.submission.rows()));
+                let (answers, submission) = self.paired.get_or_init(rows);
+                (answers, submission)
+            }
+            Pairing::SortedKnown | Pairing::Join => {
+                let (answer_ids, submission_ids) = (self.answer_ids()?, self.submission_ids()?);
+                let sorted =
+                    ((&answer_ids[..], self.sorted_answers()?), (&submission_ids[..], self.sorted_submission()?));
+                let (answers, submission) = self.paired.get_or_init(|| {
+                    let matched = id_matches(sorted.0, sorted.1);
+                    if self.spec.pairing == Pairing::Join {
+                        let (answers, submission) = matched.into_iter().unzip();
+                        return (Rows::Listed(answers), Rows::Listed(submission));
+                    }
+                    let mut known: Vec<u32> = matched.into_iter().map(|(_, row)| row).collect();
+                    known.dedup();
+                    known.truncate(sorted.0.1.len());
+                    (sorted.0.1.clone(), Rows::Listed(known))
+                });
+                if self.spec.pairing == Pairing::SortedKnown && submission.len() < answers.len() {
+                    return Err(self.row_count().into());
+                }
+                (answers, submission)
             }
         };
-        Ok(Pairs { answers: answers?, submission: submission? })
+        Ok(Pairs { answers, submission })
     }
 
     /// The verdict that the number of rows is wrong.

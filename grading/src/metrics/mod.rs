@@ -5,6 +5,9 @@
 //! metrics page are made from the rows.
 
 pub mod classification;
+pub mod log_loss;
+pub mod ranking;
+pub mod regression;
 
 use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
 use crate::task::Task;
@@ -59,7 +62,8 @@ pub enum OptionKind {
 }
 
 /// Every metric, in the order of the metrics page.
-pub static METRICS: &[&Metric] = &[&classification::ACCURACY];
+pub static METRICS: &[&Metric] =
+    &[&classification::ACCURACY, &log_loss::LOG_LOSS, &ranking::ROC_AUC, &regression::MAE, &regression::RMSE];
 
 /// Why a metric has no value.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
