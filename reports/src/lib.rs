@@ -1,3 +1,16 @@
 //! Aggregates, compares, draws and writes graded runs of MLE-bench agents.
+//!
+//! [`read::read`] turns files into attempts, [`data::ReportData`] turns attempts into numbers, and the renderers turn those
+//! into pages, tables and files. Rates are fractions inside, percent only where they are printed.
 
+pub mod attempt;
+pub mod data;
+pub mod estimate;
+pub mod html;
+pub mod leaderboard;
+pub mod plots;
+pub mod read;
 pub mod record;
+pub mod simulate;
+pub mod stats;
+pub mod text;

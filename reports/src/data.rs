@@ -1,0 +1,492 @@
+//! A report as data: everything that a page, a table or a file shows is computed here once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::attempt::{Attempt, Ending, Grade, Measure, Medal};
+use crate::estimate::Estimate;
+use crate::leaderboard::{self, Row, SeedRule};
+use crate::read::{CompetitionSource, Group, Reading};
+use crate::record::{
+    AttemptKeyRecord, CompetitionFacts, ConditionsRecord, FormatVersion, LlmUsageRecord, OutcomeRecord, PhaseRecord,
+    SnapshotRecord, TryRecord, UsageRecord,
+};
+use crate::stats;
+
+/// The version of `report.json` that this crate writes.
+pub const REPORT_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
+
+/// A whole report. Serialised, it is `report.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReportData {
+    /// Format of the file.
+    pub format: FormatVersion,
+    /// Heading.
+    pub title: String,
+    /// When the report was computed.
+    pub generated_at: DateTime<Utc>,
+    /// Version of the harness that computed it.
+    pub harness_version: String,
+    /// Agents, best first.
+    pub agents: Vec<AgentReport>,
+    /// Run groups that were read.
+    pub groups: Vec<GroupReport>,
+    /// Competitions, by id.
+    pub competitions: Vec<CompetitionReport>,
+    /// Attempts, by agent, competition, seed.
+    pub attempts: Vec<AttemptReport>,
+    /// What was left out or read otherwise than it stands.
+    pub warnings: Vec<String>,
+}
+
+/// One agent over all its attempts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentReport {
+    /// Agent id.
+    pub agent: String,
+    /// LLM that it uses, where known.
+    pub backbone: Option<String>,
+    /// How its attempts ended.
+    pub counts: Counts,
+    /// All measures over all competitions.
+    pub overall: Breakdown,
+    /// One breakdown a modality.
+    pub by_modality: Vec<Breakdown>,
+    /// One breakdown a complexity.
+    pub by_complexity: Vec<Breakdown>,
+    /// One breakdown a category.
+    pub by_category: Vec<Breakdown>,
+    /// Chance of at least one medal in k attempts.
+    pub pass_at_k: Vec<PassAtK>,
+    /// Its line of the leaderboard.
+    pub leaderboard: Row,
+    /// Why columns of that line are missing.
+    pub leaderboard_gaps: Vec<String>,
+    /// Cost over all attempts in US dollars, where it was metered.
+    pub cost_usd: Option<f64>,
+    /// Wall-clock seconds of all attempts together.
+    pub took_s: f64,
+    /// Attempts whose condition differs, in words; empty if all ran under equal conditions.
+    pub mixed_conditions: Vec<String>,
+}
+
+/// How many attempts ended how. Everything is counted against `planned`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// All attempts.
+    pub planned: usize,
+    /// With an end.
+    pub ended: usize,
+    /// Not begun, running, or cut off.
+    pub unfinished: usize,
+    /// Ended through the machine's fault. They count as failed in every rate.
+    pub infrastructure: usize,
+    /// With a submission.
+    pub submitted: usize,
+    /// With a valid one.
+    pub valid: usize,
+    /// Gold medals.
+    pub gold: usize,
+    /// Silver medals.
+    pub silver: usize,
+    /// Bronze medals.
+    pub bronze: usize,
+    /// Outcome tags and how often each occurred.
+    pub outcomes: BTreeMap<String, usize>,
+}
+
+impl Counts {
+    /// Medals of any colour.
+    pub fn medals(&self) -> usize {
+        self.gold + self.silver + self.bronze
+    }
+}
+
+/// All measures over some competitions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Breakdown {
+    /// Name of the modality, complexity or category; `all` for everything.
+    pub name: String,
+    /// Competitions in it.
+    pub competitions: usize,
+    /// Attempts in it.
+    pub attempts: usize,
+    /// Attempts in it that failed through the machine's fault.
+    pub infrastructure: usize,
+    /// One estimate a measure, in the order of [`Measure::ALL`].
+    pub estimates: Vec<Estimate>,
+}
+
+impl Breakdown {
+    /// The estimate of a measure.
+    pub fn get(&self, measure: Measure) -> &Estimate {
+        self.estimates.iter().find(|e| e.measure == measure).unwrap_or(&self.estimates[0])
+    }
+}
+
+/// Chance of at least one medal in k attempts at a competition, averaged over competitions.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PassAtK {
+    /// Attempts.
+    pub k: usize,
+    /// Chance, 0 to 1.
+    pub value: f64,
+    /// Competitions with at least k attempts.
+    pub competitions: usize,
+}
+
+/// A run group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupReport {
+    /// Name.
+    pub id: String,
+    /// Agent.
+    pub agent: String,
+    /// Suite that was asked for.
+    pub suite: Option<String>,
+    /// Attempts in it.
+    pub attempts: usize,
+    /// When it began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// The user's own words.
+    pub notes: Option<String>,
+}
+
+/// A competition and how each agent did on it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CompetitionReport {
+    /// Facts.
+    pub facts: CompetitionFacts,
+    /// Thresholds and direction, where a grade told them.
+    pub thresholds: Option<crate::attempt::Thresholds>,
+    /// Whether a lower score is better.
+    pub lower_is_better: bool,
+    /// One entry an agent, in the order of [`ReportData::agents`].
+    pub results: Vec<CompetitionResult>,
+}
+
+/// An agent's attempts at a competition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CompetitionResult {
+    /// Agent id.
+    pub agent: String,
+    /// Attempts with any medal.
+    pub medals: usize,
+    /// Attempts.
+    pub attempts: usize,
+    /// Attempts lost to infrastructure.
+    pub infrastructure: usize,
+    /// Best score over valid submissions.
+    pub best_score: Option<f64>,
+    /// Mean percentile rank, 0 to 100, where a leaderboard is known.
+    pub mean_percentile: Option<f64>,
+    /// One entry a seed: medal, or `None`.
+    pub seeds: Vec<Option<Medal>>,
+}
+
+/// An attempt as it is listed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptReport {
+    /// Which attempt.
+    pub key: AttemptKeyRecord,
+    /// Run group.
+    pub group: String,
+    /// Modality of its competition.
+    pub modality: String,
+    /// Complexity of its competition.
+    pub complexity: String,
+    /// Outcome tag.
+    pub outcome: String,
+    /// One line on the outcome.
+    pub detail: Option<String>,
+    /// Whether the machine is to blame.
+    pub infrastructure: bool,
+    /// Grade of its submission.
+    pub grade: Grade,
+    /// Wall-clock seconds.
+    pub took_s: Option<f64>,
+    /// When it began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// What it used.
+    pub usage: UsageRecord,
+    /// What it ran under.
+    pub conditions: Option<ConditionsRecord>,
+    /// Scores over time.
+    pub snapshots: Vec<SnapshotRecord>,
+    /// All tries.
+    pub tries: Vec<TryRecord>,
+    /// Phases of the last try.
+    pub phases: Vec<PhaseRecord>,
+    /// LLM calls.
+    pub llm: Option<LlmUsageRecord>,
+    /// How often the agent asked for validation.
+    pub validations: Option<u64>,
+}
+
+/// What a report is asked to be.
+#[derive(Debug, Clone)]
+pub struct ReportOptions {
+    /// Heading.
+    pub title: String,
+    /// When it is computed; tests fix it.
+    pub generated_at: DateTime<Utc>,
+    /// How leaderboard rows build their seeds.
+    pub seed_rule: SeedRule,
+}
+
+impl ReportData {
+    /// Computes a report. Equal readings and options give an equal report.
+    pub fn compute(reading: &Reading, source: &dyn CompetitionSource, options: &ReportOptions) -> Self {
+        let mut by_agent: BTreeMap<&str, Vec<&Group>> = BTreeMap::new();
+        for group in &reading.groups {
+            by_agent.entry(&group.agent).or_default().push(group);
+        }
+        let by_agent: Vec<(&str, Vec<&Group>)> = by_agent.into_iter().collect();
+        let mut agents: Vec<(AgentReport, Vec<&Attempt>)> =
+            by_agent.par_iter().map(|(agent, groups)| agent_report(agent, groups, source, options.seed_rule)).collect();
+        let rate = |agent: &AgentReport| agent.overall.get(Measure::AnyMedal).value.unwrap_or(-1.0);
+        agents.sort_by(|a, b| rate(&b.0).total_cmp(&rate(&a.0)).then_with(|| a.0.agent.cmp(&b.0.agent)));
+        let mut warnings: Vec<String> = reading.warnings.iter().map(ToString::to_string).collect();
+        for (agent, _) in &agents {
+            warnings.extend(agent.mixed_conditions.iter().map(|m| format!("`{}`: {m}", agent.agent)));
+        }
+        warnings.extend(uneven_coverage(&agents));
+        Self {
+            format: REPORT_FORMAT,
+            title: options.title.clone(),
+            generated_at: options.generated_at,
+            harness_version: env!("CARGO_PKG_VERSION").to_owned(),
+            groups: reading.groups.iter().map(group_report).collect(),
+            competitions: competition_reports(&agents),
+            attempts: agents.iter().flat_map(|(_, attempts)| attempts.iter().map(|a| attempt_report(a))).collect(),
+            agents: agents.into_iter().map(|(agent, _)| agent).collect(),
+            warnings,
+        }
+    }
+
+    /// Attempts of one agent.
+    pub fn attempts_of<'a>(&'a self, agent: &'a str) -> impl Iterator<Item = &'a AttemptReport> {
+        self.attempts.iter().filter(move |attempt| attempt.key.agent == agent)
+    }
+}
+
+/// Attempts by competition; within one, by the start of their group and then by seed, so that the k-th is the k-th run.
+pub(crate) fn by_competition<'a>(groups: &[&'a Group]) -> BTreeMap<&'a str, Vec<&'a Attempt>> {
+    let mut order: Vec<&Group> = groups.to_vec();
+    order.sort_by(|a, b| (&a.id, &a.path).cmp(&(&b.id, &b.path)));
+    let mut map: BTreeMap<&str, Vec<&Attempt>> = BTreeMap::new();
+    for attempt in order.iter().flat_map(|group| &group.attempts) {
+        map.entry(&attempt.key.competition).or_default().push(attempt);
+    }
+    map
+}
+
+fn agent_report<'a>(
+    agent: &str,
+    groups: &[&'a Group],
+    source: &dyn CompetitionSource,
+    seed_rule: SeedRule,
+) -> (AgentReport, Vec<&'a Attempt>) {
+    let by_competition = by_competition(groups);
+    let attempts: Vec<&Attempt> = by_competition.values().flatten().copied().collect();
+    let (leaderboard, problems) = leaderboard::row(groups, seed_rule, source);
+    let record = groups.iter().find_map(|group| group.record.as_ref());
+    let costs: Vec<f64> = attempts.iter().filter_map(|a| a.record.as_ref()?.llm.as_ref()?.cost_usd).collect();
+    let report = AgentReport {
+        agent: agent.to_owned(),
+        backbone: record.and_then(|record| record.agent.backbone.clone()),
+        counts: counts(&attempts),
+        overall: breakdown("all".to_owned(), &by_competition),
+        by_modality: split(&by_competition, |facts| &facts.modality),
+        by_complexity: split(&by_competition, |facts| &facts.complexity),
+        by_category: split(&by_competition, |facts| &facts.category),
+        pass_at_k: pass_at_k(&by_competition),
+        leaderboard,
+        leaderboard_gaps: problems.into_iter().map(|(column, error)| format!("{column}: {error}")).collect(),
+        cost_usd: (!costs.is_empty()).then(|| costs.iter().sum()),
+        took_s: attempts.iter().filter_map(|a| a.record.as_ref()?.took_s).sum(),
+        mixed_conditions: mixed_conditions(&attempts),
+    };
+    (report, attempts)
+}
+
+fn counts(attempts: &[&Attempt]) -> Counts {
+    let mut counts = Counts { planned: attempts.len(), ..Counts::default() };
+    for attempt in attempts {
+        let grade = &attempt.grade;
+        counts.ended += usize::from(attempt.has_ended());
+        counts.unfinished += usize::from(matches!(attempt.ending, Ending::Unfinished));
+        counts.infrastructure += usize::from(attempt.is_infrastructure());
+        counts.submitted += usize::from(grade.exists);
+        counts.valid += usize::from(grade.valid);
+        counts.gold += usize::from(grade.medal == Some(Medal::Gold));
+        counts.silver += usize::from(grade.medal == Some(Medal::Silver));
+        counts.bronze += usize::from(grade.medal == Some(Medal::Bronze));
+        *counts.outcomes.entry(attempt.outcome().to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+fn breakdown(name: String, by_competition: &BTreeMap<&str, Vec<&Attempt>>) -> Breakdown {
+    let all = by_competition.values().flatten();
+    Breakdown {
+        name,
+        competitions: by_competition.len(),
+        attempts: all.clone().count(),
+        infrastructure: all.filter(|a| a.is_infrastructure()).count(),
+        estimates: Measure::ALL.par_iter().map(|m| Estimate::of(*m, by_competition)).collect(),
+    }
+}
+
+fn split(by_competition: &BTreeMap<&str, Vec<&Attempt>>, of: fn(&CompetitionFacts) -> &String) -> Vec<Breakdown> {
+    let mut parts: BTreeMap<(usize, &str), BTreeMap<&str, Vec<&Attempt>>> = BTreeMap::new();
+    for (id, attempts) in by_competition {
+        let name = attempts.first().map_or("unknown", |a| of(&a.facts).as_str());
+        parts.entry((order_of(name), name)).or_default().insert(id, attempts.clone());
+    }
+    parts.into_iter().map(|((_, name), part)| breakdown(name.to_owned(), &part)).collect()
+}
+
+/// Complexities come in their own order, everything else by name.
+fn order_of(name: &str) -> usize {
+    ["low", "medium", "high"].iter().position(|known| *known == name).unwrap_or(3)
+}
+
+fn pass_at_k(by_competition: &BTreeMap<&str, Vec<&Attempt>>) -> Vec<PassAtK> {
+    let most = by_competition.values().map(Vec::len).max().unwrap_or(0);
+    (1..=most)
+        .filter_map(|k| {
+            let chances: Vec<f64> = by_competition
+                .values()
+                .filter_map(|attempts| {
+                    let medals = attempts.iter().filter(|a| a.grade.medal.is_some()).count();
+                    stats::pass_at_k(attempts.len(), medals, k)
+                })
+                .collect();
+            (!chances.is_empty()).then(|| PassAtK { k, value: stats::mean(&chances), competitions: chances.len() })
+        })
+        .collect()
+}
+
+/// Conditions that differ within one agent's attempts, which makes their mean a mix.
+fn mixed_conditions(attempts: &[&Attempt]) -> Vec<String> {
+    type Facet = (&'static str, fn(&ConditionsRecord) -> String);
+    let facets: [Facet; 8] = [
+        ("executor", |c| c.executor.clone()),
+        ("network", |c| c.network.clone()),
+        ("time limit", |c| c.limits.time_s.map_or("none".to_owned(), |s| format!("{s} s"))),
+        ("memory limit", |c| c.limits.memory_bytes.map_or("none".to_owned(), |b| format!("{b} bytes"))),
+        ("GPUs", |c| c.limits.gpus.to_string()),
+        ("agent package", |c| short(c.agent_sha256.as_deref())),
+        ("image", |c| short(c.image_digest.as_deref())),
+        ("processor", |c| c.hardware.cpu.clone()),
+    ];
+    facets
+        .iter()
+        .filter_map(|(name, of)| {
+            let values: BTreeSet<String> =
+                attempts.iter().filter_map(|a| a.record.as_ref()).map(|r| of(&r.conditions)).collect();
+            (values.len() > 1)
+                .then(|| format!("attempts differ in {name} ({})", values.into_iter().collect::<Vec<_>>().join(", ")))
+        })
+        .collect()
+}
+
+fn short(hash: Option<&str>) -> String {
+    let hash = hash.unwrap_or("unknown");
+    hash.strip_prefix("sha256:").unwrap_or(hash).chars().take(12).collect()
+}
+
+fn uneven_coverage(agents: &[(AgentReport, Vec<&Attempt>)]) -> Option<String> {
+    let sets: BTreeSet<BTreeSet<&str>> =
+        agents.iter().map(|(_, attempts)| attempts.iter().map(|a| a.key.competition.as_str()).collect()).collect();
+    (sets.len() > 1).then(|| {
+        "the agents were run on different competitions: their overall rates do not compare; use `medalist compare`, which pairs them"
+            .to_owned()
+    })
+}
+
+fn group_report(group: &Group) -> GroupReport {
+    let record = group.record.as_ref();
+    GroupReport {
+        id: group.id.clone(),
+        agent: group.agent.clone(),
+        suite: record.and_then(|r| r.suite.clone()),
+        attempts: group.attempts.len(),
+        started_at: record.and_then(|r| r.started_at),
+        ended_at: record.and_then(|r| r.ended_at),
+        notes: record.and_then(|r| r.notes.clone()),
+    }
+}
+
+fn competition_reports(agents: &[(AgentReport, Vec<&Attempt>)]) -> Vec<CompetitionReport> {
+    let mut facts: BTreeMap<&str, &Attempt> = BTreeMap::new();
+    for attempt in agents.iter().flat_map(|(_, attempts)| attempts) {
+        // An attempt whose grade tells the thresholds is the better witness.
+        let entry = facts.entry(&attempt.key.competition).or_insert(attempt);
+        if entry.grade.thresholds.is_none() {
+            *entry = attempt;
+        }
+    }
+    facts
+        .into_iter()
+        .map(|(id, witness)| CompetitionReport {
+            facts: witness.facts.clone(),
+            thresholds: witness.grade.thresholds,
+            lower_is_better: witness.grade.lower_is_better,
+            results: agents
+                .iter()
+                .map(|(agent, attempts)| {
+                    let here: Vec<&Attempt> = attempts.iter().filter(|a| a.key.competition == id).copied().collect();
+                    competition_result(&agent.agent, &here, witness.grade.lower_is_better)
+                })
+                .collect(),
+        })
+        .collect()
+}
+
+fn competition_result(agent: &str, attempts: &[&Attempt], lower_is_better: bool) -> CompetitionResult {
+    let scores = attempts.iter().filter(|a| a.grade.valid).filter_map(|a| a.grade.score);
+    let percentiles: Vec<f64> = attempts.iter().filter_map(|a| Measure::Percentile.value(&a.grade)).collect();
+    CompetitionResult {
+        agent: agent.to_owned(),
+        medals: attempts.iter().filter(|a| a.grade.medal.is_some()).count(),
+        attempts: attempts.len(),
+        infrastructure: attempts.iter().filter(|a| a.is_infrastructure()).count(),
+        best_score: if lower_is_better { scores.min_by(f64::total_cmp) } else { scores.max_by(f64::total_cmp) },
+        mean_percentile: (!percentiles.is_empty()).then(|| stats::mean(&percentiles) * 100.0),
+        seeds: attempts.iter().map(|a| a.grade.medal).collect(),
+    }
+}
+
+fn attempt_report(attempt: &Attempt) -> AttemptReport {
+    let record = attempt.record.as_deref();
+    let outcome: Option<&OutcomeRecord> = match &attempt.ending {
+        Ending::Ended(outcome) => Some(outcome),
+        _ => None,
+    };
+    AttemptReport {
+        key: attempt.key.clone(),
+        group: attempt.group.clone(),
+        modality: attempt.facts.modality.clone(),
+        complexity: attempt.facts.complexity.clone(),
+        outcome: attempt.outcome().to_owned(),
+        detail: outcome.and_then(|o| o.detail.clone()),
+        infrastructure: attempt.is_infrastructure(),
+        grade: attempt.grade.clone(),
+        took_s: record.and_then(|r| r.took_s),
+        started_at: record.and_then(|r| r.started_at),
+        usage: record.map(|r| r.usage.clone()).unwrap_or_default(),
+        conditions: record.map(|r| r.conditions.clone()),
+        snapshots: record.map(|r| r.snapshots.clone()).unwrap_or_default(),
+        tries: record.map(|r| r.tries.clone()).unwrap_or_default(),
+        phases: record.map(|r| r.phases.clone()).unwrap_or_default(),
+        llm: record.and_then(|r| r.llm.clone()),
+        validations: record.and_then(|r| r.validations),
+    }
+}

@@ -1,0 +1,77 @@
+//! The page: one HTML file with everything in it, which asks the network for nothing.
+
+use std::collections::BTreeSet;
+
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, context};
+
+use crate::attempt::Measure;
+use crate::data::ReportData;
+use crate::estimate::Estimate;
+use crate::plots::{self, Plot, PlotError};
+use crate::stats::Interval;
+use crate::text;
+
+/// Colours of both themes as CSS variables; pictures use them too.
+pub(crate) const THEME_CSS: &str = include_str!("templates/theme.css");
+const STYLE_CSS: &str = include_str!("templates/style.css");
+const SCRIPT_JS: &str = include_str!("templates/script.js");
+
+/// The page could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum HtmlError {
+    /// A picture could not be drawn.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
+    /// The template failed.
+    #[error("cannot fill the page's template")]
+    Template(#[from] minijinja::Error),
+}
+
+/// The report as one self-contained page.
+///
+/// # Errors
+/// [`HtmlError`], which with the embedded template is a bug.
+pub fn page(data: &ReportData) -> Result<String, HtmlError> {
+    page_with(data, &plots::all(data)?, &[])
+}
+
+/// [`page`] with pictures that are drawn already, and a link for every attempt or none at all.
+///
+/// # Errors
+/// As [`page`].
+pub fn page_with(data: &ReportData, plots: &[Plot], links: &[String]) -> Result<String, HtmlError> {
+    let outcomes: BTreeSet<&str> = data.attempts.iter().map(|a| a.outcome.as_str()).collect();
+    let modalities: BTreeSet<&str> = data.attempts.iter().map(|a| a.modality.as_str()).collect();
+    let environment = environment()?;
+    let page = environment.get_template("report.html")?.render(context! {
+        data => Serde(data),
+        plots => Serde(plots),
+        links => Serde(links),
+        outcomes => Serde(outcomes),
+        modalities => Serde(modalities),
+        theme => THEME_CSS,
+        style => STYLE_CSS,
+        script => SCRIPT_JS,
+    })?;
+    Ok(page)
+}
+
+pub(crate) fn environment() -> Result<Environment<'static>, minijinja::Error> {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.add_filter("pct", |value: Option<f64>| text::percent(value));
+    environment.add_filter("score", |value: Option<f64>| text::score(value));
+    environment.add_filter("percentile", |value: Option<f64>| text::percent(value.map(|p| p / 100.0)));
+    environment.add_filter("duration", |value: Option<f64>| text::duration(value));
+    environment.add_filter("bytes", text::bytes);
+    environment.add_filter("words", |tag: String| tag.replace('_', " "));
+    environment.add_filter("title_case", |text: String| text::capitalised(&text));
+    environment
+        .add_filter("date", |at: String| at.get(..16).map_or(at.clone(), |at| format!("{} UTC", at.replace('T', " "))));
+    environment.add_filter("measure", |m: Serde<Measure>| m.label());
+    environment.add_filter("counted", |e: Serde<Estimate>| text::counted(&e));
+    environment.add_filter("interval", |value: Serde<Option<Interval>>| text::interval(*value));
+    environment.add_template("report.html", include_str!("templates/report.html"))?;
+    Ok(environment)
+}

@@ -1,0 +1,153 @@
+//! The pictures of a report. Each is drawn twice, for wide and for narrow pages, because scaled-down text cannot be read.
+
+mod agents;
+mod heat;
+mod scene;
+mod time;
+
+pub use self::scene::PlotError;
+
+use serde::Serialize;
+
+use crate::data::ReportData;
+use crate::plots::scene::{Align, Ink, Marker, Scene, text_width};
+
+/// A picture in the sizes of a page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Plot {
+    /// Stable name, used as file name and anchor.
+    pub id: String,
+    /// Heading.
+    pub title: String,
+    /// What to see in it and how it was computed, in one or two sentences.
+    pub caption: String,
+    /// `<svg>` element for wide pages.
+    pub wide: String,
+    /// `<svg>` element for narrow pages.
+    pub narrow: String,
+}
+
+impl Plot {
+    /// The wide picture as a file of its own, with the colours of both themes.
+    pub fn to_file(&self) -> String {
+        let style = format!("<style>{}svg{{background:var(--surface)}}</style>", crate::html::THEME_CSS);
+        match self.wide.find('>') {
+            Some(end) => format!("{}{style}{}", &self.wide[..=end], &self.wide[end + 1..]),
+            None => self.wide.clone(),
+        }
+    }
+}
+
+/// Page widths, in CSS pixels, that pictures are drawn for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Wide,
+    Narrow,
+}
+
+impl Form {
+    pub(crate) fn width(self) -> f64 {
+        match self {
+            Self::Wide => 920.0,
+            Self::Narrow => 340.0,
+        }
+    }
+
+    pub(crate) fn is_narrow(self) -> bool {
+        self == Self::Narrow
+    }
+}
+
+/// Text size of everything but headings inside pictures.
+pub(crate) const TEXT: f64 = 13.0;
+/// Text size of axis numbers.
+pub(crate) const SMALL: f64 = 12.0;
+
+/// All pictures that the data allow. A picture without data is left out.
+///
+/// # Errors
+/// [`PlotError`] if the plotting library fails.
+pub fn all(data: &ReportData) -> Result<Vec<Plot>, PlotError> {
+    let drawn = [
+        agents::rates(data)?,
+        agents::outcomes(data)?,
+        heat::medals(data)?,
+        agents::percentiles(data)?,
+        time::spent(data)?,
+        time::scores(data)?,
+        agents::cost(data)?,
+    ];
+    Ok(drawn.into_iter().flatten().collect())
+}
+
+pub(crate) fn build(
+    id: &str,
+    title: &str,
+    caption: String,
+    draw: impl Fn(Form) -> Scene,
+) -> Result<Option<Plot>, PlotError> {
+    Ok(Some(Plot {
+        id: id.to_owned(),
+        title: title.to_owned(),
+        wide: draw(Form::Wide).to_svg(title)?,
+        narrow: draw(Form::Narrow).to_svg(title)?,
+        caption,
+    }))
+}
+
+/// A linear axis.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Axis {
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+    pub(crate) from: f64,
+    pub(crate) to: f64,
+}
+
+impl Axis {
+    pub(crate) fn at(self, value: f64) -> f64 {
+        let share = if self.high > self.low { (value - self.low) / (self.high - self.low) } else { 0.5 };
+        self.from + share * (self.to - self.from)
+    }
+
+    /// Round numbers inside the axis, about `count` of them.
+    pub(crate) fn ticks(self, count: usize) -> Vec<f64> {
+        let span = self.high - self.low;
+        if span <= 0.0 || !span.is_finite() || count == 0 {
+            return vec![self.low];
+        }
+        let rough = span / count as f64;
+        let power = 10_f64.powf(rough.log10().floor());
+        let step =
+            [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough).unwrap_or(power * 10.0);
+        let first = (self.low / step - 1e-9).ceil() as i64;
+        let last = (self.high / step + 1e-9).floor() as i64;
+        (first..=last).map(|i| i as f64 * step).collect()
+    }
+}
+
+/// Vertical grid lines with percent labels below.
+pub(crate) fn percent_grid(scene: &mut Scene, axis: Axis, top: f64, bottom: f64, form: Form) {
+    for tick in axis.ticks(if form.is_narrow() { 4 } else { 5 }) {
+        let x = axis.at(tick);
+        scene.line((x, top), (x, bottom), Ink::Grid, 1);
+        scene.text(x, bottom + 12.0, format!("{}%", (tick * 100.0).round()), SMALL, Ink::Muted, Align::Middle);
+    }
+}
+
+/// Names of the agents with their markers, wrapped to the width. Returns the height it took.
+pub(crate) fn legend(scene: &mut Scene, names: &[&str], top: f64, form: Form) -> f64 {
+    let (mut x, mut y) = (0.0, top + 8.0);
+    for (i, name) in names.iter().enumerate() {
+        let name = scene::fit(name, TEXT, form.width() - 30.0);
+        let width = 20.0 + text_width(&name, TEXT) + 18.0;
+        if x > 0.0 && x + width > form.width() {
+            x = 0.0;
+            y += 20.0;
+        }
+        scene.marker(x + 7.0, y, 5.0, Ink::Series(i), Marker::of_series(i));
+        scene.text(x + 18.0, y, name, TEXT, Ink::Text, Align::Left);
+        x += width;
+    }
+    y + 14.0 - top
+}

@@ -1,0 +1,240 @@
+//! Reading what runs left: our run groups, MLE-bench's run directories and grading reports.
+//!
+//! A damaged file never stops a report: it is named in a [`Warning`], left out, and every report repeats the warning.
+
+mod foreign;
+mod group;
+mod json;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+pub use self::foreign::{ExperimentError, experiment_groups, grading_reports_in};
+use crate::attempt::Attempt;
+use crate::record::{CompetitionFacts, GroupRecord};
+
+/// What a report asks about competitions. The catalogue answers; `()` knows nothing.
+pub trait CompetitionSource: Sync {
+    /// Facts to show and to group by.
+    fn facts(&self, id: &str) -> Option<CompetitionFacts>;
+
+    /// Ids of a suite in its order; `None` for an unknown suite.
+    fn suite(&self, name: &str) -> Option<Vec<String>>;
+
+    /// Percent of the leaderboard's teams that `score` beats, 0 to 100; `None` without a leaderboard.
+    fn percentile(&self, id: &str, score: f64) -> Option<f64>;
+}
+
+impl CompetitionSource for () {
+    fn facts(&self, _: &str) -> Option<CompetitionFacts> {
+        None
+    }
+
+    fn suite(&self, _: &str) -> Option<Vec<String>> {
+        None
+    }
+
+    fn percentile(&self, _: &str, _: f64) -> Option<f64> {
+        None
+    }
+}
+
+/// Something that was left out or read otherwise than it stands, in words for people.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Warning {
+    /// File or folder.
+    pub path: PathBuf,
+    /// What is wrong and what was done about it.
+    pub message: String,
+}
+
+impl Warning {
+    fn new(path: &Path, message: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), message: message.into() }
+    }
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}`: {}", self.path.display(), self.message)
+    }
+}
+
+/// A run group, or a grading report that stands for one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// Name of the group's folder, or of the report.
+    pub id: String,
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// Agent of its attempts.
+    pub agent: String,
+    /// The stored record, where the group is ours.
+    pub record: Option<GroupRecord>,
+    /// Its attempts, sorted by competition, then seed.
+    pub attempts: Vec<Attempt>,
+}
+
+/// Everything that was read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Reading {
+    /// Groups, sorted by name.
+    pub groups: Vec<Group>,
+    /// What was left out.
+    pub warnings: Vec<Warning>,
+}
+
+impl Reading {
+    /// All attempts of all groups.
+    pub fn attempts(&self) -> impl Iterator<Item = &Attempt> {
+        self.groups.iter().flat_map(|group| &group.attempts)
+    }
+
+    /// Gives every group the agent name `agent`, for comparing versions that carry the same name.
+    pub fn rename_agent(&mut self, agent: &str) {
+        for group in &mut self.groups {
+            agent.clone_into(&mut group.agent);
+            for attempt in &mut group.attempts {
+                agent.clone_into(&mut attempt.key.agent);
+            }
+        }
+    }
+}
+
+/// Nothing could be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The path does not exist or cannot be opened.
+    #[error("cannot read `{}`", path.display())]
+    Path {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The paths hold no run group and no grading report.
+    #[error("no run group and no `*grading_report*.json` in {}", paths.iter().map(|p| format!("`{}`", p.display())).collect::<Vec<_>>().join(", "))]
+    Nothing {
+        /// The paths.
+        paths: Vec<PathBuf>,
+        /// Why candidates were left out.
+        warnings: Vec<Warning>,
+    },
+}
+
+/// What a path turned out to be.
+enum Found {
+    Ours(PathBuf),
+    MleBench(PathBuf),
+    Report(PathBuf),
+}
+
+impl Found {
+    fn path(&self) -> &Path {
+        let (Self::Ours(path) | Self::MleBench(path) | Self::Report(path)) = self;
+        path
+    }
+}
+
+/// Reads run groups, folders of run groups, MLE-bench run directories and grading reports.
+///
+/// Groups that are given twice are read once, with a warning. Order of `paths` does not matter.
+///
+/// # Errors
+/// [`ReadError::Path`] for a path that cannot be opened, [`ReadError::Nothing`] if nothing was found.
+pub fn read(paths: &[PathBuf], source: &dyn CompetitionSource) -> Result<Reading, ReadError> {
+    let mut warnings = Vec::new();
+    let mut found = Vec::new();
+    for path in paths {
+        find(path, &mut found, &mut warnings)?;
+    }
+    let mut seen = BTreeSet::new();
+    found.retain(|item| {
+        let path = item.path();
+        let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let new = seen.insert(whole);
+        if !new {
+            warnings.push(Warning::new(path, "is given twice; it counts once"));
+        }
+        new
+    });
+    let read: Vec<(Option<Group>, Vec<Warning>)> = found
+        .par_iter()
+        .map(|item| {
+            let mut warnings = Vec::new();
+            let group = match item {
+                Found::Ours(path) => group::read(path, source, &mut warnings),
+                Found::MleBench(path) => foreign::read_run_directory(path, source, &mut warnings),
+                Found::Report(path) => foreign::read_report_group(path, source, &mut warnings),
+            };
+            (group, warnings)
+        })
+        .collect();
+    let mut groups = Vec::new();
+    for (group, more) in read {
+        groups.extend(group);
+        warnings.extend(more);
+    }
+    if groups.is_empty() {
+        return Err(ReadError::Nothing { paths: paths.to_vec(), warnings });
+    }
+    groups.sort_by(|a: &Group, b| (&a.id, &a.path).cmp(&(&b.id, &b.path)));
+    groups.dedup_by(|later, first| {
+        let copy = later.id == first.id && later.record.is_some() && later.record == first.record;
+        if copy {
+            warnings
+                .push(Warning::new(&later.path, format!("is a copy of `{}`; it counts once", first.path.display())));
+        }
+        copy
+    });
+    warnings.sort();
+    Ok(Reading { groups, warnings })
+}
+
+fn find(path: &Path, found: &mut Vec<Found>, warnings: &mut Vec<Warning>) -> Result<(), ReadError> {
+    let cannot = |source| ReadError::Path { path: path.to_owned(), source };
+    let metadata = std::fs::metadata(path).map_err(cannot)?;
+    if metadata.is_file() {
+        if path.file_name().is_some_and(|name| name == "group.json") {
+            found.push(Found::Ours(path.parent().unwrap_or(Path::new(".")).to_owned()));
+        } else {
+            found.push(Found::Report(path.to_owned()));
+        }
+        return Ok(());
+    }
+    if let Some(item) = classify(path).map_err(cannot)? {
+        found.extend(item);
+        return Ok(());
+    }
+    let mut below: Vec<PathBuf> = std::fs::read_dir(path)
+        .map_err(cannot)?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.is_dir())
+        .collect();
+    below.sort();
+    for child in below {
+        match classify(&child) {
+            Ok(Some(items)) => found.extend(items),
+            Ok(None) => {}
+            Err(error) => warnings.push(Warning::new(&child, format!("cannot be read ({error}); left out"))),
+        }
+    }
+    Ok(())
+}
+
+fn classify(dir: &Path) -> std::io::Result<Option<Vec<Found>>> {
+    if dir.join("group.json").is_file() {
+        return Ok(Some(vec![Found::Ours(dir.to_owned())]));
+    }
+    let reports = grading_reports_in(dir)?;
+    if dir.join("metadata.json").is_file() && reports.len() <= 1 {
+        return Ok(Some(vec![Found::MleBench(dir.to_owned())]));
+    }
+    Ok((!reports.is_empty()).then(|| reports.into_iter().map(Found::Report).collect()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,406 @@
+//! Estimates, intervals and tests over attempts. Rates are fractions (0 to 1), never percent.
+//!
+//! Two questions are kept apart everywhere. *On these competitions*: the competitions are fixed, only seeds vary. *On
+//! competitions like these*: the competitions are a sample too. The second interval is the wider one.
+
+use serde::{Deserialize, Serialize};
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+
+/// Resamples of every bootstrap and Monte-Carlo permutation test.
+pub const RESAMPLES: usize = 10_000;
+/// Seed of every resampling, so that equal inputs give equal reports.
+pub const SEED: u64 = 0x006d_6564_616c_6973;
+
+/// Sums of the same numbers in another order differ in their last bits; they count as equal within this.
+const SLACK: f64 = 1e-9;
+
+/// A two-sided interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// Lower end.
+    pub lower: f64,
+    /// Upper end.
+    pub upper: f64,
+}
+
+impl Interval {
+    /// Cuts both ends to `low..=high`.
+    #[must_use]
+    pub fn clipped(self, low: f64, high: f64) -> Self {
+        Self { lower: self.lower.clamp(low, high), upper: self.upper.clamp(low, high) }
+    }
+
+    /// Upper minus lower end.
+    pub fn width(self) -> f64 {
+        self.upper - self.lower
+    }
+}
+
+/// SplitMix64: small, fast, and reproducible on every machine.
+///
+/// # Source
+/// Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014).
+#[derive(Debug, Clone)]
+pub struct Rng(u64);
+
+impl Rng {
+    /// A stream that depends on `seed` alone.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// 64 random bits.
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A whole number in `0..n`; `n` must not be 0. The bias is below n / 2^32, far under the noise of a resampling.
+    pub fn below(&mut self, n: usize) -> usize {
+        (((self.next_u64() >> 32) * n as u64) >> 32) as usize
+    }
+
+    /// A number in `[0, 1)`.
+    pub fn unit(&mut self) -> f64 {
+        (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// Arithmetic mean; NaN for no values.
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Sample variance (divisor n - 1); `None` for fewer than two values.
+pub fn variance(values: &[f64]) -> Option<f64> {
+    if values.len() < 2 {
+        return None;
+    }
+    let m = mean(values);
+    Some(values.iter().map(|x| (x - m).powi(2)).sum::<f64>() / (values.len() - 1) as f64)
+}
+
+/// Standard error of the mean, as MLE-bench computes it: sample standard deviation by the root of n; 0 for one value.
+pub fn standard_error(values: &[f64]) -> f64 {
+    variance(values).map_or(0.0, |v| v.sqrt() / (values.len() as f64).sqrt())
+}
+
+/// Student's t interval of the mean; `None` for fewer than two values.
+///
+/// # Source
+/// scipy 1.17 `stats.t.interval(confidence, n - 1, loc=mean, scale=sem)`.
+pub fn t_interval(values: &[f64], confidence: f64) -> Option<Interval> {
+    variance(values)?;
+    let half = t_quantile(0.5 + confidence / 2.0, (values.len() - 1) as f64) * standard_error(values);
+    let m = mean(values);
+    Some(Interval { lower: m - half, upper: m + half })
+}
+
+/// Quantile of Student's t distribution with `df` degrees of freedom.
+pub fn t_quantile(p: f64, df: f64) -> f64 {
+    if !df.is_finite() {
+        return normal_quantile(p);
+    }
+    StudentsT::new(0.0, 1.0, df).map_or(f64::NAN, |t| t.inverse_cdf(p))
+}
+
+/// Quantile of the standard normal distribution.
+pub fn normal_quantile(p: f64) -> f64 {
+    Normal::standard().inverse_cdf(p)
+}
+
+/// Distribution function of the standard normal distribution.
+pub fn normal_cdf(x: f64) -> f64 {
+    Normal::standard().cdf(x)
+}
+
+/// Wilson's score interval for `successes` of `n`; `None` for n = 0.
+///
+/// # Source
+/// statsmodels 0.14 `stats.proportion.proportion_confint(method="wilson")`.
+pub fn wilson(successes: usize, n: usize, confidence: f64) -> Option<Interval> {
+    if n == 0 {
+        return None;
+    }
+    let (k, n) = (successes as f64, n as f64);
+    let z = normal_quantile(0.5 + confidence / 2.0);
+    let p = k / n;
+    let denominator = 1.0 + z * z / n;
+    let centre = (p + z * z / (2.0 * n)) / denominator;
+    let half = z / denominator * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+    Some(Interval { lower: centre - half, upper: centre + half }.clipped(0.0, 1.0))
+}
+
+/// Chance that at least one of `k` attempts succeeds, from `successes` of `n`: 1 - C(n - c, k) / C(n, k), without bias.
+///
+/// `None` if k is 0 or above n.
+///
+/// # Source
+/// Chen et al., "Evaluating large language models trained on code" (2021), section 2.1.
+pub fn pass_at_k(n: usize, successes: usize, k: usize) -> Option<f64> {
+    if k == 0 || k > n || successes > n {
+        return None;
+    }
+    if n - successes < k {
+        return Some(1.0);
+    }
+    Some(1.0 - ((n - successes + 1)..=n).map(|i| 1.0 - k as f64 / i as f64).product::<f64>())
+}
+
+/// Values of one competition, one a seed.
+pub type Cluster = Vec<f64>;
+
+/// Mean over competitions of the mean over their seeds; NaN if there are none. Empty competitions do not count.
+pub fn cluster_mean(clusters: &[Cluster]) -> f64 {
+    let (sum, n) = clusters.iter().filter(|c| !c.is_empty()).fold((0.0, 0_usize), |(s, n), c| (s + mean(c), n + 1));
+    sum / n as f64
+}
+
+/// Bootstrap interval of [`cluster_mean`] *on these competitions*: seeds are drawn anew within each competition.
+///
+/// Drawing n of n values understates their variance by (n - 1) / n, which matters at three seeds; deviations are therefore
+/// stretched by sqrt(n / (n - 1)). `None` if no competition has two seeds, or if no seed of any competition differs from
+/// its others: then the data say nothing about how seeds vary.
+pub fn bootstrap_seeds(clusters: &[Cluster], confidence: f64, rng: &mut Rng) -> Option<Interval> {
+    let clusters: Vec<&Cluster> = clusters.iter().filter(|c| !c.is_empty()).collect();
+    let varying: Vec<(&Cluster, f64, f64)> = clusters
+        .iter()
+        .filter(|c| c.iter().any(|x| x != &c[0]))
+        .map(|c| (*c, mean(c), (c.len() as f64 / (c.len() - 1) as f64).sqrt()))
+        .collect();
+    if varying.is_empty() {
+        return None;
+    }
+    let centre = clusters.iter().map(|c| mean(c)).sum::<f64>() / clusters.len() as f64;
+    let mut draws: Vec<f64> = (0..RESAMPLES)
+        .map(|_| {
+            let shift: f64 = varying
+                .iter()
+                .map(|(cluster, centre, stretch)| {
+                    let n = cluster.len();
+                    let drawn = (0..n).map(|_| cluster[rng.below(n)]).sum::<f64>() / n as f64;
+                    (drawn - centre) * stretch
+                })
+                .sum();
+            centre + shift / clusters.len() as f64
+        })
+        .collect();
+    Some(percentile_interval(&mut draws, confidence))
+}
+
+/// Hierarchical bootstrap interval of [`cluster_mean`] *on competitions like these*.
+///
+/// Competitions are drawn with replacement, each with all its seeds: the spread of their means already contains the seeds'
+/// (Davison and Hinkley, "Bootstrap methods and their application", section 3.8, strategy 1), and drawing seeds a second
+/// time would count it twice. Deviations are stretched by sqrt(m / (m - 1)) for m competitions, and by the ratio of the t to
+/// the normal quantile, so that the interval also holds for few of them. `None` for fewer than two competitions or no spread.
+pub fn bootstrap_competitions(clusters: &[Cluster], confidence: f64, rng: &mut Rng) -> Option<Interval> {
+    let means: Vec<f64> = clusters.iter().filter(|c| !c.is_empty()).map(|c| mean(c)).collect();
+    bootstrap_means(&means, confidence, rng)
+}
+
+/// [`bootstrap_competitions`] for values that are one a competition already, such as paired differences.
+pub fn bootstrap_means(means: &[f64], confidence: f64, rng: &mut Rng) -> Option<Interval> {
+    let m = means.len();
+    if m < 2 || means.iter().all(|x| x == &means[0]) {
+        return None;
+    }
+    let p = 0.5 + confidence / 2.0;
+    let stretch = (m as f64 / (m - 1) as f64).sqrt() * t_quantile(p, (m - 1) as f64) / normal_quantile(p);
+    let centre = mean(means);
+    let mut draws: Vec<f64> = (0..RESAMPLES)
+        .map(|_| {
+            let drawn = (0..m).map(|_| means[rng.below(m)]).sum::<f64>() / m as f64;
+            centre + (drawn - centre) * stretch
+        })
+        .collect();
+    Some(percentile_interval(&mut draws, confidence))
+}
+
+fn percentile_interval(draws: &mut [f64], confidence: f64) -> Interval {
+    let mut at = |p: f64| {
+        let index = ((draws.len() - 1) as f64 * p).round() as usize;
+        *draws.select_nth_unstable_by(index, f64::total_cmp).1
+    };
+    Interval { lower: at((1.0 - confidence) / 2.0), upper: at(0.5 + confidence / 2.0) }
+}
+
+/// Two-sided sign-flip test that paired differences are symmetric about 0.
+///
+/// Exact over all 2^n sign patterns up to 16 non-zero differences, else by [`RESAMPLES`] random patterns with the observed one
+/// counted in. 1 if all differences are 0.
+///
+/// # Source
+/// Agrees with scipy 1.17 `stats.permutation_test((d,), mean, permutation_type="samples")` where that is exact.
+pub fn sign_flip(differences: &[f64], rng: &mut Rng) -> f64 {
+    let nonzero: Vec<f64> = differences.iter().copied().filter(|d| *d != 0.0).collect();
+    let observed = nonzero.iter().sum::<f64>().abs();
+    let reaches = |sum: f64| sum.abs() >= observed - SLACK;
+    if nonzero.len() <= 16 {
+        let all = 1_u32 << nonzero.len();
+        let hits = (0..all)
+            .filter(|pattern| {
+                reaches(nonzero.iter().enumerate().map(|(i, d)| if pattern >> i & 1 == 1 { -d } else { *d }).sum())
+            })
+            .count();
+        return hits as f64 / f64::from(all);
+    }
+    let hits = (0..RESAMPLES)
+        .filter(|_| {
+            let mut bits = 0;
+            reaches(
+                nonzero
+                    .iter()
+                    .enumerate()
+                    .map(|(i, d)| {
+                        if i % 64 == 0 {
+                            bits = rng.next_u64();
+                        }
+                        let flip = bits & 1 == 1;
+                        bits >>= 1;
+                        if flip { -d } else { *d }
+                    })
+                    .sum(),
+            )
+        })
+        .count();
+    (hits + 1) as f64 / (RESAMPLES + 1) as f64
+}
+
+/// One-sided p value that the candidate is worse: labels are exchanged within each competition.
+///
+/// `pairs` holds (baseline values, candidate values) a competition; the statistic is the mean over competitions of the
+/// difference of means. Valid *on these competitions* without any assumption on how often seeds agree.
+pub fn permutation_worse(pairs: &[(Cluster, Cluster)], rng: &mut Rng) -> f64 {
+    permute(pairs, rng, |drawn, observed| drawn <= observed + SLACK)
+}
+
+/// Two-sided form of [`permutation_worse`].
+pub fn permutation_differs(pairs: &[(Cluster, Cluster)], rng: &mut Rng) -> f64 {
+    permute(pairs, rng, |drawn, observed| drawn.abs() >= observed.abs() - SLACK)
+}
+
+fn permute(pairs: &[(Cluster, Cluster)], rng: &mut Rng, extreme: impl Fn(f64, f64) -> bool) -> f64 {
+    let pairs: Vec<_> = pairs.iter().filter(|(b, c)| !b.is_empty() && !c.is_empty()).collect();
+    let observed: f64 = pairs.iter().map(|(b, c)| mean(c) - mean(b)).sum();
+    let mut fixed = 0.0;
+    let mut pools: Vec<(Vec<f64>, usize, f64)> = Vec::new();
+    for (b, c) in pairs {
+        let pool: Vec<f64> = c.iter().chain(b).copied().collect();
+        if pool.iter().all(|x| x == &pool[0]) {
+            fixed += mean(c) - mean(b);
+        } else {
+            let total = pool.iter().sum();
+            pools.push((pool, c.len(), total));
+        }
+    }
+    let hits = (0..RESAMPLES)
+        .filter(|_| {
+            let mut drawn = fixed;
+            for (pool, n, total) in &mut pools {
+                let mut candidate = 0.0;
+                for i in 0..*n {
+                    let j = i + rng.below(pool.len() - i);
+                    pool.swap(i, j);
+                    candidate += pool[i];
+                }
+                drawn += candidate / *n as f64 - (*total - candidate) / (pool.len() - *n) as f64;
+            }
+            extreme(drawn, observed)
+        })
+        .count();
+    (hits + 1) as f64 / (RESAMPLES + 1) as f64
+}
+
+/// Exact two-sided McNemar test: `gained` and `lost` are the discordant pairs. 1 if there are none.
+///
+/// # Source
+/// statsmodels 0.14 `stats.contingency_tables.mcnemar(exact=True)`.
+pub fn mcnemar(gained: usize, lost: usize) -> f64 {
+    let n = gained + lost;
+    let mut term = 0.5_f64.powi(i32::try_from(n).unwrap_or(i32::MAX));
+    let mut tail = 0.0;
+    for i in 0..=gained.min(lost) {
+        tail += term;
+        term *= (n - i) as f64 / (i + 1) as f64;
+    }
+    (2.0 * tail).min(1.0)
+}
+
+/// Holm's step-down correction; the result has the order of the input.
+///
+/// # Source
+/// statsmodels 0.14 `stats.multitest.multipletests(method="holm")`.
+pub fn holm(p_values: &[f64]) -> Vec<f64> {
+    let m = p_values.len();
+    let mut order: Vec<usize> = (0..m).collect();
+    order.sort_by(|&a, &b| p_values[a].total_cmp(&p_values[b]));
+    let mut adjusted = vec![1.0; m];
+    let mut highest: f64 = 0.0;
+    for (rank, &i) in order.iter().enumerate() {
+        highest = highest.max((p_values[i] * (m - rank) as f64).min(1.0));
+        adjusted[i] = highest;
+    }
+    adjusted
+}
+
+/// Difference of two [`cluster_mean`]s on fixed competitions, with its standard error and degrees of freedom.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Candidate minus baseline.
+    pub value: f64,
+    /// Standard error over seeds; `None` if no competition has two attempts on both sides.
+    pub standard_error: Option<f64>,
+    /// Satterthwaite's degrees of freedom of the standard error.
+    pub degrees: f64,
+}
+
+/// [`Difference`] of candidate and baseline from (baseline, candidate) values a competition.
+///
+/// Seeds are independent, so variances add over competitions and sides. Competitions with a single attempt on a side take the
+/// mean variance of that side's others.
+pub fn difference(pairs: &[(Cluster, Cluster)]) -> Difference {
+    let pairs: Vec<_> = pairs.iter().filter(|(b, c)| !b.is_empty() && !c.is_empty()).collect();
+    let m = pairs.len() as f64;
+    let value = pairs.iter().map(|(b, c)| mean(c) - mean(b)).sum::<f64>() / m;
+    let side = |get: fn(&(Cluster, Cluster)) -> &Cluster| {
+        let known: Vec<f64> = pairs.iter().filter_map(|p| variance(get(p))).collect();
+        let filler = if known.is_empty() { return None } else { mean(&known) };
+        Some(
+            pairs
+                .iter()
+                .map(move |p| {
+                    let values = get(p);
+                    let n = values.len() as f64;
+                    (variance(values).unwrap_or(filler) / n, (n - 1.0).max(1.0))
+                })
+                .collect::<Vec<_>>(),
+        )
+    };
+    let (Some(b), Some(c)) = (side(|p| &p.0), side(|p| &p.1)) else {
+        return Difference { value, standard_error: None, degrees: 0.0 };
+    };
+    let total: f64 = b.iter().chain(&c).map(|(v, _)| v).sum();
+    let spread: f64 = b.iter().chain(&c).map(|(v, df)| v * v / df).sum();
+    Difference {
+        value,
+        standard_error: Some(total.sqrt() / m),
+        degrees: if spread > 0.0 { total * total / spread } else { f64::INFINITY },
+    }
+}
+
+/// Smallest true difference that a two-sided test at `alpha` finds with probability `power`, given its standard error.
+pub fn minimum_detectable(standard_error: f64, alpha: f64, power: f64) -> f64 {
+    (normal_quantile(1.0 - alpha / 2.0) + normal_quantile(power)) * standard_error
+}
+
+/// Probability that a one-sided test at `alpha` finds a true drop of `drop`, given its standard error.
+pub fn power_one_sided(drop: f64, standard_error: f64, alpha: f64) -> f64 {
+    if standard_error <= 0.0 {
+        return if drop > 0.0 { 1.0 } else { alpha };
+    }
+    normal_cdf(drop / standard_error - normal_quantile(1.0 - alpha))
+}

@@ -1,0 +1,58 @@
+(() => {
+  const value = (row, column) => {
+    const cell = row.cells[column];
+    const raw = cell.dataset.v ?? cell.textContent.trim();
+    const number = Number(raw);
+    return raw !== "" && !Number.isNaN(number) ? number : raw.toLowerCase();
+  };
+  const compare = (a, b) => {
+    // Cells without a value stay last in both directions.
+    if (a === "" || b === "") return a === b ? 0 : a === "" ? Infinity : -Infinity;
+    if (typeof a === "number" && typeof b === "number") return a - b;
+    return String(a) < String(b) ? -1 : String(a) > String(b) ? 1 : 0;
+  };
+  for (const table of document.querySelectorAll("table.sortable")) {
+    const heads = [...table.tHead.rows[0].cells];
+    heads.forEach((head, column) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = head.textContent;
+      head.replaceChildren(button);
+      head.setAttribute("aria-sort", "none");
+      button.addEventListener("click", () => {
+        const down = head.getAttribute("aria-sort") === "ascending";
+        heads.forEach((other) => other.setAttribute("aria-sort", "none"));
+        head.setAttribute("aria-sort", down ? "descending" : "ascending");
+        const rows = [...table.tBodies[0].rows];
+        rows.sort((a, b) => {
+          const order = compare(value(a, column), value(b, column));
+          return Number.isFinite(order) && down ? -order : Math.sign(order);
+        });
+        table.tBodies[0].append(...rows);
+      });
+    });
+  }
+  const form = document.getElementById("filters");
+  const table = document.getElementById("attempts-table");
+  if (!form || !table) return;
+  form.hidden = false;
+  const count = form.querySelector("output");
+  const apply = () => {
+    const words = form.elements.search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    for (const row of table.tBodies[0].rows) {
+      const text = row.textContent.toLowerCase();
+      const fits = words.every((word) => text.includes(word)) &&
+        ["agent", "medal", "outcome", "modality"].every((name) => {
+          const wanted = form.elements[name].value;
+          return wanted === "" || row.dataset[name] === wanted;
+        });
+      row.hidden = !fits;
+      shown += fits ? 1 : 0;
+    }
+    count.textContent = `${shown} of ${table.tBodies[0].rows.length} attempts shown`;
+  };
+  form.addEventListener("input", apply);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  apply();
+})();
