@@ -11,13 +11,14 @@
 //! ```
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
 
 /// A file could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -234,6 +235,28 @@ pub fn read_json_if_there<T: DeserializeOwned>(path: &Path) -> Result<Option<T>,
         Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
         other => other.map(Some),
     }
+}
+
+/// SHA-256 of a file, as hexadecimal digits, and its length.
+///
+/// # Errors
+/// [`StoreError::Io`] if it cannot be read.
+pub fn file_sha256(path: &Path) -> Result<(String, u64), StoreError> {
+    let read = || -> io::Result<(String, u64)> {
+        let mut file = File::open(path)?;
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; 1 << 16];
+        let mut length = 0;
+        loop {
+            let count = file.read(&mut buffer)?;
+            if count == 0 {
+                return Ok((hex(&hash.finalize()), length));
+            }
+            hash.update(&buffer[..count]);
+            length += count as u64;
+        }
+    };
+    read().map_err(StoreError::io("read", path))
 }
 
 /// Bytes as lower-case hexadecimal digits.

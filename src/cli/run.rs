@@ -1,0 +1,457 @@
+//! `medalist run`: plans a group, shows the plan or runs it, or goes on with one that was cut short.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use chrono::Utc;
+use medalist_reports::record::CompetitionFacts;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::Context;
+use super::selection::Selection;
+use crate::agents::{AgentError, AgentSpec, Build};
+use crate::error::{CliError, Exit};
+use crate::events::{EventSink, RunStats};
+use crate::executor::{Executor, ExecutorError, ExecutorInfo};
+use crate::judge::CatalogueJudge;
+use crate::limits::{GpuRequest, Limits, Network};
+use crate::outcome::CancelReason;
+use crate::plan::{ExecutorKind, PLAN_FORMAT, Plan, SnapshotEvery, attempts, group_name};
+use crate::resources::host;
+use crate::runner::{Capacity, Judge as _, Run, RunError, run as run_group};
+use crate::sinks::{JsonLines, Lines, Progress};
+use crate::store::{GroupDir, read_json, write_json};
+
+/// Run an agent on competitions, each attempt in its own sealed container, and grade what it submits.
+#[derive(clap::Args, Debug, Clone)]
+pub struct Args {
+    /// A built-in agent (sample, baseline), a folder with agent.toml, or an id of an MLE-bench config.yaml.
+    #[arg(long, required_unless_present = "resume", value_name = "NAME|DIR")]
+    pub agent: Option<String>,
+    /// Where agents are looked for.
+    #[arg(long, default_value = "agents", env = "MEDALIST_AGENTS_DIR", value_name = "DIR")]
+    pub agents_dir: PathBuf,
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Seeds 0 to N-1.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub seeds: u32,
+    /// What runs attempts; docker is sealed, process is not.
+    #[arg(long, value_enum, default_value_t = ExecutorKind::Docker, env = "MEDALIST_EXECUTOR")]
+    pub executor: ExecutorKind,
+    #[command(flatten)]
+    pub limits: LimitArgs,
+    /// Attempts at once; as many as processors and memory allow if not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub parallel: Option<u64>,
+    /// Tries again after a failure of this machine (never after one of the agent).
+    #[arg(long, default_value_t = 2)]
+    pub retries: u32,
+    /// Keep and grade a copy of the submission every so often, e.g. 30min.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub snapshot_every: Option<Duration>,
+    /// Put the secrets that the agent names into its container, where it can read them.
+    #[arg(long)]
+    pub pass_secrets: bool,
+    /// Write events to a file as JSON lines, or to stdout for `-`.
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
+    /// Words to keep with the group and show on its report.
+    #[arg(long)]
+    pub notes: Option<String>,
+    /// Show what would run, and stop.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// With --dry-run: print the plan as JSON.
+    #[arg(long, requires = "dry_run")]
+    pub json: bool,
+    /// Go on with a group that was cut short: its folder, or its name below the runs folder.
+    #[arg(long, value_name = "GROUP", conflicts_with_all = ["agent", "competitions", "suite", "lite", "all", "list", "dry_run"])]
+    pub resume: Option<PathBuf>,
+}
+
+/// What each attempt may use.
+#[derive(clap::Args, Debug, Clone)]
+pub struct LimitArgs {
+    /// Wall clock of the agent, e.g. 24h or 90min; then it gets SIGTERM.
+    #[arg(long, default_value = "24h", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub timeout: Duration,
+    /// Time between SIGTERM and the kill.
+    #[arg(long, default_value = "2min", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub grace: Duration,
+    /// Processors; 4, or all there are if fewer.
+    #[arg(long, value_name = "N")]
+    pub cpus: Option<f64>,
+    /// Memory, swap included; 32GiB, or nine tenths of the machine's if less.
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<ByteSize>,
+    /// Shared memory.
+    #[arg(long, default_value = "4GiB", value_name = "SIZE")]
+    pub shm: ByteSize,
+    /// Processes and threads.
+    #[arg(long, default_value_t = 4096)]
+    pub pids: u64,
+    /// Bytes the agent may write; 200GiB.
+    #[arg(long, default_value = "200GiB", value_name = "SIZE")]
+    pub disk: ByteSize,
+    /// Bytes of output that are kept.
+    #[arg(long, default_value = "256MiB", value_name = "SIZE")]
+    pub log_size: ByteSize,
+    /// What the agent can reach: `sealed` (nothing), `open`, or hosts such as `pypi.org,*.example.org:443`.
+    #[arg(long, default_value = "sealed", value_name = "MODE|HOSTS")]
+    pub network: String,
+    /// OCI runtime other than the daemon's default, e.g. sysbox-runc or runsc.
+    #[arg(long, value_name = "NAME")]
+    pub runtime: Option<String>,
+}
+
+impl Args {
+    /// Arguments for attempts of a minute on small data, for the demo.
+    pub(super) fn small() -> Self {
+        Self {
+            agent: None,
+            agents_dir: PathBuf::from("agents"),
+            selection: Selection::default(),
+            seeds: 1,
+            executor: ExecutorKind::Docker,
+            limits: LimitArgs {
+                timeout: Duration::from_secs(90),
+                grace: Duration::from_secs(10),
+                cpus: Some(1.0),
+                memory: Some(ByteSize::mib(768)),
+                shm: ByteSize::mib(64),
+                pids: 256,
+                disk: ByteSize::gib(1),
+                log_size: ByteSize::mib(8),
+                network: "sealed".to_owned(),
+                runtime: None,
+            },
+            parallel: None,
+            retries: 1,
+            snapshot_every: None,
+            pass_secrets: false,
+            events: None,
+            notes: None,
+            dry_run: false,
+            json: false,
+            resume: None,
+        }
+    }
+}
+
+impl LimitArgs {
+    fn resolve(&self) -> Limits {
+        let machine_memory = host::memory_bytes().unwrap_or(u64::MAX);
+        Limits {
+            timeout: self.timeout,
+            grace: self.grace,
+            cpus: self.cpus.unwrap_or_else(|| f64::from(host::cpu_count()).min(4.0)),
+            memory_bytes: self.memory.map_or_else(|| (32u64 << 30).min(machine_memory / 10 * 9), |size| size.0),
+            shm_bytes: self.shm.0,
+            pids: self.pids,
+            disk_bytes: self.disk.0,
+            log_bytes: self.log_size.0,
+            ..Limits::default()
+        }
+    }
+
+    fn network(&self) -> Network {
+        match self.network.as_str() {
+            "sealed" => Network::Sealed,
+            "open" => Network::Open,
+            hosts => Network::Allowlist(hosts.split(',').map(|host| host.trim().to_owned()).collect()),
+        }
+    }
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// [`CliError`] with the documented exit codes.
+pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
+    if let Some(group) = &args.resume {
+        return resume(group, args, context);
+    }
+    let plan = make_plan(args, context)?;
+    if args.dry_run {
+        return show_plan(&plan, args, context);
+    }
+    check_consent(&plan)?;
+    let runtime = start_runtime()?;
+    runtime.block_on(async {
+        let (executor, info) = open_executor(&plan).await?;
+        let (dir, name) = GroupDir::create(&context.runs_dir, &plan.group)?;
+        let plan = Plan { group: name, ..plan };
+        write_json(&dir.plan(), &plan)?;
+        launch(plan, dir, executor, info, args.events.as_deref(), context).await
+    })
+}
+
+fn resume(group: &Path, args: &Args, context: &Context) -> Result<Exit, CliError> {
+    let root = if group.join("plan.json").is_file() { group.to_owned() } else { context.runs_dir.join(group) };
+    let dir = GroupDir::new(&root);
+    let plan: Plan = read_json(&dir.plan()).map_err(|error| {
+        CliError::new(Exit::BadInput, error).hint("`--resume` takes a run group's folder, or its name below the runs folder")
+    })?;
+    if !PLAN_FORMAT.reads(plan.format) {
+        return Err(CliError::message(
+            Exit::BadInput,
+            format!("`{}` has format {}, this program reads up to {PLAN_FORMAT}", dir.plan().display(), plan.format),
+        )
+        .hint("a newer medalist made this group; use that one"));
+    }
+    check_consent(&plan)?;
+    start_runtime()?.block_on(async {
+        let (executor, info) = open_executor(&plan).await?;
+        launch(plan, dir, executor, info, args.events.as_deref(), context).await
+    })
+}
+
+/// The runtime of every command that waits.
+///
+/// # Errors
+/// The system has no threads left.
+pub(super) fn start_runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// Everything fixed before anything starts.
+pub(super) fn make_plan(args: &Args, context: &Context) -> Result<Plan, CliError> {
+    let catalogue = context.catalogue()?;
+    let chosen = args.selection.resolve(&catalogue)?;
+    let name = args.agent.as_deref().unwrap_or_default();
+    let agent = AgentSpec::find(name, &args.agents_dir).map_err(|error| {
+        let exit = Exit::BadInput;
+        match error {
+            AgentError::Unknown { .. } => CliError::new(exit, error)
+                .hint("an agent is a folder with agent.toml (docs/agents.md), or an id in an MLE-bench config.yaml below --agents-dir"),
+            error => CliError::new(exit, error),
+        }
+    })?;
+    let suite = args.selection.suite()?.map(|suite| suite.as_str().to_owned());
+    let facts: Vec<CompetitionFacts> = chosen.iter().map(|spec| crate::judge::facts(spec)).collect();
+    let created_at = Utc::now();
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    Ok(Plan {
+        format: PLAN_FORMAT,
+        group: group_name(created_at, &agent.id),
+        created_at,
+        suite,
+        executor: args.executor,
+        limits: args.limits.resolve(),
+        network: args.limits.network(),
+        gpus: GpuRequest::None,
+        gpu_share: 1,
+        parallel: args.parallel.map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
+        retries: args.retries,
+        snapshot_every: args.snapshot_every.map(SnapshotEvery),
+        runtime: args.limits.runtime.clone(),
+        pass_secrets: args.pass_secrets,
+        data_dir: absolute(&context.data_dir),
+        catalog_dirs: context.catalog_dirs.iter().map(|dir| absolute(dir)).collect(),
+        command: std::env::args().collect(),
+        notes: args.notes.clone(),
+        attempts: attempts(&agent.id, &facts, args.seeds, Uuid::new_v4),
+        agent,
+    })
+}
+
+/// A user must agree to what weakens the seal before anything runs.
+fn check_consent(plan: &Plan) -> Result<(), CliError> {
+    let agent = plan.agent.id.clone();
+    if plan.agent.privileged
+        && !std::env::var("I_ACCEPT_RUNNING_PRIVILEGED_CONTAINERS").is_ok_and(|value| ["true", "1", "t"].contains(&value.to_lowercase().as_str()))
+    {
+        return Err(CliError::new(Exit::Environment, AgentError::PrivilegedRefused { agent })
+            .hint("set I_ACCEPT_RUNNING_PRIVILEGED_CONTAINERS=true to run it all the same, as in MLE-bench"));
+    }
+    let secrets = plan.agent.secrets();
+    if !secrets.is_empty() && !plan.pass_secrets {
+        let names: Vec<String> = secrets.into_iter().map(|(_, name)| name).collect();
+        return Err(CliError::new(Exit::Environment, AgentError::SecretsRefused { agent, names: names.join(", ") })
+            .hint("`--pass-secrets` hands them over; results say so"));
+    }
+    plan.agent
+        .resolve(|name| std::env::var(name).ok())
+        .map(|_| ())
+        .map_err(|error| CliError::new(Exit::Environment, error))
+}
+
+fn show_plan(plan: &Plan, args: &Args, context: &Context) -> Result<Exit, CliError> {
+    if args.json {
+        let text = serde_json::to_string_pretty(plan)?;
+        context.print(format_args!("{text}\n"))?;
+        return Ok(Exit::Success);
+    }
+    let limits = &plan.limits;
+    let at_once = capacity(plan).at_once(limits).min(plan.attempts.len());
+    let longest = (limits.timeout + limits.grace).as_secs_f64() * plan.attempts.len().div_ceil(at_once.max(1)) as f64;
+    let mut text = format!(
+        "agent      {} ({})\ncommand    {}\nexecutor   {}\nlimits     {} + {} grace, {} cpus, {} memory, {} disk, {} pids\nnetwork    {}\nattempts   {} ({} at once)\nlongest    {}\n\n",
+        plan.agent.id,
+        plan.agent.image,
+        plan.agent.command.join(" "),
+        plan.executor,
+        crate::sinks::seconds(limits.timeout.as_secs_f64()),
+        crate::sinks::seconds(limits.grace.as_secs_f64()),
+        limits.cpus,
+        ByteSize::b(limits.memory_bytes),
+        ByteSize::b(limits.disk_bytes),
+        limits.pids,
+        args.limits.network,
+        plan.attempts.len(),
+        at_once,
+        crate::sinks::seconds(longest),
+    );
+    for attempt in &plan.attempts {
+        text.push_str(&format!("{}\n", attempt.key));
+    }
+    context.print(text)?;
+    Ok(Exit::Success)
+}
+
+/// What the machine has for this plan.
+fn capacity(plan: &Plan) -> Capacity {
+    Capacity {
+        cpus: f64::from(host::cpu_count()),
+        memory_bytes: host::memory_bytes().unwrap_or(u64::MAX),
+        attempts: plan.parallel.unwrap_or(usize::MAX),
+    }
+}
+
+/// The executor of a plan, checked, and ready to start the agent.
+pub(super) async fn open_executor(plan: &Plan) -> Result<(Arc<dyn Executor>, ExecutorInfo), CliError> {
+    let executor: Arc<dyn Executor> = match plan.executor {
+        ExecutorKind::Docker => Arc::new(crate::executor::docker::Docker::connect().map_err(executor_error)?),
+        ExecutorKind::Process => Arc::new(crate::executor::process::Process::new()),
+    };
+    let info = executor.check().await.map_err(executor_error)?;
+    Ok((executor, info))
+}
+
+/// An executor's error with its own hint.
+pub(super) fn executor_error(error: ExecutorError) -> CliError {
+    let hint = error.hint();
+    let exit = match &error {
+        ExecutorError::HostFull { .. } => Exit::DiskFull,
+        _ => Exit::Environment,
+    };
+    let error = CliError::new(exit, error);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// Runs a plan whose folder exists, to its end.
+async fn launch(
+    plan: Plan,
+    dir: GroupDir,
+    executor: Arc<dyn Executor>,
+    info: ExecutorInfo,
+    events: Option<&Path>,
+    context: &Context,
+) -> Result<Exit, CliError> {
+    let stats = run_plan(plan, &dir, executor, info, events, context).await?;
+    context.say(format_args!("report: medalist report {}", dir.root().display()));
+    Ok(exit_of(&stats))
+}
+
+/// Runs the attempts of a plan that are not over yet.
+pub(super) async fn run_plan(
+    plan: Plan,
+    dir: &GroupDir,
+    executor: Arc<dyn Executor>,
+    info: ExecutorInfo,
+    events: Option<&Path>,
+    context: &Context,
+) -> Result<RunStats, CliError> {
+    let lock = dir.lock().map_err(|error| CliError::new(Exit::BadInput, error).hint("wait for it, or stop it with Ctrl-C"))?;
+    let judge = CatalogueJudge::new(plan.data_dir.clone(), &plan.catalog_dirs)?;
+    for attempt in &plan.attempts {
+        judge.material(&attempt.key.competition).map_err(|error| {
+            CliError::new(Exit::BadInput, error).hint(format!("prepare it first: medalist prepare -c {}", attempt.key.competition))
+        })?;
+    }
+    // The program outlives the run: it is deleted when this function returns.
+    let program = match (&plan.agent.build, plan.executor) {
+        (Build::Embedded { program }, ExecutorKind::Process) => Some(crate::embedded::write_program(program)?),
+        (Build::Embedded { program }, ExecutorKind::Docker) => {
+            crate::embedded::ensure_image(&plan.agent.image, program).await.map_err(executor_error)?;
+            None
+        }
+        (Build::Dockerfile { dir, dockerfile }, ExecutorKind::Docker) => {
+            context.say(format_args!("building image `{}` from `{}`", plan.agent.image, dir.display()));
+            crate::embedded::build_image(&plan.agent.image, dir, dockerfile).await.map_err(executor_error)?;
+            None
+        }
+        _ => None,
+    };
+    let mut sinks: Vec<Box<dyn EventSink>> = vec![Box::new(JsonLines::open(&dir.events())?)];
+    if let Some(path) = events {
+        sinks.push(Box::new(JsonLines::open(path)?));
+    }
+    if context.progress {
+        sinks.push(Box::new(Progress::new()));
+    } else if context.quiet == 0 {
+        sinks.push(Box::new(Lines::new(std::io::stderr())));
+    }
+    let (sender, mut cancels) = mpsc::channel(4);
+    let signals = tokio::spawn(watch_signals(sender));
+    let run = Run {
+        capacity: capacity(&plan),
+        hardware: host::hardware(),
+        local_program: program.as_ref().map(|program| program.path().to_owned()),
+        plan,
+        group: dir.clone(),
+        executor,
+        info,
+        judge: Arc::new(judge),
+    };
+    let result = run_group(Arc::new(run), &lock, &mut sinks, &mut cancels).await;
+    signals.abort();
+    result.map_err(|error| {
+        let full = matches!(&error, RunError::Store(store) if store.is_disk_full());
+        let exit = if full { Exit::DiskFull } else { Exit::Failure };
+        CliError::new(exit, error)
+            .hint(format!("what was finished is safe; go on with: medalist run --resume {}", dir.root().display()))
+    })
+}
+
+pub(super) fn exit_of(stats: &RunStats) -> Exit {
+    if stats.finished < stats.planned || stats.cancelled > 0 {
+        Exit::Interrupted
+    } else if stats.infrastructure > 0 {
+        Exit::Partial
+    } else {
+        Exit::Success
+    }
+}
+
+/// First signal: agents get their grace. Second: they are killed. Third: this process ends at once; containers stay for
+/// `--resume` or `clean`.
+async fn watch_signals(cancels: mpsc::Sender<CancelReason>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        tracing::warn!("signals cannot be watched; Ctrl-C ends the harness at once");
+        return;
+    };
+    for reason in [CancelReason::Interrupt, CancelReason::Kill] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if cancels.send(reason).await.is_err() {
+            return;
+        }
+    }
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    eprintln!("error: stopped at once; containers may still run: go on with `medalist run --resume`, or remove them with `medalist clean`");
+    std::process::exit(i32::from(Exit::Interrupted as u8));
+}

@@ -1,0 +1,163 @@
+//! The catalogue as the runner sees it: what an agent gets on a competition, and what its submission is worth.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use medalist_competitions::{Catalogue, CatalogueError, CompetitionSpec, Suite};
+use medalist_grading::report::{CompetitionFacts as GradingFacts, grade_report};
+use medalist_grading::{Answers, GradeReport, Grader, Leaderboard, Verdict};
+use medalist_reports::record::CompetitionFacts;
+use sha2::{Digest as _, Sha256};
+
+use crate::executor::{ValidationReply, Validator};
+use crate::runner::{Judge, JudgeError, Material};
+use crate::store::hex;
+
+/// Facts of a competition as records carry them.
+pub fn facts(spec: &CompetitionSpec) -> CompetitionFacts {
+    CompetitionFacts {
+        id: spec.id.as_str().to_owned(),
+        title: spec.title.clone(),
+        modality: spec.modality.as_str().to_owned(),
+        category: spec.category.clone().unwrap_or_default(),
+        complexity: spec.complexity.as_str().to_owned(),
+        metric: spec.grading.metric.clone(),
+        suites: Suite::ALL.iter().filter(|suite| suite.contains(spec)).map(|suite| suite.as_str().to_owned()).collect(),
+    }
+}
+
+/// Judges by the catalogue's competitions and the prepared data in a data directory.
+pub struct CatalogueJudge {
+    catalogue: Catalogue,
+    data_dir: PathBuf,
+    /// Answers are read once for all validations and grades of a competition.
+    answers: Mutex<BTreeMap<String, Arc<Answers>>>,
+}
+
+impl CatalogueJudge {
+    /// Judges by the built-in catalogue and the user's own folders.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] if a folder is missing or malformed.
+    pub fn new(data_dir: PathBuf, catalog_dirs: &[PathBuf]) -> Result<Self, CatalogueError> {
+        let mut catalogue = Catalogue::embedded()?;
+        for dir in catalog_dirs {
+            catalogue = catalogue.with_dir(dir)?;
+        }
+        Ok(Self { catalogue, data_dir, answers: Mutex::default() })
+    }
+
+    fn spec(&self, id: &str) -> Result<&CompetitionSpec, JudgeError> {
+        self.catalogue.get(id).map_err(JudgeError::new)
+    }
+
+    fn prepared(&self, spec: &CompetitionSpec) -> PathBuf {
+        self.data_dir.join(spec.id.as_str()).join("prepared")
+    }
+
+    fn answers(&self, spec: &CompetitionSpec) -> Result<Arc<Answers>, JudgeError> {
+        // The lock is held while reading, so that many attempts on one competition read its answers once.
+        let mut known = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answers) = known.get(spec.id.as_str()) {
+            return Ok(Arc::clone(answers));
+        }
+        let path = spec.answers_path(&self.prepared(spec));
+        let answers = Answers::read(&path)
+            .map_err(|error| JudgeError::new(error).context(format!("cannot read the answers `{}`", path.display())))?;
+        let answers = Arc::new(answers);
+        known.insert(spec.id.as_str().to_owned(), Arc::clone(&answers));
+        Ok(answers)
+    }
+}
+
+impl JudgeError {
+    fn new(error: impl std::error::Error) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            message.push_str(": ");
+            message.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        Self { message }
+    }
+
+    fn context(self, what: impl std::fmt::Display) -> Self {
+        Self { message: format!("{what}: {}", self.message) }
+    }
+}
+
+impl Judge for CatalogueJudge {
+    fn material(&self, competition: &str) -> Result<Material, JudgeError> {
+        let spec = self.spec(competition)?;
+        let public_dir = self.prepared(spec).join("public");
+        if !public_dir.is_dir() {
+            return Err(JudgeError {
+                message: format!("`{competition}` is not prepared: there is no `{}`", public_dir.display()),
+            });
+        }
+        let grader = Grader::new(spec.grading.clone())
+            .map_err(|error| JudgeError::new(error).context(format!("cannot grade `{competition}`")))?;
+        let answers = self.answers(spec)?;
+        // The prepared text wins: it is the official one where the user has imported it.
+        let description = std::fs::read_to_string(public_dir.join("description.md"))
+            .ok()
+            .or_else(|| spec.brief().map(str::to_owned))
+            .ok_or_else(|| JudgeError { message: format!("`{competition}` has neither a description.md nor a brief.md") })?;
+        Ok(Material {
+            brief_sha256: hex(&Sha256::digest(description.as_bytes())),
+            data_sha256: data_hash(&self.prepared(spec)),
+            description,
+            public_dir,
+            validator: Arc::new(GraderValidator { grader, answers }),
+        })
+    }
+
+    fn grade(&self, competition: &str, submission: &Path) -> Result<GradeReport, JudgeError> {
+        let spec = self.spec(competition)?;
+        let grader = Grader::new(spec.grading.clone()).map_err(JudgeError::new)?;
+        let board = spec.leaderboard_csv().and_then(|text| Leaderboard::parse(text).ok());
+        let facts = GradingFacts {
+            id: spec.id.as_str(),
+            thresholds: spec.thresholds.as_ref().map(|thresholds| thresholds.medals()),
+            leaderboard: board.as_ref(),
+            n_teams: spec.thresholds.as_ref().and_then(|thresholds| thresholds.n_teams).map(u64::from),
+        };
+        let answers = spec.answers_path(&self.prepared(spec));
+        let exists = submission.symlink_metadata().is_ok();
+        let report = grade_report(&facts, &grader, exists.then_some(submission), &answers, &Default::default());
+        report.map_err(|error| JudgeError::new(error).context(format!("cannot grade `{competition}`")))
+    }
+}
+
+/// SHA-256 of the manifest that preparation left, which lists every prepared file with its hash.
+fn data_hash(prepared: &Path) -> Option<String> {
+    let manifest = std::fs::read(prepared.parent()?.join("manifest.json")).ok()?;
+    Some(hex(&Sha256::digest(&manifest)))
+}
+
+/// The validation service's judge: the grader itself, of which only the verdict's words come out, as in MLE-bench.
+struct GraderValidator {
+    grader: Grader,
+    answers: Arc<Answers>,
+}
+
+impl Validator for GraderValidator {
+    fn validate(&self, csv: &Path) -> ValidationReply {
+        let refused = |why: String| ValidationReply {
+            valid: false,
+            message: format!(
+                "Submission invalid! The attempt to grade the submission has resulted in the following error message:\n{why}"
+            ),
+        };
+        match self.grader.grade_file(csv, &self.answers, &Default::default()) {
+            Ok(graded) => match graded.verdict {
+                Verdict::Scored(_) => ValidationReply { valid: true, message: "Submission is valid.".to_owned() },
+                Verdict::Invalid(invalid) => refused(invalid.message),
+            },
+            // Nothing about the answers may reach the agent.
+            Err(_) => refused("the submission cannot be checked on this machine".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The machine's processors, memory, kernel and free disk.
+
+use std::io;
+use std::path::Path;
+
+use medalist_reports::record::HardwareRecord;
+
+/// The machine as records name it. What cannot be read stays empty.
+pub fn hardware() -> HardwareRecord {
+    HardwareRecord {
+        cpu: cpu_model().unwrap_or_default(),
+        cpu_count: cpu_count(),
+        memory_bytes: memory_bytes().unwrap_or(0),
+        gpus: Vec::new(),
+        gpu_driver: None,
+        kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+    }
+}
+
+/// Processors that this process may use.
+pub fn cpu_count() -> u32 {
+    std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX))
+}
+
+fn cpu_model() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// Memory of the machine, in bytes.
+pub fn memory_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// Bytes that may still be written to the file system of `path`, which need not exist yet.
+///
+/// # Errors
+/// The system's, if no ancestor of the path can be asked.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let mut path = std::path::absolute(path)?;
+    while !path.exists() {
+        if !path.pop() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+    }
+    let stat = nix::sys::statvfs::statvfs(&path)?;
+    Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_something() {
+        let hardware = hardware();
+        assert!(hardware.cpu_count > 0 && hardware.memory_bytes > 1 << 20 && !hardware.kernel.is_empty());
+        assert!(free_bytes(Path::new("/no/such/place/at/all")).unwrap() > 0);
+    }
+}

@@ -1,0 +1,3 @@
+//! What this machine has: processors, memory, disk, kernel, GPUs.
+
+pub mod host;
