@@ -347,13 +347,13 @@ fn split(by_competition: &BTreeMap<&str, Vec<&Attempt>>, of: fn(&CompetitionFact
     let mut parts: BTreeMap<(usize, &str), BTreeMap<&str, Vec<&Attempt>>> = BTreeMap::new();
     for (id, attempts) in by_competition {
         let name = attempts.first().map_or("unknown", |a| of(&a.facts).as_str());
-        parts.entry((order_of(name), name)).or_default().insert(id, attempts.clone());
+        parts.entry((part_order(name), name)).or_default().insert(id, attempts.clone());
     }
     parts.into_iter().map(|((_, name), part)| breakdown(name.to_owned(), &part)).collect()
 }
 
 /// Complexities come in their own order, everything else by name.
-fn order_of(name: &str) -> usize {
+pub(crate) fn part_order(name: &str) -> usize {
     ["low", "medium", "high"].iter().position(|known| *known == name).unwrap_or(3)
 }
 

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, context};
 
+use serde::Serialize;
+
 use crate::attempt::Measure;
-use crate::data::ReportData;
+use crate::data::{AgentReport, Breakdown, ReportData, part_order};
 use crate::estimate::Estimate;
 use crate::plots::{self, Plot, PlotError};
 use crate::stats::Interval;
@@ -43,6 +45,11 @@ pub fn page(data: &ReportData) -> Result<String, HtmlError> {
 pub fn page_with(data: &ReportData, plots: &[Plot], links: &[String]) -> Result<String, HtmlError> {
     let outcomes: BTreeSet<&str> = data.attempts.iter().map(|a| a.outcome.as_str()).collect();
     let modalities: BTreeSet<&str> = data.attempts.iter().map(|a| a.modality.as_str()).collect();
+    let breakdowns = [
+        breakdown_table("complexity", data, |agent| &agent.by_complexity),
+        breakdown_table("modality", data, |agent| &agent.by_modality),
+        breakdown_table("category", data, |agent| &agent.by_category),
+    ];
     let environment = environment()?;
     let page = environment.get_template("report.html")?.render(context! {
         data => Serde(data),
@@ -50,11 +57,39 @@ pub fn page_with(data: &ReportData, plots: &[Plot], links: &[String]) -> Result<
         links => Serde(links),
         outcomes => Serde(outcomes),
         modalities => Serde(modalities),
+        breakdowns => Serde(breakdowns),
         theme => THEME_CSS,
         style => STYLE_CSS,
         script => SCRIPT_JS,
     })?;
     Ok(page)
+}
+
+#[derive(Serialize)]
+struct BreakdownTable<'a> {
+    kind: &'static str,
+    rows: Vec<BreakdownRow<'a>>,
+}
+
+#[derive(Serialize)]
+struct BreakdownRow<'a> {
+    agent: &'a str,
+    part: &'a Breakdown,
+}
+
+/// Parts in their order, and within one part the agents, so that what compares stands together.
+fn breakdown_table<'a>(
+    kind: &'static str,
+    data: &'a ReportData,
+    of: fn(&AgentReport) -> &Vec<Breakdown>,
+) -> BreakdownTable<'a> {
+    let mut rows: Vec<BreakdownRow<'a>> = data
+        .agents
+        .iter()
+        .flat_map(|agent| of(agent).iter().map(|part| BreakdownRow { agent: &agent.agent, part }))
+        .collect();
+    rows.sort_by_key(|row| (part_order(&row.part.name), row.part.name.clone()));
+    BreakdownTable { kind, rows }
 }
 
 pub(crate) fn environment() -> Result<Environment<'static>, minijinja::Error> {

@@ -107,6 +107,7 @@ fn draw_rates(data: &ReportData, form: Form) -> Scene {
         y = bottom + 8.0;
     }
     percent_grid(&mut scene, axis, y - 4.0, y, form);
+    scene.end_at(y + 24.0);
     scene
 }
 
@@ -206,6 +207,7 @@ fn draw_percentiles(data: &ReportData, profiles: &[Vec<f64>], form: Form) -> Sce
     let mut scene = Scene::new(form.width(), 20.0 * names.len() as f64 + plot_height + 70.0);
     let top = legend(&mut scene, &names, 0.0, form) + 12.0;
     let bottom = top + plot_height;
+    scene.end_at(bottom + 46.0);
     let y = Axis { low: 0.0, high: 1.0, from: bottom, to: top };
     let x = Axis { low: 0.0, high: 1.0, from: 46.0, to: form.width() - 12.0 };
     for tick in y.ticks(4) {

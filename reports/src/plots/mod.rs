@@ -48,8 +48,8 @@ pub(crate) enum Form {
 impl Form {
     pub(crate) fn width(self) -> f64 {
         match self {
-            Self::Wide => 920.0,
-            Self::Narrow => 340.0,
+            Self::Wide => 1016.0,
+            Self::Narrow => 354.0,
         }
     }
 

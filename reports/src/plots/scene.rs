@@ -155,6 +155,11 @@ impl Scene {
         self.shapes.push(Shape::Label { x, y, text: text.into(), size, ink, align, bold: true });
     }
 
+    /// Sets the height once everything is placed.
+    pub(crate) fn end_at(&mut self, y: f64) {
+        self.height = y.ceil().max(1.0) as u32;
+    }
+
     /// An `<svg>` element for use inside a page; colours are `var(--name)`.
     pub(crate) fn to_svg(&self, label: &str) -> Result<String, PlotError> {
         let mut svg = String::new();
@@ -270,6 +275,7 @@ pub(crate) fn text_width(text: &str, size: f64) -> f64 {
         })
         .sum::<f64>()
         * size
+        * 1.1
 }
 
 /// The text, or its beginning and an ellipsis where it is wider than `width`.

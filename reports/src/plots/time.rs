@@ -34,6 +34,7 @@ fn draw_spent(data: &ReportData, form: Form) -> Scene {
     let mut scene = Scene::new(form.width(), height);
     let top = super::legend(&mut scene, &names, 0.0, form) + 12.0;
     let bottom = top + row * data.competitions.len() as f64;
+    scene.end_at(bottom + 26.0);
     let (unit, per) = time_unit(longest);
     let ticks = Axis { low: 0.0, high: axis.high / per, ..axis };
     for tick in ticks.ticks(if form.is_narrow() { 3 } else { 6 }) {
@@ -130,6 +131,7 @@ fn draw_scores(data: &ReportData, tracked: &Tracked<'_>, form: Form) -> Scene {
     let rows = tracked.len().div_ceil(columns);
     let mut scene = Scene::new(form.width(), 20.0 * names.len() as f64 + 20.0 + panel_height * rows as f64);
     let top = super::legend(&mut scene, &names, 0.0, form) + 8.0;
+    scene.end_at(top + panel_height * rows as f64);
     for (p, (competition, attempts)) in tracked.iter().enumerate() {
         let left = (p % columns) as f64 * (panel_width + gap);
         let y0 = top + (p / columns) as f64 * panel_height;
