@@ -1,33 +1,11 @@
 //! One attempt as reports see it, whatever file it was read from, and what is measured on it.
 
-use std::fmt;
 use std::path::PathBuf;
 
+pub use medalist_grading::{Medal, Thresholds};
 use serde::{Deserialize, Serialize};
 
 use crate::record::{AttemptKeyRecord, AttemptRecord, CompetitionFacts, OutcomeRecord};
-
-/// A medal; gold is the greatest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Medal {
-    /// At or above the bronze threshold.
-    Bronze,
-    /// At or above the silver threshold.
-    Silver,
-    /// At or above the gold threshold.
-    Gold,
-}
-
-impl fmt::Display for Medal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Bronze => "bronze",
-            Self::Silver => "silver",
-            Self::Gold => "gold",
-        })
-    }
-}
 
 /// The grade of an attempt's submission, from our `grade.json` or an entry of MLE-bench's grading report.
 ///
@@ -58,25 +36,12 @@ pub struct Grade {
     pub rank: Option<u64>,
     /// Teams on the leaderboard.
     pub teams: Option<u64>,
-    /// Percent of the teams that the score beats, 0 to 100.
+    /// Percent of the teams whose score is not better, 0 to 100.
     pub percentile: Option<f64>,
     /// Score under the corrected rules, where it differs in meaning from MLE-bench's.
     pub strict_score: Option<f64>,
     /// Why the submission is not valid.
     pub problem: Option<String>,
-}
-
-/// Scores that separate the medals.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Thresholds {
-    /// Gold.
-    pub gold: f64,
-    /// Silver.
-    pub silver: f64,
-    /// Bronze.
-    pub bronze: f64,
-    /// Median.
-    pub median: f64,
 }
 
 /// Where an attempt stands.
@@ -152,7 +117,7 @@ pub enum Measure {
     Valid,
     /// A submission at all.
     Submitted,
-    /// Share of the leaderboard's teams that the score beats; 0 without a valid submission.
+    /// Share of the leaderboard's teams whose score is not better; 0 without a valid submission.
     Percentile,
     /// Share of the way from the median to the gold threshold, cut to 0..1; 0 without a valid submission.
     NormalisedScore,

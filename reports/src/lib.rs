@@ -6,6 +6,7 @@
 pub mod attempt;
 pub mod data;
 pub mod estimate;
+pub mod export;
 pub mod html;
 pub mod leaderboard;
 pub mod plots;
@@ -13,4 +14,5 @@ pub mod read;
 pub mod record;
 pub mod simulate;
 pub mod stats;
+pub mod terminal;
 pub mod text;

@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout and everything else to stderr. A subcommand returns the exit code or a [`CliError`].
 
+pub mod report;
 pub mod selection;
 
 use std::io::{IsTerminal, Write as _};
@@ -48,7 +49,9 @@ pub struct Global {
 }
 
 #[derive(Subcommand, Debug)]
-enum Command {}
+enum Command {
+    Report(report::Args),
+}
 
 /// What subcommands share: the places on disk and how to talk to the user.
 #[derive(Debug, Clone)]
@@ -153,6 +156,7 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError> {
-    let _ = context;
-    match command {}
+    match command {
+        Command::Report(args) => report::run(&args, context),
+    }
 }

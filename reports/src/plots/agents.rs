@@ -195,7 +195,7 @@ pub(super) fn percentiles(data: &ReportData) -> Result<Option<Plot>, PlotError> 
     if profiles.iter().all(|values| values.iter().filter(|v| **v > 0.0).count() < 2) {
         return Ok(None);
     }
-    let caption = "Each attempt's place on its Kaggle leaderboard, as the share of teams that it beats, sorted from best to worst. \
+    let caption = "Each attempt's place on its Kaggle leaderboard, as the share of teams that are not better, sorted from best to worst. \
                    A curve further up is better everywhere; attempts without a valid submission lie at 0%."
         .to_owned();
     build("percentiles", "Percentile profiles", caption, |form| draw_percentiles(data, &profiles, form))

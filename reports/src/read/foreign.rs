@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use medalist_grading::InvalidSubmission;
 use serde::Deserialize;
 
 use super::group::facts_of;
@@ -30,7 +31,7 @@ pub(super) struct Entry {
     n_teams: Option<u64>,
     percentile: Option<f64>,
     strict_score: Option<f64>,
-    problem: Option<String>,
+    invalid: Option<InvalidSubmission>,
 }
 
 impl Entry {
@@ -62,7 +63,7 @@ impl Entry {
             teams: self.n_teams,
             percentile: self.percentile.or_else(|| source.percentile(&self.competition_id, score?)),
             strict_score: self.strict_score,
-            problem: self.problem,
+            problem: self.invalid.map(|invalid| invalid.to_string()),
         }
     }
 }

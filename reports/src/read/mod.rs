@@ -23,7 +23,7 @@ pub trait CompetitionSource: Sync {
     /// Ids of a suite in its order; `None` for an unknown suite.
     fn suite(&self, name: &str) -> Option<Vec<String>>;
 
-    /// Percent of the leaderboard's teams that `score` beats, 0 to 100; `None` without a leaderboard.
+    /// Percent of the leaderboard's teams whose score is not better than `score`, 0 to 100; `None` without a leaderboard.
     fn percentile(&self, id: &str, score: f64) -> Option<f64>;
 }
 

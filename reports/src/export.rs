@@ -1,0 +1,322 @@
+//! Files that other programs read: JSON, CSV, Markdown, MLE-bench's grading report, and the pictures.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::attempt::{Grade, Measure};
+use crate::data::{AttemptReport, ReportData};
+use crate::html::{self, HtmlError};
+use crate::plots::{self, PlotError};
+use crate::{leaderboard, text};
+
+/// A file that a report can be written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Format {
+    /// `report.html`.
+    Html,
+    /// `report.json`.
+    Json,
+    /// `attempts.csv`.
+    Csv,
+    /// `report.md`.
+    Markdown,
+    /// `<group>_grading_report.json`, one a run group, in MLE-bench's form.
+    MleBench,
+    /// `plots/*.svg`.
+    Plots,
+}
+
+impl Format {
+    /// All formats.
+    pub const ALL: [Self; 6] = [Self::Html, Self::Json, Self::Csv, Self::Markdown, Self::MleBench, Self::Plots];
+
+    /// Name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Html => "html",
+            Self::Json => "json",
+            Self::Csv => "csv",
+            Self::Markdown => "markdown",
+            Self::MleBench => "mlebench",
+            Self::Plots => "plots",
+        }
+    }
+}
+
+/// A report could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The page could not be made.
+    #[error(transparent)]
+    Html(#[from] HtmlError),
+    /// A picture could not be drawn.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
+    /// A file could not be written.
+    #[error("cannot write `{}`", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Writes `data` into `dir`, which is made if needed, in the given formats. Gives the files' paths in that order.
+///
+/// Every file is written aside and renamed, so that a reader never sees half of one.
+///
+/// # Errors
+/// [`WriteError`]; files written before it stay.
+pub fn write(dir: &Path, data: &ReportData, formats: &[Format]) -> Result<Vec<PathBuf>, WriteError> {
+    make_dir(dir)?;
+    let mut written = Vec::new();
+    let mut put = |path: PathBuf, text: &str| {
+        write_file(&path, text.as_bytes())?;
+        written.push(path);
+        Ok::<(), WriteError>(())
+    };
+    let needs_plots = formats.contains(&Format::Html) || formats.contains(&Format::Plots);
+    let plots = if needs_plots { plots::all(data)? } else { Vec::new() };
+    for format in formats {
+        match format {
+            Format::Html => put(dir.join("report.html"), &html::page_with(data, &plots, &[])?)?,
+            Format::Json => put(dir.join("report.json"), &json_text(data))?,
+            Format::Csv => put(dir.join("attempts.csv"), &attempts_csv(data))?,
+            Format::Markdown => put(dir.join("report.md"), &markdown(data))?,
+            Format::MleBench => {
+                for group in &data.groups {
+                    let name = format!("{}_grading_report.json", group.id);
+                    put(dir.join(name), &pretty(&mle_bench_report(data, &group.id)))?;
+                }
+            }
+            Format::Plots => {
+                make_dir(&dir.join("plots"))?;
+                for plot in &plots {
+                    put(dir.join("plots").join(format!("{}.svg", plot.id)), &plot.to_file())?;
+                }
+            }
+        }
+    }
+    Ok(written)
+}
+
+fn make_dir(dir: &Path) -> Result<(), WriteError> {
+    std::fs::create_dir_all(dir).map_err(|source| WriteError::File { path: dir.to_owned(), source })
+}
+
+/// Writes a file aside, syncs it and renames it into place.
+///
+/// # Errors
+/// [`WriteError::File`].
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+    let failed = |source| WriteError::File { path: path.to_owned(), source };
+    let name = path.file_name().map_or_else(Default::default, |name| name.to_string_lossy().into_owned());
+    let aside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    let result = std::fs::File::create(&aside)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&aside, path));
+    if result.is_err() {
+        // The error that matters is the first one.
+        let _ = std::fs::remove_file(&aside);
+    }
+    result.map_err(failed)
+}
+
+/// `report.json`: the whole [`ReportData`], indented.
+pub fn json_text(data: &ReportData) -> String {
+    pretty(&serde_json::to_value(data).expect("a report has only string keys"))
+}
+
+fn pretty(value: &Value) -> String {
+    let mut text = serde_json::to_string_pretty(value).expect("a value always prints");
+    text.push('\n');
+    text
+}
+
+/// Columns of `attempts.csv`, which are those of the parquet file too.
+pub const ATTEMPT_COLUMNS: [&str; 24] = [
+    "competition",
+    "agent",
+    "seed",
+    "group",
+    "modality",
+    "complexity",
+    "outcome",
+    "infrastructure",
+    "score",
+    "medal",
+    "above_median",
+    "submission_exists",
+    "valid_submission",
+    "rank",
+    "teams",
+    "percentile",
+    "normalised_score",
+    "strict_score",
+    "started_at",
+    "took_s",
+    "memory_peak_bytes",
+    "cpu_s",
+    "cost_usd",
+    "problem",
+];
+
+/// One cell of the attempts' table.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell {
+    /// Text; `None` prints as nothing.
+    Text(Option<String>),
+    /// A number that is not whole.
+    Number(Option<f64>),
+    /// A whole number.
+    Whole(Option<u64>),
+    /// Yes or no.
+    Flag(bool),
+}
+
+impl Cell {
+    fn print(&self) -> String {
+        match self {
+            Self::Text(value) => value.clone().unwrap_or_default(),
+            Self::Number(value) => value.map_or_else(String::new, |v| v.to_string()),
+            Self::Whole(value) => value.map_or_else(String::new, |v| v.to_string()),
+            Self::Flag(value) => value.to_string(),
+        }
+    }
+}
+
+/// An attempt as cells under [`ATTEMPT_COLUMNS`].
+pub fn attempt_cells(attempt: &AttemptReport) -> [Cell; 24] {
+    let text = |value: &str| Cell::Text(Some(value.to_owned()));
+    let grade: &Grade = &attempt.grade;
+    [
+        text(&attempt.key.competition),
+        text(&attempt.key.agent),
+        Cell::Whole(Some(u64::from(attempt.key.seed))),
+        text(&attempt.group),
+        text(&attempt.modality),
+        text(&attempt.complexity),
+        text(&attempt.outcome),
+        Cell::Flag(attempt.infrastructure),
+        Cell::Number(grade.score),
+        Cell::Text(grade.medal.map(|medal| medal.to_string())),
+        Cell::Flag(grade.above_median),
+        Cell::Flag(grade.exists),
+        Cell::Flag(grade.valid),
+        Cell::Whole(grade.rank),
+        Cell::Whole(grade.teams),
+        Cell::Number(grade.percentile),
+        Cell::Number(Measure::NormalisedScore.value(grade)),
+        Cell::Number(grade.strict_score),
+        Cell::Text(attempt.started_at.map(|at| at.to_rfc3339())),
+        Cell::Number(attempt.took_s),
+        Cell::Whole(attempt.usage.memory_peak_bytes),
+        Cell::Number(attempt.usage.cpu_s),
+        Cell::Number(attempt.llm.as_ref().and_then(|llm| llm.cost_usd)),
+        Cell::Text(grade.problem.clone()),
+    ]
+}
+
+/// One line an attempt, with a header.
+pub fn attempts_csv(data: &ReportData) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let rows = std::iter::once(ATTEMPT_COLUMNS.map(str::to_owned).to_vec())
+        .chain(data.attempts.iter().map(|attempt| attempt_cells(attempt).iter().map(Cell::print).collect()));
+    for row in rows {
+        writer.write_record(&row).expect("a vector takes every write, and rows have equal lengths");
+    }
+    let bytes = writer.into_inner().expect("a vector takes every write");
+    String::from_utf8(bytes).expect("all cells are text")
+}
+
+/// A summary for a pull request or a page.
+pub fn markdown(data: &ReportData) -> String {
+    let mut out = format!("# {}\n\n", data.title);
+    out.push_str("| Agent | Any medal | Counted | Mean ± SEM over seeds | 95% on these | 95% on ones like these | Valid | Infrastructure failures |\n");
+    out.push_str("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+    for agent in &data.agents {
+        let medal = agent.overall.get(Measure::AnyMedal);
+        let seeds = medal.seeds.as_ref().map_or_else(
+            || "n/a".to_owned(),
+            |s| format!("{} ± {} ({})", text::percent(Some(s.mean)), text::percent(Some(s.sem)), s.values.len()),
+        );
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {seeds} | {} | {} | {} of {} | {} of {} |",
+            leaderboard::escape(&agent.agent),
+            text::percent(medal.value),
+            text::counted(medal),
+            text::interval(medal.on_these),
+            text::interval(medal.on_like_these.or(medal.wilson)),
+            agent.counts.valid,
+            agent.counts.planned,
+            agent.counts.infrastructure,
+            agent.counts.planned,
+        );
+    }
+    out.push_str(
+        "\n| Competition | Agent | Medals | Best score | Mean percentile |\n| --- | --- | ---: | ---: | ---: |\n",
+    );
+    for competition in &data.competitions {
+        for result in competition.results.iter().filter(|result| result.attempts > 0) {
+            let _ = writeln!(
+                out,
+                "| {} | {} | {} of {} | {} | {} |",
+                leaderboard::escape(&competition.facts.id),
+                leaderboard::escape(&result.agent),
+                result.medals,
+                result.attempts,
+                text::score(result.best_score),
+                text::percent(result.mean_percentile.map(|p| p / 100.0)),
+            );
+        }
+    }
+    if !data.warnings.is_empty() {
+        out.push_str("\nWarnings:\n\n");
+        for warning in &data.warnings {
+            let _ = writeln!(out, "- {}", leaderboard::escape(warning));
+        }
+    }
+    out
+}
+
+/// The grading report of one run group as MLE-bench writes it, so that its own scripts read our runs.
+pub fn mle_bench_report(data: &ReportData, group: &str) -> Value {
+    let attempts: Vec<&AttemptReport> = data.attempts.iter().filter(|a| a.group == group).collect();
+    let count = |holds: fn(&Grade) -> bool| attempts.iter().filter(|a| holds(&a.grade)).count();
+    json!({
+        "total_runs": attempts.len(),
+        "total_runs_with_submissions": count(|g| g.exists),
+        "total_valid_submissions": count(|g| g.valid),
+        "total_medals": count(|g| g.medal.is_some()),
+        "total_gold_medals": count(|g| g.gold),
+        "total_silver_medals": count(|g| g.silver),
+        "total_bronze_medals": count(|g| g.bronze),
+        "total_above_median": count(|g| g.above_median),
+        "competition_reports": attempts.iter().map(|a| {
+            let g = &a.grade;
+            json!({
+                "competition_id": a.key.competition,
+                "score": g.score,
+                "gold_threshold": g.thresholds.map(|t| t.gold),
+                "silver_threshold": g.thresholds.map(|t| t.silver),
+                "bronze_threshold": g.thresholds.map(|t| t.bronze),
+                "median_threshold": g.thresholds.map(|t| t.median),
+                "any_medal": g.medal.is_some(),
+                "gold_medal": g.gold,
+                "silver_medal": g.silver,
+                "bronze_medal": g.bronze,
+                "above_median": g.above_median,
+                "submission_exists": g.exists,
+                "valid_submission": g.valid,
+                "is_lower_better": g.lower_is_better,
+                "created_at": a.started_at.map(|at| at.to_rfc3339()),
+            })
+        }).collect::<Vec<_>>(),
+    })
+}
