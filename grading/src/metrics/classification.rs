@@ -1,10 +1,15 @@
 //! Metrics over class labels.
 
-use super::Metric;
+use std::collections::HashMap;
+
+use super::{Metric, MetricError, check_lengths};
 use crate::ids::same;
-use crate::invalid::Refusal;
-use crate::labels::check_comparable;
-use crate::task::Task;
+use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
+use crate::labels::{check_comparable, different_kinds, integer_labels};
+use crate::pytext::{parse_int, split_words};
+use crate::sum::mean;
+use crate::table::{Column, Values};
+use crate::task::bad_answer;
 
 /// Accuracy: the share of rows whose label is right.
 pub static ACCURACY: Metric = Metric {
@@ -14,16 +19,13 @@ pub static ACCURACY: Metric = Metric {
     inputs: "one label column: integers, integral floats, booleans (1 and 0) or text",
     source: "scikit-learn 1.5.2 `accuracy_score`",
     options: &[],
-    score: |task| Ok(accuracy(matches(task)?)),
+    score: |task| {
+        let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
+        check_comparable(&truth, &prediction)?;
+        let rows = pairs.answers.iter().zip(pairs.submission.iter());
+        Ok(accuracy(rows.map(|(a, s)| same(truth, a, prediction, s))))
+    },
 };
-
-/// For each pair, whether the submitted label is right.
-fn matches(task: &Task<'_>) -> Result<impl ExactSizeIterator<Item = bool>, Refusal> {
-    let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
-    check_comparable(&truth, &prediction)?;
-    let rows = pairs.answers.iter().zip(pairs.submission.iter());
-    Ok(rows.map(move |(a, s)| same(truth, a, prediction, s)))
-}
 
 /// Share of `true` among `matches`, `[n]`: whether each row's label is right. NaN for no rows.
 ///
@@ -32,4 +34,183 @@ fn matches(task: &Task<'_>) -> Result<impl ExactSizeIterator<Item = bool>, Refus
 pub fn accuracy(matches: impl ExactSizeIterator<Item = bool>) -> f64 {
     let rows = matches.len();
     matches.filter(|&right| right).count() as f64 / rows as f64
+}
+
+/// Top-1 error: the share of rows whose first guess is wrong.
+pub static TOP_1_ERROR: Metric = Metric {
+    name: "top_1_error",
+    aliases: &["classification_error"],
+    summary: "Share of rows whose first guess differs from the true class.",
+    inputs: "integers; the submission may list guesses separated by white space, of which the first counts",
+    source: "MLE-bench `inaturalist-2019-fgvc6/grade.py`",
+    options: &[],
+    score: |task| {
+        let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
+        let matches: Result<Vec<bool>, Refusal> = pairs
+            .answers
+            .iter()
+            .zip(pairs.submission.iter())
+            .map(|(a, s)| Ok(whole_number(&truth, a)? == first_guess(&prediction, s)?))
+            .collect();
+        Ok(1.0 - accuracy(matches?.into_iter()))
+    },
+};
+
+fn first_guess(column: &Column<'_>, row: usize) -> Result<i128, Refusal> {
+    let guess = match column.values() {
+        Values::Int(values) => return Ok(i128::from(values[row])),
+        Values::UInt(values) => return Ok(i128::from(values[row])),
+        Values::Bool(values) => return Ok(i128::from(values[row])),
+        // One float makes the whole column float, which the reference cannot split.
+        Values::Float(_) | Values::BoolOrMissing(_) => None,
+        Values::Text => column.text(row).and_then(|text| split_words(text).next()).and_then(parse_int),
+    };
+    Ok(guess.ok_or_else(|| bad_label(column, row, "an integer, or integers separated by blanks"))?)
+}
+
+fn bad_label(column: &Column<'_>, row: usize, expected: &str) -> InvalidSubmission {
+    InvalidSubmission::new(InvalidKind::BadLabel, "the cell is no class label")
+        .at(row)
+        .in_column(column.name())
+        .with_value(column.raw(row))
+        .expecting(expected)
+}
+
+/// A true class as an integer.
+fn whole_number(column: &Column<'_>, row: usize) -> Result<i128, Refusal> {
+    cut_to_integer(column, row).ok_or_else(|| bad_answer(row, column, "is no integer"))
+}
+
+/// A cell as Python's `int()` takes it: floats are cut toward zero, text follows the integer syntax.
+fn cut_to_integer(column: &Column<'_>, row: usize) -> Option<i128> {
+    match column.values() {
+        Values::Int(values) => Some(i128::from(values[row])),
+        Values::UInt(values) => Some(i128::from(values[row])),
+        Values::Bool(values) => Some(i128::from(values[row])),
+        Values::Float(values) => values[row].is_finite().then(|| values[row] as i128),
+        Values::BoolOrMissing(values) => values[row].map(i128::from),
+        Values::Text => column.text(row).and_then(parse_int),
+    }
+}
+
+/// Cohen's kappa with quadratic weights.
+pub static QUADRATIC_WEIGHTED_KAPPA: Metric = Metric {
+    name: "quadratic_weighted_kappa",
+    aliases: &["qwk", "cohen_kappa_score"],
+    summary: "Cohen's kappa; a miss costs the square of its distance in the sorted list of labels seen.",
+    inputs: "one column of integers, integral floats or booleans",
+    source: "scikit-learn 1.5.2 `cohen_kappa_score(weights=\"quadratic\")`",
+    options: &[],
+    score: |task| {
+        let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
+        let predicted = integer_labels(&prediction)?.ok_or_else(|| different_kinds(&prediction, false))?;
+        let truth: Vec<i128> = pairs.answers.iter().map(|row| whole_number(&truth, row)).collect::<Result<_, _>>()?;
+        let predicted: Vec<i128> = pairs.submission.iter().map(|row| predicted[row]).collect();
+        Ok(quadratic_weighted_kappa(&truth, &predicted)?)
+    },
+};
+
+/// Cohen's kappa of two raters with weights `(i - j)²`, i and j the labels' positions in the sorted union of labels.
+///
+/// `y_true`, `y_pred`: `[n]`. 1 for equal, about 0 for independent raters; NaN if both give one and the same label throughout.
+///
+/// # Errors
+/// [`MetricError`] if the lengths differ or there are no rows.
+///
+/// # Source
+/// scikit-learn 1.5.2 `cohen_kappa_score`. Differs from it in that the sums over the label matrix are taken as whole numbers over rows,
+/// so that many distinct labels cost no more than a sort.
+pub fn quadratic_weighted_kappa<T: Ord + Copy>(y_true: &[T], y_pred: &[T]) -> Result<f64, MetricError> {
+    check_lengths(y_true.len(), y_pred.len())?;
+    let mut labels: Vec<T> = y_true.iter().chain(y_pred).copied().collect();
+    labels.sort_unstable();
+    labels.dedup();
+    // Every label was put into the list, so the search finds it.
+    let position = |label: &T| labels.binary_search(label).unwrap_or_else(|place| place) as i128;
+    let (mut observed, mut sum, mut squares) = (0_i128, [0_i128; 2], 0_i128);
+    for (t, p) in y_true.iter().zip(y_pred) {
+        let (t, p) = (position(t), position(p));
+        observed += (t - p) * (t - p);
+        sum[0] += t;
+        sum[1] += p;
+        squares += t * t + p * p;
+    }
+    // n times the expected weight: the sum over all pairs of a true and a predicted label of their squared distance.
+    let n = y_true.len() as i128;
+    let expected = n * squares - 2 * sum[0] * sum[1];
+    Ok(1.0 - observed as f64 / (expected as f64 / n as f64))
+}
+
+/// F1, averaged over classes.
+pub static F1_MACRO: Metric = Metric {
+    name: "f1_macro",
+    aliases: &["macro_f1"],
+    summary: "Mean over the classes of truth and prediction of F1 = 2TP / (2TP + FP + FN).",
+    inputs: "one column of classes; floats are cut toward zero, texts must be integers",
+    source: "scikit-learn 1.5.2 `f1_score(average=\"macro\")`",
+    options: &[],
+    score: |task| {
+        let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
+        let truth: Vec<i128> = pairs.answers.iter().map(|row| whole_number(&truth, row)).collect::<Result<_, _>>()?;
+        let predicted: Result<Vec<i128>, InvalidSubmission> = pairs
+            .submission
+            .iter()
+            .map(|row| cut_to_integer(&prediction, row).ok_or_else(|| bad_label(&prediction, row, "an integer")))
+            .collect();
+        Ok(f1_macro(&truth, &predicted?)?)
+    },
+};
+
+/// Mean F1 over all classes that occur in truth or prediction; a class without a hit counts 0.
+///
+/// `y_true`, `y_pred`: `[n]`.
+///
+/// # Errors
+/// [`MetricError`] if the lengths differ or there are no rows.
+///
+/// # Source
+/// scikit-learn 1.5.2 `f1_score(average="macro")`: classes are averaged in ascending order.
+pub fn f1_macro<T: Ord + Copy + std::hash::Hash>(y_true: &[T], y_pred: &[T]) -> Result<f64, MetricError> {
+    check_lengths(y_true.len(), y_pred.len())?;
+    // Per class: hits, and how often it is true or predicted, together.
+    let mut counts: HashMap<T, (u64, u64)> = HashMap::new();
+    for (t, p) in y_true.iter().zip(y_pred) {
+        counts.entry(*t).or_default().1 += 1;
+        let predicted = counts.entry(*p).or_default();
+        predicted.1 += 1;
+        predicted.0 += u64::from(t == p);
+    }
+    let mut classes: Vec<_> = counts.into_iter().collect();
+    classes.sort_unstable_by_key(|&(class, _)| class);
+    let scores: Vec<f64> =
+        classes.into_iter().map(|(_, (hits, occurrences))| 2.0 * hits as f64 / occurrences as f64).collect();
+    Ok(mean(&scores))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kappa_equals_scikit_learn() {
+        let cases: &[(&[i32], &[i32], f64)] = &[
+            (&[0, 1, 2, 3, 4], &[0, 1, 2, 3, 4], 1.0),
+            (&[0, 1, 2, 3, 4], &[4, 3, 2, 1, 0], -1.0),
+            (&[0, 0, 1, 2], &[0, 1, 1, 2], 0.8),
+            // A stray label is a position of its own, not a distance.
+            (&[0, 1, 2, 2], &[0, 1, 2, 50], 0.875),
+        ];
+        for (truth, predicted, expected) in cases {
+            let kappa = quadratic_weighted_kappa(truth, predicted).unwrap();
+            assert!((kappa - expected).abs() < 1e-12, "{truth:?} {predicted:?}: {kappa}");
+        }
+        assert!(quadratic_weighted_kappa(&[1, 1], &[1, 1]).unwrap().is_nan());
+    }
+
+    #[test]
+    fn macro_f1_counts_predicted_classes() {
+        // Class 1: TP 1, FN 1; class 2: TP 1; class 9: FP only.
+        let score = f1_macro(&[1, 1, 2], &[1, 9, 2]).unwrap();
+        assert!((score - (2.0 / 3.0 + 1.0 + 0.0) / 3.0).abs() < 1e-15);
+    }
 }

@@ -1,9 +1,10 @@
 //! Logarithmic loss.
 
 use super::{Metric, MetricError, check_lengths};
-use crate::invalid::Refusal;
+use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
 use crate::sum::mean;
-use crate::task::Task;
+use crate::table::{Column, Values};
+use crate::task::{Task, not_a_number};
 
 /// Binary or multi-class log loss.
 pub static LOG_LOSS: Metric = Metric {
@@ -72,4 +73,98 @@ pub fn binary_log_loss(positive: &[bool], probability: &[f64]) -> Result<f64, Me
 
 fn clip(p: f64) -> f64 {
     p.clamp(f64::EPSILON, 1.0 - f64::EPSILON)
+}
+
+/// Mean Kullback-Leibler divergence of vote shares.
+pub static KL_DIVERGENCE: Metric = Metric {
+    name: "kl_divergence",
+    aliases: &["kullback_leibler_divergence"],
+    summary: "Mean over rows of the sum of t ln(t / p), t the shares of the votes in the answers, p clipped to [1e-15, 1 - 1e-15].",
+    inputs: "votes per class in the truth; probabilities, also in every further column of the submission; missing ones cost nothing",
+    source: "MLE-bench `hms-harmful-brain-activity-classification/grade.py` and `kaggle_metric_utilities`",
+    options: &[],
+    score: kl_divergence,
+};
+
+fn kl_divergence(task: &Task<'_>) -> Result<f64, Refusal> {
+    const CLIP: f64 = 1e-15;
+    let others = task.submission.names().iter().filter(|name| !task.spec.id_columns.contains(name));
+    let columns: Vec<Column<'_>> = others.map(|name| task.submitted(name)).collect::<Result<_, _>>()?;
+    all_probabilities(task, &columns)?;
+
+    let classes = task.spec.target_columns.len();
+    let votes: Vec<Vec<f64>> = (0..classes).map(|class| task.truth_numbers(class)).collect::<Result<_, _>>()?;
+    let mut rows = vec![0.0; task.pairs()?.answers.len()];
+    for (class, votes_of_class) in votes.iter().enumerate() {
+        let predicted = task.predicted_numbers(class)?;
+        // The reference clips float columns only: a column of whole numbers keeps its zeros and ones.
+        let clipped = matches!(task.prediction(class)?.values(), Values::Float(_));
+        for (row, sum) in rows.iter_mut().enumerate() {
+            let total: f64 = votes.iter().map(|votes| votes[row]).sum();
+            let share = votes_of_class[row] / total;
+            let p = if clipped { predicted[row].clamp(CLIP, 1.0 - CLIP) } else { predicted[row] };
+            if share != 0.0 && !p.is_nan() {
+                *sum += share * (share / p).ln();
+            }
+        }
+    }
+    Ok(mean(&rows))
+}
+
+/// Checks that all columns together are a distribution in every row, missing cells skipped.
+fn all_probabilities(task: &Task<'_>, columns: &[Column<'_>]) -> Result<(), Refusal> {
+    const TOLERANCE: f64 = 1.001e-5;
+    if let Some(column) = columns.iter().find(|column| !column.is_numeric()) {
+        let row =
+            (0..column.len()).find(|&row| column.text(row).is_some_and(|t| t.parse::<f64>().is_err())).unwrap_or(0);
+        return Err(not_a_number(row, column).into());
+    }
+    for row in 0..task.submission.rows() {
+        let mut sum = 0.0;
+        for column in columns {
+            let value = column.number(row).unwrap_or(f64::NAN);
+            if !(value.is_nan() || (0.0..=1.0).contains(&value)) {
+                return Err(InvalidSubmission::new(InvalidKind::OutOfRange, "the value is out of range")
+                    .at(row)
+                    .in_column(column.name())
+                    .with_value(column.raw(row))
+                    .expecting("a probability from 0 to 1")
+                    .into());
+            }
+            sum += if value.is_nan() { 0.0 } else { value };
+        }
+        if (sum - 1.0).abs() > TOLERANCE {
+            return Err(InvalidSubmission::new(
+                InvalidKind::RowSum,
+                "the row's values, further columns included, do not add up to 1",
+            )
+            .at(row)
+            .with_value(sum.to_string())
+            .expecting("a sum of 1")
+            .into());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certain_miss_costs_36() {
+        let loss = binary_log_loss(&[true, false], &[1.0, 0.0]).unwrap();
+        assert!((loss - 2.2e-16).abs() < 1e-16, "{loss}");
+        let loss = binary_log_loss(&[true, false], &[0.0, 1e-320]).unwrap();
+        assert!((loss - 36.043_653_389_117_15 / 2.0).abs() < 1e-12);
+        assert_eq!(binary_log_loss(&[true, true], &[0.5, 0.5]), Err(MetricError::OneClass));
+    }
+
+    #[test]
+    fn class_losses_add_up() {
+        let mut losses = [0.0, 0.0];
+        add_class_loss(&mut losses, &[1.0, 0.0], &[0.5, 0.5]);
+        add_class_loss(&mut losses, &[0.0, 1.0], &[0.5, 0.25]);
+        assert_eq!(losses, [2.0_f64.ln(), 4.0_f64.ln()]);
+    }
 }

@@ -4,10 +4,18 @@
 //! [`METRICS`], whose `score` takes the values from a [`Task`]. A competition's `[grading]` table names the metric; help and the
 //! metrics page are made from the rows.
 
+pub mod boxes3d;
 pub mod classification;
+pub mod correlation;
+pub mod dice;
+pub mod jigsaw;
+pub mod kuzushiji;
+pub mod label_sets;
 pub mod log_loss;
+pub mod ordering;
 pub mod ranking;
 pub mod regression;
+pub mod strings;
 
 use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
 use crate::task::Task;
@@ -62,8 +70,32 @@ pub enum OptionKind {
 }
 
 /// Every metric, in the order of the metrics page.
-pub static METRICS: &[&Metric] =
-    &[&classification::ACCURACY, &log_loss::LOG_LOSS, &ranking::ROC_AUC, &regression::MAE, &regression::RMSE];
+pub static METRICS: &[&Metric] = &[
+    &classification::ACCURACY,
+    &classification::TOP_1_ERROR,
+    &classification::F1_MACRO,
+    &classification::QUADRATIC_WEIGHTED_KAPPA,
+    &label_sets::F1_MICRO_LABEL_SETS,
+    &label_sets::MAP_AT_K,
+    &log_loss::LOG_LOSS,
+    &log_loss::KL_DIVERGENCE,
+    &ranking::ROC_AUC,
+    &ranking::WEIGHTED_ROC_AUC,
+    &ranking::LWLRAP,
+    &jigsaw::MARKED_MEAN_ROC_AUC,
+    &jigsaw::IDENTITY_BIAS_AUC,
+    &regression::MAE,
+    &regression::RMSE,
+    &regression::GROUP_LOG_MAE,
+    &regression::ANGULAR_ERROR,
+    &correlation::SPEARMAN,
+    &ordering::KENDALL_TAU_ORDERS,
+    &strings::LEVENSHTEIN,
+    &strings::WORD_JACCARD,
+    &dice::DICE,
+    &kuzushiji::POINT_IN_BOX_F1,
+    &boxes3d::BOX_3D_MAP,
+];
 
 /// Why a metric has no value.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! Metrics over scores whose order counts.
 
-use super::{Metric, MetricError, check_lengths};
+use super::{Metric, MetricError, MetricOption, OptionKind, check_finite, check_lengths};
 use crate::invalid::Refusal;
 use crate::sum::mean;
 use crate::table::{Column, Values};
@@ -95,4 +95,176 @@ pub fn roc_auc(positive: &[bool], score: &[f64]) -> Result<f64, MetricError> {
         halves += (lower + not_above) as u128;
     }
     Ok(halves as f64 / (2.0 * above.len() as f64 * below.len() as f64))
+}
+
+/// Area under the ROC curve with bands of the true-positive rate weighted differently.
+pub static WEIGHTED_ROC_AUC: Metric = Metric {
+    name: "weighted_roc_auc",
+    aliases: &["alaska_weighted_auc"],
+    summary: "Area under the ROC curve, cut into bands of the true-positive rate that count with their weights, divided by the largest value.",
+    inputs: "one column: two classes in the truth (the larger one is positive) and finite scores",
+    source: "MLE-bench `alaska2-image-steganalysis/grade.py`",
+    options: &[
+        MetricOption {
+            name: "bounds",
+            kind: OptionKind::Numbers,
+            required: true,
+            doc: "the bands' bounds from 0 to 1",
+        },
+        MetricOption {
+            name: "weights",
+            kind: OptionKind::Numbers,
+            required: true,
+            doc: "the bands' weights, one fewer than bounds",
+        },
+    ],
+    score: |task| {
+        let positive = two_classes(task, 0)?;
+        let score = task.predicted_numbers(0)?;
+        weighted_roc_auc(&positive, &score, &task.numbers("bounds"), &task.numbers("weights"))
+            .map_err(|error| task.refuse(0, error))
+    },
+};
+
+/// ROC points (false-positive rate, true-positive rate): (0, 0), then one after each group of equal scores in falling order.
+fn roc_curve(positive: &[bool], score: &[f64]) -> Result<Vec<(f64, f64)>, MetricError> {
+    check_lengths(positive.len(), score.len())?;
+    check_finite(score, score)?;
+    let total = positive.iter().filter(|&&p| p).count();
+    if total == 0 || total == positive.len() {
+        return Err(MetricError::OneClass);
+    }
+    let mut order: Vec<u32> = (0..score.len() as u32).collect();
+    order.sort_unstable_by(|&a, &b| score[b as usize].total_cmp(&score[a as usize]));
+    let (mut hits, mut misses) = (0_usize, 0_usize);
+    let mut points = vec![(0.0, 0.0)];
+    for (place, &row) in order.iter().enumerate() {
+        if positive[row as usize] {
+            hits += 1
+        } else {
+            misses += 1
+        }
+        let next = order.get(place + 1).map(|&next| score[next as usize]);
+        if next != Some(score[row as usize]) {
+            points.push((misses as f64 / (positive.len() - total) as f64, hits as f64 / total as f64));
+        }
+    }
+    Ok(points)
+}
+
+/// Area under the ROC curve with bands of the true-positive rate weighted.
+///
+/// `positive`, `score`: `[n]`, scores finite. `bounds`: ascending, from 0 to 1; `weights`: one per band between two bounds. A band is the
+/// area below the curve and between its bounds; where the curve has no point at a bound, one is interpolated. 1 is best.
+///
+/// # Errors
+/// [`MetricError`] if lengths differ, a score is not finite, or the truth has one class only.
+///
+/// # Source
+/// MLE-bench `alaska2-image-steganalysis/grade.py`, after Kaggle's metric notebook.
+pub fn weighted_roc_auc(positive: &[bool], score: &[f64], bounds: &[f64], weights: &[f64]) -> Result<f64, MetricError> {
+    let mut curve = roc_curve(positive, score)?;
+    for &bound in bounds {
+        if curve.iter().any(|&(_, rate)| rate == bound) {
+            continue;
+        }
+        if let Some(next) = curve.iter().position(|&(_, rate)| rate > bound)
+            && next > 0
+        {
+            let ((f0, t0), (f1, t1)) = (curve[next - 1], curve[next]);
+            curve.insert(next, (f0 + (f1 - f0) * (bound - t0) / (t1 - t0), bound));
+        }
+    }
+    let (mut sum, mut largest) = (0.0, 0.0);
+    for (band, weight) in bounds.windows(2).zip(weights) {
+        let (low, high) = (band[0], band[1]);
+        let inside = curve.iter().copied().filter(|&(_, rate)| low <= rate && rate <= high);
+        let points: Vec<(f64, f64)> = inside.chain([(1.0, high)]).collect();
+        let area: f64 = points.windows(2).map(|p| (p[1].0 - p[0].0) * ((p[0].1 - low) + (p[1].1 - low)) / 2.0).sum();
+        sum += weight * area;
+        largest += weight * (high - low);
+    }
+    Ok(sum / largest)
+}
+
+/// Label-weighted label-ranking average precision.
+pub static LWLRAP: Metric = Metric {
+    name: "lwlrap",
+    aliases: &["label_weighted_label_ranking_average_precision"],
+    summary: "Label-ranking average precision of each row, weighted by its number of true classes.",
+    inputs: "one 0/1 column per class in the truth, and finite scores",
+    source: "scikit-learn 1.5.2 `label_ranking_average_precision_score(sample_weight=labels per row)`",
+    options: &[],
+    score: |task| {
+        let classes = task.spec.target_columns.len();
+        let mut truth = Vec::new();
+        let mut score = Vec::new();
+        for target in 0..classes {
+            let (true_values, scores) = (task.truth_numbers(target)?, task.predicted_numbers(target)?);
+            check_finite(&true_values, &scores).map_err(|error| task.refuse(target, error))?;
+            truth.push(true_values.into_iter().map(|v| v != 0.0).collect::<Vec<bool>>());
+            score.push(scores);
+        }
+        let row = |row: usize| {
+            (truth.iter().map(|c| c[row]).collect::<Vec<_>>(), score.iter().map(|c| c[row]).collect::<Vec<_>>())
+        };
+        Ok(lwlrap((0..score.first().map_or(0, Vec::len)).map(row)))
+    },
+};
+
+/// Label-weighted label-ranking average precision.
+///
+/// `rows`: the truth and the scores of each row, `[classes]` each, scores finite. For each true class the share of true classes among
+/// those scored at least as high; tied classes get their worst rank. Rows without a true class do not count; NaN if there are no others.
+///
+/// # Source
+/// scikit-learn 1.5.2 `label_ranking_average_precision_score`, weighted by the number of true classes.
+pub fn lwlrap(rows: impl Iterator<Item = (Vec<bool>, Vec<f64>)>) -> f64 {
+    let (mut sum, mut weights) = (0.0, 0.0);
+    for (truth, score) in rows {
+        let descending = |mut scores: Vec<f64>| {
+            scores.sort_unstable_by(|a, b| b.total_cmp(a));
+            scores
+        };
+        let hits = descending(truth.iter().zip(&score).filter(|(t, _)| **t).map(|(_, s)| s + 0.0).collect());
+        let all = descending(score.iter().map(|s| s + 0.0).collect());
+        let rank = |scores: &[f64], score: f64| scores.partition_point(|&other| other >= score) as f64;
+        let precisions: Vec<f64> = hits.iter().map(|&score| rank(&hits, score) / rank(&all, score)).collect();
+        if !hits.is_empty() {
+            sum += hits.len() as f64 * mean(&precisions);
+            weights += hits.len() as f64;
+        }
+    }
+    sum / weights
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ties_count_half() {
+        let auc = |truth: &[u8], score: &[f64]| roc_auc(&truth.iter().map(|&t| t == 1).collect::<Vec<_>>(), score);
+        assert_eq!(auc(&[0, 0, 1, 1], &[0.1, 0.4, 0.35, 0.8]), Ok(0.75));
+        assert_eq!(auc(&[0, 1], &[0.0, -0.0]), Ok(0.5));
+        assert_eq!(auc(&[1, 1, 0, 0], &[2.0, 1.0, 1.0, 0.0]), Ok(0.875));
+        assert_eq!(auc(&[1, 1], &[0.0, 1.0]), Err(MetricError::OneClass));
+        assert_eq!(auc(&[1, 0], &[0.0, f64::NAN]), Err(MetricError::Missing { index: 1 }));
+    }
+
+    #[test]
+    fn weighted_auc_of_a_constant_is_known() {
+        let auc = |score: &[f64]| weighted_roc_auc(&[true, false], score, &[0.0, 0.4, 1.0], &[2.0, 1.0]).unwrap();
+        assert!((auc(&[0.0, 0.0]) - 0.82 / 1.4).abs() < 1e-12);
+        assert!((auc(&[1.0, 0.0]) - 1.0).abs() < 1e-12);
+        assert!(auc(&[0.0, 1.0]).abs() < 1e-12);
+    }
+
+    #[test]
+    fn lwlrap_of_equal_scores_is_the_share_of_true_classes() {
+        let rows = [(vec![true, false, false, true], vec![0.0; 4]), (vec![false; 4], vec![1.0; 4])];
+        assert_eq!(lwlrap(rows.into_iter()), 0.5);
+        let rows = [(vec![true, false, true], vec![3.0, 2.0, 1.0])];
+        assert_eq!(lwlrap(rows.into_iter()), (1.0 + 2.0 / 3.0) / 2.0);
+    }
 }

@@ -1,0 +1,158 @@
+//! The two Jigsaw competitions on toxic comments.
+
+use super::ranking::roc_auc;
+use super::{Metric, MetricOption, OptionKind};
+use crate::ids::{Rows, id_matches};
+use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
+use crate::sum::mean;
+use crate::table::Column;
+use crate::task::{Task, bad_answer, not_a_number};
+
+/// Mean ROC AUC over columns, rows marked in the answers left out.
+pub static MARKED_MEAN_ROC_AUC: Metric = Metric {
+    name: "jigsaw_toxic_roc_auc",
+    aliases: &[],
+    summary: "Mean ROC AUC of the class columns over the rows whose true values do not sum to less than 0.",
+    inputs: "one 0/1 column per class in the truth (-1 in rows that are not graded) and finite scores; columns are paired by position",
+    source: "MLE-bench `jigsaw-toxic-comment-classification-challenge/grade.py`",
+    options: &[],
+    score: toxic,
+};
+
+fn toxic(task: &Task<'_>) -> Result<f64, Refusal> {
+    let (sorted_answers, sorted_submission) = (task.sorted_answers()?, task.sorted_submission()?);
+    let (answer_ids, submission_ids) = (task.answer_ids()?, task.submission_ids()?);
+    let truths: Vec<Column<'_>> =
+        (0..task.spec.target_columns.len()).map(|k| task.truth(k)).collect::<Result<_, _>>()?;
+    let graded = |row: usize| truths.iter().filter_map(|column| column.number(row)).sum::<f64>() >= 0.0;
+
+    let matches = id_matches((&answer_ids, sorted_answers), (&submission_ids, sorted_submission));
+    if matches.len() < task.submission.rows() {
+        let mut known = vec![false; task.submission.rows()];
+        matches.iter().for_each(|&(_, row)| known[row as usize] = true);
+        let row = known.iter().position(|known| !known).unwrap_or(0);
+        return Err(InvalidSubmission::new(InvalidKind::Ids, "the id is not one of the test set's")
+            .at(row)
+            .with_value(submission_ids.iter().map(|c| c.raw(row)).collect::<Vec<_>>().join(", "))
+            .into());
+    }
+    let kept_submission: Vec<u32> = matches.into_iter().filter(|&(a, _)| graded(a as usize)).map(|(_, s)| s).collect();
+    let kept_answers: Vec<u32> = sorted_answers.iter().filter(|&row| graded(row)).map(|row| row as u32).collect();
+    if kept_answers.len() != kept_submission.len() {
+        return Err(InvalidSubmission::new(
+            InvalidKind::Ids,
+            "the graded ids do not occur as often as in the test set",
+        )
+        .into());
+    }
+    let (kept_answers, kept_submission) = (Rows::Listed(kept_answers), Rows::Listed(kept_submission));
+
+    let names = task.submission.names().iter().filter(|name| !task.spec.id_columns.contains(name));
+    let columns: Vec<Column<'_>> = names.map(|name| task.submitted(name)).collect::<Result<_, _>>()?;
+    let areas: Result<Vec<f64>, Refusal> = truths
+        .iter()
+        .zip(&columns)
+        .map(|(truth, column)| {
+            if column.is_text() {
+                let row = (0..column.len()).find(|&row| column.number(row).is_none()).unwrap_or(0);
+                return Err(not_a_number(row, column).into());
+            }
+            let positive: Vec<bool> = kept_answers.iter().map(|row| truth.number(row) == Some(1.0)).collect();
+            let scores: Vec<f64> = kept_submission.iter().map(|row| column.number(row).unwrap_or(f64::NAN)).collect();
+            roc_auc(&positive, &scores).map_err(|error| {
+                let place = error.index().map(|index| kept_submission.at(index));
+                let invalid = InvalidSubmission::from(error).in_column(column.name());
+                place.map_or(invalid.clone(), |row| invalid.at(row).with_value(column.raw(row))).into()
+            })
+        })
+        .collect();
+    Ok(mean(&areas?))
+}
+
+/// ROC AUC blended with power means of AUCs over identity groups.
+pub static IDENTITY_BIAS_AUC: Metric = Metric {
+    name: "jigsaw_identity_auc",
+    aliases: &["bias_auc"],
+    summary: "Overall ROC AUC and power means (-5) of subgroup, BPSN and BNSP AUCs over identities, a quarter each; predictions are cut at 0.5.",
+    inputs: "a number per row (`prediction` or `toxicity`); the answers have `toxicity` and one column per identity",
+    source: "MLE-bench `jigsaw-unintended-bias-in-toxicity-classification/grade.py`",
+    options: &[
+        MetricOption {
+            name: "alternative",
+            kind: OptionKind::Text,
+            required: true,
+            doc: "the other name the submission's column may have; not both",
+        },
+        MetricOption {
+            name: "identities",
+            kind: OptionKind::Texts,
+            required: true,
+            doc: "the answers' identity columns",
+        },
+    ],
+    score: identity_bias,
+};
+
+fn identity_bias(task: &Task<'_>) -> Result<f64, Refusal> {
+    let alternative = task.option_text("alternative").unwrap_or_default();
+    let prediction = match (task.prediction(0), task.submission.column(alternative)) {
+        (Ok(_), Some(column)) => {
+            return Err(InvalidSubmission::new(InvalidKind::ExtraColumn, "two columns could be the prediction")
+                .in_column(column.name())
+                .expecting(format!("one of `{}` and `{alternative}`", task.spec.target_columns[0]))
+                .into());
+        }
+        (Ok(column), None) | (Err(_), Some(column)) => column,
+        (Err(refusal), None) => return Err(refusal),
+    };
+    if prediction.is_text() {
+        let row = (0..prediction.len())
+            .find(|&row| prediction.text(row).is_some_and(|t| t.parse::<f64>().is_err()))
+            .unwrap_or(0);
+        return Err(not_a_number(row, &prediction).into());
+    }
+    let pairs = task.pairs()?;
+    let flags = |column: Column<'_>| -> Result<Vec<bool>, Refusal> {
+        let at_least_half =
+            |row| column.number(row).map(|v| v >= 0.5).ok_or_else(|| bad_answer(row, &column, "is no number"));
+        pairs.answers.iter().map(at_least_half).collect()
+    };
+    let truth = flags(task.truth(0)?)?;
+    let predicted: Vec<bool> =
+        pairs.submission.iter().map(|row| prediction.number(row).is_some_and(|v| v >= 0.5)).collect();
+
+    let area = |rows: &dyn Fn(usize) -> bool| {
+        let rows: Vec<usize> = (0..truth.len()).filter(|&row| rows(row)).collect();
+        let positive: Vec<bool> = rows.iter().map(|&row| truth[row]).collect();
+        let score: Vec<f64> = rows.iter().map(|&row| f64::from(u8::from(predicted[row]))).collect();
+        roc_auc(&positive, &score)
+    };
+    let overall = area(&|_| true)?;
+    let (mut subgroup, mut bpsn, mut bnsp) = (Vec::new(), Vec::new(), Vec::new());
+    for name in task.texts("identities") {
+        let group = flags(task.answer(name)?)?;
+        subgroup.push(area(&|row| group[row])?);
+        bpsn.push(area(&|row| group[row] != truth[row])?);
+        bnsp.push(area(&|row| group[row] == truth[row])?);
+    }
+    let bias = mean(&[subgroup, bpsn, bnsp].map(|areas| power_mean(&areas, -5.0)));
+    Ok(0.25 * overall + 0.75 * bias)
+}
+
+/// The p-th power mean of the values: for p < 0 a single 0 makes it 0.
+pub fn power_mean(values: &[f64], p: f64) -> f64 {
+    let powers: Vec<f64> = values.iter().map(|v| v.powf(p)).collect();
+    mean(&powers).powf(1.0 / p)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn power_means_lean_to_the_worst() {
+        assert!((power_mean(&[0.5, 0.5], -5.0) - 0.5).abs() < 1e-15);
+        assert!(power_mean(&[0.5, 1.0], -5.0) < 0.6);
+        assert_eq!(power_mean(&[0.0, 1.0], -5.0), 0.0);
+    }
+}
