@@ -233,6 +233,17 @@ impl Grader {
         }
     }
 
+    /// Makes the competition's checks against a sample submission in place of the answers, and nothing that needs true values.
+    ///
+    /// # Errors
+    /// [`GradeError::Answers`] if the sample lacks the id columns.
+    pub fn check_format(&self, submission: &Table, sample: Table) -> Result<Result<(), InvalidSubmission>, GradeError> {
+        let spec = GradingSpec { answer_id_columns: None, answer_columns: None, ..self.spec.clone() };
+        let sample = Answers::Table(sample);
+        let task = Task::new(&spec, submission, &sample);
+        ours(spec.checks.iter().try_for_each(|&c| check(&task, c)))
+    }
+
     fn verdict(&self, task: &Task<'_>) -> Result<Verdict, GradeError> {
         let scored = || {
             task.spec.checks.iter().try_for_each(|&c| check(task, c))?;

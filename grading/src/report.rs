@@ -92,7 +92,8 @@ pub struct GradeReport {
 
 /// Grades a submission file and reports on it.
 ///
-/// `submission`: none, or a path that need not exist. A file whose name does not end in `.csv` counts as missing, as in MLE-bench.
+/// `submission`: none, or a path that need not exist. A file whose name does not end in `.csv` counts as missing, as in MLE-bench. The
+/// answers are only read where there is a submission.
 ///
 /// # Errors
 /// [`GradeError`] if the answers cannot be read or do not fit the competition; a bad submission is never an error.
@@ -103,12 +104,17 @@ pub fn grade_report(
     answers: &Path,
     limits: &Limits,
 ) -> Result<GradeReport, GradeError> {
-    // A dangling link, pipe or directory is there, but is no submission in MLE-bench's sense either.
-    let found = submission.filter(|path| {
-        path.extension().is_some_and(|e| e == "csv") && path.symlink_metadata().is_ok_and(|m| !m.is_dir())
-    });
-    let graded = found.map(|path| grader.grade_files(path, answers, limits)).transpose()?;
+    let graded = submission_file(submission).map(|path| grader.grade_files(path, answers, limits)).transpose()?;
     Ok(GradeReport::new(facts, grader, submission, graded))
+}
+
+/// The path, if it is a submission in MLE-bench's sense: something is there that is no directory, and its name ends in `.csv`.
+///
+/// Links and pipes pass; reading them is refused with a verdict that says so.
+pub fn submission_file(path: Option<&Path>) -> Option<&Path> {
+    path.filter(|path| {
+        path.extension().is_some_and(|extension| extension == "csv") && path.symlink_metadata().is_ok_and(|file| !file.is_dir())
+    })
 }
 
 impl GradeReport {
