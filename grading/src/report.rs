@@ -113,7 +113,8 @@ pub fn grade_report(
 /// Links and pipes pass; reading them is refused with a verdict that says so.
 pub fn submission_file(path: Option<&Path>) -> Option<&Path> {
     path.filter(|path| {
-        path.extension().is_some_and(|extension| extension == "csv") && path.symlink_metadata().is_ok_and(|file| !file.is_dir())
+        path.extension().is_some_and(|extension| extension == "csv")
+            && path.symlink_metadata().is_ok_and(|file| !file.is_dir())
     })
 }
 
