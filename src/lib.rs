@@ -6,7 +6,9 @@
 //! the only one that is asynchronous.
 
 pub mod agents;
+pub mod bridge;
 pub mod cli;
+pub mod engine;
 pub mod error;
 pub mod events;
 pub mod executor;

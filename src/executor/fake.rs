@@ -228,7 +228,7 @@ impl Running for FakeRunning {
                     }
                 };
                 tokio::select! {
-                    () = sleep => return Ok(ExitReport { cause, usage: self.run.script.usage }),
+                    () = sleep => return Ok(ExitReport { cause, usage: self.run.script.usage, ran: None }),
                     _ = signals.changed() => {}
                 }
             }

@@ -3,7 +3,11 @@
 //! An [`Executor`] starts an attempt and gives a [`Running`]; the attempt's clock, its limits in time and its ending are
 //! decided in one place, [`crate::runner::attempt`], for all of them.
 
+pub(crate) mod control;
+pub mod docker;
 pub mod fake;
+pub mod process;
+pub(crate) mod salvage;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -107,6 +111,8 @@ pub struct LaunchSpec {
     pub seed: u32,
     /// A privileged container, for which the user must have consented in the way MLE-bench asks.
     pub privileged: bool,
+    /// CPUs it may use, such as `0-3`; any otherwise.
+    pub cpuset: Option<String>,
     /// OCI runtime, such as `sysbox-runc` or `runsc`; the daemon's default otherwise.
     pub runtime: Option<String>,
     /// The validation service's judge.
@@ -208,6 +214,8 @@ pub enum ExitCause {
     TooManyProcesses,
     /// It ended by itself, not cleanly, with its disk quota used up.
     DiskFull,
+    /// It was ended because no harness was left to hold its time limit.
+    Overtime,
     /// The engine lost it.
     Lost(String),
     /// The init could not start the agent.
@@ -221,6 +229,8 @@ pub struct ExitReport {
     pub cause: ExitCause,
     /// What it used in all.
     pub usage: Usage,
+    /// How long it ran, where that was measured beside it; it may have ended while no harness watched.
+    pub ran: Option<Duration>,
 }
 
 /// What was taken over from the attempt's directories, and what was refused.
@@ -257,7 +267,9 @@ impl Salvage {
     pub fn refuse(&mut self, path: impl Into<String>, why: impl Into<String>) {
         self.refused_count += 1;
         if self.refused.len() < Self::REFUSED_KEPT {
-            self.refused.push(Refused { path: path.into(), why: why.into() });
+            // Names are the agent's: control characters must not reach a terminal.
+            let path = path.into().replace(char::is_control, "\u{fffd}");
+            self.refused.push(Refused { path, why: why.into() });
         }
     }
 }
@@ -401,6 +413,7 @@ pub trait Running: Send + Sync {
 pub fn agent_env(spec: &LaunchSpec, home: &str) -> Vec<(String, String)> {
     let mut env: Vec<(String, String)> = Vec::new();
     let mut set = |name: &str, value: String| env.push((name.to_string(), value));
+    set("MEDALIST_ATTEMPT", spec.name.clone());
     set("COMPETITION_ID", spec.competition.clone());
     set("SUBMISSION_DIR", format!("{home}/submission"));
     set("LOGS_DIR", format!("{home}/logs"));
@@ -423,4 +436,16 @@ pub fn agent_env(spec: &LaunchSpec, home: &str) -> Vec<(String, String)> {
         env.push((name.clone(), value.clone()));
     }
     env
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

@@ -18,8 +18,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::executor::{
-    Executor, ExecutorError, ExitCause, ExitReport, LaunchSpec, PreparedImage, RunToken, Running, Salvage, Stop,
+    Executor, ExecutorError, ExitCause, ExitReport, LaunchSpec, PreparedImage, RunToken, Running, Salvage, Stop, chain,
 };
+use crate::limits::Limits;
 use crate::outcome::{CancelReason, Outcome, Usage};
 
 /// Where an attempt is.
@@ -62,6 +63,9 @@ pub enum AttemptEvent {
         elapsed: Duration,
     },
 }
+
+/// An agent that ends by itself so shortly after its soft deadline was not late: the signal was on its way.
+const SLACK: Duration = Duration::from_secs(2);
 
 /// How an attempt is watched.
 #[derive(Debug, Clone)]
@@ -170,9 +174,9 @@ pub async fn run_attempt(
     report(AttemptEvent::Phase(Phase::Running));
 
     let mut drive = Drive { running: &*running, spec: &spec, options, report, base, usage: Usage::default() };
-    let (cause, ending) = drive.until_the_end(requests).await;
-    let took = running.elapsed_before() + base.elapsed();
-    let outcome = outcome_at_end(cause, ending, took);
+    let (cause, ending, ran) = drive.until_the_end(requests).await;
+    let took = ran.unwrap_or_else(|| running.elapsed_before() + base.elapsed());
+    let outcome = outcome_at_end(cause, ending, took, &spec.limits);
 
     report(AttemptEvent::Phase(Phase::Collecting));
     let mut usage = drive.usage;
@@ -207,7 +211,7 @@ struct Drive<'a> {
 
 impl Drive<'_> {
     /// Waits for the agent's end, and brings it about when a limit or a request says so.
-    async fn until_the_end(&mut self, requests: &mut mpsc::Receiver<CancelReason>) -> (ExitCause, Option<Ending>) {
+    async fn until_the_end(&mut self, requests: &mut mpsc::Receiver<CancelReason>) -> (ExitCause, Option<Ending>, Option<Duration>) {
         let (running, limits, options) = (self.running, &self.spec.limits, self.options);
         let before = running.elapsed_before();
         let soft = self.base + limits.timeout.saturating_sub(before);
@@ -221,12 +225,14 @@ impl Drive<'_> {
         let usage = std::sync::Mutex::new(usage);
         let mut watch = Box::pin(watch(running, self.spec, options, self.base, &usage, self.report));
         let far = self.base + Duration::from_secs(3600 * 24 * 365);
+        let mut ran = None;
         let cause = loop {
             tokio::select! {
                 biased;
                 end = &mut wait => match end {
-                    Ok(ExitReport { cause, usage: last }) => {
+                    Ok(ExitReport { cause, usage: last, ran: measured }) => {
                         lock(&usage).update(&last);
+                        ran = measured;
                         break cause;
                     }
                     Err(error) => break ExitCause::Lost(chain(&error)),
@@ -275,7 +281,7 @@ impl Drive<'_> {
         };
         drop(watch);
         self.usage = usage.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        (cause, ending)
+        (cause, ending, ran)
     }
 }
 
@@ -355,10 +361,14 @@ async fn stop(running: &dyn Running, how: Stop) {
     }
 }
 
-fn outcome_at_end(cause: ExitCause, ending: Option<Ending>, took: Duration) -> Outcome {
+fn outcome_at_end(cause: ExitCause, ending: Option<Ending>, took: Duration, limits: &Limits) -> Outcome {
+    // While no harness watched, nobody sent SIGTERM at the soft deadline: to have run past it is to have timed out.
+    let overtime = took > limits.timeout + SLACK && matches!(cause, ExitCause::Exited(_));
+    let ending = ending.or_else(|| overtime.then_some(Ending::TimedOut { killed: false }));
     match (cause, ending) {
         (ExitCause::Lost(cause), _) => Outcome::EngineLost { cause },
         (ExitCause::SetupFailed(cause), _) => Outcome::SetupFailed { cause },
+        (ExitCause::Overtime, None) => Outcome::TimedOut { after: took, killed: true },
         (_, Some(Ending::TimedOut { killed })) => Outcome::TimedOut { after: took, killed },
         (_, Some(Ending::Cancelled(reason))) => Outcome::Cancelled { reason },
         (_, Some(Ending::DiskFull)) | (ExitCause::DiskFull, None) => Outcome::DiskFull,
@@ -382,16 +392,4 @@ fn outcome_of(error: &ExecutorError) -> Outcome {
             Outcome::SetupFailed { cause: chain(error) }
         }
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

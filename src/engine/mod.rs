@@ -1,0 +1,12 @@
+//! The container engine (Docker or Podman) through its API. The only module that knows bollard.
+
+mod client;
+mod config;
+mod images;
+mod spec;
+mod transfer;
+
+pub use client::{ContainerFacts, ContainerState, Engine, EngineError, EngineInfo, ListedContainer};
+pub use config::{ContainerConfig, ContainerConfigError};
+pub use images::{BuildRequest, tar_directory};
+pub(crate) use spec::{Capabilities, INNER, Mounts, container_body};

@@ -1,0 +1,200 @@
+//! From an attempt's limits to what the engine is asked for. Pure, so that snapshots can show all of it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use bollard::models::{
+    ContainerCreateBody, DeviceMapping, DeviceRequest, HealthConfig, HostConfig, HostConfigLogConfig, Mount,
+    MountBindOptions, MountBindOptionsPropagationEnum, MountType, ResourcesUlimits,
+};
+
+use crate::executor::{DataMode, LABEL, LABEL_NAME, LaunchSpec};
+use crate::limits::{GpuAccess, Network};
+
+/// Directory in the container that only its root user can enter.
+pub(crate) const INNER: &str = "/.medalist";
+/// The init in the container.
+const INNER_INIT: &str = "/.medalist-init";
+
+/// What the init needs: it opens /home for all, becomes `nonroot`, and signals processes of that user.
+const CAPABILITIES: [&str; 6] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"];
+
+/// Host paths that are mounted.
+pub(crate) struct Mounts<'a> {
+    pub(crate) init: &'a Path,
+    pub(crate) control: &'a Path,
+    pub(crate) log: &'a Path,
+    /// What is mounted at /home/data and below, as pairs of host path and path below /home/data.
+    pub(crate) data: &'a [(PathBuf, String)],
+}
+
+/// What this engine can hold.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Capabilities {
+    /// Sizes of container layers.
+    pub(crate) layer_size: bool,
+}
+
+/// The request that creates the container of an attempt.
+pub(crate) fn container_body(
+    spec: &LaunchSpec,
+    image: &str,
+    env: &[(String, String)],
+    mounts: &Mounts<'_>,
+    can: Capabilities,
+) -> ContainerCreateBody {
+    let limits = &spec.limits;
+    let mut env: Vec<String> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let mut labels: HashMap<String, String> = spec.labels.clone().into_iter().collect();
+    labels.insert(LABEL.to_string(), env!("CARGO_PKG_VERSION").to_string());
+    labels.insert(LABEL_NAME.to_string(), spec.name.clone());
+    let mut host = HostConfig {
+        mounts: Some(all_mounts(spec, mounts)),
+        network_mode: Some(network_mode(&spec.network).to_string()),
+        memory: positive(limits.memory_bytes),
+        // The sum of memory and swap: no swap.
+        memory_swap: positive(limits.memory_bytes),
+        nano_cpus: (limits.cpus > 0.0).then_some((limits.cpus * 1e9) as i64),
+        cpuset_cpus: spec.cpuset.clone(),
+        pids_limit: positive(limits.pids),
+        shm_size: positive(limits.shm_bytes),
+        ulimits: Some(ulimits(spec)),
+        // The init keeps the agent's output; what else the engine would keep has no limit.
+        log_config: Some(HostConfigLogConfig { typ: Some("none".to_string()), config: None }),
+        tmpfs: Some(HashMap::from([(
+            "/private".to_string(),
+            "ro,nosuid,nodev,noexec,size=4096,mode=0700".to_string(),
+        )])),
+        runtime: spec.runtime.clone(),
+        init: Some(false),
+        ..HostConfig::default()
+    };
+    if spec.privileged {
+        host.privileged = Some(true);
+    } else {
+        host.cap_drop = Some(vec!["ALL".to_string()]);
+        host.cap_add = Some(CAPABILITIES.map(String::from).to_vec());
+        host.security_opt = Some(vec!["no-new-privileges".to_string()]);
+        host.ipc_mode = Some("private".to_string());
+    }
+    if can.layer_size && limits.disk_bytes > 0 {
+        host.storage_opt = Some(HashMap::from([("size".to_string(), limits.disk_bytes.to_string())]));
+    }
+    add_gpus(spec, &mut host, &mut env);
+    ContainerCreateBody {
+        image: Some(image.to_string()),
+        entrypoint: Some(vec![INNER_INIT.to_string(), "run".to_string(), format!("{INNER}/control")]),
+        cmd: Some(Vec::new()),
+        user: Some("0:0".to_string()),
+        working_dir: Some("/".to_string()),
+        hostname: Some("medalist".to_string()),
+        env: Some(env),
+        labels: Some(labels),
+        healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_string()]), ..HealthConfig::default() }),
+        host_config: Some(host),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn positive(value: u64) -> Option<i64> {
+    (value > 0).then(|| i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+fn network_mode(network: &Network) -> &'static str {
+    match network {
+        Network::Sealed | Network::Allowlist(_) => "none",
+        Network::Open => "bridge",
+    }
+}
+
+fn ulimits(spec: &LaunchSpec) -> Vec<ResourcesUlimits> {
+    let limits = &spec.limits;
+    let ulimit = |name: &str, value: u64| {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        ResourcesUlimits { name: Some(name.to_string()), soft: Some(value), hard: Some(value) }
+    };
+    let mut all = vec![ulimit("core", 0)];
+    if limits.nofile > 0 {
+        all.push(ulimit("nofile", limits.nofile));
+    }
+    if limits.disk_bytes > 0 {
+        // No single file above the disk limit; the init's log must fit too.
+        all.push(ulimit("fsize", limits.disk_bytes.max(limits.log_bytes.saturating_add(1 << 20))));
+    }
+    all
+}
+
+fn bind(source: &Path, target: &str, read_only: bool) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(source.display().to_string()),
+        target: Some(target.to_string()),
+        read_only: Some(read_only),
+        bind_options: Some(MountBindOptions {
+            propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
+            ..MountBindOptions::default()
+        }),
+        ..Mount::default()
+    }
+}
+
+fn all_mounts(spec: &LaunchSpec, mounts: &Mounts<'_>) -> Vec<Mount> {
+    let mut all = vec![
+        bind(mounts.init, INNER_INIT, true),
+        bind(mounts.control, &format!("{INNER}/control"), false),
+        bind(mounts.log, &format!("{INNER}/run.log"), false),
+    ];
+    let data = match spec.data_mode {
+        DataMode::ReadOnly => "/home/data".to_string(),
+        DataMode::Copy => format!("{INNER}/data"),
+    };
+    for (source, below) in mounts.data {
+        let target = if below.is_empty() { data.clone() } else { format!("{data}/{below}") };
+        all.push(bind(source, &target, true));
+    }
+    all
+}
+
+fn add_gpus(spec: &LaunchSpec, host: &mut HostConfig, env: &mut Vec<String>) {
+    if spec.gpus.is_empty() {
+        return;
+    }
+    let uuids: Vec<String> = spec.gpus.iter().map(|gpu| gpu.uuid.clone()).collect();
+    match &spec.gpu_access {
+        GpuAccess::DeviceRequest => {
+            host.device_requests = Some(vec![DeviceRequest {
+                driver: Some("nvidia".to_string()),
+                device_ids: Some(uuids),
+                capabilities: Some(vec![vec!["gpu".to_string()]]),
+                ..DeviceRequest::default()
+            }]);
+        }
+        GpuAccess::NvidiaRuntime => {
+            host.runtime = Some("nvidia".to_string());
+            env.push(format!("NVIDIA_VISIBLE_DEVICES={}", uuids.join(",")));
+            env.push("NVIDIA_DRIVER_CAPABILITIES=compute,utility".to_string());
+        }
+        GpuAccess::Cdi => {
+            host.device_requests = Some(vec![DeviceRequest {
+                driver: Some("cdi".to_string()),
+                device_ids: Some(uuids.iter().map(|uuid| format!("nvidia.com/gpu={uuid}")).collect()),
+                ..DeviceRequest::default()
+            }]);
+        }
+        GpuAccess::DeviceNodes { control_nodes, driver_dirs, library_path } => {
+            let own = spec.gpus.iter().flat_map(|gpu| &gpu.device_nodes);
+            let device = |node: &PathBuf| DeviceMapping {
+                path_on_host: Some(node.display().to_string()),
+                path_in_container: Some(node.display().to_string()),
+                cgroup_permissions: Some("rw".to_string()),
+            };
+            host.devices = Some(own.chain(control_nodes).map(device).collect());
+            let mounts = host.mounts.get_or_insert_default();
+            mounts.extend(driver_dirs.iter().map(|dir| bind(dir, &dir.display().to_string(), true)));
+            match env.iter_mut().find(|pair| pair.starts_with("LD_LIBRARY_PATH=")) {
+                Some(known) => *known = format!("{known}:{library_path}"),
+                None => env.push(format!("LD_LIBRARY_PATH={library_path}")),
+            }
+        }
+    }
+}

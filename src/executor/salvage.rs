@@ -1,0 +1,497 @@
+//! Takes over what an agent left, from a tar or from a directory. All of it is hostile.
+//!
+//! Only plain files and directories are made, in a fresh directory, under names that were checked; links, devices, pipes and
+//! whatever is too large, too deep or too many is refused and recorded.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use tar::EntryType;
+
+use super::Salvage;
+
+/// How much of one directory is taken over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// Entries that are looked at.
+    pub(crate) entries: u64,
+    /// Bytes that are kept in all.
+    pub(crate) bytes: u64,
+    /// Bytes of one file.
+    pub(crate) file_bytes: u64,
+}
+
+/// Levels below the directory.
+const DEPTH: usize = 32;
+/// Bytes of refused files that are read over in search of the next one.
+const SKIPPED: u64 = 4 << 30;
+/// Longest name that is taken over.
+const NAME: usize = 255;
+
+const GIB: u64 = 1 << 30;
+
+impl Rules {
+    /// For submission/.
+    pub(crate) fn submission(largest: u64) -> Self {
+        Self { entries: 1_000, bytes: largest, file_bytes: largest }
+    }
+
+    /// For logs/ and code/.
+    pub(crate) fn other() -> Self {
+        Self { entries: 50_000, bytes: 2 * GIB, file_bytes: GIB }
+    }
+}
+
+/// What an entry is, whatever it comes from.
+enum Kind {
+    Directory,
+    File,
+    Other(&'static str),
+}
+
+/// Decides about each entry of one directory and keeps count.
+struct Gate<'a> {
+    rules: Rules,
+    /// `submission`, `logs` or `code`: how refused entries are named.
+    label: &'a str,
+    to: &'a Path,
+    salvage: &'a mut Salvage,
+    entries: u64,
+    kept: u64,
+}
+
+/// Why no more of a directory is taken over.
+struct Enough(String);
+
+impl Gate<'_> {
+    fn refuse(&mut self, relative: &Path, why: impl Into<String>) {
+        self.salvage.refuse(format!("{}/{}", self.label, relative.display()), why);
+    }
+
+    /// Where an entry goes, if it may: checks its kind, name and size.
+    fn admit(&mut self, relative: &Path, kind: &Kind, size: u64) -> Result<Option<PathBuf>, Enough> {
+        self.entries += 1;
+        if self.entries > self.rules.entries {
+            return Err(Enough(format!("{} has more than {} entries", self.label, self.rules.entries)));
+        }
+        if let Kind::Other(what) = kind {
+            self.refuse(relative, *what);
+            return Ok(None);
+        }
+        if let Err(why) = check_name(relative) {
+            self.refuse(relative, why);
+            return Ok(None);
+        }
+        if matches!(kind, Kind::File) {
+            let room = self.rules.bytes.saturating_sub(self.kept);
+            if size > self.rules.file_bytes.min(room) {
+                self.refuse(relative, format!("too large: {size} bytes"));
+                return Ok(None);
+            }
+        }
+        Ok(Some(self.to.join(relative)))
+    }
+
+    fn keep_directory(&mut self, path: &Path) -> io::Result<()> {
+        fs_err::create_dir_all(path)
+    }
+
+    /// Copies at most `size` bytes to a new file.
+    fn keep_file(&mut self, relative: &Path, path: &Path, from: &mut dyn Read, size: u64) -> io::Result<()> {
+        if let Some(parent) = path.parent() {
+            fs_err::create_dir_all(parent)?;
+        }
+        let mut file = match File::options().write(true).create_new(true).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.refuse(relative, "a second entry of this name");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let copied = io::copy(&mut from.take(size), &mut file)?;
+        self.kept += copied;
+        self.salvage.files += 1;
+        self.salvage.bytes += copied;
+        Ok(())
+    }
+}
+
+fn check_name(relative: &Path) -> Result<(), String> {
+    let mut depth = 0;
+    for component in relative.components() {
+        let std::path::Component::Normal(name) = component else {
+            return Err("a path that leads elsewhere".to_string());
+        };
+        let Some(name) = name.to_str() else { return Err("a name that is not UTF-8".to_string()) };
+        if name.len() > NAME || name.chars().any(char::is_control) {
+            return Err("a name with control characters, or too long".to_string());
+        }
+        depth += 1;
+    }
+    if depth > DEPTH {
+        return Err(format!("more than {DEPTH} levels deep"));
+    }
+    Ok(())
+}
+
+/// Makes an empty directory where another attempt at this may have left something.
+pub(crate) fn fresh_directory(path: &Path) -> io::Result<()> {
+    match fs_err::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs_err::create_dir_all(path)
+}
+
+/// Takes over a directory from the engine's tar of it, whose entries all begin with the directory's own name.
+pub(crate) fn from_tar(tar: impl Read, label: &str, to: &Path, rules: Rules, salvage: &mut Salvage) {
+    let mut gate = Gate { rules, label, to, salvage, entries: 0, kept: 0 };
+    if let Err(Enough(why)) = read_tar(tar, &mut gate) {
+        gate.salvage.errors.push(why);
+    }
+}
+
+fn read_tar(tar: impl Read, gate: &mut Gate<'_>) -> Result<(), Enough> {
+    let label = gate.label.to_string();
+    let unreadable = |error: io::Error| Enough(format!("{label} cannot be read: {error}"));
+    let mut archive = tar::Archive::new(tar);
+    let mut skipped = 0_u64;
+    for entry in archive.entries().map_err(unreadable)? {
+        let mut entry = entry.map_err(unreadable)?;
+        let size = entry.size();
+        let name = entry.path_bytes().into_owned();
+        let relative = strip_first(Path::new(OsStr::from_bytes(&name)));
+        let kind = match entry.header().entry_type() {
+            EntryType::Directory => Kind::Directory,
+            EntryType::Regular | EntryType::Continuous => Kind::File,
+            EntryType::Symlink => Kind::Other("a symbolic link"),
+            EntryType::Link => Kind::Other("a hard link"),
+            EntryType::Char | EntryType::Block => Kind::Other("a device"),
+            EntryType::Fifo => Kind::Other("a pipe"),
+            _ => Kind::Other("neither file nor directory"),
+        };
+        let relative = match (&kind, relative) {
+            (Kind::Directory, None) => continue,
+            // The directory itself was replaced by something else.
+            (_, None) => PathBuf::new(),
+            (_, Some(relative)) => relative,
+        };
+        if relative.as_os_str().is_empty() && matches!(kind, Kind::File) {
+            gate.refuse(&relative, "a file in place of the directory");
+            continue;
+        }
+        match gate.admit(&relative, &kind, size)? {
+            Some(path) if matches!(kind, Kind::Directory) => gate.keep_directory(&path).map_err(unreadable)?,
+            Some(path) => gate.keep_file(&relative, &path, &mut entry, size).map_err(unreadable)?,
+            None => {
+                skipped = skipped.saturating_add(size);
+                if skipped > SKIPPED {
+                    return Err(Enough(format!("{label} is read no further: its refused files are too large")));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The path below the first component; `None` for the first component itself.
+fn strip_first(path: &Path) -> Option<PathBuf> {
+    let bytes = path.as_os_str().as_bytes();
+    let bytes = bytes.strip_prefix(b"./").unwrap_or(bytes);
+    let at = bytes.iter().position(|byte| *byte == b'/')?;
+    let rest = &bytes[at + 1..];
+    (!rest.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(rest)))
+}
+
+/// Takes over one file from the engine's tar of it; false if it is no plain file of the allowed size.
+pub(crate) fn file_from_tar(tar: impl Read, label: &str, to: &Path, largest: u64, salvage: &mut Salvage) -> bool {
+    let take = || -> io::Result<bool> {
+        let mut archive = tar::Archive::new(tar);
+        let Some(entry) = archive.entries()?.next() else { return Ok(false) };
+        let entry = entry?;
+        let size = entry.size();
+        let why = match entry.header().entry_type() {
+            EntryType::Regular | EntryType::Continuous if size > largest => format!("too large: {size} bytes"),
+            EntryType::Regular | EntryType::Continuous => {
+                write_aside(to, &mut entry.take(size))?;
+                salvage.files += 1;
+                salvage.bytes += size;
+                return Ok(true);
+            }
+            EntryType::Symlink => "a symbolic link".to_string(),
+            EntryType::Directory => "a directory".to_string(),
+            _ => "not a plain file".to_string(),
+        };
+        salvage.refuse(label, why);
+        Ok(false)
+    };
+    take().unwrap_or_else(|error| {
+        salvage.errors.push(format!("{label} cannot be read: {error}"));
+        false
+    })
+}
+
+/// Writes a file so that it is there whole or not at all.
+fn write_aside(to: &Path, from: &mut dyn Read) -> io::Result<()> {
+    let parent = to.parent().unwrap_or(Path::new("."));
+    fs_err::create_dir_all(parent)?;
+    let mut file = tempfile::NamedTempFile::new_in(parent)?;
+    io::copy(from, &mut file)?;
+    // Temporary files are for their owner alone; what was salvaged is as readable as anything else.
+    file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    file.persist(to).map(|_| ()).map_err(|error| error.error)
+}
+
+/// Takes over a directory of this machine.
+pub(crate) fn from_directory(from: &Path, label: &str, to: &Path, rules: Rules, salvage: &mut Salvage) {
+    let mut gate = Gate { rules, label, to, salvage, entries: 0, kept: 0 };
+    match fs::symlink_metadata(from) {
+        Ok(facts) if facts.is_dir() => {
+            if let Err(Enough(why)) = read_directory(from, Path::new(""), &mut gate) {
+                gate.salvage.errors.push(why);
+            }
+        }
+        Ok(_) => gate.refuse(Path::new(""), "something else in place of the directory"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => gate.salvage.errors.push(format!("{label} cannot be read: {error}")),
+    }
+}
+
+fn read_directory(from: &Path, below: &Path, gate: &mut Gate<'_>) -> Result<(), Enough> {
+    let label = gate.label.to_string();
+    let unreadable = |error: io::Error| Enough(format!("{label} cannot be read: {error}"));
+    for entry in fs::read_dir(from).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let relative = below.join(entry.file_name());
+        let facts = match entry.metadata() {
+            Ok(facts) => facts,
+            Err(error) => {
+                gate.refuse(&relative, error.to_string());
+                continue;
+            }
+        };
+        let kind = kind_of(&facts);
+        let Some(path) = gate.admit(&relative, &kind, facts.len())? else { continue };
+        if facts.is_dir() {
+            gate.keep_directory(&path).map_err(unreadable)?;
+            read_directory(&entry.path(), &relative, gate)?;
+        } else {
+            match open_plain(&entry.path()) {
+                Ok(mut file) => gate.keep_file(&relative, &path, &mut file, facts.len()).map_err(unreadable)?,
+                Err(error) => gate.refuse(&relative, error.to_string()),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn kind_of(facts: &fs::Metadata) -> Kind {
+    use std::os::unix::fs::FileTypeExt;
+    let kind = facts.file_type();
+    if kind.is_dir() {
+        Kind::Directory
+    } else if kind.is_symlink() {
+        Kind::Other("a symbolic link")
+    } else if kind.is_file() {
+        if facts.nlink() > 1 { Kind::Other("a hard link") } else { Kind::File }
+    } else if kind.is_block_device() || kind.is_char_device() {
+        Kind::Other("a device")
+    } else if kind.is_fifo() {
+        Kind::Other("a pipe")
+    } else {
+        Kind::Other("neither file nor directory")
+    }
+}
+
+/// Opens a file that must not be a link, and does not wait for a pipe's other end.
+fn open_plain(path: &Path) -> io::Result<File> {
+    let flags = nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK;
+    File::options().read(true).custom_flags(flags.bits()).open(path)
+}
+
+/// Takes over one file of this machine; false if there is none or it is no plain file of the allowed size.
+pub(crate) fn file_from_directory(from: &Path, label: &str, to: &Path, largest: u64, salvage: &mut Salvage) -> bool {
+    let facts = match fs::symlink_metadata(from) {
+        Ok(facts) => facts,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return false,
+        Err(error) => {
+            salvage.errors.push(format!("{label} cannot be read: {error}"));
+            return false;
+        }
+    };
+    match kind_of(&facts) {
+        Kind::File if facts.len() > largest => salvage.refuse(label, format!("too large: {} bytes", facts.len())),
+        Kind::File => {
+            let taken = open_plain(from).and_then(|file| write_aside(to, &mut file.take(facts.len())));
+            match taken {
+                Ok(()) => {
+                    salvage.files += 1;
+                    salvage.bytes += facts.len();
+                    return true;
+                }
+                Err(error) => salvage.errors.push(format!("{label} cannot be read: {error}")),
+            }
+        }
+        Kind::Directory => salvage.refuse(label, "a directory"),
+        Kind::Other(what) => salvage.refuse(label, what),
+    }
+    false
+}
+
+/// Runs a step of the salvage on a blocking thread.
+pub(crate) async fn in_background(salvage: Salvage, step: impl FnOnce(&mut Salvage) + Send + 'static) -> Salvage {
+    let before = salvage.clone();
+    let done = tokio::task::spawn_blocking(move || {
+        let mut salvage = salvage;
+        step(&mut salvage);
+        salvage
+    });
+    done.await.unwrap_or_else(|error| {
+        let mut salvage = before;
+        salvage.errors.push(error.to_string());
+        salvage
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tar::{Builder, Header};
+
+    fn header(kind: EntryType, size: u64) -> Header {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(size);
+        header.set_mode(0o777);
+        header
+    }
+
+    /// Sets a name that the builder itself would refuse.
+    fn raw_name(header: &mut Header, name: &str) {
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_cksum();
+    }
+
+    fn add(builder: &mut Builder<Vec<u8>>, name: &str, kind: EntryType, content: &[u8]) {
+        let mut header = header(kind, content.len() as u64);
+        raw_name(&mut header, name);
+        builder.append(&header, content).unwrap();
+    }
+
+    fn salvaged(tar: Vec<u8>, rules: Rules) -> (tempfile::TempDir, Salvage) {
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("submission");
+        fresh_directory(&to).unwrap();
+        let mut salvage = Salvage::default();
+        from_tar(tar.as_slice(), "submission", &to, rules, &mut salvage);
+        (dir, salvage)
+    }
+
+    const RULES: Rules = Rules { entries: 20, bytes: 1000, file_bytes: 600 };
+
+    #[test]
+    fn hostile_entries_are_refused_and_recorded_and_the_rest_is_kept() {
+        let mut builder = Builder::new(Vec::new());
+        add(&mut builder, "submission/", EntryType::Directory, b"");
+        add(&mut builder, "submission/../../evil", EntryType::Regular, b"x");
+        add(&mut builder, "submission//etc/passwd", EntryType::Regular, b"x");
+        add(&mut builder, "submission/link", EntryType::Symlink, b"");
+        add(&mut builder, "submission/hard", EntryType::Link, b"");
+        add(&mut builder, "submission/null", EntryType::Char, b"");
+        add(&mut builder, "submission/disk", EntryType::Block, b"");
+        add(&mut builder, "submission/pipe", EntryType::Fifo, b"");
+        add(&mut builder, "submission/sparse", EntryType::GNUSparse, b"");
+        add(&mut builder, "submission/large", EntryType::Regular, &[0; 601]);
+        add(&mut builder, "submission/a\nb", EntryType::Regular, b"x");
+        add(&mut builder, "submission/sub/", EntryType::Directory, b"");
+        add(&mut builder, "submission/sub/kept", EntryType::Regular, b"kept");
+        add(&mut builder, "submission/sub/kept", EntryType::Regular, b"again");
+        let (dir, salvage) = salvaged(builder.into_inner().unwrap(), RULES);
+        let whys: Vec<(&str, &str)> =
+            salvage.refused.iter().map(|refused| (refused.path.as_str(), refused.why.as_str())).collect();
+        let expected = [
+            ("submission/../../evil", "a path that leads elsewhere"),
+            ("submission//etc/passwd", "a path that leads elsewhere"),
+            ("submission/link", "a symbolic link"),
+            ("submission/hard", "a hard link"),
+            ("submission/null", "a device"),
+            ("submission/disk", "a device"),
+            ("submission/pipe", "a pipe"),
+            ("submission/sparse", "neither file nor directory"),
+            ("submission/large", "too large: 601 bytes"),
+            ("submission/a\u{fffd}b", "a name with control characters, or too long"),
+            ("submission/sub/kept", "a second entry of this name"),
+        ];
+        assert_eq!(whys, expected);
+        assert_eq!((salvage.files, salvage.bytes, salvage.refused_count), (1, 4, 11));
+        assert_eq!(fs::read(dir.path().join("submission/sub/kept")).unwrap(), b"kept");
+        assert!(!dir.path().join("evil").exists());
+    }
+
+    #[test]
+    fn a_directory_that_is_a_link_gives_nothing() {
+        let mut builder = Builder::new(Vec::new());
+        add(&mut builder, "submission", EntryType::Symlink, b"");
+        let (dir, salvage) = salvaged(builder.into_inner().unwrap(), RULES);
+        assert_eq!(salvage.refused[0].why, "a symbolic link");
+        assert_eq!(fs::read_dir(dir.path().join("submission")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn sums_and_counts_are_limited() {
+        let mut builder = Builder::new(Vec::new());
+        for name in ["submission/a", "submission/b", "submission/c"] {
+            add(&mut builder, name, EntryType::Regular, &[0; 400]);
+        }
+        let (_, salvage) = salvaged(builder.into_inner().unwrap(), RULES);
+        assert_eq!((salvage.files, salvage.bytes), (2, 800));
+        assert_eq!(salvage.refused[0].path, "submission/c");
+
+        let mut builder = Builder::new(Vec::new());
+        for number in 0..30 {
+            add(&mut builder, &format!("submission/{number}"), EntryType::Regular, b"");
+        }
+        let (_, salvage) = salvaged(builder.into_inner().unwrap(), RULES);
+        assert_eq!(salvage.files, 20);
+        assert_eq!(salvage.errors, ["submission has more than 20 entries"]);
+    }
+
+    #[test]
+    fn a_broken_tar_is_an_error_and_no_panic() {
+        let (_, salvage) = salvaged(vec![7; 2000], RULES);
+        assert_eq!(salvage.errors.len(), 1);
+        let mut builder = Builder::new(Vec::new());
+        add(&mut builder, "submission/a", EntryType::Regular, &[1; 500]);
+        let mut tar = builder.into_inner().unwrap();
+        tar.truncate(700);
+        let (_, salvage) = salvaged(tar, RULES);
+        assert!(salvage.errors.len() <= 1);
+    }
+
+    #[test]
+    fn a_directory_of_this_machine_is_held_to_the_same_rules() {
+        let dir = tempfile::tempdir().unwrap();
+        let from = dir.path().join("from");
+        fs::create_dir_all(from.join("sub")).unwrap();
+        fs::write(from.join("sub/kept"), "kept").unwrap();
+        fs::write(dir.path().join("secret"), "secret").unwrap();
+        std::os::unix::fs::symlink(dir.path().join("secret"), from.join("link")).unwrap();
+        fs::hard_link(dir.path().join("secret"), from.join("hard")).unwrap();
+        File::create(from.join("sparse")).unwrap().set_len(10 << 30).unwrap();
+        let to = dir.path().join("to");
+        fresh_directory(&to).unwrap();
+        let mut salvage = Salvage::default();
+        from_directory(&from, "code", &to, RULES, &mut salvage);
+        let mut whys: Vec<&str> = salvage.refused.iter().map(|refused| refused.why.as_str()).collect();
+        whys.sort_unstable();
+        assert_eq!(whys, ["a hard link", "a symbolic link", "too large: 10737418240 bytes"]);
+        assert_eq!(fs::read(to.join("sub/kept")).unwrap(), b"kept");
+        assert!(!file_from_directory(&from.join("link"), "submission.csv", &to.join("x"), 10, &mut salvage));
+        assert!(file_from_directory(&from.join("sub/kept"), "submission.csv", &to.join("x"), 10, &mut salvage));
+    }
+}

@@ -1,0 +1,176 @@
+//! What the agent uses: from the container's control group, or summed over the supervisor's descendants.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+
+use crate::config::Config;
+use crate::sys;
+
+#[derive(Clone, Copy, Default)]
+pub struct Sample {
+    pub memory_bytes: u64,
+    pub cpu_us: u64,
+    pub pids: u64,
+    /// Times the kernel ended a process for memory.
+    pub out_of_memory: u64,
+    /// Times a new process was refused.
+    pub pids_refused: u64,
+}
+
+pub struct Meter {
+    container: bool,
+    last: Sample,
+    peak_memory_bytes: u64,
+    /// CPU time of processes that have ended, by the last look at each.
+    ended_cpu_us: u64,
+    known: BTreeMap<i32, u64>,
+}
+
+impl Meter {
+    pub fn new(config: &Config) -> Self {
+        let known = BTreeMap::new();
+        Self { container: config.container, last: Sample::default(), peak_memory_bytes: 0, ended_cpu_us: 0, known }
+    }
+
+    pub fn sample(&mut self) -> Sample {
+        let now = if self.container { control_group() } else { self.descendants() };
+        self.peak_memory_bytes = self.peak_memory_bytes.max(now.memory_bytes);
+        self.last = Sample { cpu_us: now.cpu_us.max(self.last.cpu_us), ..now };
+        self.last
+    }
+
+    pub fn lines(&self) -> String {
+        let mut text = String::new();
+        let pairs = [
+            ("memory_bytes", self.last.memory_bytes),
+            ("peak_memory_bytes", self.peak_memory_bytes),
+            ("cpu_us", self.last.cpu_us),
+            ("pids", self.last.pids),
+            ("out_of_memory", self.last.out_of_memory),
+            ("pids_refused", self.last.pids_refused),
+        ];
+        for (name, value) in pairs {
+            let _ = writeln!(text, "{name} {value}");
+        }
+        text
+    }
+
+    fn descendants(&mut self) -> Sample {
+        let (ticks, page) = sys::proc_units();
+        let mut sum = Sample::default();
+        let mut alive = BTreeMap::new();
+        for process in descendants() {
+            sum.memory_bytes += process.resident_pages * page;
+            sum.pids += process.threads;
+            alive.insert(process.pid, process.ticks * 1_000_000 / ticks);
+        }
+        for (pid, cpu) in &self.known {
+            if !alive.contains_key(pid) {
+                self.ended_cpu_us += cpu;
+            }
+        }
+        sum.cpu_us = self.ended_cpu_us + alive.values().sum::<u64>();
+        self.known = alive;
+        sum
+    }
+}
+
+fn text(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok()
+}
+
+fn number(path: &str) -> Option<u64> {
+    text(path)?.trim().parse().ok()
+}
+
+/// The value after `key` in a file of `key value` lines.
+fn entry(path: &str, key: &str) -> Option<u64> {
+    let text = text(path)?;
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// The figures of the container's own control group, version 2 or 1, whichever is mounted.
+fn control_group() -> Sample {
+    let root = "/sys/fs/cgroup";
+    let at = |path: &str| format!("{root}/{path}");
+    let memory = number(&at("memory.current")).or_else(|| number(&at("memory/memory.usage_in_bytes")));
+    // Cached files that the kernel can drop at will are not what an agent needs.
+    let cache = entry(&at("memory.stat"), "inactive_file")
+        .or_else(|| entry(&at("memory/memory.stat"), "total_inactive_file"))
+        .unwrap_or(0);
+    let cpu = entry(&at("cpu.stat"), "usage_usec")
+        .or_else(|| number(&at("cpuacct/cpuacct.usage")).map(|nanoseconds| nanoseconds / 1000));
+    Sample {
+        memory_bytes: memory.unwrap_or(0).saturating_sub(cache),
+        cpu_us: cpu.unwrap_or(0),
+        pids: number(&at("pids.current")).or_else(|| number(&at("pids/pids.current"))).unwrap_or(0),
+        out_of_memory: entry(&at("memory.events"), "oom_kill")
+            .or_else(|| entry(&at("memory/memory.oom_control"), "oom_kill"))
+            .unwrap_or(0),
+        pids_refused: entry(&at("pids.events"), "max").or_else(|| entry(&at("pids/pids.events"), "max")).unwrap_or(0),
+    }
+}
+
+struct Process {
+    pid: i32,
+    parent: i32,
+    threads: u64,
+    resident_pages: u64,
+    ticks: u64,
+}
+
+/// One line of /proc/PID/stat. The name in brackets may hold anything, so fields count from the last bracket.
+fn process(pid: i32) -> Option<Process> {
+    let stat = text(&format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    let field = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    Some(Process {
+        pid,
+        parent: fields.get(1)?.parse().ok()?,
+        threads: field(17)?,
+        resident_pages: field(21)?,
+        ticks: field(11)? + field(12)? + field(13)? + field(14)?,
+    })
+}
+
+/// All living processes below this one; as a subreaper it is the ancestor of everything its agent started.
+fn descendants() -> Vec<Process> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let all: Vec<Process> = pids.filter_map(process).collect();
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let mut wanted = std::collections::BTreeSet::from([own]);
+    loop {
+        let before = wanted.len();
+        wanted.extend(
+            all.iter()
+                .filter(|process| wanted.contains(&process.parent))
+                .map(|process| process.pid)
+                .collect::<Vec<_>>(),
+        );
+        if wanted.len() == before {
+            break;
+        }
+    }
+    wanted.remove(&own);
+    all.into_iter().filter(|process| wanted.contains(&process.pid)).collect()
+}
+
+/// Stops all descendants so that they start no more, then kills them.
+pub fn kill_descendants() {
+    let mut stopped = 0;
+    for _ in 0..50 {
+        let found = descendants();
+        for process in &found {
+            sys::kill(process.pid, sys::SIGSTOP);
+        }
+        if found.len() <= stopped {
+            break;
+        }
+        stopped = found.len();
+    }
+    for process in descendants() {
+        sys::kill(process.pid, sys::SIGKILL);
+    }
+}
