@@ -102,7 +102,8 @@ impl Allowlist {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 tracing::info!(attempt = self.attempt, host = named, why, "allowlist: refused");
                 let length = why.len() + 1;
-                let reply = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{why}\n");
+                let reply =
+                    format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{why}\n");
                 client.write_all(reply.as_bytes()).await?;
             }
         }

@@ -108,7 +108,8 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Self(status, error, details) = self;
-        let body = if details.is_empty() { json!({"error": error}) } else { json!({"error": error, "details": details}) };
+        let body =
+            if details.is_empty() { json!({"error": error}) } else { json!({"error": error, "details": details}) };
         (status, Json(body)).into_response()
     }
 }

@@ -145,8 +145,7 @@ pub(super) fn read_groups(
     let mut paths = paths.to_vec();
     let mut warnings = Vec::new();
     if let Some(id) = &experiment.experiment_id {
-        let list =
-            experiment.experiments.clone().unwrap_or_else(|| context.runs_dir.join("run_group_experiments.csv"));
+        let list = experiment.experiments.clone().unwrap_or_else(|| context.runs_dir.join("run_group_experiments.csv"));
         let (reports, more) = read::experiment_groups(&list, id, &context.runs_dir)
             .map_err(|error| CliError::new(Exit::BadInput, anyhow::Error::new(error)))?;
         paths.extend(reports);

@@ -201,8 +201,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::connect`].
     pub async fn connect_to(address: &str) -> Result<Self, EngineError> {
-        let unavailable =
-            |source: BoxError| EngineError::Unavailable { address: address.to_string(), source };
+        let unavailable = |source: BoxError| EngineError::Unavailable { address: address.to_string(), source };
         let connected = if address.starts_with("unix://") {
             Docker::connect_with_unix(address, CALL_TIMEOUT_S, bollard::API_DEFAULT_VERSION)
         } else if address.starts_with("tcp://") || address.starts_with("http://") {

@@ -71,7 +71,8 @@ impl ContainerConfig {
     /// # Errors
     /// Names the key and the value that cannot be taken.
     pub fn parse(text: &str) -> Result<Self, ContainerConfigError> {
-        let value: Value = serde_json::from_str(text).map_err(|error| ContainerConfigError::NotAnObject(Some(error)))?;
+        let value: Value =
+            serde_json::from_str(text).map_err(|error| ContainerConfigError::NotAnObject(Some(error)))?;
         let Value::Object(map) = value else { return Err(ContainerConfigError::NotAnObject(None)) };
         let mut config = Self::default();
         for (key, value) in &map {
@@ -189,9 +190,15 @@ mod tests {
     #[test]
     fn keys_that_open_the_container_are_refused_by_name() {
         for (text, message) in [
-            (r#"{"cap_add": ["SYS_ADMIN"]}"#, "`cap_add` in the container config is not supported: it would open the container"),
+            (
+                r#"{"cap_add": ["SYS_ADMIN"]}"#,
+                "`cap_add` in the container config is not supported: it would open the container",
+            ),
             (r#"{"image": "x"}"#, "`image` in the container config is not supported: the harness sets it itself"),
-            (r#"{"gpus": "two"}"#, "`gpus` in the container config is `\"two\"`, expected -1 for all, or a number of cards"),
+            (
+                r#"{"gpus": "two"}"#,
+                "`gpus` in the container config is `\"two\"`, expected -1 for all, or a number of cards",
+            ),
             ("[]", "container config is not a JSON object"),
         ] {
             assert_eq!(ContainerConfig::parse(text).unwrap_err().to_string(), message);

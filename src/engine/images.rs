@@ -192,11 +192,8 @@ mod tests {
         let (first, second) = (make(), make());
         assert_eq!(first, second);
         let mut archive = tar::Archive::new(first.as_slice());
-        let names: Vec<String> = archive
-            .entries()
-            .unwrap()
-            .map(|entry| entry.unwrap().path().unwrap().display().to_string())
-            .collect();
+        let names: Vec<String> =
+            archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string()).collect();
         assert_eq!(names, ["Dockerfile", "sub/", "sub/b"]);
     }
 }

@@ -239,7 +239,8 @@ mod tests {
 
     #[test]
     fn figures_are_read_from_lines() {
-        let record = Record::parse("memory_bytes 5\npeak_memory_bytes 9\ncpu_us 1500000\npids 3\nlog_bytes 7\nlog_dropped 2\n");
+        let record =
+            Record::parse("memory_bytes 5\npeak_memory_bytes 9\ncpu_us 1500000\npids 3\nlog_bytes 7\nlog_dropped 2\n");
         assert_eq!(record.usage.cpu_time_s, Some(1.5));
         assert_eq!(record.usage.peak_memory_bytes, Some(9));
         assert_eq!((record.usage.log_bytes, record.usage.log_bytes_dropped), (7, 2));

@@ -198,7 +198,8 @@ fn data_mounts(spec: &LaunchSpec, control: &Control) -> Result<Vec<(PathBuf, Str
         mounts.push((entry.path(), name));
         if mounts.len() > SINGLE_MOUNTS {
             let dir = spec.public_dir.display();
-            let what = format!("`{dir}` has no `{DESCRIPTION}` and too many entries to mount them one by one; add that file");
+            let what =
+                format!("`{dir}` has no `{DESCRIPTION}` and too many entries to mount them one by one; add that file");
             return Err(ExecutorError::Unsupported { what });
         }
     }

@@ -293,7 +293,8 @@ impl Executor for ProcessExecutor {
                 details: BTreeMap::from([("marks".to_string(), self.marks.display().to_string())]),
                 limits: limits.map(|(name, by)| (name.to_string(), by)).into_iter().collect(),
                 warnings: vec![
-                    "agents run unsealed: they reach the network and every file of this user, answers included".to_string(),
+                    "agents run unsealed: they reach the network and every file of this user, answers included"
+                        .to_string(),
                     "CPU and shared memory are not limited; memory, processes and disk are measured again and again"
                         .to_string(),
                 ],
@@ -301,10 +302,7 @@ impl Executor for ProcessExecutor {
         })
     }
 
-    fn prepare_image<'a>(
-        &'a self,
-        _: &'a Program,
-    ) -> BoxFuture<'a, Result<Option<PreparedImage>, ExecutorError>> {
+    fn prepare_image<'a>(&'a self, _: &'a Program) -> BoxFuture<'a, Result<Option<PreparedImage>, ExecutorError>> {
         Box::pin(async { Ok(None) })
     }
 

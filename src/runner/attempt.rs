@@ -211,7 +211,10 @@ struct Drive<'a> {
 
 impl Drive<'_> {
     /// Waits for the agent's end, and brings it about when a limit or a request says so.
-    async fn until_the_end(&mut self, requests: &mut mpsc::Receiver<CancelReason>) -> (ExitCause, Option<Ending>, Option<Duration>) {
+    async fn until_the_end(
+        &mut self,
+        requests: &mut mpsc::Receiver<CancelReason>,
+    ) -> (ExitCause, Option<Ending>, Option<Duration>) {
         let (running, limits, options) = (self.running, &self.spec.limits, self.options);
         let before = running.elapsed_before();
         let soft = self.base + limits.timeout.saturating_sub(before);

@@ -310,6 +310,7 @@ fn launch_spec(
         data_mode: crate::executor::DataMode::ReadOnly,
         seed: attempt.key.seed,
         privileged: plan.agent.privileged,
+        cpuset: None,
         runtime: plan.runtime.clone(),
         validator: material.validator,
     })
