@@ -14,7 +14,12 @@
 //! # Ok::<(), medalist_competitions::CatalogueError>(())
 //! ```
 
+mod archive;
 mod catalogue;
+pub mod formats;
+pub mod frame;
+pub mod prepare;
+pub mod rng;
 mod spec;
 mod suites;
 

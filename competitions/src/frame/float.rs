@@ -1,0 +1,231 @@
+//! Doubles as pandas reads and Python prints them.
+
+use std::fmt::{self, Write as _};
+
+use super::infer::trim_blanks;
+
+/// Which of pandas' two float parsers reads a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FloatParser {
+    /// `float_precision="round_trip"`: correctly rounded.
+    #[default]
+    RoundTrip,
+    /// pandas' default: fast, and often off by one unit at 16 or 17 digits.
+    Fast,
+}
+
+impl FloatParser {
+    /// The double that a cell holds; blanks around it are ignored.
+    pub(super) fn parse(self, cell: &[u8]) -> Option<f64> {
+        let text = trim_blanks(cell);
+        let value = match self {
+            Self::RoundTrip => parse_round_trip(text),
+            Self::Fast => parse_fast(text),
+        };
+        value.or_else(|| infinity(text))
+    }
+}
+
+fn infinity(text: &[u8]) -> Option<f64> {
+    let (sign, word) = match text {
+        [b'-', word @ ..] => (-1.0, word),
+        [b'+', word @ ..] | word => (1.0, word),
+    };
+    let is_infinite = word.eq_ignore_ascii_case(b"inf") || word.eq_ignore_ascii_case(b"infinity");
+    is_infinite.then_some(sign * f64::INFINITY)
+}
+
+/// # Source
+/// pandas 2.2.3 `tokenizer.c`, `round_trip`: CPython's correctly rounded conversion of a plain decimal.
+/// A value too large is an error there, but only if it is positive.
+fn parse_round_trip(text: &[u8]) -> Option<f64> {
+    if !text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')) {
+        return None;
+    }
+    let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (value != f64::INFINITY).then_some(value)
+}
+
+/// # Source
+/// pandas 2.2.3 `tokenizer.c`, `precise_xstrtod`: at most 17 digits are taken, then one multiplication or division.
+fn parse_fast(text: &[u8]) -> Option<f64> {
+    const MAX_DIGITS: u32 = 17;
+    let (negative, mut rest) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] | rest => (false, rest),
+    };
+    let (mut number, mut exponent, mut taken, mut seen) = (0f64, 0i64, 0, false);
+    while let [digit @ b'0'..=b'9', after @ ..] = rest {
+        if taken < MAX_DIGITS {
+            number = number * 10.0 + f64::from(digit - b'0');
+            taken += 1;
+        } else {
+            exponent += 1;
+        }
+        seen = true;
+        rest = after;
+    }
+    if let [b'.', after @ ..] = rest {
+        rest = after;
+        while let [digit @ b'0'..=b'9', after @ ..] = rest {
+            if taken < MAX_DIGITS {
+                number = number * 10.0 + f64::from(digit - b'0');
+                taken += 1;
+                exponent -= 1;
+            }
+            seen = true;
+            rest = after;
+        }
+    }
+    if !seen {
+        return None;
+    }
+    if let [b'e' | b'E', after @ ..] = rest {
+        let (minus, digits) = match after {
+            [b'-', digits @ ..] => (true, digits),
+            [b'+', digits @ ..] | digits => (false, digits),
+        };
+        if digits.is_empty() || digits.len() > MAX_DIGITS as usize || !digits.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        let written = digits.iter().fold(0i64, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+        exponent += if minus { -written } else { written };
+        rest = &[];
+    }
+    if !rest.is_empty() || exponent > 308 {
+        return None;
+    }
+    let scaled = if exponent > 0 {
+        number * power_of_ten(exponent)
+    } else if exponent >= -308 {
+        number / power_of_ten(-exponent)
+    } else if exponent >= -616 {
+        number / power_of_ten(-308 - exponent) / 1e308
+    } else {
+        0.0
+    };
+    scaled.is_finite().then_some(if negative { -scaled } else { scaled })
+}
+
+/// The double nearest to 10 to the power of `exponent`, which lies in `0..=308`.
+fn power_of_ten(exponent: i64) -> f64 {
+    use std::sync::LazyLock;
+    static POWERS: LazyLock<Vec<f64>> =
+        LazyLock::new(|| (0..=308).map(|k| format!("1e{k}").parse().expect("a power of ten is a number")).collect());
+    POWERS[exponent as usize]
+}
+
+/// Whether a decimal is already printed as Python would print the double it stands for.
+///
+/// True only for plain decimals of at most 15 digits, where both parsers are exact and printing gives the same digits back.
+pub(super) fn is_canonical(text: &[u8]) -> bool {
+    let unsigned = text.strip_prefix(b"-").unwrap_or(text);
+    let Some(point) = unsigned.iter().position(|&byte| byte == b'.') else {
+        return false;
+    };
+    let (whole, fraction) = (&unsigned[..point], &unsigned[point + 1..]);
+    let digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    if unsigned.len() > 16 || !digits(whole) || !digits(fraction) {
+        return false;
+    }
+    if whole.len() > 1 && whole[0] == b'0' || fraction.len() > 1 && fraction[fraction.len() - 1] == b'0' {
+        return false;
+    }
+    // Below 1e-4 Python switches to the exponent form.
+    whole != b"0" || fraction == b"0" || fraction.iter().take(4).any(|&digit| digit != b'0')
+}
+
+/// A double printed as Python's `repr` does: shortest digits, always with a point or an exponent.
+pub(crate) struct PythonFloat(pub(crate) f64);
+
+impl fmt::Display for PythonFloat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.0;
+        if value.is_nan() {
+            return f.write_str("nan");
+        }
+        if value.is_infinite() {
+            return f.write_str(if value > 0.0 { "inf" } else { "-inf" });
+        }
+        let magnitude = value.abs();
+        if value == 0.0 || (1e-4..1e16).contains(&magnitude) {
+            return write!(f, "{value:?}");
+        }
+        let mut text = String::with_capacity(24);
+        write!(text, "{value:e}")?;
+        let (digits, exponent) = text.split_once('e').expect("exponent form has an `e`");
+        let (sign, exponent) = match exponent.strip_prefix('-') {
+            Some(exponent) => ('-', exponent),
+            None => ('+', exponent),
+        };
+        write!(f, "{digits}e{sign}{exponent:0>2}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn prints_as_python() {
+        let cases = [
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (1.0, "1.0"),
+            (16.5, "16.5"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (3.2e-7, "3.2e-07"),
+            (9999999999999998.0, "9999999999999998.0"),
+            (1e16, "1e+16"),
+            (1.2345678901234567e17, "1.2345678901234567e+17"),
+            (-73.973320007324219, "-73.97332000732422"),
+            (1e300, "1e+300"),
+            (5e-324, "5e-324"),
+            (f64::INFINITY, "inf"),
+        ];
+        for (value, text) in cases {
+            assert_eq!(PythonFloat(value).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn the_two_parsers_differ_as_in_pandas() {
+        let both = |text: &str| {
+            (FloatParser::RoundTrip.parse(text.as_bytes()), FloatParser::Fast.parse(text.as_bytes()))
+        };
+        assert_eq!(both("99999999999999999999"), (Some(1e20), Some(1.0000000000000002e20)));
+        assert_eq!(both(" 12.5\t"), (Some(12.5), Some(12.5)));
+        assert_eq!(both("1e999"), (None, None));
+        assert_eq!(both("-1e999"), (Some(f64::NEG_INFINITY), None));
+        assert_eq!(both("-Inf"), (Some(f64::NEG_INFINITY), Some(f64::NEG_INFINITY)));
+        for text in ["", ".", "-", "1e", "1_0", "0x10", "NAN", "1 2", "- 5", "1d5"] {
+            assert_eq!(both(text), (None, None), "{text}");
+        }
+        assert_eq!(both("5."), (Some(5.0), Some(5.0)));
+        assert_eq!(both(".5"), (Some(0.5), Some(0.5)));
+        assert_eq!(both("1e-400"), (Some(0.0), Some(0.0)));
+    }
+
+    proptest! {
+        #[test]
+        fn printing_reads_back(bits in any::<u64>()) {
+            let value = f64::from_bits(bits);
+            prop_assume!(value.is_finite());
+            let text = PythonFloat(value).to_string();
+            prop_assert_eq!(FloatParser::RoundTrip.parse(text.as_bytes()).map(f64::to_bits), Some(bits));
+        }
+
+        #[test]
+        fn canonical_text_prints_itself(text in "-?[0-9]{1,9}\\.[0-9]{1,9}") {
+            for parser in [FloatParser::RoundTrip, FloatParser::Fast] {
+                let printed = PythonFloat(parser.parse(text.as_bytes()).unwrap()).to_string();
+                if is_canonical(text.as_bytes()) {
+                    prop_assert_eq!(&printed, &text);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+use std::io;
+use std::path::PathBuf;
+
+use crate::archive::ArchiveError;
+use crate::formats::FormatError;
+use crate::frame::FrameError;
+
+/// Why a competition could not be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The raw data are not where they were said to be.
+    #[error("there are no raw data for `{id}` at `{}`", path.display())]
+    NoRawData {
+        /// The competition.
+        id: String,
+        /// Where they were looked for.
+        path: PathBuf,
+    },
+    /// A file that the recipe needs is not among the raw data.
+    #[error("raw file `{file}` is missing from `{}`{found}", place.display())]
+    RawMissing {
+        /// The file as the recipe names it.
+        file: String,
+        /// The raw directory or archive.
+        place: PathBuf,
+        /// What there is instead, as the end of the message.
+        found: String,
+    },
+    /// A raw file that changed while the competition was prepared.
+    #[error("raw file `{}` changed while it was read", path.display())]
+    RawChanged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A raw file without the content that the recipe relies on.
+    #[error("`{file}`: {what}")]
+    Unexpected {
+        /// The file or table.
+        file: String,
+        /// What was expected and found.
+        what: String,
+    },
+    /// Two things want the same place in the prepared data.
+    #[error("`{file}` is made twice")]
+    MadeTwice {
+        /// The prepared file.
+        file: String,
+    },
+    /// A prepared file whose name would lie outside the prepared data.
+    #[error("`{file}` is no place for a prepared file: {what}")]
+    BadTarget {
+        /// The name.
+        file: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// An override that does not fit.
+    #[error("override `{key}`: {what}")]
+    Override {
+        /// The key.
+        key: String,
+        /// What was expected and found.
+        what: String,
+    },
+    /// An extra file that must come from the internet, and may not or cannot.
+    #[error("`{file}` is needed and not at hand ({reason}); it is published at {url}")]
+    Download {
+        /// The file's name.
+        file: String,
+        /// Where it is published.
+        url: String,
+        /// Why it was not fetched.
+        reason: String,
+    },
+    /// The catalogue has no recipe for a competition.
+    #[error("`{id}` has no recipe; put its prepared data under `{}`", prepared.display())]
+    NoRecipe {
+        /// The competition.
+        id: String,
+        /// Where prepared data would lie.
+        prepared: PathBuf,
+    },
+    /// A `prepare` command of a user's own competition failed.
+    #[error("the `prepare` command of `{id}` failed: {what}")]
+    Command {
+        /// The competition.
+        id: String,
+        /// How it ended.
+        what: String,
+    },
+    /// Another process prepares the same competition.
+    #[error("`{id}` is being prepared by another process (lock `{}`)", lock.display())]
+    Busy {
+        /// The competition.
+        id: String,
+        /// The lock file.
+        lock: PathBuf,
+    },
+    /// Checksums that differ from the published ones.
+    #[error("`{id}` is not what MLE-bench publishes: {what}")]
+    Verification {
+        /// The competition.
+        id: String,
+        /// The files that differ, by verdict.
+        what: String,
+    },
+    /// A file could not be read or written.
+    #[error("cannot {action} `{}`", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A table that cannot be read, split or written.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// An archive that cannot be read or written.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// A file of another format that cannot be read.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+}

@@ -1,0 +1,39 @@
+//! From Kaggle's download to the public and private data of a competition.
+//!
+//! A recipe is a function over [`Prepare`]: it reads raw files by name and makes prepared ones. Raw archives are folders
+//! to it: `train.zip/train/1.jpg` is a file like any other. Prepared files are named `public/…` or `private/…`.
+//!
+//! ```no_run
+//! use medalist_competitions::prepare::{Prepare, PrepareError};
+//!
+//! pub fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
+//!     let (train, test) = ctx.read_csv("train.csv")?.train_test_split(0.1, 0)?;
+//!     ctx.write_csv("public/train.csv", &train)?;
+//!     ctx.write_csv("public/test.csv", &test.drop(["label"])?)?;
+//!     ctx.write_csv("public/sample_submission.csv", &test.select(["id"])?.with("label", 0)?)?;
+//!     ctx.write_csv("private/test.csv", &test)?;
+//!     let image = |part: &str, id: &str| (format!("train.zip/{id}.jpg"), format!("public/{part}/{id}.jpg"));
+//!     ctx.copy_all(train.texts("id")?.iter().map(|id| image("train", id)))?;
+//!     ctx.copy_all(test.texts("id")?.iter().map(|id| image("test", id)))
+//! }
+//! ```
+
+mod context;
+mod error;
+mod packer;
+mod pipeline;
+mod raw;
+
+use std::io;
+use std::path::Path;
+
+pub use context::{Fetch, Prepare};
+pub use error::PrepareError;
+pub use packer::Packer;
+pub use pipeline::{PrepareReporter, PrepareRequest, Prepared, RawInput, Stage, prepare};
+
+/// Turns a system's error into ours, for `map_err`.
+fn error_at(action: &'static str, path: &Path) -> impl Fn(io::Error) -> PrepareError + use<> {
+    let path = path.to_owned();
+    move |source| PrepareError::Io { action, path: path.clone(), source }
+}
