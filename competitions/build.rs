@@ -7,8 +7,7 @@ use std::{env, fs, io};
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=catalog");
-    let root =
-        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it for build scripts"));
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it for build scripts"));
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it for build scripts"));
     let folders = competition_folders(&root.join("catalog"))?;
     fs::write(out.join("catalog.rs"), catalog_source(&folders))?;
@@ -29,10 +28,7 @@ fn competition_folders(catalog: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn folder_name(folder: &Path) -> &str {
-    folder
-        .file_name()
-        .and_then(|name| name.to_str())
-        .expect("folders of the catalogue have names in UTF-8")
+    folder.file_name().and_then(|name| name.to_str()).expect("folders of the catalogue have names in UTF-8")
 }
 
 fn catalog_source(folders: &[PathBuf]) -> String {
@@ -40,11 +36,7 @@ fn catalog_source(folders: &[PathBuf]) -> String {
     for folder in folders {
         let optional = |name: &str| {
             let path = folder.join(name);
-            if path.is_file() {
-                format!("Some(include_str!({path:?}))")
-            } else {
-                "None".to_owned()
-            }
+            if path.is_file() { format!("Some(include_str!({path:?}))") } else { "None".to_owned() }
         };
         writeln!(
             source,
@@ -70,8 +62,7 @@ fn recipes_source(folders: &[PathBuf]) -> String {
             continue;
         }
         let (id, module) = (folder_name(folder), module_name(folder_name(folder)));
-        writeln!(modules, "#[path = {path:?}]\nmod {module};")
-            .expect("writing to a string succeeds");
+        writeln!(modules, "#[path = {path:?}]\nmod {module};").expect("writing to a string succeeds");
         writeln!(table, "    ({id:?}, {module}::prepare),").expect("writing to a string succeeds");
     }
     if modules.is_empty() {
@@ -91,19 +82,7 @@ fn recipes_source(folders: &[PathBuf]) -> String {
 }
 
 fn module_name(id: &str) -> String {
-    let name: String = id
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() {
-                c.to_ascii_lowercase()
-            } else {
-                '_'
-            }
-        })
-        .collect();
-    if name.starts_with(|c: char| c.is_ascii_digit()) {
-        format!("_{name}")
-    } else {
-        name
-    }
+    let name: String =
+        id.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+    if name.starts_with(|c: char| c.is_ascii_digit()) { format!("_{name}") } else { name }
 }

@@ -27,10 +27,7 @@ impl EmbeddedFolder {
         let files = FolderFiles {
             brief: self.brief.map(Cow::Borrowed),
             leaderboard: self.leaderboard.map(Cow::Borrowed),
-            checksums: self
-                .checksums
-                .map(|text| parse_toml(text, &checksums))
-                .transpose()?,
+            checksums: self.checksums.map(|text| parse_toml(text, &checksums)).transpose()?,
             folder: None,
         };
         CompetitionSpec::parse(self.competition, files, &folder.join("competition.toml"))
@@ -82,9 +79,7 @@ pub enum CatalogueError {
 }
 
 fn suggest(nearest: Option<&str>) -> String {
-    nearest
-        .map(|id| format!("; did you mean `{id}`?"))
-        .unwrap_or_default()
+    nearest.map(|id| format!("; did you mean `{id}`?")).unwrap_or_default()
 }
 
 impl Catalogue {
@@ -109,10 +104,7 @@ impl Catalogue {
         for folder in competition_folders(dir)? {
             let spec = CompetitionSpec::read_folder(&folder)?;
             if self.competitions.contains_key(spec.id.as_str()) {
-                return Err(CatalogueError::Duplicate {
-                    path: folder,
-                    id: spec.id,
-                });
+                return Err(CatalogueError::Duplicate { path: folder, id: spec.id });
             }
             self.competitions.insert(spec.id.as_str().to_owned(), spec);
         }
@@ -126,10 +118,7 @@ impl Catalogue {
     pub fn get(&self, id: &str) -> Result<&CompetitionSpec, CatalogueError> {
         self.competitions
             .get(id)
-            .ok_or_else(|| CatalogueError::Unknown {
-                id: id.to_owned(),
-                nearest: self.nearest(id).map(str::to_owned),
-            })
+            .ok_or_else(|| CatalogueError::Unknown { id: id.to_owned(), nearest: self.nearest(id).map(str::to_owned) })
     }
 
     /// Every competition, in the order of the ids.
@@ -145,43 +134,27 @@ impl Catalogue {
     /// The id that somebody who typed `id` most likely meant: one that holds it, else the fewest edits away.
     fn nearest(&self, id: &str) -> Option<&str> {
         let typed = id.to_lowercase();
-        let distance =
-            |known: &str| levenshtein::distance(typed.chars(), known.to_lowercase().chars());
+        let distance = |known: &str| levenshtein::distance(typed.chars(), known.to_lowercase().chars());
         let part = |known: &&str| typed.len() >= 4 && known.to_lowercase().contains(&typed);
         let ids = || self.competitions.keys().map(String::as_str);
-        let nearest = ids()
-            .min_by_key(|known| distance(known))
-            .filter(|known| distance(known) <= known.len() / 3);
-        ids()
-            .filter(part)
-            .min_by_key(|known| known.len())
-            .or(nearest)
+        let nearest = ids().min_by_key(|known| distance(known)).filter(|known| distance(known) <= known.len() / 3);
+        ids().filter(part).min_by_key(|known| known.len()).or(nearest)
     }
 }
 
 fn competition_folders(dir: &Path) -> Result<Vec<PathBuf>, CatalogueError> {
     if dir.join("competition.toml").is_file() {
         // The folder's name is compared with the id, so `.` and `x/..` have to be resolved.
-        let folder = fs_err::canonicalize(dir).map_err(|source| CatalogueError::Directory {
-            path: dir.to_owned(),
-            source,
-        })?;
+        let folder =
+            fs_err::canonicalize(dir).map_err(|source| CatalogueError::Directory { path: dir.to_owned(), source })?;
         return Ok(vec![folder]);
     }
     let entries = fs_err::read_dir(dir).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let entries = entries.map_err(|source| CatalogueError::Directory {
-        path: dir.to_owned(),
-        source,
-    })?;
-    let mut folders: Vec<PathBuf> = entries
-        .iter()
-        .map(fs_err::DirEntry::path)
-        .filter(|path| path.join("competition.toml").is_file())
-        .collect();
+    let entries = entries.map_err(|source| CatalogueError::Directory { path: dir.to_owned(), source })?;
+    let mut folders: Vec<PathBuf> =
+        entries.iter().map(fs_err::DirEntry::path).filter(|path| path.join("competition.toml").is_file()).collect();
     if folders.is_empty() {
-        return Err(CatalogueError::NoCompetition {
-            path: dir.to_owned(),
-        });
+        return Err(CatalogueError::NoCompetition { path: dir.to_owned() });
     }
     folders.sort();
     Ok(folders)
@@ -200,84 +173,46 @@ mod tests {
     fn every_folder_is_a_competition_of_its_name() {
         let catalogue = catalogue();
         assert_eq!(catalogue.iter().count(), EMBEDDED.len());
-        assert!(EMBEDDED.iter().all(|folder| {
-            catalogue
-                .get(folder.id)
-                .is_ok_and(|spec| spec.id.as_str() == folder.id)
-        }));
+        assert!(
+            EMBEDDED.iter().all(|folder| { catalogue.get(folder.id).is_ok_and(|spec| spec.id.as_str() == folder.id) })
+        );
     }
 
     #[test]
     fn suites_have_their_sizes() {
         let catalogue = catalogue();
-        let sizes = Suite::ALL
-            .iter()
-            .map(|suite| catalogue.suite(*suite).count())
-            .collect::<Vec<_>>();
+        let sizes = Suite::ALL.iter().map(|suite| catalogue.suite(*suite).count()).collect::<Vec<_>>();
         assert_eq!(sizes[..6], [22, 38, 15, 75, 7, 30]);
-        assert!(
-            catalogue
-                .suite(Suite::SystemCard)
-                .all(|spec| Suite::All.contains(spec))
-        );
+        assert!(catalogue.suite(Suite::SystemCard).all(|spec| Suite::All.contains(spec)));
     }
 
     #[test]
     fn thresholds_fall_from_gold_to_median() {
         for spec in catalogue().iter() {
-            let thresholds = spec
-                .thresholds
-                .as_ref()
-                .unwrap_or_else(|| panic!("{} has thresholds", spec.id));
-            let ladder = [
-                thresholds.gold,
-                thresholds.silver,
-                thresholds.bronze,
-                thresholds.median,
-            ];
+            let thresholds = spec.thresholds.as_ref().unwrap_or_else(|| panic!("{} has thresholds", spec.id));
+            let ladder = [thresholds.gold, thresholds.silver, thresholds.bronze, thresholds.median];
             let lower = spec.grading["direction"].as_str() == Some("lower");
-            let ordered = ladder.windows(2).all(|pair| {
-                if lower {
-                    pair[0] <= pair[1]
-                } else {
-                    pair[0] >= pair[1]
-                }
-            });
+            let ordered = ladder.windows(2).all(|pair| if lower { pair[0] <= pair[1] } else { pair[0] >= pair[1] });
             assert!(ordered, "{}: {ladder:?}", spec.id);
         }
     }
 
     #[test]
     fn mle_bench_competitions_are_complete() {
-        for spec in catalogue()
-            .iter()
-            .filter(|spec| spec.complexity != Complexity::Demo)
-        {
+        for spec in catalogue().iter().filter(|spec| spec.complexity != Complexity::Demo) {
             assert_eq!(spec.kaggle_slug.as_deref(), Some(spec.id.as_str()));
             assert_ne!(spec.complexity, Complexity::Unrated, "{}", spec.id);
             assert!(spec.category.is_some(), "{}", spec.id);
-            let checksums = spec
-                .checksums()
-                .unwrap_or_else(|| panic!("{} has checksums", spec.id));
-            let sums = checksums
-                .public
-                .values()
-                .chain(checksums.private.values())
-                .chain(&checksums.zip);
-            assert!(
-                sums.clone().count() > 0 && sums.clone().all(|sum| sum.len() == 32),
-                "{}",
-                spec.id
-            );
+            let checksums = spec.checksums().unwrap_or_else(|| panic!("{} has checksums", spec.id));
+            let sums = checksums.public.values().chain(checksums.private.values()).chain(&checksums.zip);
+            assert!(sums.clone().count() > 0 && sums.clone().all(|sum| sum.len() == 32), "{}", spec.id);
         }
     }
 
     #[test]
     fn seven_have_no_leaderboard() {
         let catalogue = catalogue();
-        let without = catalogue
-            .iter()
-            .filter(|spec| spec.leaderboard_csv().is_none());
+        let without = catalogue.iter().filter(|spec| spec.leaderboard_csv().is_none());
         assert_eq!(
             without.map(|spec| spec.id.as_str()).collect::<Vec<_>>(),
             [
@@ -335,8 +270,7 @@ mod tests {
              [data]\nanswers = \"private/answers.csv\"\nsample_submission = \"public/sample_submission.csv\"\n\
              [grading]\nmetric = \"accuracy\"\ndirection = \"higher\"\nid_columns = [\"id\"]\ntarget_columns = [\"label\"]\n"
         );
-        fs_err::write(folder.join("competition.toml"), text)
-            .expect("the test directory is writable");
+        fs_err::write(folder.join("competition.toml"), text).expect("the test directory is writable");
         folder
     }
 
@@ -345,18 +279,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let first = write_folder(dir.path(), "mine", "");
         write_folder(dir.path(), "other", "");
-        let all = catalogue()
-            .with_dir(dir.path())
-            .expect("both are well-formed");
-        assert_eq!(
-            all.get("mine").expect("it was added").folder(),
-            Some(first.as_path())
-        );
+        let all = catalogue().with_dir(dir.path()).expect("both are well-formed");
+        assert_eq!(all.get("mine").expect("it was added").folder(), Some(first.as_path()));
         assert_eq!(all.iter().count(), EMBEDDED.len() + 2);
         assert_eq!(all.suite(Suite::Low).count(), 22);
-        let one = catalogue()
-            .with_dir(&first)
-            .expect("a folder itself will do");
+        let one = catalogue().with_dir(&first).expect("a folder itself will do");
         assert_eq!(one.iter().count(), EMBEDDED.len() + 1);
     }
 
@@ -364,17 +291,10 @@ mod tests {
     fn own_folders_are_checked() {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let message = |dir: &Path| {
-            let error = whole_message(
-                &catalogue()
-                    .with_dir(dir)
-                    .expect_err("the folder is refused"),
-            );
+            let error = whole_message(&catalogue().with_dir(dir).expect_err("the folder is refused"));
             error.replace(&dir.display().to_string(), "DIR")
         };
-        assert!(
-            message(&dir.path().join("absent"))
-                .starts_with("cannot read the catalogue directory `DIR`")
-        );
+        assert!(message(&dir.path().join("absent")).starts_with("cannot read the catalogue directory `DIR`"));
         assert!(message(dir.path()).starts_with("no competition in `DIR`"));
 
         write_folder(dir.path(), "spaceship-titanic", "");
@@ -386,10 +306,7 @@ mod tests {
         let unknown = tempfile::tempdir().expect("a temporary directory can be made");
         write_folder(unknown.path(), "mine", "tilte = \"x\"");
         let text = message(unknown.path());
-        assert!(
-            text.starts_with("`DIR/mine/competition.toml` is not valid") && text.contains("tilte"),
-            "{text}"
-        );
+        assert!(text.starts_with("`DIR/mine/competition.toml` is not valid") && text.contains("tilte"), "{text}");
 
         let moved = tempfile::tempdir().expect("a temporary directory can be made");
         let folder = write_folder(moved.path(), "mine", "");
@@ -401,9 +318,6 @@ mod tests {
     }
 
     fn whole_message(error: &dyn std::error::Error) -> String {
-        error.source().map_or_else(
-            || error.to_string(),
-            |source| format!("{error}: {}", whole_message(source)),
-        )
+        error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {}", whole_message(source)))
     }
 }

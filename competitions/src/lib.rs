@@ -30,7 +30,7 @@ mod recipes {
 
 pub use catalogue::{Catalogue, CatalogueError};
 pub use spec::{
-    Checksums, CompetitionId, CompetitionIdError, CompetitionSpec, Complexity, DataPaths,
-    IssueKind, KnownIssue, Modality, SpecError, ThresholdSource, Thresholds,
+    Checksums, CompetitionId, CompetitionIdError, CompetitionSpec, Complexity, DataPaths, IssueKind, KnownIssue,
+    Modality, SpecError, ThresholdSource, Thresholds,
 };
 pub use suites::{Suite, UnknownSuite};

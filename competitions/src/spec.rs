@@ -42,9 +42,7 @@ impl FromStr for CompetitionId {
         {
             Ok(Self(text.to_owned()))
         } else {
-            Err(CompetitionIdError(
-                text.chars().take(Self::MAX_LENGTH).collect(),
-            ))
+            Err(CompetitionIdError(text.chars().take(Self::MAX_LENGTH).collect()))
         }
     }
 }
@@ -362,12 +360,7 @@ impl CompetitionSpec {
 
     /// A submission of the best score, below the competition's `prepared/` directory: the answers themselves in most.
     pub fn gold_submission_path(&self, prepared: &Path) -> PathBuf {
-        prepared.join(
-            self.data
-                .gold_submission
-                .as_ref()
-                .unwrap_or(&self.data.answers),
-        )
+        prepared.join(self.data.gold_submission.as_ref().unwrap_or(&self.data.answers))
     }
 
     /// Reads a competition from the texts of its folder; `path` names the `competition.toml` in messages.
@@ -402,19 +395,13 @@ impl CompetitionSpec {
         let files = FolderFiles {
             brief: read_text(&folder.join("brief.md"))?.map(Cow::Owned),
             leaderboard: read_text(&folder.join("leaderboard.csv"))?.map(Cow::Owned),
-            checksums: read_text(&checksums)?
-                .map(|text| parse_toml(&text, &checksums))
-                .transpose()?,
+            checksums: read_text(&checksums)?.map(|text| parse_toml(&text, &checksums)).transpose()?,
             folder: Some(folder.to_owned()),
         };
         let spec = Self::parse(&text, files, &path)?;
         match folder.file_name() {
             Some(name) if name != spec.id.as_str() => Err(SpecError::Value {
-                problem: format!(
-                    "`id` is `{}`, expected the name of its folder, `{}`",
-                    spec.id,
-                    name.display()
-                ),
+                problem: format!("`id` is `{}`, expected the name of its folder, `{}`", spec.id, name.display()),
                 path,
             }),
             _ => Ok(spec),
@@ -424,30 +411,19 @@ impl CompetitionSpec {
 
 /// Whether a path of `[data]` stays below `public/` or `private/`.
 fn is_prepared_path(path: &str) -> bool {
-    let rest = path
-        .strip_prefix("public/")
-        .or_else(|| path.strip_prefix("private/"));
+    let rest = path.strip_prefix("public/").or_else(|| path.strip_prefix("private/"));
     rest.is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")))
 }
 
-pub(crate) fn parse_toml<T: serde::de::DeserializeOwned>(
-    text: &str,
-    path: &Path,
-) -> Result<T, SpecError> {
-    toml::from_str(text).map_err(|source| SpecError::Toml {
-        path: path.to_owned(),
-        source: Box::new(source),
-    })
+pub(crate) fn parse_toml<T: serde::de::DeserializeOwned>(text: &str, path: &Path) -> Result<T, SpecError> {
+    toml::from_str(text).map_err(|source| SpecError::Toml { path: path.to_owned(), source: Box::new(source) })
 }
 
 fn read_text(path: &Path) -> Result<Option<String>, SpecError> {
     match fs_err::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(SpecError::Read {
-            path: path.to_owned(),
-            source,
-        }),
+        Err(source) => Err(SpecError::Read { path: path.to_owned(), source }),
     }
 }
 
@@ -457,16 +433,8 @@ mod tests {
 
     #[test]
     fn ids_are_safe_path_components() {
-        for good in [
-            "AI4Code",
-            "3d-object-detection-for-autonomous-vehicles",
-            "a",
-            "x_1.2",
-        ] {
-            assert_eq!(
-                good.parse::<CompetitionId>().map(String::from).as_deref(),
-                Ok(good)
-            );
+        for good in ["AI4Code", "3d-object-detection-for-autonomous-vehicles", "a", "x_1.2"] {
+            assert_eq!(good.parse::<CompetitionId>().map(String::from).as_deref(), Ok(good));
         }
         for bad in ["", ".", "..", "-x", "a/b", "a b", "é", &"x".repeat(101)] {
             assert!(bad.parse::<CompetitionId>().is_err(), "{bad}");
@@ -494,7 +462,8 @@ mod tests {
         }
         assert_eq!(
             "easy".parse::<Complexity>(),
-            Err("`easy` is not a complexity: expected one of `low`, `medium`, `high`, `dev`, `demo`, `unrated`".to_owned())
+            Err("`easy` is not a complexity: expected one of `low`, `medium`, `high`, `dev`, `demo`, `unrated`"
+                .to_owned())
         );
     }
 }

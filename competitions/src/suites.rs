@@ -33,15 +33,7 @@ pub struct UnknownSuite(pub String);
 
 impl Suite {
     /// Every suite, in the order in which they are listed.
-    pub const ALL: &[Self] = &[
-        Self::Low,
-        Self::Medium,
-        Self::High,
-        Self::All,
-        Self::Dev,
-        Self::SystemCard,
-        Self::Demo,
-    ];
+    pub const ALL: &[Self] = &[Self::Low, Self::Medium, Self::High, Self::All, Self::Dev, Self::SystemCard, Self::Demo];
 
     /// The suite's name in files and flags.
     pub const fn as_str(self) -> &'static str {
@@ -64,9 +56,7 @@ impl Suite {
                 Self::Low => rated(Complexity::Low),
                 Self::Medium => rated(Complexity::Medium),
                 Self::High => rated(Complexity::High),
-                Self::All => {
-                    rated(Complexity::Low) || rated(Complexity::Medium) || rated(Complexity::High)
-                }
+                Self::All => rated(Complexity::Low) || rated(Complexity::Medium) || rated(Complexity::High),
                 Self::Dev => rated(Complexity::Dev),
                 Self::SystemCard => SYSTEM_CARD.contains(&spec.id.as_str()),
                 Self::Demo => rated(Complexity::Demo),
@@ -141,9 +131,6 @@ mod tests {
         }
         assert_eq!("lite".parse(), Ok(Suite::Low));
         assert_eq!("split75".parse(), Ok(Suite::All));
-        assert_eq!(
-            "light".parse::<Suite>(),
-            Err(UnknownSuite("light".to_owned()))
-        );
+        assert_eq!("light".parse::<Suite>(), Err(UnknownSuite("light".to_owned())));
     }
 }

@@ -112,10 +112,7 @@ mod tests {
         let mut guard = Guard::new("a.zip", 10, true);
         assert!(guard.name("x/a.png").is_ok());
         let error = guard.name("X/A.png").unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "member `X/A.png` of `a.zip` is refused: this file system does not tell it from `x/a.png`"
-        );
+        assert_eq!(error, "member `X/A.png` of `a.zip` is refused: this file system does not tell it from `x/a.png`");
     }
 
     #[test]

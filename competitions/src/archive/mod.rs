@@ -14,7 +14,7 @@ use std::path::PathBuf;
 pub(crate) use guard::{Guard, safe_path};
 pub(crate) use pack::Packing;
 pub(crate) use unpack::{ArchiveKind, unpack};
-pub(crate) use zip_source::{ZipReader, ZipSource};
+pub(crate) use zip_source::{CopyError, ZipReader, ZipSource};
 
 /// What went wrong with an archive.
 #[derive(Debug, thiserror::Error)]

@@ -81,13 +81,10 @@ impl Packing {
     /// Adds an entry for a folder.
     pub(crate) fn add_folder(&mut self, name: &str) -> io::Result<()> {
         match self {
-            Self::Zip(writer) => {
-                writer.add_directory(name, zip_options(0).unix_permissions(0o755)).map_err(zip_error)
+            Self::Zip(writer) => writer.add_directory(name, zip_options(0).unix_permissions(0o755)).map_err(zip_error),
+            Self::SevenZip(writer) => {
+                writer.push_archive_entry::<&[u8]>(ArchiveEntry::new_directory(name), None).map(drop).map_err(other)
             }
-            Self::SevenZip(writer) => writer
-                .push_archive_entry::<&[u8]>(ArchiveEntry::new_directory(name), None)
-                .map(drop)
-                .map_err(other),
             Self::Tar(writer) => {
                 let mut header = tar_header(0);
                 header.set_entry_type(tar::EntryType::Directory);

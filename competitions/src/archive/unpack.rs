@@ -75,7 +75,9 @@ impl Target<'_> {
             let member = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             let kind = entry.header().entry_type();
             if kind.is_dir() {
-                super::safe_path(&member).map_err(|what| self.guard.refuse(&member, what)).or_else(root_is_fine(&member))?;
+                super::safe_path(&member)
+                    .map_err(|what| self.guard.refuse(&member, what))
+                    .or_else(root_is_fine(&member))?;
             } else if kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse() {
                 let size = entry.size();
                 self.file("tar", &member, size, &mut entry)?;
@@ -88,9 +90,12 @@ impl Target<'_> {
 
     fn seven_zip(&mut self, file: File) -> Result<(), ArchiveError> {
         const MEMORY_KIB: usize = 256 << 10;
-        let mut archive =
-            ArchiveReader::new_with_memory_limit(BufReader::with_capacity(256 << 10, file), Password::empty(), MEMORY_KIB)
-                .map_err(|error| self.unreadable("7z", error))?;
+        let mut archive = ArchiveReader::new_with_memory_limit(
+            BufReader::with_capacity(256 << 10, file),
+            Password::empty(),
+            MEMORY_KIB,
+        )
+        .map_err(|error| self.unreadable("7z", error))?;
         // An error of ours must not be dressed up as the decoder's.
         let mut failure = None;
         let outcome = archive.for_each_entries(|entry, stream| {
@@ -105,7 +110,7 @@ impl Target<'_> {
             };
             let goes_on = result.is_ok();
             failure = result.err();
-            if goes_on { Ok(true) } else { Err(sevenz_rust2::Error::other("stopped")) }
+            if goes_on { Ok(true) } else { Err(io::Error::other("stopped").into()) }
         });
         match (failure, outcome) {
             (Some(failure), _) => Err(failure),

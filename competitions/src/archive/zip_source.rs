@@ -57,10 +57,6 @@ impl ZipSource {
         Ok(Self { name: name.to_owned(), archive, members })
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     pub(crate) fn contains(&self, member: &str) -> bool {
         self.index(member).is_some()
     }

@@ -448,7 +448,8 @@ mod tests {
 
     #[test]
     fn keeps_order_kinds_and_digits() {
-        let value = parse(r#" {"b": [1, -0, 1.50, 1E-5, null], "a": "\u00e9\ud83d\ude00\/", "b2": 18446744073709551616} "#);
+        let value =
+            parse(r#" {"b": [1, -0, 1.50, 1E-5, null], "a": "\u00e9\ud83d\ude00\/", "b2": 18446744073709551616} "#);
         let expected = Json::Object(vec![
             ("b".into(), Json::List(vec![Json::Int(1), Json::Int(0), Json::Float(1.5), Json::Float(1e-5), Json::Null])),
             ("a".into(), Json::Text("é😀/".into())),
@@ -465,7 +466,9 @@ mod tests {
 
     #[test]
     fn mistakes_are_located() {
-        for text in ["", "{", "[1,]", "{\"a\" 1}", "01", "+1", ".5", "1.e", "tru", "\"\\ud83d\"", "\"\\x\"", "1 2", "\"a"] {
+        for text in
+            ["", "{", "[1,]", "{\"a\" 1}", "01", "+1", ".5", "1.e", "tru", "\"\\ud83d\"", "\"\\x\"", "1 2", "\"a"]
+        {
             let message = parse(text).unwrap_err().to_string();
             assert!(message.starts_with("`t.json` is no valid JSON at byte "), "{text}: {message}");
         }

@@ -246,7 +246,10 @@ mod tests {
             sorted.dump(JsonStyle::IndentedSorted),
             "{\n    \"a\": [],\n    \"b\": [\n        1,\n        {}\n    ]\n}"
         );
-        assert_eq!(sorted.dump(JsonStyle::Indented), "{\n    \"b\": [\n        1,\n        {}\n    ],\n    \"a\": []\n}");
+        assert_eq!(
+            sorted.dump(JsonStyle::Indented),
+            "{\n    \"b\": [\n        1,\n        {}\n    ],\n    \"a\": []\n}"
+        );
     }
 
     #[test]

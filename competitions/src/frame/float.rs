@@ -193,9 +193,8 @@ mod tests {
 
     #[test]
     fn the_two_parsers_differ_as_in_pandas() {
-        let both = |text: &str| {
-            (FloatParser::RoundTrip.parse(text.as_bytes()), FloatParser::Fast.parse(text.as_bytes()))
-        };
+        let both =
+            |text: &str| (FloatParser::RoundTrip.parse(text.as_bytes()), FloatParser::Fast.parse(text.as_bytes()));
         assert_eq!(both("99999999999999999999"), (Some(1e20), Some(1.0000000000000002e20)));
         assert_eq!(both(" 12.5\t"), (Some(12.5), Some(12.5)));
         assert_eq!(both("1e999"), (None, None));

@@ -7,6 +7,7 @@ mod column;
 mod error;
 mod float;
 mod infer;
+mod parquet;
 mod source;
 mod split;
 mod value;
@@ -21,8 +22,9 @@ use source::CsvSource;
 
 pub use column::NewColumn;
 pub use error::FrameError;
-pub(crate) use float::PythonFloat;
 pub use float::FloatParser;
+pub(crate) use float::PythonFloat;
+pub(crate) use parquet::parquet_hash;
 pub use source::CsvOptions;
 pub use split::{
     Size, Split, group_shuffle_split, k_fold, sample, sample_share, stratified_split, train_test_split,
@@ -256,7 +258,11 @@ impl Frame {
         let mut text = String::new();
         self.column(column)?.each(|row, value| {
             print_into(&mut text, &value);
-            if holds(&text) { yes.push(row as u32) } else { no.push(row as u32) }
+            if holds(&text) {
+                yes.push(row as u32)
+            } else {
+                no.push(row as u32)
+            }
             Ok::<_, FrameError>(())
         })?;
         Ok((self.take(&yes), self.take(&no)))

@@ -150,12 +150,15 @@ impl CsvSource {
             Bytes::File { file, path } => scan.file(file, path)?,
         };
         let Some(header) = scan.header.take() else {
-            return Err(FrameError::Row { file: name.to_owned(), row: 0, what: "expected a header, the file is empty".into() });
+            return Err(FrameError::Row {
+                file: name.to_owned(),
+                row: 0,
+                what: "expected a header, the file is empty".into(),
+            });
         };
         let rows = scan.offsets.steps.len();
         scan.push_offset(rows, end)?;
-        let mut columns: Vec<(String, Kind)> =
-            header.into_iter().zip(scan.guesses.iter().map(Guess::kind)).collect();
+        let mut columns: Vec<(String, Kind)> = header.into_iter().zip(scan.guesses.iter().map(Guess::kind)).collect();
         for (column, kind) in &mut columns {
             if options.all_text {
                 *kind = Kind::Text;
@@ -164,7 +167,9 @@ impl CsvSource {
                 *kind = *wanted;
             }
         }
-        if let Some((missing, _)) = options.kinds.iter().find(|(name, _)| columns.iter().all(|(column, _)| column != name)) {
+        if let Some((missing, _)) =
+            options.kinds.iter().find(|(name, _)| columns.iter().all(|(column, _)| column != name))
+        {
             let known = columns.iter().map(|(column, _)| format!("`{column}`")).collect::<Vec<_>>().join(", ");
             return Err(FrameError::NoColumn { table: name.to_owned(), column: missing.clone(), known });
         }
@@ -299,7 +304,10 @@ impl Scan<'_> {
             let mut spans = Spans::default();
             spans.split(&text[range.clone()], self.separator);
             if !ended && spans.len() < width {
-                let what = format!("expected {width} cells and a line end, found {} cells and the end of the file; it looks cut short", spans.len());
+                let what = format!(
+                    "expected {width} cells and a line end, found {} cells and the end of the file; it looks cut short",
+                    spans.len()
+                );
                 return Err(self.error(first_row + rows.len(), what));
             }
         }
@@ -497,8 +505,11 @@ impl RowReader<'_> {
                     let length = (end - begin).max(ahead).min(whole - begin) as usize;
                     self.window.resize(length, 0);
                     self.at = begin;
-                    file.read_exact_at(&mut self.window, begin)
-                        .map_err(|source| FrameError::Io { action: "read", path: path.clone(), source })?;
+                    file.read_exact_at(&mut self.window, begin).map_err(|source| FrameError::Io {
+                        action: "read",
+                        path: path.clone(),
+                        source,
+                    })?;
                 }
                 &self.window[(begin - self.at) as usize..(end - self.at) as usize]
             }

@@ -54,7 +54,10 @@ fn part_sizes(n: usize, train: Option<Size>, test: Option<Size>) -> Result<(usiz
                 return Err(wrong(format!("a share must lie between 0 and 1, found `{share}`")));
             }
             Size::Rows(rows) if rows == 0 || rows >= n => {
-                return Err(wrong(format!("a part must have between 1 and {} rows, found {rows}", n.saturating_sub(1))));
+                return Err(wrong(format!(
+                    "a part must have between 1 and {} rows, found {rows}",
+                    n.saturating_sub(1)
+                )));
             }
             _ => {}
         }

@@ -133,7 +133,11 @@ impl CsvStyle {
 /// How the cells of one column are found while rows are written.
 enum Cells<'a> {
     /// In the given reader, at a field.
-    Read { reader: usize, field: usize, kind: Kind },
+    Read {
+        reader: usize,
+        field: usize,
+        kind: Kind,
+    },
     Stored(&'a Column),
 }
 

@@ -420,12 +420,7 @@ impl Prepare<'_> {
     ///
     /// # Errors
     /// When there is no such folder.
-    pub fn copy_folder_if(
-        &self,
-        raw: &str,
-        prepared: &str,
-        wanted: impl Fn(&str) -> bool,
-    ) -> Result<(), PrepareError> {
+    pub fn copy_folder_if(&self, raw: &str, prepared: &str, wanted: impl Fn(&str) -> bool) -> Result<(), PrepareError> {
         let files = self.raw.walk(raw)?;
         let wanted = files.iter().filter(|file| wanted(file));
         self.copy_all(wanted.map(|file| (join(raw, file), join(prepared, file))))

@@ -20,17 +20,22 @@
 
 mod context;
 mod error;
+mod manifest;
 mod packer;
 mod pipeline;
 mod raw;
+mod verify;
 
 use std::io;
 use std::path::Path;
 
-pub use context::{Fetch, Prepare};
+pub use context::{Fetch, Prepare, PreparedFile};
 pub use error::PrepareError;
+pub(crate) use manifest::hex;
+pub use manifest::{Content, Manifest, ManifestDifference, ManifestEntry};
 pub use packer::Packer;
 pub use pipeline::{PrepareReporter, PrepareRequest, Prepared, RawInput, Stage, prepare};
+pub use verify::{Difference, Verification};
 
 /// Turns a system's error into ours, for `map_err`.
 fn error_at(action: &'static str, path: &Path) -> impl Fn(io::Error) -> PrepareError + use<> {

@@ -48,9 +48,7 @@ impl<'a> Packer<'a> {
         }
         let size = self.context.raw.size(raw)?;
         let Self { packing, path, context } = self;
-        context.raw.stream(raw, |stream| {
-            packing.add(member, size, stream.take(size)).map_err(error_at("write", path))
-        })
+        context.raw.stream(raw, |stream| packing.add(member, size, stream.take(size)).map_err(error_at("write", path)))
     }
 
     /// Adds many raw files, each with the name of its member.

@@ -215,11 +215,7 @@ impl Raw {
     }
 
     fn absent_folder(&self, folder: &str) -> PrepareError {
-        PrepareError::RawMissing {
-            file: format!("{folder}/"),
-            place: self.location.clone(),
-            found: String::new(),
-        }
+        PrepareError::RawMissing { file: format!("{folder}/"), place: self.location.clone(), found: String::new() }
     }
 
     fn utf8(&self, name: &std::ffi::OsStr) -> Result<String, PrepareError> {
@@ -352,9 +348,7 @@ impl Raw {
     /// The size of a file.
     pub(super) fn size(&self, path: &str) -> Result<u64, PrepareError> {
         match self.place(path)? {
-            Place::Disk(found) if found.is_file() => {
-                Ok(fs::metadata(&found).map_err(error_at("read", &found))?.len())
-            }
+            Place::Disk(found) if found.is_file() => Ok(fs::metadata(&found).map_err(error_at("read", &found))?.len()),
             Place::Zip(zip, inner) if zip.contains(&inner) => Ok(zip.reader().size(&inner)?),
             _ => Err(self.missing(path)),
         }

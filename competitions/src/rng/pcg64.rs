@@ -66,8 +66,7 @@ fn seed_words(seed: u64) -> [u32; 8] {
         for target in 0..4 {
             if source != target {
                 let other = mixed(pool[source], 0x931e_8875);
-                let value =
-                    pool[target].wrapping_mul(0xca01_f9dd).wrapping_sub(other.wrapping_mul(0x4973_f715));
+                let value = pool[target].wrapping_mul(0xca01_f9dd).wrapping_sub(other.wrapping_mul(0x4973_f715));
                 pool[target] = value ^ (value >> 16);
             }
         }

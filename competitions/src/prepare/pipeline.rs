@@ -1,0 +1,365 @@
+//! The stages of a preparation: raw data at hand, split, verified, in place.
+//!
+//! Everything is made in `<data-dir>/<id>/.preparing` and renamed at the end, so that `prepared/` is whole or absent.
+//! A split that was done is kept there until it is in place; an interrupted preparation goes on from it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::context::{Fetch, Prepare};
+use super::manifest::Manifest;
+use super::raw::Raw;
+use super::verify::Verification;
+use super::{PrepareError, error_at};
+use crate::CompetitionSpec;
+
+/// Where the raw data are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RawInput {
+    /// In the data directory: `<id>.zip` as downloaded, or `raw/`.
+    DataDir,
+    /// Kaggle's archive.
+    Zip(PathBuf),
+    /// A directory as Kaggle's archive unpacks to; it is only read.
+    Dir(PathBuf),
+}
+
+/// What to prepare and how.
+pub struct PrepareRequest<'a> {
+    /// The competition.
+    pub spec: &'a CompetitionSpec,
+    /// Where prepared competitions live, each in a folder with its id.
+    pub data_dir: &'a Path,
+    /// Where the raw data are.
+    pub raw: RawInput,
+    /// A folder with extra files that some recipes need besides Kaggle's download.
+    pub downloads: Option<PathBuf>,
+    /// Gets such files from the internet; none when offline.
+    pub fetch: Option<&'a dyn Fetch>,
+    /// Constants of the recipe to change.
+    pub overrides: BTreeMap<String, String>,
+    /// Unpacks the archive to `raw/` and keeps it there.
+    pub keep_raw: bool,
+    /// Compares with the published checksums.
+    pub verify: bool,
+    /// Leaves out of the public data what is known to leak labels.
+    pub fixed: bool,
+    /// Prepares again what is prepared already.
+    pub force: bool,
+}
+
+/// A step of a preparation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// The raw archive is opened and its list of members checked; with `keep_raw` it is unpacked.
+    Unpack,
+    /// The recipe makes the public and the private data.
+    Split,
+    /// The prepared files are hashed and compared.
+    Verify,
+}
+
+/// Hears how a preparation goes. All methods may be called from several threads.
+pub trait PrepareReporter: Sync {
+    /// A stage begins.
+    fn on_stage(&self, _id: &str, _stage: Stage) {}
+    /// A prepared file of so many bytes was made.
+    fn on_file(&self, _id: &str, _bytes: u64) {}
+    /// Something that does not stop the preparation.
+    fn on_warning(&self, _id: &str, _message: &str) {}
+}
+
+impl PrepareReporter for () {}
+
+/// A prepared competition.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// `<data-dir>/<id>/prepared`.
+    pub path: PathBuf,
+    /// Whether it was prepared already, by us or by MLE-bench.
+    pub was_there: bool,
+    /// All files with their hashes; none for data that MLE-bench prepared.
+    pub manifest: Option<Manifest>,
+    /// The comparison with the published checksums, if it was asked for.
+    pub verification: Option<Verification>,
+}
+
+/// What is stored beside the prepared data as `prepare.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Record {
+    format: String,
+    id: String,
+    raw: String,
+    overrides: BTreeMap<String, String>,
+    fixed: bool,
+}
+
+const FORMAT: &str = "1.0";
+
+/// Prepares one competition.
+///
+/// # Errors
+/// [`PrepareError`]; then `prepared/` is as it was before.
+pub fn prepare(request: &PrepareRequest<'_>, reporter: &dyn PrepareReporter) -> Result<Prepared, PrepareError> {
+    let home = Home::new(request.data_dir.join(request.spec.id.as_str()));
+    fs::create_dir_all(&home.path).map_err(error_at("create", &home.path))?;
+    let _lock = home.lock(request.spec.id.as_str())?;
+    if !request.force
+        && let Some(prepared) = home.existing(request)?
+    {
+        return Ok(prepared);
+    }
+    let raw = home.raw_location(request)?;
+    let mut verification = Verification::default();
+    if request.verify && raw.is_file() {
+        verification.add_raw(request.spec, &raw)?;
+    }
+    reporter.on_stage(request.spec.id.as_str(), Stage::Unpack);
+    let record = home.record(request, &raw)?;
+    if !home.has_split(&record) {
+        home.clear()?;
+        if let Err(error) = home.split(request, &raw, &record, reporter) {
+            // The message is about the first error; a folder that cannot be removed is cleared next time.
+            let _ = home.clear();
+            return Err(error);
+        }
+    }
+    reporter.on_stage(request.spec.id.as_str(), Stage::Verify);
+    let manifest = Manifest::of(&home.made())?;
+    if request.verify {
+        let raw = std::mem::take(&mut verification);
+        verification = Verification::of_prepared(request.spec, &home.made())?;
+        verification.compared += raw.compared;
+        verification.raw = raw.raw;
+        if !verification.is_clean() {
+            return Err(PrepareError::Verification { id: request.spec.id.to_string(), what: verification.summary() });
+        }
+    }
+    home.put_in_place(&record, &manifest)?;
+    Ok(Prepared {
+        path: home.prepared(),
+        was_there: false,
+        manifest: Some(manifest),
+        verification: request.verify.then_some(verification),
+    })
+}
+
+/// The folder of a competition in the data directory.
+struct Home {
+    path: PathBuf,
+}
+
+impl Home {
+    fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    fn prepared(&self) -> PathBuf {
+        self.path.join("prepared")
+    }
+
+    fn aside(&self) -> PathBuf {
+        self.path.join(".preparing")
+    }
+
+    fn made(&self) -> PathBuf {
+        self.aside().join("prepared")
+    }
+
+    fn split_record(&self) -> PathBuf {
+        self.aside().join("split.json")
+    }
+
+    fn lock(&self, id: &str) -> Result<File, PrepareError> {
+        let path = self.path.join(".lock");
+        let file = File::create(&path).map_err(error_at("create", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(PrepareError::Busy { id: id.to_owned(), lock: path }),
+            Err(TryLockError::Error(error)) => Err(error_at("lock", &path)(error)),
+        }
+    }
+
+    /// The prepared data that are there already, if they were made in the same way.
+    fn existing(&self, request: &PrepareRequest<'_>) -> Result<Option<Prepared>, PrepareError> {
+        let path = self.prepared();
+        let is_filled = |side: &str| fs::read_dir(path.join(side)).is_ok_and(|mut entries| entries.next().is_some());
+        if !is_filled("public") || !is_filled("private") {
+            return Ok(None);
+        }
+        let record: Option<Record> = read_json(&self.path.join("prepare.json"));
+        let is_same =
+            record.as_ref().is_none_or(|record| record.overrides == request.overrides && record.fixed == request.fixed);
+        if !is_same {
+            return Ok(None);
+        }
+        let verification = request.verify.then(|| Verification::of_prepared(request.spec, &path)).transpose()?;
+        if let Some(differing) = verification.as_ref().filter(|verification| !verification.is_clean()) {
+            return Err(PrepareError::Verification { id: request.spec.id.to_string(), what: differing.summary() });
+        }
+        let manifest = record.and_then(|_| read_json(&self.path.join("manifest.json")));
+        Ok(Some(Prepared { path, was_there: true, manifest, verification }))
+    }
+
+    /// The archive or directory to read, which is there.
+    fn raw_location(&self, request: &PrepareRequest<'_>) -> Result<PathBuf, PrepareError> {
+        let (unpacked, id) = (self.path.join("raw"), request.spec.id.as_str());
+        let archive = self.path.join(format!("{id}.zip"));
+        let location = match &request.raw {
+            RawInput::Zip(path) | RawInput::Dir(path) => path.clone(),
+            RawInput::DataDir if archive.is_file() => archive,
+            RawInput::DataDir => unpacked,
+        };
+        let is_right = match &request.raw {
+            RawInput::Zip(_) => location.is_file(),
+            RawInput::Dir(_) => location.is_dir(),
+            RawInput::DataDir => location.exists(),
+        };
+        if is_right { Ok(location) } else { Err(PrepareError::NoRawData { id: id.to_owned(), path: location }) }
+    }
+
+    fn record(&self, request: &PrepareRequest<'_>, raw: &Path) -> Result<Record, PrepareError> {
+        use std::os::unix::fs::MetadataExt;
+        let raw = fs::canonicalize(raw).map_err(error_at("read", raw))?;
+        let stamp = fs::metadata(&raw).map_err(error_at("read", &raw))?;
+        Ok(Record {
+            format: FORMAT.to_owned(),
+            id: request.spec.id.to_string(),
+            raw: format!("{} ({} bytes, {})", raw.display(), stamp.len(), stamp.mtime()),
+            overrides: request.overrides.clone(),
+            fixed: request.fixed,
+        })
+    }
+
+    /// Whether an earlier run got as far as a whole split of the same data.
+    fn has_split(&self, record: &Record) -> bool {
+        read_json::<Record>(&self.split_record()).is_some_and(|made| made == *record)
+    }
+
+    fn clear(&self) -> Result<(), PrepareError> {
+        match fs::remove_dir_all(self.aside()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error_at("remove", &self.aside())(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn split(
+        &self,
+        request: &PrepareRequest<'_>,
+        raw: &Path,
+        record: &Record,
+        reporter: &dyn PrepareReporter,
+    ) -> Result<(), PrepareError> {
+        let id = request.spec.id.as_str();
+        let recipe = crate::recipes::recipe(id)
+            .ok_or_else(|| PrepareError::NoRecipe { id: id.to_owned(), prepared: self.prepared() })?;
+        for side in ["public", "private"] {
+            let folder = self.made().join(side);
+            fs::create_dir_all(&folder).map_err(error_at("create", &folder))?;
+        }
+        let ignores_case = ignores_case(&self.aside());
+        let scratch = self.aside().join("unpacked");
+        let raw = if request.keep_raw && raw.is_file() { self.unpack(raw, ignores_case)? } else { raw.to_owned() };
+        let mut context = Prepare {
+            raw: Raw::open(&raw, scratch.clone(), ignores_case)?,
+            prepared: self.made(),
+            scratch: scratch.clone(),
+            options: request.overrides.clone(),
+            used_options: Mutex::default(),
+            downloads: request.downloads.clone(),
+            fetch: request.fetch,
+            id,
+            reporter,
+        };
+        reporter.on_stage(id, Stage::Split);
+        recipe(&mut context)?;
+        context.raw.check_unchanged()?;
+        let used = context.used_options.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        check_overrides(&request.overrides, &used)?;
+        drop(context);
+        match fs::remove_dir_all(&scratch) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error_at("remove", &scratch)(error)),
+            _ => {}
+        }
+        write_json(&self.split_record(), record)
+    }
+
+    /// Unpacks the raw archive to `raw/`, aside first.
+    fn unpack(&self, archive: &Path, ignores_case: bool) -> Result<PathBuf, PrepareError> {
+        let target = self.path.join("raw");
+        if target.is_dir() {
+            return Ok(target);
+        }
+        let aside = self.aside().join("raw");
+        let raw = Raw::open(archive, self.aside().join("unpacked"), ignores_case)?;
+        let files: Vec<(String, PathBuf)> =
+            raw.walk("")?.into_iter().map(|file| (file.clone(), aside.join(file))).collect();
+        let folders: HashSet<&Path> = files.iter().filter_map(|(_, target)| target.parent()).collect();
+        for folder in folders {
+            fs::create_dir_all(folder).map_err(error_at("create", folder))?;
+        }
+        raw.put_all(&files, &|_| ())?;
+        fs::rename(&aside, &target).map_err(error_at("rename", &aside))?;
+        Ok(target)
+    }
+
+    /// Puts the prepared data where they belong, with their manifest, and drops what was there before.
+    fn put_in_place(&self, record: &Record, manifest: &Manifest) -> Result<(), PrepareError> {
+        write_json(&self.aside().join("manifest.json"), manifest)?;
+        let (old, target) = (self.aside().join("old"), self.prepared());
+        if target.exists() {
+            fs::rename(&target, &old).map_err(error_at("rename", &target))?;
+        }
+        if let Err(error) = fs::rename(self.made(), &target) {
+            if old.exists() {
+                fs::rename(&old, &target).map_err(error_at("rename", &old))?;
+            }
+            return Err(error_at("rename", &self.made())(error));
+        }
+        let manifest = self.path.join("manifest.json");
+        fs::rename(self.aside().join("manifest.json"), &manifest).map_err(error_at("rename", &manifest))?;
+        write_json(&self.path.join("prepare.json"), record)?;
+        self.clear()
+    }
+}
+
+fn check_overrides(given: &BTreeMap<String, String>, used: &HashSet<String>) -> Result<(), PrepareError> {
+    match given.keys().find(|key| !used.contains(*key)) {
+        None => Ok(()),
+        Some(key) => {
+            let mut known: Vec<String> = used.iter().map(|key| format!("`{key}`")).collect();
+            known.sort();
+            let known = if known.is_empty() { "it has none".to_owned() } else { known.join(", ") };
+            let what = format!("the recipe has no such constant ({known})");
+            Err(PrepareError::Override { key: key.clone(), what })
+        }
+    }
+}
+
+/// Whether the file system takes `A` and `a` for the same name.
+fn ignores_case(folder: &Path) -> bool {
+    let (lower, upper) = (folder.join("case-probe"), folder.join("CASE-PROBE"));
+    let ignored = File::create(&lower).is_ok() && upper.exists();
+    let _ = fs::remove_file(lower);
+    ignored
+}
+
+fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+/// Writes a file that is whole or absent.
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), PrepareError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(error_at("write", path))?;
+    let text = serde_json::to_vec_pretty(value).map_err(|error| error_at("write", path)(error.into()))?;
+    file.write_all(&text).and_then(|()| file.as_file().sync_all()).map_err(error_at("write", path))?;
+    file.persist(path).map_err(|error| error_at("write", path)(error.error))?;
+    Ok(())
+}
