@@ -4,6 +4,8 @@
 //! into pages, tables and files. Rates are fractions inside, percent only where they are printed.
 
 pub mod attempt;
+pub mod compare;
+pub mod compare_text;
 pub mod data;
 pub mod estimate;
 pub mod export;

@@ -41,18 +41,28 @@ impl Interval {
 /// # Source
 /// Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014).
 #[derive(Debug, Clone)]
-pub struct Rng(u64);
+pub struct Rng {
+    state: u64,
+    resamples: usize,
+}
 
 impl Rng {
     /// A stream that depends on `seed` alone.
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self { state: seed, resamples: RESAMPLES }
+    }
+
+    /// The same stream for resamplings of another size than [`RESAMPLES`].
+    #[must_use]
+    pub fn with_resamples(mut self, resamples: usize) -> Self {
+        self.resamples = resamples;
+        self
     }
 
     /// 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
@@ -120,7 +130,7 @@ pub fn normal_cdf(x: f64) -> f64 {
 /// Wilson's score interval for `successes` of `n`; `None` for n = 0.
 ///
 /// # Source
-/// statsmodels 0.14 `stats.proportion.proportion_confint(method="wilson")`.
+/// statsmodels 0.15 `stats.proportion.proportion_confint(method="wilson")`.
 pub fn wilson(successes: usize, n: usize, confidence: f64) -> Option<Interval> {
     if n == 0 {
         return None;
@@ -175,7 +185,7 @@ pub fn bootstrap_seeds(clusters: &[Cluster], confidence: f64, rng: &mut Rng) -> 
         return None;
     }
     let centre = clusters.iter().map(|c| mean(c)).sum::<f64>() / clusters.len() as f64;
-    let mut draws: Vec<f64> = (0..RESAMPLES)
+    let mut draws: Vec<f64> = (0..rng.resamples)
         .map(|_| {
             let shift: f64 = varying
                 .iter()
@@ -211,7 +221,7 @@ pub fn bootstrap_means(means: &[f64], confidence: f64, rng: &mut Rng) -> Option<
     let p = 0.5 + confidence / 2.0;
     let stretch = (m as f64 / (m - 1) as f64).sqrt() * t_quantile(p, (m - 1) as f64) / normal_quantile(p);
     let centre = mean(means);
-    let mut draws: Vec<f64> = (0..RESAMPLES)
+    let mut draws: Vec<f64> = (0..rng.resamples)
         .map(|_| {
             let drawn = (0..m).map(|_| means[rng.below(m)]).sum::<f64>() / m as f64;
             centre + (drawn - centre) * stretch
@@ -248,7 +258,7 @@ pub fn sign_flip(differences: &[f64], rng: &mut Rng) -> f64 {
             .count();
         return hits as f64 / f64::from(all);
     }
-    let hits = (0..RESAMPLES)
+    let hits = (0..rng.resamples)
         .filter(|_| {
             let mut bits = 0;
             reaches(
@@ -267,7 +277,7 @@ pub fn sign_flip(differences: &[f64], rng: &mut Rng) -> f64 {
             )
         })
         .count();
-    (hits + 1) as f64 / (RESAMPLES + 1) as f64
+    (hits + 1) as f64 / (rng.resamples + 1) as f64
 }
 
 /// One-sided p value that the candidate is worse: labels are exchanged within each competition.
@@ -297,7 +307,7 @@ fn permute(pairs: &[(Cluster, Cluster)], rng: &mut Rng, extreme: impl Fn(f64, f6
             pools.push((pool, c.len(), total));
         }
     }
-    let hits = (0..RESAMPLES)
+    let hits = (0..rng.resamples)
         .filter(|_| {
             let mut drawn = fixed;
             for (pool, n, total) in &mut pools {
@@ -312,13 +322,13 @@ fn permute(pairs: &[(Cluster, Cluster)], rng: &mut Rng, extreme: impl Fn(f64, f6
             extreme(drawn, observed)
         })
         .count();
-    (hits + 1) as f64 / (RESAMPLES + 1) as f64
+    (hits + 1) as f64 / (rng.resamples + 1) as f64
 }
 
 /// Exact two-sided McNemar test: `gained` and `lost` are the discordant pairs. 1 if there are none.
 ///
 /// # Source
-/// statsmodels 0.14 `stats.contingency_tables.mcnemar(exact=True)`.
+/// statsmodels 0.15 `stats.contingency_tables.mcnemar(exact=True)`.
 pub fn mcnemar(gained: usize, lost: usize) -> f64 {
     let n = gained + lost;
     let mut term = 0.5_f64.powi(i32::try_from(n).unwrap_or(i32::MAX));
@@ -333,7 +343,7 @@ pub fn mcnemar(gained: usize, lost: usize) -> f64 {
 /// Holm's step-down correction; the result has the order of the input.
 ///
 /// # Source
-/// statsmodels 0.14 `stats.multitest.multipletests(method="holm")`.
+/// statsmodels 0.15 `stats.multitest.multipletests(method="holm")`.
 pub fn holm(p_values: &[f64]) -> Vec<f64> {
     let m = p_values.len();
     let mut order: Vec<usize> = (0..m).collect();
@@ -404,3 +414,6 @@ pub fn power_one_sided(drop: f64, standard_error: f64, alpha: f64) -> f64 {
     }
     normal_cdf(drop / standard_error - normal_quantile(1.0 - alpha))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,14 @@
 //! The pictures of a report. Each is drawn twice, for wide and for narrow pages, because scaled-down text cannot be read.
 
 mod agents;
+mod compare;
 mod heat;
 mod scene;
 mod time;
 
+pub use self::compare::difference;
 pub use self::scene::PlotError;
+pub(crate) use self::scene::escape;
 
 use serde::Serialize;
 

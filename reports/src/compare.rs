@@ -1,0 +1,539 @@
+//! Two sets of run groups, paired by competition: what changed, how surely, and whether a gate should fail.
+//!
+//! Two questions, as everywhere. *On these competitions*: would new seeds show the same change? Its test exchanges the labels of
+//! attempts within each competition. *On competitions like these*: would other competitions show it? Its test flips the signs
+//! of the paired differences.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::attempt::{Attempt, Measure, Medal};
+use crate::data::{by_competition, part_order};
+use crate::estimate::CONFIDENCE;
+use crate::read::Reading;
+use crate::record::{CompetitionFacts, ConditionsRecord, FormatVersion};
+use crate::stats::{self, Cluster, Interval, Rng};
+
+/// The version of `comparison.json` that this crate writes.
+pub const COMPARISON_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
+
+/// What the regression gate asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Drops of the medal rate smaller than this, as a fraction, never fail.
+    pub margin: f64,
+    /// One minus the rate of false alarms when nothing changed.
+    pub confidence: f64,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { margin: 0.0, confidence: 0.95 }
+    }
+}
+
+/// A comparison as data. Serialised, it is `comparison.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Format of the file.
+    pub format: FormatVersion,
+    /// The side that counts as before.
+    pub baseline: Side,
+    /// The side that counts as after.
+    pub candidate: Side,
+    /// Competitions on both sides.
+    pub paired: usize,
+    /// Competitions on the baseline's side alone, which are left out.
+    pub only_baseline: Vec<String>,
+    /// Competitions on the candidate's side alone, which are left out.
+    pub only_candidate: Vec<String>,
+    /// Change of the share of attempts with any medal.
+    pub medal_rate: Change,
+    /// Change of the mean percentile rank, where leaderboards are known.
+    pub percentile: Option<Change>,
+    /// Change of the medal rate in each complexity and modality, with p values corrected over all of them.
+    pub parts: Vec<PartChange>,
+    /// Every paired competition, most changed first.
+    pub competitions: Vec<CompetitionChange>,
+    /// Exact McNemar test over competitions, counting one as won if more than half of its attempts got a medal.
+    pub mcnemar: McNemar,
+    /// Conditions in which the sides differ.
+    pub conditions: Vec<ConditionDifference>,
+    /// The gate's verdict.
+    pub verdict: Verdict,
+    /// What was left out or read otherwise than it stands.
+    pub warnings: Vec<String>,
+}
+
+/// One side of a comparison.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Side {
+    /// Agents of its groups.
+    pub agents: Vec<String>,
+    /// Its groups.
+    pub groups: Vec<String>,
+    /// Attempts on paired competitions.
+    pub attempts: usize,
+    /// Attempts with any medal among them.
+    pub medals: usize,
+    /// Attempts lost to infrastructure among them; they count as failed.
+    pub infrastructure: usize,
+    /// Attempts without an end among them; they count as failed.
+    pub unfinished: usize,
+}
+
+/// How a measure changed over the paired competitions; fractions, candidate minus baseline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Baseline's mean over competitions.
+    pub baseline: f64,
+    /// Candidate's mean over competitions.
+    pub candidate: f64,
+    /// Candidate minus baseline.
+    pub difference: f64,
+    /// Competitions that count.
+    pub competitions: usize,
+    /// Standard error over seeds; `None` if a side has one attempt a competition.
+    pub standard_error: Option<f64>,
+    /// Interval *on these competitions*.
+    pub on_these: Option<Interval>,
+    /// Interval *on competitions like these*.
+    pub on_like_these: Option<Interval>,
+    /// Two-sided p value *on these competitions*: labels exchanged within competitions.
+    pub p_on_these: f64,
+    /// Two-sided p value *on competitions like these*: signs of the differences flipped.
+    pub p_on_like_these: f64,
+    /// Smallest true change that a test at 5% *on these competitions* finds with 80% probability.
+    pub detectable_on_these: Option<f64>,
+    /// Smallest true change that a test at 5% *on competitions like these* finds with 80% probability.
+    pub detectable_on_like_these: Option<f64>,
+}
+
+/// A change within a complexity or modality.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PartChange {
+    /// `complexity` or `modality`.
+    pub kind: String,
+    /// Which one.
+    pub name: String,
+    /// The change of the medal rate.
+    pub change: Change,
+    /// `p_on_these` after Holm's correction over all parts.
+    pub p_corrected: f64,
+}
+
+/// A change on one competition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CompetitionChange {
+    /// Competition id.
+    pub competition: String,
+    /// Which way it moved.
+    pub moved: Moved,
+    /// The baseline's attempts.
+    pub baseline: Vec<AttemptBrief>,
+    /// The candidate's attempts.
+    pub candidate: Vec<AttemptBrief>,
+    /// Change of the share of attempts with a medal.
+    pub medal_difference: f64,
+    /// Change of the mean percentile rank, 0 to 1.
+    pub percentile_difference: Option<f64>,
+    /// Two-sided p value of the change of medals, or of percentile ranks where they are known.
+    pub p: f64,
+    /// `p` after Holm's correction over all competitions.
+    pub p_corrected: f64,
+}
+
+/// Which way a competition moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moved {
+    /// A larger share of attempts got a medal.
+    Up,
+    /// A smaller share.
+    Down,
+    /// The same share.
+    Same,
+}
+
+/// What a comparison shows of an attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptBrief {
+    /// Run group.
+    pub group: String,
+    /// Seed.
+    pub seed: u32,
+    /// Score.
+    pub score: Option<f64>,
+    /// Medal.
+    pub medal: Option<Medal>,
+    /// Outcome tag.
+    pub outcome: String,
+    /// Whether the machine is to blame.
+    pub infrastructure: bool,
+}
+
+/// Exact McNemar test.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct McNemar {
+    /// Competitions won by the candidate alone.
+    pub gained: usize,
+    /// Competitions won by the baseline alone.
+    pub lost: usize,
+    /// Two-sided p value.
+    pub p: f64,
+}
+
+/// A condition in which the sides differ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConditionDifference {
+    /// Which condition.
+    pub condition: String,
+    /// Values on the baseline's side.
+    pub baseline: Vec<String>,
+    /// Values on the candidate's side.
+    pub candidate: Vec<String>,
+    /// Competition, where the condition belongs to one.
+    pub competition: Option<String>,
+    /// What follows.
+    pub weight: Weight,
+}
+
+/// What a difference in conditions means for a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weight {
+    /// The sides did not get the same task; the comparison is refused unless it is forced.
+    Refused,
+    /// The change may come from it.
+    Flagged,
+    /// It is what is being compared, such as the agent's image.
+    Expected,
+}
+
+/// What the gate says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// What was asked for.
+    pub gate: Gate,
+    /// Whether the medal rate fell.
+    pub regressed: bool,
+    /// One-sided p value of a drop *on these competitions*.
+    pub p: f64,
+    /// Probability that this gate catches a true drop of five points with data like these; `None` with one seed.
+    pub power_at_five_points: Option<f64>,
+    /// The reason in words.
+    pub reason: String,
+}
+
+/// The sides cannot be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum CompareError {
+    /// No competition is on both sides.
+    #[error("the sides share no competition: {baseline} on the baseline's side, {candidate} on the candidate's")]
+    NothingShared {
+        /// Competitions of the baseline.
+        baseline: usize,
+        /// Competitions of the candidate.
+        candidate: usize,
+    },
+    /// A group stands on both sides.
+    #[error("run group `{0}` stands on both sides")]
+    BothSides(String),
+}
+
+/// Compares two readings.
+///
+/// # Errors
+/// [`CompareError`].
+pub fn compare(baseline: &Reading, candidate: &Reading, gate: Gate) -> Result<Comparison, CompareError> {
+    if let Some(group) = baseline.groups.iter().find(|b| candidate.groups.iter().any(|c| c.path == b.path)) {
+        return Err(CompareError::BothSides(group.id.clone()));
+    }
+    let base = by_competition(&baseline.groups.iter().collect::<Vec<_>>());
+    let cand = by_competition(&candidate.groups.iter().collect::<Vec<_>>());
+    let pairs: BTreeMap<&str, (&[&Attempt], &[&Attempt])> =
+        base.iter().filter_map(|(id, b)| cand.get(id).map(|c| (*id, (b.as_slice(), c.as_slice())))).collect();
+    if pairs.is_empty() {
+        return Err(CompareError::NothingShared { baseline: base.len(), candidate: cand.len() });
+    }
+    let all: Vec<_> = pairs.values().copied().collect();
+    let medal_pairs = values(&all, Measure::AnyMedal);
+    let medal_rate = change(&medal_pairs);
+    let percentile_pairs = known(values(&all, Measure::Percentile));
+    let competitions = competition_changes(&pairs);
+    let verdict = verdict(&medal_pairs, &medal_rate, gate);
+    let mut warnings: Vec<String> =
+        baseline.warnings.iter().chain(&candidate.warnings).map(ToString::to_string).collect();
+    warnings.sort();
+    warnings.dedup();
+    let (b_side, c_side) = (side(baseline, &all, |p| p.0), side(candidate, &all, |p| p.1));
+    for (name, side) in [("baseline", &b_side), ("candidate", &c_side)] {
+        if side.infrastructure + side.unfinished > 0 {
+            warnings.push(format!(
+                "the {name} has {} infrastructure failure(s) and {} unfinished attempt(s) of {}; they count as failed",
+                side.infrastructure, side.unfinished, side.attempts
+            ));
+        }
+    }
+    let only = |a: &BTreeMap<&str, Vec<&Attempt>>, b: &BTreeMap<&str, Vec<&Attempt>>| -> Vec<String> {
+        a.keys().filter(|id| !b.contains_key(*id)).map(|id| (*id).to_owned()).collect()
+    };
+    Ok(Comparison {
+        format: COMPARISON_FORMAT,
+        paired: pairs.len(),
+        only_baseline: only(&base, &cand),
+        only_candidate: only(&cand, &base),
+        percentile: (!percentile_pairs.is_empty()).then(|| change(&percentile_pairs)),
+        parts: part_changes(&pairs),
+        mcnemar: mcnemar(&medal_pairs),
+        conditions: condition_differences(&pairs),
+        baseline: b_side,
+        candidate: c_side,
+        medal_rate,
+        competitions,
+        verdict,
+        warnings,
+    })
+}
+
+impl Comparison {
+    /// Differences that make the sides different tasks.
+    pub fn refusals(&self) -> impl Iterator<Item = &ConditionDifference> {
+        self.conditions.iter().filter(|difference| difference.weight == Weight::Refused)
+    }
+}
+
+type Pair<'a> = (&'a [&'a Attempt], &'a [&'a Attempt]);
+
+fn values(pairs: &[Pair<'_>], measure: Measure) -> Vec<(Cluster, Cluster)> {
+    let of = |attempts: &[&Attempt]| -> Cluster { attempts.iter().filter_map(|a| measure.value(&a.grade)).collect() };
+    pairs.iter().map(|(b, c)| (of(b), of(c))).collect()
+}
+
+/// Pairs with a value on both sides.
+fn known(pairs: Vec<(Cluster, Cluster)>) -> Vec<(Cluster, Cluster)> {
+    pairs.into_iter().filter(|(b, c)| !b.is_empty() && !c.is_empty()).collect()
+}
+
+fn change(pairs: &[(Cluster, Cluster)]) -> Change {
+    let mut rng = Rng::new(stats::SEED);
+    let differences: Vec<f64> = pairs.iter().map(|(b, c)| stats::mean(c) - stats::mean(b)).collect();
+    let difference = stats::difference(pairs);
+    let error = difference.standard_error.filter(|error| *error > 0.0);
+    let on_these = error.map(|error| {
+        let half = stats::t_quantile(0.5 + CONFIDENCE / 2.0, difference.degrees) * error;
+        Interval { lower: difference.value - half, upper: difference.value + half }.clipped(-1.0, 1.0)
+    });
+    let between = stats::standard_error(&differences);
+    Change {
+        baseline: stats::mean(&pairs.iter().map(|(b, _)| stats::mean(b)).collect::<Vec<_>>()),
+        candidate: stats::mean(&pairs.iter().map(|(_, c)| stats::mean(c)).collect::<Vec<_>>()),
+        difference: difference.value,
+        competitions: pairs.len(),
+        standard_error: error,
+        on_these,
+        on_like_these: stats::bootstrap_means(&differences, CONFIDENCE, &mut rng).map(|i| i.clipped(-1.0, 1.0)),
+        p_on_these: stats::permutation_differs(pairs, &mut rng),
+        p_on_like_these: stats::sign_flip(&differences, &mut rng),
+        detectable_on_these: error.map(|error| stats::minimum_detectable(error, 1.0 - CONFIDENCE, 0.8)),
+        detectable_on_like_these: (between > 0.0).then(|| stats::minimum_detectable(between, 1.0 - CONFIDENCE, 0.8)),
+    }
+}
+
+fn verdict(pairs: &[(Cluster, Cluster)], change: &Change, gate: Gate) -> Verdict {
+    let p = stats::permutation_worse(pairs, &mut Rng::new(stats::SEED));
+    let alpha = 1.0 - gate.confidence;
+    let drop = -change.difference;
+    let sure = p <= alpha;
+    let large = drop > 0.0 && drop >= gate.margin;
+    let power = change.standard_error.map(|error| {
+        // Both conditions must hold: a drop beyond the critical value, and at least the margin.
+        let critical = stats::normal_quantile(gate.confidence) * error;
+        stats::normal_cdf((0.05 - critical.max(gate.margin)) / error)
+    });
+    let points = |share: f64| format!("{:.1} points", share * 100.0);
+    let reason = match (large, sure) {
+        (true, true) => format!("the medal rate fell by {} (p = {p:.4}, at most {alpha:.4} allowed)", points(drop)),
+        (true, false) => {
+            format!("the medal rate fell by {}, which chance explains (p = {p:.4} > {alpha:.4})", points(drop))
+        }
+        (false, _) if drop > 0.0 => {
+            format!("the medal rate fell by {}, less than the margin of {}", points(drop), points(gate.margin))
+        }
+        (false, _) => format!("the medal rate did not fall (change {:+.1} points)", change.difference * 100.0),
+    };
+    Verdict { gate, regressed: large && sure, p, power_at_five_points: power, reason }
+}
+
+fn side<'a>(reading: &Reading, pairs: &[Pair<'a>], of: fn(&Pair<'a>) -> &'a [&'a Attempt]) -> Side {
+    let attempts: Vec<&Attempt> = pairs.iter().flat_map(|pair| of(pair).iter().copied()).collect();
+    let agents: BTreeSet<String> = reading.groups.iter().map(|group| group.agent.clone()).collect();
+    Side {
+        agents: agents.into_iter().collect(),
+        groups: reading.groups.iter().map(|group| group.id.clone()).collect(),
+        medals: attempts.iter().filter(|a| Measure::AnyMedal.value(&a.grade) == Some(1.0)).count(),
+        infrastructure: attempts.iter().filter(|a| a.is_infrastructure()).count(),
+        unfinished: attempts.iter().filter(|a| !a.has_ended()).count(),
+        attempts: attempts.len(),
+    }
+}
+
+fn part_changes(pairs: &BTreeMap<&str, Pair<'_>>) -> Vec<PartChange> {
+    type Of = fn(&CompetitionFacts) -> &String;
+    let kinds: [(&str, Of); 2] = [("complexity", |f| &f.complexity), ("modality", |f| &f.modality)];
+    let mut parts: BTreeMap<(usize, &str, usize, String), Vec<Pair<'_>>> = BTreeMap::new();
+    for (i, (kind, of)) in kinds.into_iter().enumerate() {
+        for pair in pairs.values() {
+            let name = pair.0.first().map_or_else(|| "unknown".to_owned(), |a| of(&a.facts).clone());
+            parts.entry((i, kind, part_order(&name), name)).or_default().push(*pair);
+        }
+    }
+    let changes: Vec<(String, String, Change)> = parts
+        .into_iter()
+        .map(|((_, kind, _, name), pairs)| (kind.to_owned(), name, change(&values(&pairs, Measure::AnyMedal))))
+        .collect();
+    let corrected = stats::holm(&changes.iter().map(|(_, _, change)| change.p_on_these).collect::<Vec<_>>());
+    changes
+        .into_iter()
+        .zip(corrected)
+        .map(|((kind, name, change), p_corrected)| PartChange { kind, name, change, p_corrected })
+        .collect()
+}
+
+fn competition_changes(pairs: &BTreeMap<&str, Pair<'_>>) -> Vec<CompetitionChange> {
+    let brief = |attempts: &[&Attempt]| -> Vec<AttemptBrief> {
+        attempts
+            .iter()
+            .map(|a| AttemptBrief {
+                group: a.group.clone(),
+                seed: a.key.seed,
+                score: a.grade.score,
+                medal: a.grade.medal,
+                outcome: a.outcome().to_owned(),
+                infrastructure: a.is_infrastructure(),
+            })
+            .collect()
+    };
+    let mut changes: Vec<CompetitionChange> = pairs
+        .iter()
+        .map(|(id, pair)| {
+            let medals = values(&[*pair], Measure::AnyMedal);
+            let percentiles = known(values(&[*pair], Measure::Percentile));
+            let medal_difference = stats::mean(&medals[0].1) - stats::mean(&medals[0].0);
+            let percentile_difference = percentiles.first().map(|(b, c)| stats::mean(c) - stats::mean(b));
+            let tested = if percentiles.is_empty() { &medals } else { &percentiles };
+            let moved = match medal_difference {
+                d if d > 0.0 => Moved::Up,
+                d if d < 0.0 => Moved::Down,
+                _ => Moved::Same,
+            };
+            CompetitionChange {
+                competition: (*id).to_owned(),
+                moved,
+                baseline: brief(pair.0),
+                candidate: brief(pair.1),
+                medal_difference,
+                percentile_difference,
+                p: stats::permutation_differs(tested, &mut Rng::new(stats::SEED)),
+                p_corrected: 1.0,
+            }
+        })
+        .collect();
+    let corrected = stats::holm(&changes.iter().map(|change| change.p).collect::<Vec<_>>());
+    for (change, p) in changes.iter_mut().zip(corrected) {
+        change.p_corrected = p;
+    }
+    changes.sort_by(|a, b| {
+        let size = |c: &CompetitionChange| (c.medal_difference.abs(), c.percentile_difference.unwrap_or(0.0).abs());
+        let (x, y) = (size(a), size(b));
+        y.0.total_cmp(&x.0).then(y.1.total_cmp(&x.1)).then_with(|| a.competition.cmp(&b.competition))
+    });
+    changes
+}
+
+fn mcnemar(pairs: &[(Cluster, Cluster)]) -> McNemar {
+    let won = |values: &Cluster| stats::mean(values) > 0.5;
+    let gained = pairs.iter().filter(|(b, c)| !won(b) && won(c)).count();
+    let lost = pairs.iter().filter(|(b, c)| won(b) && !won(c)).count();
+    McNemar { gained, lost, p: stats::mcnemar(gained, lost) }
+}
+
+/// Condition, weight, whether it belongs to a competition, and its value in words.
+type Facet = (&'static str, Weight, bool, fn(&ConditionsRecord) -> String);
+
+const FACETS: [Facet; 15] = [
+    ("brief", Weight::Refused, true, |c| known_or(c.brief_sha256.as_deref())),
+    ("prepared data", Weight::Refused, true, |c| known_or(c.data_sha256.as_deref())),
+    ("time limit (s)", Weight::Refused, true, |c| c.limits.time_s.map_or("none".into(), |s| s.to_string())),
+    ("network", Weight::Refused, false, |c| format!("{} {}", c.network, c.network_hosts.join(" ")).trim().to_owned()),
+    ("memory limit (bytes)", Weight::Flagged, false, |c| {
+        c.limits.memory_bytes.map_or("none".into(), |b| b.to_string())
+    }),
+    ("processors", Weight::Flagged, false, |c| c.limits.cpus.map_or("none".into(), |n| n.to_string())),
+    ("GPUs handed out", Weight::Flagged, false, |c| c.limits.gpus.to_string()),
+    ("executor", Weight::Flagged, false, |c| c.executor.clone()),
+    ("sealed", Weight::Flagged, false, |c| c.sealed.to_string()),
+    ("processor model", Weight::Flagged, false, |c| c.hardware.cpu.clone()),
+    ("GPU models", Weight::Flagged, false, |c| c.hardware.gpus.join(", ")),
+    ("GPU driver", Weight::Flagged, false, |c| c.hardware.gpu_driver.clone().unwrap_or_else(|| "none".into())),
+    ("harness version", Weight::Flagged, false, |c| c.harness_version.clone()),
+    ("image", Weight::Expected, false, |c| known_or(c.image_digest.as_deref())),
+    ("agent package", Weight::Expected, false, |c| known_or(c.agent_sha256.as_deref())),
+];
+
+fn known_or(value: Option<&str>) -> String {
+    value.unwrap_or("unknown").to_owned()
+}
+
+fn condition_differences(pairs: &BTreeMap<&str, Pair<'_>>) -> Vec<ConditionDifference> {
+    let seen = |attempts: &[&Attempt], of: fn(&ConditionsRecord) -> String| -> BTreeSet<String> {
+        attempts.iter().filter_map(|a| a.record.as_ref()).map(|r| of(&r.conditions)).collect()
+    };
+    let mut differences = Vec::new();
+    for (condition, weight, per_competition, of) in FACETS {
+        let mut all = (BTreeSet::new(), BTreeSet::new());
+        for (id, (b, c)) in pairs {
+            let (b, c) = (seen(b, of), seen(c, of));
+            // Foreign reports say nothing on conditions, and an unknown value proves no difference.
+            let silent = |side: &BTreeSet<String>| side.is_empty() || side.iter().all(|v| v == "unknown");
+            if per_competition && !silent(&b) && !silent(&c) && b != c {
+                differences.push(ConditionDifference {
+                    condition: condition.to_owned(),
+                    baseline: b.iter().cloned().collect(),
+                    candidate: c.iter().cloned().collect(),
+                    competition: Some((*id).to_owned()),
+                    weight,
+                });
+            }
+            all.0.extend(b);
+            all.1.extend(c);
+        }
+        if !per_competition && !all.0.is_empty() && !all.1.is_empty() && all.0 != all.1 {
+            differences.push(ConditionDifference {
+                condition: condition.to_owned(),
+                baseline: all.0.into_iter().collect(),
+                candidate: all.1.into_iter().collect(),
+                competition: None,
+                weight,
+            });
+        }
+    }
+    let recorded = |side: fn(&Pair<'_>) -> bool| pairs.values().any(side);
+    let (b, c) =
+        (recorded(|p| p.0.iter().any(|a| a.record.is_some())), recorded(|p| p.1.iter().any(|a| a.record.is_some())));
+    if !(b && c) {
+        let word = |known: bool| vec![if known { "recorded" } else { "not recorded" }.to_owned()];
+        differences.push(ConditionDifference {
+            condition: "conditions".to_owned(),
+            baseline: word(b),
+            candidate: word(c),
+            competition: None,
+            weight: Weight::Flagged,
+        });
+    }
+    differences
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+use super::*;
+use crate::compare_text;
+use crate::simulate::Simulation;
+
+fn simulated(agent: &str, shift: f64, draw: u64) -> Reading {
+    Simulation { agent: agent.to_owned(), competitions: 75, seeds: 3, shift, infrastructure: 0.0, truth: 5, draw }
+        .reading()
+}
+
+#[test]
+fn a_large_drop_fails_the_gate_and_its_mirror_does_not() {
+    let (good, bad) = (simulated("v1", 0.0, 11), simulated("v2", -0.25, 12));
+    let down = compare(&good, &bad, Gate::default()).expect("shared competitions");
+    assert!(down.verdict.regressed, "{}", down.verdict.reason);
+    assert!(down.medal_rate.p_on_these < 0.001 && down.medal_rate.p_on_like_these < 0.001);
+    assert!(down.medal_rate.on_these.expect("three seeds").upper < 0.0);
+    let up = compare(&bad, &good, Gate::default()).expect("shared competitions");
+    assert!(!up.verdict.regressed);
+    assert!((up.medal_rate.difference + down.medal_rate.difference).abs() < 1e-12);
+    assert_eq!((up.mcnemar.gained, up.mcnemar.lost), (down.mcnemar.lost, down.mcnemar.gained));
+}
+
+#[test]
+fn a_margin_lets_small_drops_pass() {
+    let (good, bad) = (simulated("v1", 0.0, 11), simulated("v2", -0.25, 12));
+    let drop = -compare(&good, &bad, Gate::default()).expect("shared").medal_rate.difference;
+    let gate = Gate { margin: drop + 0.01, confidence: 0.95 };
+    let verdict = compare(&good, &bad, gate).expect("shared").verdict;
+    assert!(!verdict.regressed && verdict.reason.contains("less than the margin"), "{}", verdict.reason);
+}
+
+#[test]
+fn a_version_against_itself_changes_nothing() {
+    let (a, mut b) = (simulated("v1", 0.0, 11), simulated("v1", 0.0, 11));
+    b.groups[0].path = "elsewhere".into();
+    let same = compare(&a, &b, Gate::default()).expect("shared");
+    assert_eq!(same.medal_rate.difference, 0.0);
+    assert_eq!(same.medal_rate.p_on_like_these, 1.0);
+    assert!(same.competitions.iter().all(|c| c.moved == Moved::Same));
+    assert!(compare_text::terminal(&same).contains("no competition changed"));
+}
+
+#[test]
+fn the_same_group_on_both_sides_and_nothing_shared_are_errors() {
+    let a = simulated("v1", 0.0, 11);
+    assert!(matches!(compare(&a, &a, Gate::default()), Err(CompareError::BothSides(_))));
+    let mut b = simulated("v2", 0.0, 12);
+    for attempt in &mut b.groups[0].attempts {
+        attempt.key.competition.push('x');
+    }
+    let error = compare(&a, &b, Gate::default()).expect_err("nothing shared").to_string();
+    assert_eq!(error, "the sides share no competition: 75 on the baseline's side, 75 on the candidate's");
+}
+
+#[test]
+fn another_task_is_refused_and_another_machine_flagged() {
+    let (a, mut b) = (simulated("v1", 0.0, 11), simulated("v2", 0.0, 12));
+    for attempt in &mut b.groups[0].attempts {
+        let conditions = &mut attempt.record.as_mut().expect("simulated with records").conditions;
+        conditions.hardware.cpu = "Another CPU".to_owned();
+        if attempt.key.competition.ends_with("-03") {
+            conditions.limits.time_s = Some(3600.0);
+        }
+    }
+    let comparison = compare(&a, &b, Gate::default()).expect("shared");
+    let refused: Vec<_> = comparison.refusals().collect();
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0].condition, "time limit (s)");
+    assert!(comparison.conditions.iter().any(|d| d.condition == "processor model" && d.weight == Weight::Flagged));
+    let junit = compare_text::junit(&comparison);
+    assert!(junit.contains("name=\"equal conditions\"><failure message=\"time limit (s) of"), "{junit}");
+}
+
+#[test]
+fn one_seed_has_no_interval_on_these_but_one_on_ones_like_these() {
+    let one = |agent: &str, draw| {
+        Simulation { agent: agent.into(), competitions: 30, seeds: 1, shift: 0.0, infrastructure: 0.0, truth: 5, draw }
+            .reading()
+    };
+    let comparison = compare(&one("v1", 1), &one("v2", 2), Gate::default()).expect("shared");
+    assert_eq!(comparison.medal_rate.on_these, None);
+    assert!(comparison.medal_rate.on_like_these.is_some());
+    assert_eq!(comparison.verdict.power_at_five_points, None);
+}
+
+#[test]
+fn names_from_files_cannot_break_the_formats() {
+    let (a, mut b) = (simulated("v1", 0.0, 11), simulated("v2", 0.0, 12));
+    let evil = "x|<b>\"&\u{1}";
+    b.groups[0].agent = evil.to_owned();
+    let mut a = a;
+    for reading in [&mut a, &mut b] {
+        for attempt in &mut reading.groups[0].attempts[..3] {
+            attempt.key.competition = evil.to_owned();
+        }
+    }
+    let comparison = compare(&a, &b, Gate::default()).expect("shared");
+    let junit = compare_text::junit(&comparison);
+    assert!(!junit.contains("<b>") && !junit.contains('\u{1}'));
+    assert!(!compare_text::markdown(&comparison).contains("x|<b>"));
+}
