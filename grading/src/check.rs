@@ -4,14 +4,17 @@ use crate::ids::{IdDifference, IdRule, Rows, id_difference};
 use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
 use crate::spec::Check;
 use crate::table::{Column, Values};
-use crate::task::{Task, missing_column, not_a_number};
+use crate::task::{Task, bad_answer, missing_column, not_a_number};
 
 /// Makes one check.
 pub(crate) fn check(task: &Task<'_>, check: Check) -> Result<(), Refusal> {
     let spec = task.spec;
     match check {
         Check::IdColumns => columns_present(task, &spec.id_columns),
-        Check::TargetColumns => columns_present(task, &spec.target_columns),
+        Check::TargetColumns => {
+            columns_present(task, &spec.target_columns)?;
+            columns_present(task, &spec.unscored_columns)
+        }
         Check::ExactColumns => exact_columns(task),
         Check::OrderedColumns => ordered_columns(task),
         Check::ColumnCount => column_count(task),
@@ -35,7 +38,31 @@ pub(crate) fn check(task: &Task<'_>, check: Check) -> Result<(), Refusal> {
         Check::IdSet => ids(task, IdRule::SameSet),
         Check::IdSuperset => ids(task, IdRule::Superset),
         Check::UniqueIds => unique_ids(task),
+        Check::AnswersComplete => answers_complete(task),
+        Check::AnswersRange => answers_range(task),
     }
+}
+
+fn answers_complete(task: &Task<'_>) -> Result<(), Refusal> {
+    let answers = task.answers()?;
+    for column in (0..answers.names().len()).map(|index| answers.column_at(index)) {
+        if let Some(row) = column.first_missing() {
+            return Err(bad_answer(row, &column, "is missing"));
+        }
+    }
+    Ok(())
+}
+
+fn answers_range(task: &Task<'_>) -> Result<(), Refusal> {
+    let [low, high] = task.spec.range.unwrap_or([f64::NEG_INFINITY, f64::INFINITY]);
+    for target in 0..task.spec.target_columns.len() {
+        let column = task.truth(target)?;
+        let inside = |row: usize| column.number(row).is_some_and(|v| (low..=high).contains(&v));
+        if let Some(row) = (0..column.len()).find(|&row| !inside(row)) {
+            return Err(bad_answer(row, &column, "is out of range"));
+        }
+    }
+    Ok(())
 }
 
 fn targets<'t>(task: &Task<'t>) -> Result<Vec<Column<'t>>, Refusal> {

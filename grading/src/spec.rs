@@ -34,6 +34,9 @@ pub struct GradingSpec {
     pub id_columns: Vec<String>,
     /// The columns that are graded, in the submission.
     pub target_columns: Vec<String>,
+    /// Columns that the submission must have though they are not graded; the `target_columns` check asks for them as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unscored_columns: Vec<String>,
     /// The id columns' names in the answers, where they differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer_id_columns: Option<Vec<String>>,
@@ -99,7 +102,7 @@ pub struct StrictSpec {
 pub enum Check {
     /// The id columns are there.
     IdColumns,
-    /// The target columns are there.
+    /// The target columns and the unscored columns are there.
     TargetColumns,
     /// The columns are exactly the id and target columns, in any order.
     ExactColumns,
@@ -133,6 +136,10 @@ pub enum Check {
     IdSuperset,
     /// No id occurs twice.
     UniqueIds,
+    /// No cell of the answers is missing; otherwise nothing can be graded.
+    AnswersComplete,
+    /// No number of the answers' target columns is outside `range`; otherwise nothing can be graded.
+    AnswersRange,
 }
 
 /// Which rows of the submission and the answers belong together.

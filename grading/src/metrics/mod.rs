@@ -4,17 +4,23 @@
 //! [`METRICS`], whose `score` takes the values from a [`Task`]. A competition's `[grading]` table names the metric; help and the
 //! metrics page are made from the rows.
 
+pub mod boxes;
 pub mod boxes3d;
 pub mod classification;
 pub mod correlation;
 pub mod dice;
+pub mod geo;
 pub mod jigsaw;
 pub mod kuzushiji;
 pub mod label_sets;
 pub mod log_loss;
+pub mod masks;
+pub mod matthews;
+pub mod medical;
 pub mod ordering;
 pub mod ranking;
 pub mod regression;
+pub mod sequences;
 pub mod strings;
 
 use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
@@ -75,10 +81,13 @@ pub static METRICS: &[&Metric] = &[
     &classification::TOP_1_ERROR,
     &classification::F1_MACRO,
     &classification::QUADRATIC_WEIGHTED_KAPPA,
+    &matthews::MATTHEWS_CORRCOEF,
     &label_sets::F1_MICRO_LABEL_SETS,
     &label_sets::MAP_AT_K,
     &log_loss::LOG_LOSS,
     &log_loss::KL_DIVERGENCE,
+    &medical::FRACTURE_LOG_LOSS,
+    &medical::PROBABILISTIC_F1,
     &ranking::ROC_AUC,
     &ranking::WEIGHTED_ROC_AUC,
     &ranking::LWLRAP,
@@ -86,13 +95,23 @@ pub static METRICS: &[&Metric] = &[
     &jigsaw::IDENTITY_BIAS_AUC,
     &regression::MAE,
     &regression::RMSE,
+    &regression::RMSLE,
     &regression::GROUP_LOG_MAE,
     &regression::ANGULAR_ERROR,
+    &medical::LAPLACE_LOG_LIKELIHOOD,
+    &geo::TRIP_DISTANCE,
+    &correlation::PEARSON,
     &correlation::SPEARMAN,
     &ordering::KENDALL_TAU_ORDERS,
+    &sequences::SEQUENCE_ERROR_RATE,
     &strings::LEVENSHTEIN,
     &strings::WORD_JACCARD,
     &dice::DICE,
+    &masks::MASK_IOU_PRECISION,
+    &masks::MASK_F_BETA,
+    &masks::DICE_HAUSDORFF,
+    &boxes::LABELLED_BOX_MAP,
+    &boxes::COCO_BOX_MAP,
     &kuzushiji::POINT_IN_BOX_F1,
     &boxes3d::BOX_3D_MAP,
 ];

@@ -1,73 +1,187 @@
-//! Metrics over numbers.
+//! Errors of predicted numbers.
 
 use std::collections::BTreeMap;
 
 use super::{Metric, MetricError, MetricOption, OptionKind, check_finite};
-use crate::invalid::Refusal;
+use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
 use crate::sum::mean;
-use crate::table::Values;
-use crate::task::Task;
+use crate::table::{Column, Values};
+use crate::task::{Task, bad_answer, not_a_number};
 
-/// Root mean squared error, averaged over the target columns.
+const WHERE_COLUMN: MetricOption = MetricOption {
+    name: "where_column",
+    kind: OptionKind::Text,
+    required: false,
+    doc: "A column of the answers; only rows where it holds `where_value` are graded. Default: all rows.",
+};
+const WHERE_VALUE: MetricOption = MetricOption {
+    name: "where_value",
+    kind: OptionKind::Number,
+    required: false,
+    doc: "The value that `where_column` holds in graded rows; a true flag is 1. Default 1.",
+};
+const WHERE_BY_POSITION: MetricOption = MetricOption {
+    name: "where_by_position",
+    kind: OptionKind::Flag,
+    required: false,
+    doc: "Whether the submission's rows are selected by their place in the file instead of by their id. Default false.",
+};
+
+/// Root mean squared error.
 pub static RMSE: Metric = Metric {
     name: "rmse",
     aliases: &["root_mean_squared_error", "mcrmse"],
-    summary: "Root of the mean squared error; with several target columns the plain mean of theirs.",
-    inputs: "finite numbers in every target column",
-    source: "scikit-learn 1.5.2 `mean_squared_error(squared=False)`",
-    options: &[],
+    summary: "Root mean squared error, averaged over the target columns.",
+    inputs: "numeric columns, finite in the graded rows",
+    source: "scikit-learn 1.5.2 `root_mean_squared_error`",
+    options: &[WHERE_COLUMN, WHERE_VALUE, WHERE_BY_POSITION],
     score: |task| mean_over_columns(task, rmse),
 };
 
-/// Mean absolute error, averaged over the target columns.
+/// Mean absolute error.
 pub static MAE: Metric = Metric {
     name: "mae",
     aliases: &["mean_absolute_error"],
-    summary: "Mean absolute error; with several target columns the plain mean of theirs.",
-    inputs: "finite numbers in every target column",
+    summary: "Mean absolute error, averaged over the target columns.",
+    inputs: "numeric columns, finite in the graded rows",
     source: "scikit-learn 1.5.2 `mean_absolute_error`",
-    options: &[],
-    score: |task| mean_over_columns(task, mae),
+    options: &[
+        WHERE_COLUMN,
+        WHERE_VALUE,
+        WHERE_BY_POSITION,
+        MetricOption {
+            name: "whole_number",
+            kind: OptionKind::Flag,
+            required: false,
+            doc: "Whether the error is rounded to a whole number, halves to even. Default false.",
+        },
+    ],
+    score: |task| {
+        let error = mean_over_columns(task, mae)?;
+        Ok(if task.flag("whole_number") { error.round_ties_even() } else { error })
+    },
 };
 
-/// Applies a metric over slices to every target column's pairs and takes the mean.
-pub(crate) fn mean_over_columns(
-    task: &Task<'_>,
-    metric: impl Fn(&[f64], &[f64]) -> Result<f64, MetricError>,
-) -> Result<f64, Refusal> {
-    let scores: Result<Vec<f64>, Refusal> = (0..task.spec.target_columns.len())
-        .map(|target| {
-            let (truth, predicted) = (task.truth_numbers(target)?, task.predicted_numbers(target)?);
-            metric(&truth, &predicted).map_err(|error| task.refuse(target, error))
-        })
-        .collect();
-    Ok(mean(&scores?))
-}
+/// Root mean squared logarithmic error.
+pub static RMSLE: Metric = Metric {
+    name: "rmsle",
+    aliases: &["root_mean_squared_log_error"],
+    summary: "Root mean squared error of the logarithms of one plus the value, averaged over the target columns.",
+    inputs: "numeric columns, finite and not negative in the graded rows",
+    source: "scikit-learn 1.5.2 `root_mean_squared_log_error`",
+    options: &[WHERE_COLUMN, WHERE_VALUE, WHERE_BY_POSITION],
+    score: |task| mean_over_columns(task, rmsle),
+};
 
-/// Root mean squared error of `y_pred` against `y_true`, both `[n]` and finite.
+/// Root mean squared error: `sqrt(mean((truth - predicted)^2))`.
+///
+/// `truth`, `predicted`: `[n]`, finite.
 ///
 /// # Errors
 /// [`MetricError`] if the lengths differ, there are no values, or one is not finite.
 ///
 /// # Source
-/// scikit-learn 1.5.2 `mean_squared_error`, then a square root.
-pub fn rmse(y_true: &[f64], y_pred: &[f64]) -> Result<f64, MetricError> {
-    check_finite(y_true, y_pred)?;
-    let squares: Vec<f64> = y_true.iter().zip(y_pred).map(|(t, p)| (t - p) * (t - p)).collect();
-    Ok(mean(&squares).sqrt())
+/// scikit-learn 1.5.2 `root_mean_squared_error`.
+pub fn rmse(truth: &[f64], predicted: &[f64]) -> Result<f64, MetricError> {
+    check_finite(truth, predicted)?;
+    Ok(mean_of(truth, predicted, |t, p| (t - p) * (t - p)).sqrt())
 }
 
-/// Mean absolute error of `y_pred` against `y_true`, both `[n]` and finite.
+/// Mean absolute error: `mean(|truth - predicted|)`.
+///
+/// `truth`, `predicted`: `[n]`, finite.
 ///
 /// # Errors
-/// [`MetricError`] if the lengths differ, there are no values, or one is not finite.
+/// As [`rmse`].
 ///
 /// # Source
 /// scikit-learn 1.5.2 `mean_absolute_error`.
-pub fn mae(y_true: &[f64], y_pred: &[f64]) -> Result<f64, MetricError> {
-    check_finite(y_true, y_pred)?;
-    let errors: Vec<f64> = y_true.iter().zip(y_pred).map(|(t, p)| (t - p).abs()).collect();
+pub fn mae(truth: &[f64], predicted: &[f64]) -> Result<f64, MetricError> {
+    check_finite(truth, predicted)?;
+    Ok(mean_of(truth, predicted, |t, p| (t - p).abs()))
+}
+
+/// Root mean squared logarithmic error: [`rmse`] of `ln(1 + value)`.
+///
+/// `truth`, `predicted`: `[n]`, finite and not below 0; -0.0 is fine.
+///
+/// # Errors
+/// As [`rmse`], or [`MetricError::Negative`].
+///
+/// # Source
+/// scikit-learn 1.5.2 `root_mean_squared_log_error`.
+pub fn rmsle(truth: &[f64], predicted: &[f64]) -> Result<f64, MetricError> {
+    check_finite(truth, predicted)?;
+    for values in [truth, predicted] {
+        if let Some(index) = values.iter().position(|&v| v < 0.0) {
+            return Err(MetricError::Negative { index });
+        }
+    }
+    Ok(mean_of(truth, predicted, |t, p| (t.ln_1p() - p.ln_1p()).powi(2)).sqrt())
+}
+
+fn mean_of(truth: &[f64], predicted: &[f64], error: impl Fn(f64, f64) -> f64) -> f64 {
+    mean(&truth.iter().zip(predicted).map(|(&t, &p)| error(t, p)).collect::<Vec<_>>())
+}
+
+/// The graded rows: those of the answers, and those of the submission, each in the order in which they are paired.
+struct GradedRows {
+    answers: Vec<usize>,
+    submission: Vec<usize>,
+}
+
+fn graded_rows(task: &Task<'_>) -> Result<GradedRows, Refusal> {
+    let pairs = task.pairs()?;
+    let (answers, submission): (Vec<usize>, Vec<usize>) =
+        (pairs.answers.iter().collect(), pairs.submission.iter().collect());
+    let Some(name) = task.option_text("where_column") else {
+        return Ok(GradedRows { answers, submission });
+    };
+    let column = task.answer(name)?;
+    let wanted = task.number("where_value").unwrap_or(1.0);
+    let graded = |row: usize| column.number(row) == Some(wanted);
+    if task.flag("where_by_position") {
+        let select = |rows: Vec<usize>| rows.into_iter().filter(|&row| graded(row)).collect();
+        return Ok(GradedRows { answers: select(answers), submission: select(submission) });
+    }
+    let (answers, submission) = answers.into_iter().zip(submission).filter(|&(row, _)| graded(row)).unzip();
+    Ok(GradedRows { answers, submission })
+}
+
+/// The mean of an error over the target columns.
+fn mean_over_columns(
+    task: &Task<'_>,
+    error: impl Fn(&[f64], &[f64]) -> Result<f64, MetricError>,
+) -> Result<f64, Refusal> {
+    let rows = graded_rows(task)?;
+    let mut errors = Vec::with_capacity(task.spec.target_columns.len());
+    for target in 0..task.spec.target_columns.len() {
+        let (truth, prediction) = (task.truth(target)?, task.prediction(target)?);
+        let predicted = numbers(&prediction, &rows.submission).map_err(|row| not_a_number(row, &prediction))?;
+        let actual = numbers(&truth, &rows.answers).map_err(|row| bad_answer(row, &truth, "is no number"))?;
+        if let Some(place) = actual.iter().position(|v| !v.is_finite()) {
+            return Err(bad_answer(rows.answers[place], &truth, "is no finite number"));
+        }
+        errors.push(error(&actual, &predicted).map_err(|error| blame(&prediction, &rows.submission, &error))?);
+    }
     Ok(mean(&errors))
+}
+
+/// The column's numbers in the given rows; the error is the first row that holds none.
+fn numbers(column: &Column<'_>, rows: &[usize]) -> Result<Vec<f64>, usize> {
+    rows.iter().map(|&row| column.number(row).ok_or(row)).collect()
+}
+
+/// The verdict for a metric's error over the given rows.
+fn blame(column: &Column<'_>, rows: &[usize], error: &MetricError) -> Refusal {
+    let invalid = InvalidSubmission::from(error.clone()).in_column(column.name());
+    match error.index() {
+        Some(index) => invalid.at(rows[index]).with_value(column.raw(rows[index])).into(),
+        None if rows.is_empty() => {
+            InvalidSubmission::new(InvalidKind::Undefined, "no row is graded").in_column(column.name()).into()
+        }
+        None => invalid.into(),
+    }
 }
 
 /// Mean over groups of the logarithm of the mean absolute error.
@@ -109,7 +223,7 @@ pub static ANGULAR_ERROR: Metric = Metric {
             .map(|target| {
                 let column = task.prediction(target)?;
                 if matches!(column.values(), Values::Bool(_)) {
-                    return Err(crate::task::not_a_number(0, &column).into());
+                    return Err(not_a_number(0, &column).into());
                 }
                 let (truth, predicted) = (task.truth_numbers(target)?, task.predicted_numbers(target)?);
                 check_finite(&truth, &predicted).map_err(|error| task.refuse(target, error))?;
@@ -142,18 +256,44 @@ mod tests {
     use std::f64::consts::{FRAC_PI_2, PI};
 
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
-    fn errors_have_their_usual_values() {
-        assert_eq!(rmse(&[0.0, 0.0], &[3.0, 4.0]), Ok(12.5_f64.sqrt()));
-        assert_eq!(mae(&[0.0, 0.0], &[3.0, -4.0]), Ok(3.5));
-        assert_eq!(mae(&[0.0], &[f64::INFINITY]), Err(MetricError::Infinite { index: 0 }));
-        assert_eq!(mae(&[], &[]), Err(MetricError::Empty));
+    fn known_errors() {
+        // From scikit-learn's documentation of the functions.
+        let (truth, predicted) = ([3.0, -0.5, 2.0, 7.0], [2.5, 0.0, 2.0, 8.0]);
+        assert!((rmse(&truth, &predicted).unwrap() - 0.612_372_435_695_794_5).abs() < 1e-15);
+        assert_eq!(mae(&truth, &predicted), Ok(0.5));
+        let (truth, predicted) = ([3.0, 5.0, 2.5, 7.0], [2.5, 5.0, 4.0, 8.0]);
+        assert!((rmsle(&truth, &predicted).unwrap() - 0.199_324_165_581_08).abs() < 1e-14);
+        assert_eq!(rmsle(&[0.0], &[-0.0]), Ok(0.0));
+    }
+
+    #[test]
+    fn refused_values_are_named() {
+        assert_eq!(rmse(&[1.0, 2.0], &[1.0]), Err(MetricError::Lengths { truth: 2, predicted: 1 }));
+        assert_eq!(rmse(&[], &[]), Err(MetricError::Empty));
+        assert_eq!(mae(&[1.0, 2.0], &[1.0, f64::NAN]), Err(MetricError::Missing { index: 1 }));
+        assert_eq!(mae(&[1.0], &[f64::INFINITY]), Err(MetricError::Infinite { index: 0 }));
+        assert_eq!(rmsle(&[1.0], &[-1.0]), Err(MetricError::Negative { index: 0 }));
     }
 
     #[test]
     fn angles_are_between_zero_and_pi() {
         assert!((angular_distance((0.0, FRAC_PI_2), (PI, FRAC_PI_2)) - PI).abs() < 1e-12);
         assert!((angular_distance((1.0, 0.0), (2.0, FRAC_PI_2)) - FRAC_PI_2).abs() < 1e-12);
+    }
+
+    proptest! {
+        #[test]
+        fn errors_are_symmetric_and_ordered(rows in proptest::collection::vec((0.0_f64..1e6, 0.0_f64..1e6), 1..50)) {
+            let (truth, predicted): (Vec<f64>, Vec<f64>) = rows.iter().copied().unzip();
+            for error in [rmse, mae, rmsle] {
+                let value = error(&truth, &predicted).unwrap();
+                prop_assert!(value >= 0.0 && error(&truth, &truth) == Ok(0.0));
+                prop_assert_eq!(value, error(&predicted, &truth).unwrap());
+            }
+            prop_assert!(mae(&truth, &predicted).unwrap() <= rmse(&truth, &predicted).unwrap() * (1.0 + 1e-12));
+        }
     }
 }

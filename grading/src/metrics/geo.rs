@@ -1,0 +1,153 @@
+//! Distances on the globe and their quantiles.
+
+use std::collections::HashMap;
+
+use super::Metric;
+use crate::ids::same;
+use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
+use crate::spec::Pairing;
+use crate::table::Column;
+use crate::task::{Task, bad_answer, not_a_number};
+
+/// Quantiles of distances, trip by trip.
+pub static TRIP_DISTANCE: Metric = Metric {
+    name: "trip_distance_quantiles",
+    aliases: &["haversine_quantiles"],
+    summary: "Mean over trips of the mean of the median and the 95th percentile of the distance in metres.",
+    inputs: "two columns, latitude and longitude in degrees; the first id column names the trip",
+    source: "MLE-bench `smartphone-decimeter-2022/grade.py` and `notebook.py`; numpy 1.26.4 `quantile`",
+    options: &[],
+    score: trip_distance,
+};
+
+/// The numbers of a coordinate column; text is refused even where it reads as a number.
+fn coordinates<'t>(task: &Task<'t>, target: usize) -> Result<Column<'t>, Refusal> {
+    let column = task.prediction(target)?;
+    match (0..column.len()).find(|_| !column.is_numeric()) {
+        None => Ok(column),
+        Some(_) => {
+            let row = (0..column.len()).find(|&row| column.number(row).is_none()).unwrap_or(0);
+            Err(not_a_number(row, &column).into())
+        }
+    }
+}
+
+fn trip_distance(task: &Task<'_>) -> Result<f64, Refusal> {
+    let (trips, submitted) = (task.answer_ids()?[0], task.submission_ids()?[0]);
+    let truth = [task.truth(0)?, task.truth(1)?];
+    let predicted = [coordinates(task, 0)?, coordinates(task, 1)?];
+    let place = |columns: &[Column<'_>; 2], row: usize| Some([columns[0].number(row)?, columns[1].number(row)?]);
+    // Within a trip the reference pairs rows by their place; the strict reading by all ids.
+    let (answer_rows, submission_rows) = match task.spec.pairing {
+        Pairing::FileOrder => ((0..trips.len()).collect::<Vec<_>>(), (0..submitted.len()).collect::<Vec<_>>()),
+        _ => (task.sorted_answers()?.iter().collect(), task.sorted_submission()?.iter().collect()),
+    };
+    let mut by_trip: HashMap<&str, Vec<usize>> = HashMap::new();
+    for row in submission_rows {
+        if !submitted.is_missing(row) {
+            by_trip.entry(submitted.raw(row)).or_default().push(row);
+        }
+    }
+    let mut names: Vec<&str> = Vec::new();
+    let mut distances: HashMap<&str, Vec<f64>> = HashMap::new();
+    for row in answer_rows {
+        let trip = trips.text(row).filter(|_| trips.is_text()).ok_or_else(|| bad_answer(row, &trips, "is no text"))?;
+        let of_trip = distances.entry(trip).or_insert_with(|| {
+            names.push(trip);
+            Vec::new()
+        });
+        let partner = by_trip.get(trip).and_then(|rows| rows.get(of_trip.len()).copied());
+        let partner =
+            partner.filter(|&s| same(trips, row, submitted, s)).ok_or_else(|| wrong_count(&submitted, trip))?;
+        let actual = place(&truth, row).ok_or_else(|| bad_answer(row, &truth[0], "is no coordinate"))?;
+        let guess = place(&predicted, partner).ok_or_else(|| not_a_number(partner, &predicted[0]))?;
+        of_trip.push(haversine(guess, actual));
+    }
+    let mut total = 0.0;
+    for trip in &names {
+        let of_trip = distances.get_mut(trip).expect("every name has its distances");
+        if by_trip.get(trip).map_or(0, Vec::len) != of_trip.len() {
+            return Err(wrong_count(&submitted, trip).into());
+        }
+        total += (quantile(of_trip, 0.5) + quantile(of_trip, 0.95)) / 2.0;
+    }
+    Ok(total / names.len() as f64)
+}
+
+fn wrong_count(trips: &Column<'_>, trip: &str) -> InvalidSubmission {
+    InvalidSubmission::new(InvalidKind::RowCount, "a trip has the wrong number of rows")
+        .in_column(trips.name())
+        .with_value(trip)
+        .expecting("as many rows of each trip as in the sample submission")
+}
+
+/// Mean radius of the Earth, in metres.
+const EARTH_RADIUS: f64 = 6_371_000.0;
+
+/// Great-circle distance of two places in metres, by the haversine formula. Angles in degrees; any value is taken as it is.
+///
+/// NaN if a coordinate is NaN or infinite.
+///
+/// # Source
+/// MLE-bench `smartphone-decimeter-2022/notebook.py`.
+#[must_use]
+pub fn haversine([lat1, lon1]: [f64; 2], [lat2, lon2]: [f64; 2]) -> f64 {
+    let (lat1, lon1, lat2, lon2) = (lat1.to_radians(), lon1.to_radians(), lat2.to_radians(), lon2.to_radians());
+    let a = ((lat2 - lat1) / 2.0).sin().powi(2) + lat1.cos() * lat2.cos() * ((lon2 - lon1) / 2.0).sin().powi(2);
+    2.0 * EARTH_RADIUS * a.sqrt().asin()
+}
+
+/// Quantile `q` (0 to 1) of `values` with linear interpolation; NaN if any value is NaN or there is none. Sorts `values`.
+///
+/// # Source
+/// numpy 1.26.4 `percentile` (method `linear`).
+#[must_use]
+pub fn quantile(values: &mut [f64], q: f64) -> f64 {
+    if values.is_empty() || values.iter().any(|v| v.is_nan()) {
+        return f64::NAN;
+    }
+    values.sort_unstable_by(f64::total_cmp);
+    let place = q * (values.len() - 1) as f64;
+    let below = values[place.floor() as usize];
+    let above = values[place.ceil() as usize];
+    let share = place - place.floor();
+    if share >= 0.5 { above - (above - below) * (1.0 - share) } else { below + (above - below) * share }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn known_distances() {
+        assert_eq!(haversine([37.0, -122.0], [37.0, -122.0]), 0.0);
+        assert!((haversine([0.0, 0.0], [0.0, 180.0]) - std::f64::consts::PI * EARTH_RADIUS).abs() < 1e-6);
+        assert!((haversine([10.0, 20.0], [11.0, 380.0]) - EARTH_RADIUS.to_radians()).abs() < 1e-3);
+        assert!(haversine([f64::INFINITY, 0.0], [0.0, 0.0]).is_nan());
+    }
+
+    #[test]
+    fn quantiles_interpolate() {
+        assert_eq!(quantile(&mut [4.0, 1.0, 2.0, 3.0], 0.5), 2.5);
+        assert!((quantile(&mut [1.0, 2.0, 3.0], 0.95) - 2.9).abs() < 1e-15);
+        assert_eq!(quantile(&mut [7.0], 0.95), 7.0);
+        assert!(quantile(&mut [1.0, f64::NAN], 0.5).is_nan());
+        assert!(quantile(&mut [], 0.5).is_nan());
+    }
+
+    proptest! {
+        #[test]
+        fn quantiles_lie_between_the_extremes(mut values in proptest::collection::vec(-1e6_f64..1e6, 1..50), q in 0.0_f64..=1.0) {
+            let got = quantile(&mut values, q);
+            prop_assert!(values[0] <= got && got <= values[values.len() - 1]);
+        }
+
+        #[test]
+        fn distances_are_symmetric(a in (-90.0_f64..90.0, -180.0_f64..180.0), b in (-90.0_f64..90.0, -180.0_f64..180.0)) {
+            let there = haversine([a.0, a.1], [b.0, b.1]);
+            let back = haversine([b.0, b.1], [a.0, a.1]);
+            prop_assert!(there.is_nan() == back.is_nan() && (there.is_nan() || (there - back).abs() <= 1e-6));
+        }
+    }
+}
