@@ -24,7 +24,7 @@ use crate::outcome::Usage;
 
 /// How long a killed agent's init may take for its last words, before the container is killed under it.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// How long a daemon that went away is waited for.
+/// How long a daemon that went away is waited for by default.
 const DAEMON_PATIENCE: Duration = Duration::from_secs(60);
 /// Entries of the public data that are mounted one by one when `description.md` is not among them.
 const SINGLE_MOUNTS: usize = 200;
@@ -35,6 +35,7 @@ pub struct DockerExecutor {
     info: OnceCell<EngineInfo>,
     /// Cleared when the engine refuses to limit a layer's size.
     layer_size: AtomicBool,
+    daemon_patience: Duration,
 }
 
 impl DockerExecutor {
@@ -49,7 +50,15 @@ impl DockerExecutor {
     /// Uses an engine that is connected already.
     #[must_use]
     pub fn new(engine: Engine) -> Self {
-        Self { engine, info: OnceCell::new(), layer_size: AtomicBool::new(true) }
+        let layer_size = AtomicBool::new(true);
+        Self { engine, info: OnceCell::new(), layer_size, daemon_patience: DAEMON_PATIENCE }
+    }
+
+    /// Waits so long for a daemon that went away before its attempts count as lost.
+    #[must_use]
+    pub fn with_daemon_patience(mut self, patience: Duration) -> Self {
+        self.daemon_patience = patience;
+        self
     }
 
     /// The engine, to build and look up images with.
@@ -365,6 +374,7 @@ struct DockerRunning {
     started: DateTime<Utc>,
     elapsed_before: Duration,
     killed: AtomicBool,
+    daemon_patience: Duration,
 }
 
 impl DockerExecutor {
@@ -378,8 +388,18 @@ impl DockerExecutor {
         elapsed_before: Duration,
     ) -> Box<dyn Running> {
         let engine = self.engine.clone();
-        let killed = AtomicBool::new(false);
-        Box::new(DockerRunning { engine, id, spec, control, services, started, elapsed_before, killed })
+        let (killed, daemon_patience) = (AtomicBool::new(false), self.daemon_patience);
+        Box::new(DockerRunning {
+            engine,
+            id,
+            spec,
+            control,
+            services,
+            started,
+            elapsed_before,
+            killed,
+            daemon_patience,
+        })
     }
 }
 
@@ -398,9 +418,11 @@ impl DockerRunning {
                 Err(EngineError::NotFound { .. }) => {
                     return Err("the container was removed by somebody else".to_string());
                 }
+                // The init's account stands, whatever became of the daemon.
+                Err(error) if self.control.end().is_some() => return Err(super::chain(&error)),
                 Err(error) => {
                     let since = *lost_since.get_or_insert_with(tokio::time::Instant::now);
-                    if since.elapsed() > DAEMON_PATIENCE {
+                    if since.elapsed() > self.daemon_patience {
                         return Err(super::chain(&error));
                     }
                 }

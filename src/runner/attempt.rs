@@ -175,7 +175,9 @@ pub async fn run_attempt(
 
     let mut drive = Drive { running: &*running, spec: &spec, options, report, base, usage: Usage::default() };
     let (cause, ending, ran) = drive.until_the_end(requests).await;
-    let took = ran.unwrap_or_else(|| running.elapsed_before() + base.elapsed());
+    // What the init measured is exact, and all there is if it ended unwatched; where we ended it, our clock counts.
+    let watched = running.elapsed_before() + base.elapsed();
+    let took = if ending.is_some() { watched } else { ran.unwrap_or(watched) };
     let outcome = outcome_at_end(cause, ending, took, &spec.limits);
 
     report(AttemptEvent::Phase(Phase::Collecting));
