@@ -11,19 +11,6 @@ use crate::text;
 /// Competitions that a summary lists at most.
 const LISTED: usize = 20;
 
-/// `+3.1 points`.
-fn points(share: f64) -> String {
-    format!("{:+.1} points", share * 100.0)
-}
-
-fn interval_points(interval: Option<crate::stats::Interval>) -> String {
-    interval.map_or_else(|| "n/a".to_owned(), |i| format!("{:+.1} to {:+.1}", i.lower * 100.0, i.upper * 100.0))
-}
-
-fn p_value(p: f64) -> String {
-    if p < 0.0001 { "< 0.0001".to_owned() } else { format!("{p:.4}") }
-}
-
 fn attempts(attempts: &[AttemptBrief]) -> String {
     attempts
         .iter()
@@ -56,7 +43,7 @@ fn condition(difference: &ConditionDifference) -> String {
     format!("{}{place}: {b} against {c} ({weight})", difference.condition)
 }
 
-fn conditions(comparison: &Comparison) -> Vec<String> {
+pub(crate) fn conditions(comparison: &Comparison) -> Vec<String> {
     let mut lines: Vec<String> = comparison.conditions.iter().map(condition).collect();
     if lines.len() > LISTED {
         let more = lines.len() - LISTED;
@@ -107,12 +94,12 @@ pub fn terminal(comparison: &Comparison) -> String {
             change.competitions.to_string(),
             text::percent(Some(change.baseline)),
             text::percent(Some(change.candidate)),
-            points(change.difference),
-            interval_points(change.on_these),
-            p_value(change.p_on_these),
-            interval_points(change.on_like_these),
-            p_value(change.p_on_like_these),
-            p.map_or_else(String::new, p_value),
+            text::points(Some(change.difference)),
+            text::points_interval(change.on_these),
+            text::p_value(change.p_on_these),
+            text::points_interval(change.on_like_these),
+            text::p_value(change.p_on_like_these),
+            p.map_or_else(String::new, text::p_value),
         ]);
     };
     put("any medal".to_owned(), &comparison.medal_rate, None);
@@ -131,7 +118,7 @@ pub fn terminal(comparison: &Comparison) -> String {
         comparison.paired,
         m.gained,
         m.lost,
-        p_value(m.p)
+        text::p_value(m.p)
     );
     if let Some(detectable) = comparison.medal_rate.detectable_on_these {
         let _ = writeln!(out, "detectable with 80% power on these competitions: {:.1} points", detectable * 100.0);
@@ -147,9 +134,9 @@ pub fn terminal(comparison: &Comparison) -> String {
                 if change.moved == Moved::Up { "up" } else { "down" }.to_owned(),
                 medals(&change.baseline),
                 medals(&change.candidate),
-                change.percentile_difference.map_or_else(|| "n/a".to_owned(), points),
-                p_value(change.p),
-                p_value(change.p_corrected),
+                text::points(change.percentile_difference),
+                text::p_value(change.p),
+                text::p_value(change.p_corrected),
             ]
         })
         .collect();
@@ -209,12 +196,12 @@ pub fn markdown(comparison: &Comparison) -> String {
             change.competitions,
             text::percent(Some(change.baseline)),
             text::percent(Some(change.candidate)),
-            points(change.difference),
-            interval_points(change.on_these),
-            p_value(change.p_on_these),
-            interval_points(change.on_like_these),
-            p_value(change.p_on_like_these),
-            corrected.map_or_else(String::new, p_value),
+            text::points(Some(change.difference)),
+            text::points_interval(change.on_these),
+            text::p_value(change.p_on_these),
+            text::points_interval(change.on_like_these),
+            text::p_value(change.p_on_like_these),
+            corrected.map_or_else(String::new, text::p_value),
         );
     };
     put("Any medal", &comparison.medal_rate, None);
@@ -225,7 +212,7 @@ pub fn markdown(comparison: &Comparison) -> String {
         put(&format!("Any medal, {}", part.name), &part.change, Some(part.p_corrected));
     }
     let m = comparison.mcnemar;
-    let _ = writeln!(out, "\nMcNemar: {} gained, {} lost, p = {}.", m.gained, m.lost, p_value(m.p));
+    let _ = writeln!(out, "\nMcNemar: {} gained, {} lost, p = {}.", m.gained, m.lost, text::p_value(m.p));
     let listed: Vec<&CompetitionChange> = moved(comparison).take(LISTED).collect();
     if !listed.is_empty() {
         let all = moved(comparison).count();
@@ -240,7 +227,7 @@ pub fn markdown(comparison: &Comparison) -> String {
                 medals(&change.candidate),
                 attempts(&change.baseline),
                 attempts(&change.candidate),
-                p_value(change.p_corrected),
+                text::p_value(change.p_corrected),
             );
         }
         out.push_str("\n</details>\n");

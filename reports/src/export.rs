@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::attempt::{Grade, Measure};
@@ -91,7 +92,7 @@ pub fn write(dir: &Path, data: &ReportData, formats: &[Format]) -> Result<Vec<Pa
             Format::MleBench => {
                 for group in &data.groups {
                     let name = format!("{}_grading_report.json", group.id);
-                    put(dir.join(name), &pretty(&mle_bench_report(data, &group.id)))?;
+                    put(dir.join(name), &pretty_json(&mle_bench_report(data, &group.id)))?;
                 }
             }
             Format::Plots => {
@@ -129,11 +130,12 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
 
 /// `report.json`: the whole [`ReportData`], indented.
 pub fn json_text(data: &ReportData) -> String {
-    pretty(&serde_json::to_value(data).expect("a report has only string keys"))
+    pretty_json(data)
 }
 
-fn pretty(value: &Value) -> String {
-    let mut text = serde_json::to_string_pretty(value).expect("a value always prints");
+/// Any of this crate's data as indented JSON with a final line end.
+pub fn pretty_json(value: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(value).expect("this crate's data have only string keys");
     text.push('\n');
     text
 }

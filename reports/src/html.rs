@@ -8,6 +8,8 @@ use minijinja::{AutoEscape, Environment, context};
 use serde::Serialize;
 
 use crate::attempt::Measure;
+use crate::compare::Comparison;
+use crate::compare_text;
 use crate::data::{AgentReport, Breakdown, ReportData, part_order};
 use crate::estimate::Estimate;
 use crate::plots::{self, Plot, PlotError};
@@ -92,7 +94,25 @@ fn breakdown_table<'a>(
     BreakdownTable { kind, rows }
 }
 
-pub(crate) fn environment() -> Result<Environment<'static>, minijinja::Error> {
+/// A comparison as one self-contained page.
+///
+/// # Errors
+/// [`HtmlError`], which with the embedded template is a bug.
+pub fn comparison_page(comparison: &Comparison) -> Result<String, HtmlError> {
+    let plot = plots::difference(comparison)?;
+    let page = environment()?.get_template("comparison.html")?.render(context! {
+        c => Serde(comparison),
+        conditions => Serde(compare_text::conditions(comparison)),
+        plot => Serde(plot),
+        version => env!("CARGO_PKG_VERSION"),
+        theme => THEME_CSS,
+        style => STYLE_CSS,
+        script => SCRIPT_JS,
+    })?;
+    Ok(page)
+}
+
+fn environment() -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.add_filter("pct", |value: Option<f64>| text::percent(value));
@@ -107,6 +127,10 @@ pub(crate) fn environment() -> Result<Environment<'static>, minijinja::Error> {
     environment.add_filter("measure", |m: Serde<Measure>| m.label());
     environment.add_filter("counted", |e: Serde<Estimate>| text::counted(&e));
     environment.add_filter("interval", |value: Serde<Option<Interval>>| text::interval(*value));
+    environment.add_filter("points", |value: Option<f64>| text::points(value));
+    environment.add_filter("points_interval", |value: Serde<Option<Interval>>| text::points_interval(*value));
+    environment.add_filter("p", text::p_value);
+    environment.add_template("comparison.html", include_str!("templates/comparison.html"))?;
     environment.add_template("report.html", include_str!("templates/report.html"))?;
     Ok(environment)
 }

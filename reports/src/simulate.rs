@@ -100,7 +100,7 @@ impl Simulation {
         let lost = rng.unit() < self.infrastructure;
         let score = if won { 0.90 + 0.08 * quality } else { 0.65 + 0.2499 * quality };
         let valid = !lost && (won || quality > 0.12);
-        let medal = (valid && won).then(|| match score {
+        let medal = (valid && won).then_some(match score {
             s if s >= thresholds.gold => Medal::Gold,
             s if s >= thresholds.silver => Medal::Silver,
             _ => Medal::Bronze,

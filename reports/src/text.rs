@@ -16,6 +16,21 @@ pub fn interval(interval: Option<Interval>) -> String {
     )
 }
 
+/// `+3.1`, in percentage points, or `n/a`.
+pub fn points(share: Option<f64>) -> String {
+    share.map_or_else(|| "n/a".to_owned(), |share| format!("{:+.1}", share * 100.0))
+}
+
+/// `-1.0 to +7.2`, in percentage points, or `n/a`.
+pub fn points_interval(interval: Option<Interval>) -> String {
+    interval.map_or_else(|| "n/a".to_owned(), |i| format!("{:+.1} to {:+.1}", i.lower * 100.0, i.upper * 100.0))
+}
+
+/// Four decimals, or `< 0.0001`.
+pub fn p_value(p: f64) -> String {
+    if p < 0.0001 { "< 0.0001".to_owned() } else { format!("{p:.4}") }
+}
+
 /// Up to five decimals, which is what MLE-bench keeps; `n/a` without a score.
 pub fn score(value: Option<f64>) -> String {
     match value {

@@ -2,6 +2,10 @@
 //!
 //! Data goes to stdout and everything else to stderr. A subcommand returns the exit code or a [`CliError`].
 
+pub mod compare;
+pub mod disclose;
+pub mod history;
+pub mod leaderboard;
 pub mod report;
 pub mod selection;
 
@@ -50,6 +54,10 @@ pub struct Global {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Compare(compare::Args),
+    Disclose(disclose::Args),
+    History(history::Args),
+    Leaderboard(leaderboard::Args),
     Report(report::Args),
 }
 
@@ -157,6 +165,10 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError> {
     match command {
+        Command::Compare(args) => compare::run(&args, context),
+        Command::Disclose(args) => disclose::run(&args, context),
+        Command::History(args) => history::run(&args, context),
+        Command::Leaderboard(args) => leaderboard::run(&args, context),
         Command::Report(args) => report::run(&args, context),
     }
 }

@@ -57,6 +57,13 @@ pub struct Experiment {
     experiments: Option<PathBuf>,
 }
 
+impl Experiment {
+    /// Whether an experiment was named.
+    pub(super) fn is_named(&self) -> bool {
+        self.experiment_id.is_some()
+    }
+}
+
 /// How seeds of leaderboard rows are built.
 #[derive(clap::Args, Debug, Default, Clone, Copy)]
 pub struct Seeds {

@@ -3,10 +3,12 @@
 mod agents;
 mod compare;
 mod heat;
+mod history;
 mod scene;
 mod time;
 
 pub use self::compare::difference;
+pub use self::history::history;
 pub use self::scene::PlotError;
 pub(crate) use self::scene::escape;
 

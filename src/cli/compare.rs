@@ -1,0 +1,106 @@
+//! `medalist compare`: two sets of run groups, paired by competition, and a gate for CI.
+
+use std::path::{Path, PathBuf};
+
+use medalist_reports::compare::{self, Comparison, Gate};
+use medalist_reports::{compare_text, export, html, plots};
+
+use super::Context;
+use super::report::{Experiment, Source, read_groups};
+use crate::error::{CliError, Exit};
+
+/// Compare two versions of an agent, and fail if the new one is worse.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Run groups or grading reports of the version before.
+    #[arg(value_name = "BASELINE", required = true)]
+    baseline: Vec<PathBuf>,
+    /// Run groups or grading reports of the version after.
+    #[arg(long, value_name = "CANDIDATE", required = true, num_args = 1..)]
+    against: Vec<PathBuf>,
+    /// Exit with code 6 if the medal rate fell: beyond chance at `--confidence`, and by `--margin` points or more.
+    #[arg(long)]
+    fail_on_regression: bool,
+    /// Smallest drop of the medal rate, in percentage points, that fails.
+    #[arg(long, value_name = "POINTS", default_value_t = 0.0)]
+    margin: f64,
+    /// One minus the rate of false alarms when nothing changed, in percent.
+    #[arg(long, value_name = "PERCENT", default_value_t = 95.0)]
+    confidence: f64,
+    /// Compare although brief, data, time limit or network differ.
+    #[arg(long)]
+    allow_differing_conditions: bool,
+    /// Print `comparison.json` in place of the table.
+    #[arg(long)]
+    json: bool,
+    /// Write a summary for a pull request.
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Write JUnit XML for CI.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Write a self-contained page.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write the picture of what moved.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// Unreadable sides, nothing in common, other conditions, or a file that cannot be written.
+pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
+    let gate = gate(args)?;
+    let source = Source::new(context.catalogue()?);
+    let baseline = read_groups(&args.baseline, &Experiment::default(), context, &source)?;
+    let candidate = read_groups(&args.against, &Experiment::default(), context, &source)?;
+    let comparison = compare::compare(&baseline, &candidate, gate)
+        .map_err(|error| CliError::new(Exit::BadInput, anyhow::Error::new(error)))?;
+    write_files(args, &comparison)?;
+    if args.json {
+        context.print(export::pretty_json(&comparison))?;
+    } else {
+        context.print(compare_text::terminal(&comparison))?;
+    }
+    let refused: Vec<&str> = comparison.refusals().map(|difference| difference.condition.as_str()).collect();
+    if !refused.is_empty() && !args.allow_differing_conditions {
+        let mut names = refused.clone();
+        names.sort_unstable();
+        names.dedup();
+        return Err(CliError::message(
+            Exit::BadInput,
+            format!("the two sides did not get the same task: they differ in {}", names.join(", ")),
+        )
+        .hint("run both sides under the same conditions, or give `--allow-differing-conditions` and say so when you report"));
+    }
+    Ok(if args.fail_on_regression && comparison.verdict.regressed { Exit::Regression } else { Exit::Success })
+}
+
+fn gate(args: &Args) -> Result<Gate, CliError> {
+    let usage = |message: String| Err(CliError::message(Exit::Usage, message));
+    if !(0.0..=100.0).contains(&args.margin) {
+        return usage(format!("`--margin` is {}, expected percentage points between 0 and 100", args.margin));
+    }
+    if !(50.0..100.0).contains(&args.confidence) {
+        return usage(format!("`--confidence` is {}, expected a percentage from 50 to below 100", args.confidence));
+    }
+    Ok(Gate { margin: args.margin / 100.0, confidence: args.confidence / 100.0 })
+}
+
+fn write_files(args: &Args, comparison: &Comparison) -> Result<(), CliError> {
+    let put = |path: &Option<PathBuf>, text: &dyn Fn() -> Result<String, CliError>| -> Result<(), CliError> {
+        let Some(path) = path else { return Ok(()) };
+        write(path, &text()?)
+    };
+    put(&args.markdown, &|| Ok(compare_text::markdown(comparison)))?;
+    put(&args.junit, &|| Ok(compare_text::junit(comparison)))?;
+    put(&args.html, &|| Ok(html::comparison_page(comparison)?))?;
+    put(&args.svg, &|| Ok(plots::difference(comparison)?.map(|plot| plot.to_file()).unwrap_or_default()))
+}
+
+pub(super) fn write(path: &Path, text: &str) -> Result<(), CliError> {
+    export::write_file(path, text.as_bytes())
+        .map_err(|error| CliError::new(Exit::Failure, anyhow::Error::new(error)))
+}

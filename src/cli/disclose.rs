@@ -1,0 +1,28 @@
+//! `medalist disclose`: the block that a leaderboard entry must carry.
+
+use std::path::PathBuf;
+
+use medalist_reports::disclose;
+
+use super::Context;
+use super::report::{Experiment, Source, read_groups};
+use crate::error::{CliError, Exit};
+
+/// Print what a leaderboard entry must disclose: hardware, time, feedback, network, versions.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Run groups.
+    #[arg(value_name = "GROUP", required = true)]
+    groups: Vec<PathBuf>,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// Unreadable groups.
+pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
+    let source = Source::new(context.catalogue()?);
+    let reading = read_groups(&args.groups, &Experiment::default(), context, &source)?;
+    context.print(disclose::markdown(&reading))?;
+    Ok(Exit::Success)
+}

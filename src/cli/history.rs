@@ -1,0 +1,60 @@
+//! `medalist history`: how an agent's medal rate developed over its run groups.
+
+use std::path::PathBuf;
+
+use medalist_reports::history::History;
+use medalist_reports::{export, plots};
+
+use super::Context;
+use super::compare::write;
+use super::report::{Experiment, Source, read_groups};
+use crate::error::{CliError, Exit};
+
+/// Show each agent's medal rate over time, one line a run group.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Run groups or folders of them; all of `--runs-dir` by default.
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Only this agent.
+    #[arg(long, value_name = "ID")]
+    agent: Option<String>,
+    /// Draw the lines into this SVG file.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Print JSON in place of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// Unreadable paths, an agent without groups, or a file that cannot be written.
+pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
+    let source = Source::new(context.catalogue()?);
+    let mut reading = read_groups(&args.paths, &Experiment::default(), context, &source)?;
+    if let Some(agent) = &args.agent {
+        let mut known: Vec<String> = reading.groups.iter().map(|group| format!("`{}`", group.agent)).collect();
+        reading.groups.retain(|group| group.agent == *agent);
+        if reading.groups.is_empty() {
+            known.sort();
+            known.dedup();
+            return Err(CliError::message(Exit::BadInput, format!("no run group of agent `{agent}`"))
+                .hint(format!("there are groups of {}", known.join(", "))));
+        }
+    }
+    let history = History::of(&reading);
+    if let Some(path) = &args.svg {
+        let plot = plots::history(&history)?.ok_or_else(|| {
+            CliError::message(Exit::BadInput, "no run group says when it began, so no line can be drawn")
+        })?;
+        write(path, &plot.to_file())?;
+    }
+    if args.json {
+        context.print(export::pretty_json(&history))?;
+    } else {
+        context.print(history.terminal())?;
+    }
+    Ok(Exit::Success)
+}

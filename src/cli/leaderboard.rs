@@ -1,0 +1,104 @@
+//! `medalist leaderboard`: measured rows among the published ones.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use medalist_reports::export;
+use medalist_reports::leaderboard::{self, Row};
+use medalist_reports::read::{CompetitionSource, Group};
+use serde_json::json;
+
+use super::Context;
+use super::report::{Experiment, Seeds, Source, read_groups};
+use crate::error::{CliError, Exit};
+
+/// Print MLE-bench's leaderboard, with rows of your own run groups computed as MLE-bench does.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Run groups or grading reports; without any, the published rows alone.
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    experiment: Experiment,
+    #[command(flatten)]
+    seeds: Seeds,
+    /// Name of the measured rows' agent; that of the run groups by default.
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// LLMs that the measured rows used.
+    #[arg(long, value_name = "NAME")]
+    llm: Option<String>,
+    /// Leave the published rows out.
+    #[arg(long)]
+    measured_only: bool,
+    /// Print what MLE-bench's aggregator prints, for one split: low, medium, high, all, dev, systemcard, or a file of ids.
+    #[arg(long, value_name = "SPLIT", conflicts_with = "json")]
+    split: Option<String>,
+    /// Print JSON in place of Markdown.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// Unreadable paths, or seeds that cannot be built.
+pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
+    let source = Source::new(context.catalogue()?);
+    let asked = !args.paths.is_empty() || args.experiment.is_named();
+    let reading = asked.then(|| read_groups(&args.paths, &args.experiment, context, &source)).transpose()?;
+    let groups: &[Group] = reading.as_ref().map_or(&[], |reading| &reading.groups);
+    if let Some(split) = &args.split {
+        return aggregate(args, context, &source, groups, split);
+    }
+    let mut by_agent: BTreeMap<&str, Vec<&Group>> = BTreeMap::new();
+    for group in groups {
+        by_agent.entry(args.agent.as_deref().unwrap_or(&group.agent)).or_default().push(group);
+    }
+    let mut rows: Vec<Row> = if args.measured_only { Vec::new() } else { leaderboard::published() };
+    for (agent, groups) in by_agent {
+        let (mut row, gaps) = leaderboard::row(&groups, args.seeds.rule(), &source);
+        agent.clone_into(&mut row.agent);
+        if let Some(llm) = &args.llm {
+            llm.clone_into(&mut row.llm);
+        }
+        for (column, error) in gaps {
+            context.warn(format_args!("no {column} column for `{agent}`: {error}"));
+        }
+        if row.cells.iter().flatten().filter_map(|cell| cell.seeds).any(|seeds| seeds < 3) {
+            context.warn(format_args!("`{agent}` has fewer than the three seeds that MLE-bench asks for"));
+        }
+        rows.push(row);
+    }
+    leaderboard::sort(&mut rows);
+    if args.json {
+        context.print(export::pretty_json(&rows))?;
+    } else {
+        context.print(leaderboard::markdown(&rows))?;
+    }
+    Ok(Exit::Success)
+}
+
+/// What `experiments/aggregate_grading_reports.py` prints, as one JSON object.
+fn aggregate(
+    args: &Args,
+    context: &Context,
+    source: &Source,
+    groups: &[Group],
+    split: &str,
+) -> Result<Exit, CliError> {
+    let ids = match source.suite(split) {
+        Some(ids) => ids,
+        None => std::fs::read_to_string(split)
+            .map(|text| text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+            .map_err(|error| {
+                CliError::new(Exit::BadInput, error)
+                    .context(format!("`{split}` is neither a suite nor a readable file of ids"))
+            })?,
+    };
+    let groups: Vec<&Group> = groups.iter().collect();
+    let (seeds, aggregate) = leaderboard::aggregate(&groups, &ids, args.seeds.rule())
+        .map_err(|error| CliError::new(Exit::BadInput, anyhow::Error::new(error)))?;
+    context.print(export::pretty_json(&json!({ "seeds": seeds, "aggregate": aggregate })))?;
+    Ok(Exit::Success)
+}
