@@ -191,8 +191,8 @@ mod tests {
         for spec in catalogue().iter() {
             let thresholds = spec.thresholds.as_ref().unwrap_or_else(|| panic!("{} has thresholds", spec.id));
             let ladder = [thresholds.gold, thresholds.silver, thresholds.bronze, thresholds.median];
-            let lower = spec.grading["direction"].as_str() == Some("lower");
-            let ordered = ladder.windows(2).all(|pair| if lower { pair[0] <= pair[1] } else { pair[0] >= pair[1] });
+            let direction = spec.grading.direction;
+            let ordered = ladder.windows(2).all(|pair| direction.is_as_good(pair[0], pair[1]));
             assert!(ordered, "{}: {ladder:?}", spec.id);
         }
     }

@@ -15,6 +15,7 @@
 //! ```
 
 mod archive;
+mod briefs;
 mod catalogue;
 pub mod formats;
 pub mod frame;
@@ -28,9 +29,10 @@ mod recipes {
     include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
 }
 
+pub use briefs::{Brief, BriefSource, imported_brief_path};
 pub use catalogue::{Catalogue, CatalogueError};
 pub use spec::{
     Checksums, CompetitionId, CompetitionIdError, CompetitionSpec, Complexity, DataPaths, IssueKind, KnownIssue,
-    Modality, SpecError, ThresholdSource, Thresholds,
+    Modality, PublishedThresholds, SpecError, ThresholdSource,
 };
 pub use suites::{Suite, UnknownSuite};

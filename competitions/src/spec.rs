@@ -194,12 +194,12 @@ pub struct CompetitionSpec {
     /// Where the prepared files are.
     pub data: DataPaths,
     /// Scores that earn medals; `None` where nothing is known, and then no medal is given.
-    pub thresholds: Option<Thresholds>,
+    pub thresholds: Option<PublishedThresholds>,
     /// What is wrong with the task, from public sources.
     #[serde(default)]
     pub known_issues: Vec<KnownIssue>,
     /// How submissions are scored.
-    pub grading: toml::Table,
+    pub grading: medalist_grading::GradingSpec,
     /// Settings of the preparation.
     #[serde(default)]
     pub prepare: toml::Table,
@@ -226,7 +226,7 @@ pub struct DataPaths {
 /// Scores that earn medals, all inclusive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Thresholds {
+pub struct PublishedThresholds {
     /// Score that earns gold.
     pub gold: f64,
     /// Score that earns silver.
@@ -239,6 +239,14 @@ pub struct Thresholds {
     pub n_teams: Option<u32>,
     /// Where the figures come from.
     pub source: ThresholdSource,
+}
+
+impl PublishedThresholds {
+    /// The thresholds alone, as grading takes them.
+    pub fn medals(&self) -> medalist_grading::Thresholds {
+        let &Self { gold, silver, bronze, median, .. } = self;
+        medalist_grading::Thresholds { gold, silver, bronze, median }
+    }
 }
 
 /// One entry of the register of what is wrong with a competition.
@@ -333,6 +341,11 @@ impl CompetitionSpec {
         self.files.brief.as_deref()
     }
 
+    /// The competition's page on Kaggle, if it is one of Kaggle's.
+    pub fn kaggle_url(&self) -> Option<String> {
+        self.kaggle_slug.as_ref().map(|slug| format!("https://www.kaggle.com/competitions/{slug}"))
+    }
+
     /// The final leaderboard as CSV with the one column `score`, best first, if there is one.
     pub fn leaderboard_csv(&self) -> Option<&str> {
         self.files.leaderboard.as_deref()
@@ -419,7 +432,7 @@ pub(crate) fn parse_toml<T: serde::de::DeserializeOwned>(text: &str, path: &Path
     toml::from_str(text).map_err(|source| SpecError::Toml { path: path.to_owned(), source: Box::new(source) })
 }
 
-fn read_text(path: &Path) -> Result<Option<String>, SpecError> {
+pub(crate) fn read_text(path: &Path) -> Result<Option<String>, SpecError> {
     match fs_err::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

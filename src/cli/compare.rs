@@ -101,6 +101,5 @@ fn write_files(args: &Args, comparison: &Comparison) -> Result<(), CliError> {
 }
 
 pub(super) fn write(path: &Path, text: &str) -> Result<(), CliError> {
-    export::write_file(path, text.as_bytes())
-        .map_err(|error| CliError::new(Exit::Failure, anyhow::Error::new(error)))
+    export::write_file(path, text.as_bytes()).map_err(|error| CliError::new(Exit::Failure, anyhow::Error::new(error)))
 }

@@ -80,13 +80,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
 }
 
 /// What `experiments/aggregate_grading_reports.py` prints, as one JSON object.
-fn aggregate(
-    args: &Args,
-    context: &Context,
-    source: &Source,
-    groups: &[Group],
-    split: &str,
-) -> Result<Exit, CliError> {
+fn aggregate(args: &Args, context: &Context, source: &Source, groups: &[Group], split: &str) -> Result<Exit, CliError> {
     let ids = match source.suite(split) {
         Some(ids) => ids,
         None => std::fs::read_to_string(split)

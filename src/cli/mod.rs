@@ -2,12 +2,15 @@
 //!
 //! Data goes to stdout and everything else to stderr. A subcommand returns the exit code or a [`CliError`].
 
+mod briefs;
 pub mod compare;
+mod competitions;
 pub mod disclose;
 pub mod history;
 pub mod leaderboard;
 pub mod report;
 pub mod selection;
+mod table;
 
 use std::io::{IsTerminal, Write as _};
 use std::path::PathBuf;
@@ -58,6 +61,8 @@ enum Command {
     Disclose(disclose::Args),
     History(history::Args),
     Leaderboard(leaderboard::Args),
+    Competitions(competitions::CompetitionsArgs),
+    Briefs(briefs::BriefsArgs),
     Report(report::Args),
 }
 
@@ -169,6 +174,8 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError> {
         Command::Disclose(args) => disclose::run(&args, context),
         Command::History(args) => history::run(&args, context),
         Command::Leaderboard(args) => leaderboard::run(&args, context),
+        Command::Competitions(args) => competitions::run(&args, context),
+        Command::Briefs(args) => briefs::run(&args, context),
         Command::Report(args) => report::run(&args, context),
     }
 }

@@ -27,6 +27,11 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Whether any of the flags was given.
+    pub fn is_given(&self) -> bool {
+        !self.competitions.is_empty() || self.suite.is_some() || self.lite || self.all || self.list.is_some()
+    }
+
     /// The suite that was named, if any.
     ///
     /// # Errors
