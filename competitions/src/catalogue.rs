@@ -210,6 +210,33 @@ mod tests {
     }
 
     #[test]
+    fn the_register_is_sourced() {
+        for spec in catalogue().iter() {
+            for issue in &spec.known_issues {
+                assert!(issue.source.starts_with("https://github.com/"), "{}: {}", spec.id, issue.source);
+                assert!(issue.summary.ends_with('.'), "{}: {}", spec.id, issue.summary);
+                let below_public = issue.leave_out.iter().all(|pattern| pattern.starts_with("public/"));
+                assert!(below_public && (issue.leave_out.is_empty() || issue.fixed.is_some()), "{}", spec.id);
+            }
+        }
+    }
+
+    #[test]
+    fn briefs_show_the_submission() {
+        for spec in catalogue().iter() {
+            let brief = spec.brief().unwrap_or_else(|| panic!("{} has a brief", spec.id));
+            let words = brief.split_whitespace().count();
+            assert!((100..400).contains(&words), "{}: {words} words", spec.id);
+            let example = brief.split("```").nth(1).unwrap_or_else(|| panic!("{} has an example", spec.id));
+            let header = example.trim_start().lines().next().unwrap_or_default().replace('"', "");
+            let columns: Vec<&str> = header.split(',').collect();
+            for column in &spec.grading.id_columns {
+                assert!(columns.contains(&column.as_str()), "{}: `{column}` is not in `{header}`", spec.id);
+            }
+        }
+    }
+
+    #[test]
     fn seven_have_no_leaderboard() {
         let catalogue = catalogue();
         let without = catalogue.iter().filter(|spec| spec.leaderboard_csv().is_none());

@@ -225,7 +225,7 @@ pub fn facts(spec: &CompetitionSpec) -> CompetitionFacts {
         modality: spec.modality.to_string(),
         category: spec.category.clone().unwrap_or_else(|| "unknown".to_owned()),
         complexity: spec.complexity.to_string(),
-        metric: spec.grading.get("metric").and_then(|metric| metric.as_str()).unwrap_or_default().to_owned(),
+        metric: spec.grading.metric.clone(),
         suites: Suite::ALL.iter().filter(|suite| suite.contains(spec)).map(ToString::to_string).collect(),
     }
 }
