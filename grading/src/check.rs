@@ -27,6 +27,7 @@ pub(crate) fn check(task: &Task<'_>, check: Check) -> Result<(), Refusal> {
         Check::NotEmpty => Ok(()),
         Check::Numeric => targets(task)?.iter().try_for_each(numeric),
         Check::Text => targets(task)?.iter().try_for_each(text),
+        Check::SomeText => targets(task)?.iter().try_for_each(some_text),
         Check::Range => {
             let [low, high] = spec.range.unwrap_or([f64::NEG_INFINITY, f64::INFINITY]);
             targets(task)?.iter().try_for_each(|column| range(column, low, high))
@@ -162,8 +163,14 @@ fn numeric(column: &Column<'_>) -> Result<(), Refusal> {
 }
 
 fn text(column: &Column<'_>) -> Result<(), Refusal> {
-    let all_missing = || matches!(column.values(), Values::Float(values) if values.iter().all(|v| v.is_nan()));
-    if column.is_text() || all_missing() {
+    match column.values() {
+        Values::Float(values) if values.iter().all(|v| v.is_nan()) => Ok(()),
+        _ => some_text(column),
+    }
+}
+
+fn some_text(column: &Column<'_>) -> Result<(), Refusal> {
+    if column.is_text() {
         return Ok(());
     }
     Err(InvalidSubmission::new(InvalidKind::NotText, "the column holds no text")

@@ -8,8 +8,8 @@ use crate::check::check;
 use crate::invalid::{AnswersError, InvalidSubmission, Refusal};
 use crate::metrics::{METRICS, Metric, OptionKind};
 use crate::spec::{Check, GradingSpec};
-use crate::table::{Limits, Table};
-use crate::task::{Answers, AnswersReadError, Task};
+use crate::table::{Limits, ReadError, Table};
+use crate::task::{Answers, Task};
 
 /// What grading says about a submission.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -113,7 +113,7 @@ pub enum SpecError {
 pub enum GradeError {
     /// The answers cannot be read.
     #[error("cannot read the answers")]
-    ReadAnswers(#[from] AnswersReadError),
+    ReadAnswers(#[from] ReadError),
     /// The answers are not what the competition's entry says.
     #[error("the answers do not fit the competition")]
     Answers(#[from] AnswersError),
@@ -265,7 +265,7 @@ fn ours<T>(result: Result<T, Refusal>) -> Result<Result<T, InvalidSubmission>, G
     }
 }
 
-fn unreadable(error: &crate::table::ReadError) -> Graded {
+fn unreadable(error: &ReadError) -> Graded {
     Graded { verdict: Verdict::Invalid(error.into()), strict_score: None, strict_issues: Vec::new() }
 }
 

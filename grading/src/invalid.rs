@@ -184,9 +184,16 @@ pub enum AnswersError {
         /// The column.
         column: String,
     },
+    /// The file cannot be read.
+    #[error("the answers cannot be read")]
+    Unreadable {
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The answers are a table where JSON lines are needed.
     #[error("the answers are a CSV table; this competition's are JSON lines")]
-    NotRecords,
+    NotLines,
     /// The answers are JSON lines where a table is needed.
     #[error("the answers are JSON lines; this competition's are a CSV table")]
     NotTable,

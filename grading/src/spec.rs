@@ -120,6 +120,8 @@ pub enum Check {
     Numeric,
     /// The target columns are text, perhaps with gaps (or nothing but gaps).
     Text,
+    /// The target columns are text, perhaps with gaps; one that holds nothing at all is not.
+    SomeText,
     /// No number of the target columns is outside `range`; missing cells are skipped.
     Range,
     /// No cell of the target columns is missing.

@@ -1,6 +1,11 @@
 //! One submission beside its answers: what a metric is given.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+
+use serde::de::DeserializeOwned;
 
 use crate::ids::{Rows, id_matches, sorted_rows};
 use crate::invalid::{AnswersError, InvalidKind, InvalidSubmission, Refusal};
@@ -13,49 +18,53 @@ use crate::table::{Column, Limits, ReadError, Table};
 pub enum Answers {
     /// A CSV file.
     Table(Table),
-    /// JSON lines, one value each.
-    Records(Vec<serde_json::Value>),
+    /// JSON lines.
+    Lines(JsonLines),
 }
 
 impl Answers {
     /// Reads the answers, as JSON lines if the name ends in `.jsonl` and else as CSV. Links are followed.
     ///
+    /// JSON lines may be far larger than memory; they are only read when they are graded against, line by line.
+    ///
     /// # Errors
-    /// [`AnswersReadError`] if the file cannot be read or a line is not JSON.
-    pub fn read(path: &std::path::Path) -> Result<Self, AnswersReadError> {
+    /// [`ReadError`] if the file cannot be read.
+    pub fn read(path: &Path) -> Result<Self, ReadError> {
         let real = path.canonicalize().map_err(|source| ReadError::Io { source })?;
         if path.extension().is_none_or(|extension| extension != "jsonl") {
             let limits = Limits { bytes: Limits::MAX_BYTES, rows: usize::MAX, columns: usize::MAX };
             return Ok(Self::Table(Table::read(&real, &limits)?));
         }
-        let bytes = crate::table::read_bytes(&real, u64::MAX)?;
-        let mut records = Vec::new();
-        for (line, text) in bytes.split(|&b| b == b'\n').enumerate() {
-            if !text.trim_ascii().is_empty() {
-                records.push(
-                    serde_json::from_slice(text).map_err(|source| AnswersReadError::Json { line: line + 1, source })?,
-                );
-            }
-        }
-        Ok(Self::Records(records))
+        File::open(&real).map_err(|source| ReadError::Io { source })?;
+        Ok(Self::Lines(JsonLines { path: real }))
     }
 }
 
-/// Why answers cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum AnswersReadError {
-    /// The file is no table.
-    #[error(transparent)]
-    Table(#[from] ReadError),
-    /// A line is not JSON.
-    #[error("line {line} is not JSON")]
-    Json {
-        /// The line, from 1.
-        line: usize,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
+/// A file of one JSON value a line.
+#[derive(Debug)]
+pub struct JsonLines {
+    path: PathBuf,
+}
+
+impl JsonLines {
+    /// Hands each value to `visit`, in order; blank lines are skipped and fields that `T` lacks cost no memory.
+    ///
+    /// # Errors
+    /// [`AnswersError`] if the file cannot be read or a line is not a `T`.
+    pub fn for_each<T: DeserializeOwned>(&self, mut visit: impl FnMut(T)) -> Result<(), AnswersError> {
+        let unreadable = |source| AnswersError::Unreadable { source };
+        let mut lines = BufReader::new(File::open(&self.path).map_err(unreadable)?);
+        let (mut line, mut number) = (Vec::new(), 0);
+        while lines.read_until(b'\n', &mut line).map_err(unreadable)? > 0 {
+            number += 1;
+            if !line.trim_ascii().is_empty() {
+                let bad = |error: serde_json::Error| AnswersError::BadValue { row: number, message: error.to_string() };
+                visit(serde_json::from_slice(&line).map_err(bad)?);
+            }
+            line.clear();
+        }
+        Ok(())
+    }
 }
 
 /// The rows of the two tables that belong together: the k-th of one with the k-th of the other.
@@ -100,27 +109,24 @@ impl<'t> Task<'t> {
     pub fn answers(&self) -> Result<&'t Table, Refusal> {
         match self.answers {
             Answers::Table(table) => Ok(table),
-            Answers::Records(_) => Err(AnswersError::NotTable.into()),
+            Answers::Lines(_) => Err(AnswersError::NotTable.into()),
         }
     }
 
-    /// The answers as JSON values, one a line.
+    /// The answers as JSON lines.
     ///
     /// # Errors
     /// [`Refusal::Answers`] if they are a table.
-    pub fn records(&self) -> Result<&'t [serde_json::Value], Refusal> {
+    pub fn lines(&self) -> Result<&'t JsonLines, Refusal> {
         match self.answers {
-            Answers::Records(records) => Ok(records),
-            Answers::Table(_) => Err(AnswersError::NotRecords.into()),
+            Answers::Lines(lines) => Ok(lines),
+            Answers::Table(_) => Err(AnswersError::NotLines.into()),
         }
     }
 
-    /// Number of rows (or records) of the answers.
+    /// Number of rows of the answers; JSON lines are not counted.
     pub fn answer_count(&self) -> usize {
-        match self.answers {
-            Answers::Table(table) => table.rows(),
-            Answers::Records(records) => records.len(),
-        }
+        self.answers().map_or(0, Table::rows)
     }
 
     /// A column of the submission by name.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Metric, MetricError, check_lengths};
+use super::{Metric, MetricError, MetricOption, OptionKind, check_lengths};
 use crate::ids::same;
 use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
 use crate::labels::{check_comparable, different_kinds, integer_labels};
@@ -18,12 +18,38 @@ pub static ACCURACY: Metric = Metric {
     summary: "Share of rows whose label equals the true one.",
     inputs: "one label column: integers, integral floats, booleans (1 and 0) or text",
     source: "scikit-learn 1.5.2 `accuracy_score`",
+    options: &[MetricOption {
+        name: "missing_label",
+        kind: OptionKind::Text,
+        required: false,
+        doc: "The text that stands for a missing label. Default: a missing label is refused.",
+    }],
+    score: |task| {
+        let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
+        let rows = pairs.answers.iter().zip(pairs.submission.iter());
+        if let (Some(filled), true) = (task.option_text("missing_label"), prediction.first_missing().is_some()) {
+            // Filled gaps make the column text, whatever it held.
+            let right =
+                |a, s| truth.is_text() && truth.text(a).is_some_and(|text| text == prediction.filled(s, filled));
+            return Ok(accuracy(rows.map(|(a, s)| right(a, s))));
+        }
+        check_comparable(&truth, &prediction)?;
+        Ok(accuracy(rows.map(|(a, s)| same(truth, a, prediction, s))))
+    },
+};
+
+/// Accuracy of the cells as printed text.
+pub static TEXT_ACCURACY: Metric = Metric {
+    name: "text_accuracy",
+    aliases: &["exact_match"],
+    summary: "Share of rows whose text equals the true one exactly.",
+    inputs: "one column of any kind; numbers are printed first (`7`, `7.0`), a missing cell is the text `nan`",
+    source: "pandas 2.2.3 `astype(str)`; scikit-learn 1.5.2 `accuracy_score`",
     options: &[],
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
-        check_comparable(&truth, &prediction)?;
         let rows = pairs.answers.iter().zip(pairs.submission.iter());
-        Ok(accuracy(rows.map(|(a, s)| same(truth, a, prediction, s))))
+        Ok(accuracy(rows.map(|(a, s)| truth.printed(a) == prediction.printed(s))))
     },
 };
 

@@ -18,6 +18,7 @@ pub mod masks;
 pub mod matthews;
 pub mod medical;
 pub mod ordering;
+pub mod question_answering;
 pub mod ranking;
 pub mod regression;
 pub mod sequences;
@@ -78,11 +79,13 @@ pub enum OptionKind {
 /// Every metric, in the order of the metrics page.
 pub static METRICS: &[&Metric] = &[
     &classification::ACCURACY,
+    &classification::TEXT_ACCURACY,
     &classification::TOP_1_ERROR,
     &classification::F1_MACRO,
     &classification::QUADRATIC_WEIGHTED_KAPPA,
     &matthews::MATTHEWS_CORRCOEF,
     &label_sets::F1_MICRO_LABEL_SETS,
+    &question_answering::ANSWER_SPAN_F1,
     &label_sets::MAP_AT_K,
     &log_loss::LOG_LOSS,
     &log_loss::KL_DIVERGENCE,

@@ -3,7 +3,8 @@
 use rapidfuzz::distance::levenshtein;
 use rayon::prelude::*;
 
-use super::Metric;
+use super::{Metric, MetricOption, OptionKind};
+use crate::invalid::{InvalidKind, InvalidSubmission};
 use crate::pytext::split_words;
 use crate::sum::mean;
 
@@ -42,17 +43,35 @@ pub static WORD_JACCARD: Metric = Metric {
     name: "word_jaccard",
     aliases: &["jaccard"],
     summary: "Mean over rows of the share of common words among all words of both texts, in lower case.",
-    inputs: "one text column; a missing cell is the empty text",
-    source: "MLE-bench `chaii-hindi-and-tamil-question-answering/grade.py`",
-    options: &[],
+    inputs: "one column; a missing cell is the empty text, numbers are printed first",
+    source: "MLE-bench `chaii-hindi-and-tamil-question-answering/grade.py` and `tweet-sentiment-extraction/grade.py`",
+    options: &[MetricOption {
+        name: "refuse_wordless_pair",
+        kind: OptionKind::Flag,
+        required: false,
+        doc: "Whether a row without a word on either side makes the submission invalid instead of scoring 0. Default false.",
+    }],
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
-        let scores: Vec<f64> = pairs
-            .answers
-            .iter()
-            .zip(pairs.submission.iter())
-            .map(|(a, s)| word_jaccard(truth.text(a).unwrap_or(""), prediction.text(s).unwrap_or("")).unwrap_or(0.0))
-            .collect();
+        let refused = task.flag("refuse_wordless_pair");
+        let mut scores = Vec::with_capacity(pairs.answers.len());
+        for (a, s) in pairs.answers.iter().zip(pairs.submission.iter()) {
+            match word_jaccard(&truth.filled(a, ""), &prediction.filled(s, "")) {
+                Some(score) => scores.push(score),
+                None if !refused => scores.push(0.0),
+                None => {
+                    return Err(InvalidSubmission::new(
+                        InvalidKind::Undefined,
+                        "neither text has a word, which divides by zero",
+                    )
+                    .at(s)
+                    .in_column(prediction.name())
+                    .with_value(prediction.raw(s))
+                    .expecting("a text with at least one word")
+                    .into());
+                }
+            }
+        }
         Ok(mean(&scores))
     },
 };

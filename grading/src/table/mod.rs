@@ -198,6 +198,14 @@ impl<'t> Column<'t> {
         }
     }
 
+    /// The cell as [`Column::printed`] gives it, or `filling` where it is missing.
+    pub fn filled<'f>(&self, row: usize, filling: &'f str) -> std::borrow::Cow<'f, str>
+    where
+        't: 'f,
+    {
+        if self.is_missing(row) { filling.into() } else { self.printed(row) }
+    }
+
     /// The cell as a number: booleans are 0 and 1, a missing cell is NaN, text is read with Python's float syntax.
     ///
     /// `None` where a text does not follow that syntax.
