@@ -1,10 +1,14 @@
 //! The HTTP proxy of `network = allowlist`: CONNECT to chosen hosts, each one logged and counted.
 
+use std::fs::File;
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use chrono::Utc;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 
@@ -22,12 +26,9 @@ struct Entry {
 /// The proxy of one attempt.
 #[derive(Debug)]
 pub struct Allowlist {
-    attempt: String,
     entries: Vec<Entry>,
-    /// Connections that were made.
-    connected: AtomicU64,
-    /// Connections that were refused.
-    refused: AtomicU64,
+    /// JSON lines, one for each connection that was asked for.
+    log: PathBuf,
 }
 
 impl Entry {
@@ -53,15 +54,18 @@ impl Entry {
 }
 
 impl Allowlist {
-    /// A proxy that lets `entries` through for the attempt of this name.
-    pub fn new(attempt: &str, entries: &[String]) -> Self {
-        let entries = entries.iter().map(|entry| Entry::parse(entry)).collect();
-        Self { attempt: attempt.to_string(), entries, connected: AtomicU64::new(0), refused: AtomicU64::new(0) }
+    /// A proxy that lets `entries` through and records in `log`, as JSON lines, what was asked for.
+    pub fn new(entries: &[String], log: PathBuf) -> Self {
+        Self { entries: entries.iter().map(|entry| Entry::parse(entry)).collect(), log }
     }
 
-    /// Connections made and refused so far.
-    pub fn counts(&self) -> (u64, u64) {
-        (self.connected.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
+    fn record(&self, target: &str, verdict: &str, up: u64, down: u64) {
+        let at = Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+        let line = json!({"at": at, "target": target, "verdict": verdict, "sent_bytes": up, "received_bytes": down});
+        let written = File::options().append(true).create(true).open(&self.log);
+        if let Err(error) = written.and_then(|mut file| writeln!(file, "{line}")) {
+            tracing::warn!(path = %self.log.display(), %error, "cannot record a connection");
+        }
     }
 
     /// Serves until dropped.
@@ -72,7 +76,7 @@ impl Allowlist {
                     let proxy = Arc::clone(&self);
                     tokio::spawn(async move {
                         if let Err(error) = proxy.tunnel(stream).await {
-                            tracing::debug!(attempt = proxy.attempt, %error, "a tunnel ended");
+                            tracing::debug!(%error, "a tunnel broke");
                         }
                     });
                 }
@@ -92,15 +96,14 @@ impl Allowlist {
         let named = target.map_or_else(|| "?".to_string(), |(host, port)| format!("{host}:{port}"));
         match verdict {
             Ok(mut server) => {
-                self.connected.fetch_add(1, Ordering::Relaxed);
-                tracing::info!(attempt = self.attempt, host = named, "allowlist: connected");
                 client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
-                let (up, down) = tokio::io::copy_bidirectional(&mut client, &mut server).await?;
-                tracing::info!(attempt = self.attempt, host = named, up, down, "allowlist: closed");
+                let moved = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                let (up, down) = moved.as_ref().map_or((0, 0), |moved| *moved);
+                self.record(&named, "connected", up, down);
+                moved?;
             }
             Err((status, why)) => {
-                self.refused.fetch_add(1, Ordering::Relaxed);
-                tracing::info!(attempt = self.attempt, host = named, why, "allowlist: refused");
+                self.record(&named, &why, 0, 0);
                 let length = why.len() + 1;
                 let reply =
                     format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{why}\n");

@@ -70,7 +70,7 @@ impl Services {
         let mut tasks = vec![Service::spawn(Arc::clone(&validation).serve(listener))];
         if let Network::Allowlist(hosts) = &spec.network {
             let listener = listen(dir, PROXY_SOCKET)?;
-            let proxy = Arc::new(Allowlist::new(&spec.name, hosts));
+            let proxy = Arc::new(Allowlist::new(hosts, spec.attempt_dir.join("network.jsonl")));
             tasks.push(Service::spawn(proxy.serve(listener)));
         }
         Ok(Self { validation, _tasks: tasks })

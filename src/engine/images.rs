@@ -194,6 +194,6 @@ mod tests {
         let mut archive = tar::Archive::new(first.as_slice());
         let names: Vec<String> =
             archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string()).collect();
-        assert_eq!(names, ["Dockerfile", "sub/", "sub/b"]);
+        assert_eq!(names, ["Dockerfile", "sub", "sub/b"]);
     }
 }

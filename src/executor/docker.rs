@@ -324,6 +324,7 @@ impl Executor for DockerExecutor {
         spec: Arc<LaunchSpec>,
     ) -> BoxFuture<'a, Result<Box<dyn Running>, ExecutorError>> {
         Box::pin(async move {
+            self.info().await?;
             let facts = match self.engine.inspect(&token.id, false).await {
                 Ok(facts) => facts,
                 Err(EngineError::NotFound { .. }) => return Err(ExecutorError::Gone { name: token.name.clone() }),
@@ -375,6 +376,8 @@ struct DockerRunning {
     elapsed_before: Duration,
     killed: AtomicBool,
     daemon_patience: Duration,
+    /// The engine's own directory, if it is on this machine.
+    storage: Option<PathBuf>,
 }
 
 impl DockerExecutor {
@@ -388,7 +391,7 @@ impl DockerExecutor {
         elapsed_before: Duration,
     ) -> Box<dyn Running> {
         let engine = self.engine.clone();
-        let (killed, daemon_patience) = (AtomicBool::new(false), self.daemon_patience);
+        let root = self.info.get().map(|info| info.root_dir.clone());
         Box::new(DockerRunning {
             engine,
             id,
@@ -397,8 +400,9 @@ impl DockerExecutor {
             services,
             started,
             elapsed_before,
-            killed,
-            daemon_patience,
+            killed: AtomicBool::new(false),
+            daemon_patience: self.daemon_patience,
+            storage: root.filter(|root| root.is_absolute() && root.exists()),
         })
     }
 }
@@ -520,6 +524,10 @@ impl Running for DockerRunning {
 
     fn disk_bytes(&self) -> BoxFuture<'_, Option<u64>> {
         Box::pin(async { self.engine.inspect(&self.id, true).await.ok()?.layer_bytes })
+    }
+
+    fn storage(&self) -> Vec<PathBuf> {
+        self.storage.iter().cloned().collect()
     }
 
     fn snapshot<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<bool, ExecutorError>> {

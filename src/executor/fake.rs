@@ -1,7 +1,7 @@
 //! An executor without processes: scripted endings on tokio's clock, for tests and simulations.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -252,6 +252,10 @@ impl Running for FakeRunning {
 
     fn disk_bytes(&self) -> BoxFuture<'_, Option<u64>> {
         Box::pin(async { self.run.script.disk_bytes })
+    }
+
+    fn storage(&self) -> Vec<PathBuf> {
+        Vec::new()
     }
 
     fn snapshot<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<bool, ExecutorError>> {

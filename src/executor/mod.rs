@@ -396,6 +396,9 @@ pub trait Running: Send + Sync {
     /// Bytes it has on disk, if they can be told while it runs; may take a while.
     fn disk_bytes(&self) -> BoxFuture<'_, Option<u64>>;
 
+    /// Directories of this machine that fill up with the attempt's files, besides its own.
+    fn storage(&self) -> Vec<PathBuf>;
+
     /// Copies the submission as it is now to `to`, under the rules of salvage; false if there is none.
     fn snapshot<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<bool, ExecutorError>>;
 

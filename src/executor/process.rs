@@ -479,6 +479,10 @@ impl Running for ProcessRunning {
         })
     }
 
+    fn storage(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
     fn snapshot<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<bool, ExecutorError>> {
         Box::pin(async move {
             let from = home_of(&self.spec).join("submission/submission.csv");

@@ -220,4 +220,7 @@ async fn an_allowlist_opens_its_entries_and_nothing_else() {
     assert_eq!(lines[1], "403", "not on the list");
     assert_eq!(lines[2], "403", "a name must not lead to this machine");
     assert!(!log.contains(": OPEN"), "{log}");
+    let record = run.file("network.jsonl").unwrap();
+    assert_eq!(record.lines().count(), 3, "{record}");
+    assert!(record.contains(r#""verdict":"connected","sent_bytes":4,"received_bytes":9"#), "{record}");
 }
