@@ -38,14 +38,17 @@ fn catalog_source(folders: &[PathBuf]) -> String {
             let path = folder.join(name);
             if path.is_file() { format!("Some(include_str!({path:?}))") } else { "None".to_owned() }
         };
+        let raw = folder.join("raw.zip");
+        let raw = if raw.is_file() { format!("Some(include_bytes!({raw:?}))") } else { "None".to_owned() };
         writeln!(
             source,
-            "    EmbeddedFolder {{ id: {:?}, competition: include_str!({:?}), brief: {}, leaderboard: {}, checksums: {} }},",
+            "    EmbeddedFolder {{ id: {:?}, competition: include_str!({:?}), brief: {}, leaderboard: {}, checksums: {}, raw: {} }},",
             folder_name(folder),
             folder.join("competition.toml"),
             optional("brief.md"),
             optional("leaderboard.csv"),
             optional("checksums.toml"),
+            raw,
         )
         .expect("writing to a string succeeds");
     }

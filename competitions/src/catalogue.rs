@@ -16,6 +16,7 @@ struct EmbeddedFolder {
     brief: Option<&'static str>,
     leaderboard: Option<&'static str>,
     checksums: Option<&'static str>,
+    raw: Option<&'static [u8]>,
 }
 
 include!(concat!(env!("OUT_DIR"), "/catalog.rs"));
@@ -28,6 +29,7 @@ impl EmbeddedFolder {
             brief: self.brief.map(Cow::Borrowed),
             leaderboard: self.leaderboard.map(Cow::Borrowed),
             checksums: self.checksums.map(|text| parse_toml(text, &checksums)).transpose()?,
+            raw_zip: self.raw,
             folder: None,
         };
         CompetitionSpec::parse(self.competition, files, &folder.join("competition.toml"))

@@ -302,6 +302,8 @@ pub(crate) struct FolderFiles {
     pub(crate) brief: Option<Cow<'static, str>>,
     pub(crate) leaderboard: Option<Cow<'static, str>>,
     pub(crate) checksums: Option<Checksums>,
+    /// Raw data that are compiled in.
+    pub(crate) raw_zip: Option<&'static [u8]>,
     /// Set for a folder outside the binary.
     pub(crate) folder: Option<PathBuf>,
 }
@@ -354,6 +356,11 @@ impl CompetitionSpec {
     /// The published checksums, if there are any.
     pub fn checksums(&self) -> Option<&Checksums> {
         self.files.checksums.as_ref()
+    }
+
+    /// The raw archive, for the few competitions whose data are compiled in.
+    pub fn raw_zip(&self) -> Option<&'static [u8]> {
+        self.files.raw_zip
     }
 
     /// The folder of a user's own competition; `None` for one that is compiled in.
@@ -409,6 +416,7 @@ impl CompetitionSpec {
             brief: read_text(&folder.join("brief.md"))?.map(Cow::Owned),
             leaderboard: read_text(&folder.join("leaderboard.csv"))?.map(Cow::Owned),
             checksums: read_text(&checksums)?.map(|text| parse_toml(&text, &checksums)).transpose()?,
+            raw_zip: None,
             folder: Some(folder.to_owned()),
         };
         let spec = Self::parse(&text, files, &path)?;

@@ -4,9 +4,9 @@
 usage: ladder.py [--catalog competitions/catalog] [ID ...]
 
 For each competition writes, in its catalogue folder: `ladder.csv` (model, score; best first), `leaderboard.csv` (the
-scores alone) and `checksums.toml` (md5 of every prepared table), and prints the medal thresholds that follow by
+scores alone) and `checksums.toml` (md5 of raw.zip and of every prepared table), and prints the medal thresholds that follow by
 MLE-bench's rule. Every model is trained on public/train.csv and scored on exactly the private answers. All seeds are
-fixed, one thread; versions are pinned in requirements.txt. Takes about ten minutes on one core.
+fixed, one thread; versions are pinned in requirements.txt. Takes about ten minutes on a free core.
 """
 import argparse
 import csv
@@ -73,13 +73,14 @@ def main():
         with open(folder / "leaderboard.csv", "w", newline="") as out:
             csv.writer(out, lineterminator="\n").writerows([("score",), *((score,) for _, score in rows)])
         with open(folder / "checksums.toml", "w") as out:
+            out.write(f'zip = "{hashlib.md5((folder / "raw.zip").read_bytes()).hexdigest()}"\n\n')
             for part in ("public", "private"):
                 out.write(f"{'' if part == 'public' else chr(10)}[{part}]\n")
                 for path, content in sorted(data.files.items()):
                     if path.startswith(part + "/") and path.endswith(".csv"):
                         out.write(f'"{path[len(part) + 1:]}" = "{hashlib.md5(content).hexdigest()}"\n')
         gold, silver, bronze, median = thresholds([score for _, score in rows])
-        print(f"{name}: {len(rows)} rows, gold {gold}, silver {silver}, bronze {bronze}, median {median:.5f}"
+        print(f"{name}: {len(rows)} rows, gold {gold}, silver {silver}, bronze {bronze}, median {median:.7g}"
               f" ({time.monotonic() - began:.0f} s)", flush=True)
 
 

@@ -21,7 +21,7 @@ use crate::CompetitionSpec;
 /// Where the raw data are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RawInput {
-    /// In the data directory: `<id>.zip` as downloaded, or `raw/`.
+    /// In the data directory: `<id>.zip` as downloaded, or `raw/`. Data that are compiled in are written to `<id>.zip` first.
     DataDir,
     /// Kaggle's archive.
     Zip(PathBuf),
@@ -211,6 +211,12 @@ impl Home {
     fn raw_location(&self, request: &PrepareRequest<'_>) -> Result<PathBuf, PrepareError> {
         let (unpacked, id) = (self.path.join("raw"), request.spec.id.as_str());
         let archive = self.path.join(format!("{id}.zip"));
+        if let (RawInput::DataDir, Some(bytes)) = (&request.raw, request.spec.raw_zip())
+            && !archive.is_file()
+            && !unpacked.exists()
+        {
+            write_whole(&archive, bytes)?;
+        }
         let location = match &request.raw {
             RawInput::Zip(path) | RawInput::Dir(path) => path.clone(),
             RawInput::DataDir if archive.is_file() => archive,
@@ -354,12 +360,16 @@ fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// Writes a file that is whole or absent.
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), PrepareError> {
+    let text = serde_json::to_vec_pretty(value).map_err(|error| error_at("write", path)(error.into()))?;
+    write_whole(path, &text)
+}
+
+/// Writes a file that is whole or absent.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), PrepareError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(error_at("write", path))?;
-    let text = serde_json::to_vec_pretty(value).map_err(|error| error_at("write", path)(error.into()))?;
-    file.write_all(&text).and_then(|()| file.as_file().sync_all()).map_err(error_at("write", path))?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(error_at("write", path))?;
     file.persist(path).map_err(|error| error_at("write", path)(error.error))?;
     Ok(())
 }
