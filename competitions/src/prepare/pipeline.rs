@@ -373,3 +373,35 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), PrepareError> {
     file.persist(path).map_err(|error| error_at("write", path)(error.error))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Catalogue, Suite};
+
+    #[test]
+    fn the_demo_suite_comes_out_as_published() {
+        let catalogue = Catalogue::embedded().expect("the catalogue is well formed");
+        let data_dir = tempfile::tempdir().expect("a temporary directory can be made");
+        let mut prepared = 0;
+        for spec in catalogue.suite(Suite::Demo) {
+            let request = PrepareRequest {
+                spec,
+                data_dir: data_dir.path(),
+                raw: RawInput::DataDir,
+                downloads: None,
+                fetch: None,
+                overrides: BTreeMap::new(),
+                keep_raw: false,
+                verify: true,
+                fixed: false,
+                force: false,
+            };
+            let made = super::prepare(&request, &()).unwrap_or_else(|error| panic!("{}: {error}", spec.id));
+            assert!(made.verification.is_some_and(|found| found.is_clean() && found.compared >= 4), "{}", spec.id);
+            assert!(spec.answers_path(&made.path).is_file() && spec.sample_submission_path(&made.path).is_file());
+            prepared += 1;
+        }
+        assert_eq!(prepared, 4);
+    }
+}
