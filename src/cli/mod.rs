@@ -8,6 +8,7 @@ mod competitions;
 pub mod disclose;
 pub mod history;
 pub mod leaderboard;
+pub mod prepare;
 pub mod report;
 pub mod selection;
 mod table;
@@ -63,6 +64,7 @@ enum Command {
     Leaderboard(leaderboard::Args),
     Competitions(competitions::CompetitionsArgs),
     Briefs(briefs::BriefsArgs),
+    Prepare(prepare::Args),
     Report(report::Args),
 }
 
@@ -176,6 +178,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError> {
         Command::Leaderboard(args) => leaderboard::run(&args, context),
         Command::Competitions(args) => competitions::run(&args, context),
         Command::Briefs(args) => briefs::run(&args, context),
+        Command::Prepare(args) => prepare::run(&args, context),
         Command::Report(args) => report::run(&args, context),
     }
 }

@@ -1,11 +1,25 @@
-//! File formats other than tables and archives: JSON, npy, BSON, TFRecord and the sizes of PNG pictures.
+//! File formats other than tables and archives: JSON, npy, BSON, TFRecord and PNG pictures.
 
+mod bson;
+mod grey_png;
 mod json;
+mod json_list;
 mod json_write;
+mod npy;
+mod npy_array;
+mod png_size;
+mod tfrecord;
 
+pub use bson::{BsonDocument, bson_documents};
+pub use grey_png::{GreyImage, read_grey_png};
 pub use json::{Json, NumberRules};
+pub use json_list::{JsonEncoding, JsonList, JsonObject};
 pub(crate) use json_write::JsonWriteError;
 pub use json_write::{JsonStream, JsonStyle};
+pub use npy::Npy;
+pub use npy_array::NpyArray;
+pub use png_size::png_size;
+pub use tfrecord::tfrecord_texts;
 
 /// A file that is not what its format asks for.
 #[derive(Debug, thiserror::Error)]

@@ -148,6 +148,9 @@ impl fmt::Display for PythonFloat {
             return f.write_str(if value > 0.0 { "inf" } else { "-inf" });
         }
         let magnitude = value.abs();
+        if (TIES_FROM..TIES_BELOW).contains(&magnitude) && value.fract() != 0.0 {
+            return f.write_str(&even_of_two(value));
+        }
         if value == 0.0 || (1e-4..1e16).contains(&magnitude) {
             return write!(f, "{value:?}");
         }
@@ -160,6 +163,22 @@ impl fmt::Display for PythonFloat {
         };
         write!(f, "{digits}e{sign}{exponent:0>2}")
     }
+}
+
+/// Between these a double may lie exactly between the two shortest texts that read back, such as `….2` and `….3` for `….25`.
+const TIES_FROM: f64 = (1u64 << 46) as f64;
+const TIES_BELOW: f64 = (1u64 << 53) as f64;
+
+/// The shortest text of a double with a fraction; of two that are equally near the one with the even last digit, as C's
+/// `dtoa` and so Python choose, where Rust takes the upper one.
+fn even_of_two(value: f64) -> String {
+    let shortest = format!("{value:?}");
+    // Doubles of this size have at most seven binary digits behind the point.
+    let exact = format!("{value:.7}");
+    let (lower, rest) = exact.split_at(shortest.len().min(exact.len()));
+    let is_tie = rest.starts_with('5') && rest.bytes().skip(1).all(|digit| digit == b'0');
+    let is_even = lower.bytes().last().is_some_and(|digit| (digit - b'0').is_multiple_of(2));
+    if is_tie && is_even && lower.parse() == Ok(value) { lower.to_owned() } else { shortest }
 }
 
 #[cfg(test)]
@@ -180,10 +199,14 @@ mod tests {
             (3.2e-7, "3.2e-07"),
             (9999999999999998.0, "9999999999999998.0"),
             (1e16, "1e+16"),
-            (1.2345678901234567e17, "1.2345678901234567e+17"),
+            (1.2345678901234568e17, "1.2345678901234568e+17"),
             (-73.973320007324219, "-73.97332000732422"),
             (1e300, "1e+300"),
             (5e-324, "5e-324"),
+            (1555966177421935.25, "1555966177421935.2"),
+            (1555966177421935.75, "1555966177421935.8"),
+            (-1555966177421934.25, "-1555966177421934.2"),
+            (562949953421312.125, "562949953421312.1"),
             (f64::INFINITY, "inf"),
         ];
         for (value, text) in cases {

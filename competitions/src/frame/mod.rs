@@ -6,6 +6,7 @@
 mod column;
 mod error;
 mod float;
+mod indicators;
 mod infer;
 mod parquet;
 mod source;
@@ -27,8 +28,8 @@ pub(crate) use float::PythonFloat;
 pub(crate) use parquet::parquet_hash;
 pub use source::CsvOptions;
 pub use split::{
-    Size, Split, group_shuffle_split, k_fold, sample, sample_share, stratified_split, train_test_split,
-    train_test_split_sizes,
+    Size, Split, group_shuffle_split, k_fold, sample, sample_share, split_within_groups, stratified_split,
+    train_test_split, train_test_split_sizes,
 };
 pub use value::{Kind, Value};
 pub use write::{CsvStyle, FloatFormat, Quoting, WriteCsvError};

@@ -2,7 +2,8 @@
 //!
 //! All functions give row numbers; [`Frame`](super::Frame) has methods that apply the common ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 
 use super::FrameError;
 use crate::rng::RandomState;
@@ -227,6 +228,38 @@ pub fn k_fold(n: usize, folds: usize, seed: Option<u32>) -> Result<Vec<Split>, F
     Ok(splits.collect())
 }
 
+/// Splits every group on its own with [`train_test_split`] and a fresh generator; groups come in order of first appearance.
+///
+/// With `keeps_small`, groups below five are not left to chance: the last of two to four members is test, a single one is train.
+///
+/// # Errors
+/// When a group cannot be split.
+pub fn split_within_groups<G: Eq + Hash>(
+    groups: &[G],
+    test_share: f64,
+    seed: u32,
+    keeps_small: bool,
+) -> Result<Vec<Split>, FrameError> {
+    let mut places: HashMap<&G, usize> = HashMap::new();
+    let mut members: Vec<Vec<u32>> = Vec::new();
+    for (row, group) in groups.iter().enumerate() {
+        let place = *places.entry(group).or_insert(members.len());
+        if place == members.len() {
+            members.push(Vec::new());
+        }
+        members[place].push(row as u32);
+    }
+    let split = |mut rows: Vec<u32>| {
+        if keeps_small && rows.len() < 5 {
+            let test = rows.split_off(rows.len() - usize::from(rows.len() > 1));
+            return Ok(Split { train: rows, test });
+        }
+        let (train, test) = train_test_split(rows.len(), test_share, seed)?.of(&rows);
+        Ok(Split { train, test })
+    };
+    members.into_iter().map(split).collect()
+}
+
 fn positions<K: Ord>(keys: &[K]) -> BTreeMap<&K, Vec<u32>> {
     let mut positions: BTreeMap<&K, Vec<u32>> = BTreeMap::new();
     for (row, key) in keys.iter().enumerate() {
@@ -303,6 +336,17 @@ mod tests {
         assert_eq!(split, Split { train: vec![1, 2, 3, 7, 8, 9, 10], test: vec![0, 4, 5, 6] });
         let split = group_shuffle_split(&[2, 0, 1, 2, 0, 1, 3], 0.5, 42).unwrap();
         assert_eq!(split, Split { train: vec![0, 1, 3, 4], test: vec![2, 5, 6] });
+    }
+
+    #[test]
+    fn small_groups_are_kept_together_but_for_their_last() {
+        let groups = [9, 7, 9, 7, 9, 5, 9, 9, 9];
+        let splits = split_within_groups(&groups, 0.2, 0, true).unwrap();
+        let first = train_test_split(6, 0.2, 0).unwrap().of(&[0, 2, 4, 6, 7, 8]);
+        assert_eq!(splits[0], Split { train: first.0, test: first.1 });
+        assert_eq!(splits[1], Split { train: vec![1], test: vec![3] });
+        assert_eq!(splits[2], Split { train: vec![5], test: vec![] });
+        assert!(split_within_groups(&groups, 0.2, 0, false).is_err());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::pipeline::PrepareReporter;
 use super::raw::{Place, Raw};
 use super::{PrepareError, error_at};
 use crate::archive::{Packing, safe_path};
-use crate::formats::{Json, JsonStream, JsonStyle, NumberRules};
+use crate::formats::{Json, JsonEncoding, JsonList, JsonObject, JsonStream, JsonStyle, NumberRules};
 use crate::frame::{CsvOptions, CsvStyle, Frame, WriteCsvError};
 
 /// Gets a file from the internet.
@@ -105,6 +105,22 @@ impl Prepare<'_> {
     /// When the file is missing or malformed.
     pub fn read_json(&self, raw: &str) -> Result<Json, PrepareError> {
         Ok(Json::parse(&self.raw.read(raw)?, raw, NumberRules::Python)?)
+    }
+
+    /// Opens a JSON file that is a list too long to hold.
+    ///
+    /// # Errors
+    /// When the file is missing or no list.
+    pub fn json_list(&self, raw: &str) -> Result<JsonList, PrepareError> {
+        Ok(JsonList::open(&self.raw.on_disk(raw)?, raw)?)
+    }
+
+    /// Opens a JSON file that is an object too large to hold.
+    ///
+    /// # Errors
+    /// When the file is missing or no object.
+    pub fn json_object(&self, raw: &str, encoding: JsonEncoding) -> Result<JsonObject, PrepareError> {
+        Ok(JsonObject::open(&self.raw.on_disk(raw)?, raw, encoding)?)
     }
 
     /// The bytes of a file.
