@@ -148,15 +148,16 @@ impl fmt::Display for PythonFloat {
             return f.write_str(if value > 0.0 { "inf" } else { "-inf" });
         }
         let magnitude = value.abs();
-        if (TIES_FROM..TIES_BELOW).contains(&magnitude) && value.fract() != 0.0 {
-            return f.write_str(&even_of_two(value));
-        }
-        if value == 0.0 || (1e-4..1e16).contains(&magnitude) {
-            return write!(f, "{value:?}");
-        }
-        let mut text = String::with_capacity(24);
+        let mut text = String::with_capacity(32);
         write!(text, "{value:e}")?;
+        if text.len() > DIGITS_OF_TIES {
+            make_even(&mut text, value);
+        }
         let (digits, exponent) = text.split_once('e').expect("exponent form has an `e`");
+        if value == 0.0 || (1e-4..1e16).contains(&magnitude) {
+            let places: i32 = exponent.parse().expect("an exponent is an integer");
+            return plain(f, digits, places);
+        }
         let (sign, exponent) = match exponent.strip_prefix('-') {
             Some(exponent) => ('-', exponent),
             None => ('+', exponent),
@@ -165,20 +166,43 @@ impl fmt::Display for PythonFloat {
     }
 }
 
-/// Between these a double may lie exactly between the two shortest texts that read back, such as `….2` and `….3` for `….25`.
-const TIES_FROM: f64 = (1u64 << 46) as f64;
-const TIES_BELOW: f64 = (1u64 << 53) as f64;
+/// Digits in exponent form become a number with a point.
+fn plain(f: &mut fmt::Formatter<'_>, digits: &str, places: i32) -> fmt::Result {
+    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |digits| ("-", digits));
+    let (first, rest) = digits.split_once('.').unwrap_or((digits, ""));
+    f.write_str(sign)?;
+    let Ok(places) = usize::try_from(places) else {
+        return write!(f, "0.{:0<zeros$}{first}{rest}", "", zeros = places.unsigned_abs() as usize - 1);
+    };
+    match rest.split_at_checked(places) {
+        Some((whole, "")) => write!(f, "{first}{whole}.0"),
+        Some((whole, fraction)) => write!(f, "{first}{whole}.{fraction}"),
+        None => write!(f, "{first}{rest:0<places$}.0"),
+    }
+}
 
-/// The shortest text of a double with a fraction; of two that are equally near the one with the even last digit, as C's
-/// `dtoa` and so Python choose, where Rust takes the upper one.
-fn even_of_two(value: f64) -> String {
-    let shortest = format!("{value:?}");
-    // Doubles of this size have at most seven binary digits behind the point.
-    let exact = format!("{value:.7}");
-    let (lower, rest) = exact.split_at(shortest.len().min(exact.len()));
-    let is_tie = rest.starts_with('5') && rest.bytes().skip(1).all(|digit| digit == b'0');
-    let is_even = lower.bytes().last().is_some_and(|digit| (digit - b'0').is_multiple_of(2));
-    if is_tie && is_even && lower.parse() == Ok(value) { lower.to_owned() } else { shortest }
+/// Up to 15 digits only one text of a length reads back; the exponent form of such is at most so long without its exponent.
+const DIGITS_OF_TIES: usize = 16;
+
+/// A double may lie exactly between two shortest texts, such as `….2` and `….3` for `….25`. C's `dtoa`, and so Python, takes the
+/// one with the even last digit there, Rust the upper one.
+fn make_even(text: &mut String, value: f64) {
+    let Some((digits, exponent)) = text.split_once('e') else {
+        return;
+    };
+    let count = digits.bytes().filter(u8::is_ascii_digit).count();
+    let is_odd = digits.bytes().last().is_some_and(|digit| (digit - b'0') % 2 == 1);
+    if count < 16 || !is_odd || !format!("{value:.count$e}").contains("5e") {
+        return;
+    }
+    // Far more digits than an exact middle has.
+    let long = format!("{value:.*e}", count + 40);
+    let (lower, rest) = long.split_at(digits.len());
+    let is_tie = rest.trim_start_matches('5').bytes().take_while(|&byte| byte != b'e').all(|digit| digit == b'0');
+    let even = format!("{lower}e{exponent}");
+    if is_tie && lower != digits && even.parse() == Ok(value) {
+        *text = even;
+    }
 }
 
 #[cfg(test)]
@@ -207,6 +231,12 @@ mod tests {
             (1555966177421935.75, "1555966177421935.8"),
             (-1555966177421934.25, "-1555966177421934.2"),
             (562949953421312.125, "562949953421312.1"),
+            (9.0000152587890625, "9.000015258789062"),
+            (-6.1511993408203125e-5, "-6.151199340820312e-05"),
+            (0.00012302398681640625, "0.00012302398681640625"),
+            (123456789012345.0, "123456789012345.0"),
+            (1230.0, "1230.0"),
+            (0.00123, "0.00123"),
             (f64::INFINITY, "inf"),
         ];
         for (value, text) in cases {
