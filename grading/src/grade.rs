@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::check::check;
-use crate::invalid::{AnswersError, InvalidSubmission, Refusal};
+use crate::invalid::{AnswersError, InvalidKind, InvalidSubmission, Refusal};
 use crate::metrics::{METRICS, Metric, OptionKind};
 use crate::spec::{Check, GradingSpec};
 use crate::table::{Limits, ReadError, Table};
@@ -192,7 +192,7 @@ impl Grader {
         }
         if !score.raw.is_finite() && issues.is_empty() {
             issues.push(InvalidSubmission::new(
-                crate::invalid::InvalidKind::Undefined,
+                InvalidKind::Undefined,
                 format!("the score is {}, which the reference accepts but nothing can be compared with", score.raw),
             ));
         }
@@ -261,6 +261,10 @@ fn ours<T>(result: Result<T, Refusal>) -> Result<Result<T, InvalidSubmission>, G
     match result {
         Ok(value) => Ok(Ok(value)),
         Err(Refusal::Invalid(invalid)) => Ok(Err(*invalid)),
+        // The reference stops with an error there, which makes every submission invalid.
+        Err(Refusal::Answers(error @ AnswersError::BadValue { .. })) => {
+            Ok(Err(InvalidSubmission::new(InvalidKind::Answers, format!("nothing can be graded: {error}"))))
+        }
         Err(Refusal::Answers(error)) => Err(GradeError::Answers(error)),
     }
 }

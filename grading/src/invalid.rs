@@ -50,6 +50,8 @@ pub enum InvalidKind {
     BadCell,
     /// The metric is not defined for these values.
     Undefined,
+    /// The answers hold a value that cannot be graded against; no submission can be valid then.
+    Answers,
 }
 
 /// A submission without a score: what is wrong, where, and what was expected.

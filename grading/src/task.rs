@@ -284,7 +284,8 @@ pub fn not_a_number(row: usize, column: &Column<'_>) -> InvalidSubmission {
 
 /// The error that a cell of the answers is not what the metric needs.
 pub fn bad_answer(row: usize, column: &Column<'_>, message: &str) -> Refusal {
-    let message = format!("`{}` in column `{}` {message}", column.raw(row), column.name());
+    // The value stays out: a verdict may be shown to those who must not see the answers.
+    let message = format!("the value in column `{}` {message}", column.name());
     AnswersError::BadValue { row: row + 1, message }.into()
 }
 

@@ -60,10 +60,15 @@ pub static DICE_HAUSDORFF: Metric = Metric {
     name: "dice_hausdorff",
     aliases: &["dice_3d_hausdorff"],
     summary: "0.4 x mean Dice coefficient of the masks + 0.6 x (1 - mean Hausdorff distance of the volumes they stack up to).",
-    inputs: "one column of run lengths down the columns, blank for an empty mask; ids `<volume>_slice_<number>`; the answers also hold \
+    inputs: "one column of run lengths, blank for an empty mask; ids `<volume>_slice_<number>`; the answers also hold \
              `image_width` and `image_height`",
     source: "MLE-bench `uw-madison-gi-tract-image-segmentation/grade.py`; scipy 1.13.1 `directed_hausdorff`",
-    options: &[],
+    options: &[MetricOption {
+        name: "row_major",
+        kind: OptionKind::Flag,
+        required: false,
+        doc: "Whether pixels are numbered along the rows instead of down the columns; matters to the distances. Default false.",
+    }],
     score: dice_hausdorff,
 };
 
@@ -186,6 +191,8 @@ fn dice_hausdorff(task: &Task<'_>) -> Result<f64, Refusal> {
         _ => Some(task.pairs()?),
     };
     let place = |k: usize| pairs.map_or((k, k), |pairs| (pairs.answers.at(k), pairs.submission.at(k)));
+    // An image whose pixels are numbered along its rows is the transpose of one numbered down the columns.
+    let (heights, widths) = if task.flag("row_major") { (widths, heights) } else { (heights, widths) };
     let sizes: Vec<(u64, u64)> =
         (0..truth.len()).map(|row| Ok((size(&heights, row)?, size(&widths, row)?))).collect::<Result<_, Refusal>>()?;
     let dices: Vec<Option<f64>> = (0..rows)
