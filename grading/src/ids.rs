@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use rayon::prelude::*;
 
-use crate::table::{Column, Values};
+use crate::table::{Column, Values, is_missing};
 
 /// An order of a table's rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,11 @@ pub fn sorted_rows(columns: &[Column<'_>]) -> Rows {
     let ordered = |a: usize, b: usize| {
         columns.iter().map(|c| compare(*c, a, *c, b)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
     };
-    if (1..rows).all(|row| ordered(row - 1, row).is_le()) {
+    let in_order = match columns {
+        [column] if let Values::Int(values) = column.values() => values.is_sorted(),
+        _ => (1..rows).all(|row| ordered(row - 1, row).is_le()),
+    };
+    if in_order {
         return Rows::InOrder(rows);
     }
     if let [column] = columns {
@@ -108,32 +112,34 @@ fn sort_ints(values: &[i64]) -> Vec<u32> {
     order
 }
 
-/// Text ids mostly differ within the eight bytes after their common start, so those are compared first.
+/// Text ids mostly differ within the eight bytes after their common start, so those are sorted first.
 fn sort_text(column: Column<'_>) -> Vec<u32> {
-    let first = column.raw(0).as_bytes();
-    let common = (1..column.len()).fold(first.len(), |common, row| {
-        let other = column.raw(row).as_bytes();
+    let bytes = |row: u32| column.raw(row as usize).as_bytes();
+    let (mut order, mut missing) = (Vec::with_capacity(column.len()), Vec::new());
+    for row in 0..column.len() {
+        if column.is_missing(row) { missing.push(row as u32) } else { order.push((0_u64, row as u32)) }
+    }
+    let first = order.first().map_or(&[][..], |&(_, row)| bytes(row));
+    let common = order.iter().fold(first.len(), |common, &(_, row)| {
+        let other = bytes(row);
         if other.len() >= common && other[..common] == first[..common] {
             return common;
         }
         first[..common].iter().zip(other).take_while(|(a, b)| a == b).count()
     });
-    let key = |row: usize| {
-        let mut bytes = [0; 8];
-        let rest = &column.raw(row).as_bytes()[common..];
+    for (key, row) in &mut order {
+        let mut next = [0; 8];
+        let rest = &bytes(*row)[common..];
         let taken = rest.len().min(8);
-        bytes[..taken].copy_from_slice(&rest[..taken]);
-        u64::from_be_bytes(bytes)
-    };
-    let mut keyed: Vec<(bool, u64, u32)> =
-        (0..column.len()).map(|row| (column.is_missing(row), key(row), row as u32)).collect();
-    keyed.par_sort_unstable_by(|a, b| {
-        (a.0, a.1)
-            .cmp(&(b.0, b.1))
-            .then_with(|| if a.0 { Ordering::Equal } else { column.raw(a.2 as usize).cmp(column.raw(b.2 as usize)) })
-            .then(a.2.cmp(&b.2))
-    });
-    keyed.into_iter().map(|(_, _, row)| row).collect()
+        next[..taken].copy_from_slice(&rest[..taken]);
+        *key = u64::from_be_bytes(next);
+    }
+    order.par_sort_unstable();
+    let rest = |row: u32| bytes(row).get(common..).unwrap_or_default();
+    for equal in order.chunk_by_mut(|a, b| a.0 == b.0).filter(|equal| equal.len() > 1) {
+        equal.sort_unstable_by(|a, b| rest(a.1).cmp(rest(b.1)).then(a.1.cmp(&b.1)));
+    }
+    order.into_iter().map(|(_, row)| row).chain(missing).collect()
 }
 
 /// Compares two cells for sorting: numbers (and booleans as 0 and 1) by value, text by code point, numbers before text, missing last.
@@ -163,6 +169,21 @@ pub fn compare(a: Column<'_>, row_a: usize, b: Column<'_>, row_b: usize) -> Orde
 /// Whether two ids are equal: integers and floats by value, text by its characters, text never to a number, a missing id to nothing.
 pub fn same(a: Column<'_>, row_a: usize, b: Column<'_>, row_b: usize) -> bool {
     a.is_text() == b.is_text() && !a.is_missing(row_a) && !b.is_missing(row_b) && compare(a, row_a, b, row_b).is_eq()
+}
+
+/// Whether two columns hold the same ids place by place.
+fn all_same((a, a_rows): (Column<'_>, &Rows), (b, b_rows): (Column<'_>, &Rows)) -> bool {
+    let places = (0..a_rows.len()).into_par_iter().with_min_len(16_384);
+    match (a.values(), b.values()) {
+        (Values::Int(x), Values::Int(y)) => {
+            places.into_par_iter().all(|place| x[a_rows.at(place)] == y[b_rows.at(place)])
+        }
+        (Values::Text, Values::Text) => places.into_par_iter().all(|place| {
+            let (x, y) = (a.raw(a_rows.at(place)), b.raw(b_rows.at(place)));
+            x == y && !is_missing(x)
+        }),
+        _ => places.into_par_iter().all(|place| same(a, a_rows.at(place), b, b_rows.at(place))),
+    }
 }
 
 /// How the ids of a submission differ from those of the answers.
@@ -200,6 +221,11 @@ pub fn id_difference(
     rule: IdRule,
 ) -> Option<IdDifference> {
     let ((a_columns, a_rows), (s_columns, s_rows)) = (answers, submission);
+    if a_rows.len() == s_rows.len()
+        && a_columns.iter().zip(s_columns).all(|(a, s)| all_same((*a, a_rows), (*s, s_rows)))
+    {
+        return None;
+    }
     let pair = |a: usize, s: usize| {
         let columns = || a_columns.iter().zip(s_columns);
         if columns().all(|(x, y)| same(*x, a, *y, s)) {

@@ -139,9 +139,10 @@ impl From<&ReadError> for InvalidSubmission {
         let (kind, row) = match error {
             ReadError::Io { .. } => (InvalidKind::Unreadable, None),
             ReadError::NotRegular { .. } => (InvalidKind::NotAFile, None),
-            ReadError::TooLarge { .. } | ReadError::TooManyRows { .. } | ReadError::TooManyColumns { .. } => {
-                (InvalidKind::TooLarge, None)
-            }
+            ReadError::TooLarge { .. }
+            | ReadError::TooManyRows { .. }
+            | ReadError::TooManyColumns { .. }
+            | ReadError::TooManyCells { .. } => (InvalidKind::TooLarge, None),
             ReadError::Foreign(_) => (InvalidKind::ForeignFormat, None),
             ReadError::NotUtf8 { .. } => (InvalidKind::Encoding, None),
             ReadError::OpenQuote { row } | ReadError::LongRow { row, .. } => {

@@ -11,7 +11,7 @@ use crate::ids::{Rows, id_matches, sorted_rows};
 use crate::invalid::{AnswersError, InvalidKind, InvalidSubmission, Refusal};
 use crate::metrics::MetricError;
 use crate::spec::{GradingSpec, Pairing};
-use crate::table::{Column, Limits, ReadError, Table};
+use crate::table::{Column, Limits, ReadError, Table, Values};
 
 /// A competition's answers.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Answers {
     pub fn read(path: &Path) -> Result<Self, ReadError> {
         let real = path.canonicalize().map_err(|source| ReadError::Io { source })?;
         if path.extension().is_none_or(|extension| extension != "jsonl") {
-            let limits = Limits { bytes: Limits::MAX_BYTES, rows: usize::MAX, columns: usize::MAX };
+            let limits = Limits { rows: usize::MAX, columns: usize::MAX, cells: usize::MAX, ..Limits::default() };
             return Ok(Self::Table(Table::read(&real, &limits)?));
         }
         File::open(&real).map_err(|source| ReadError::Io { source })?;
@@ -250,7 +250,7 @@ impl<'t> Task<'t> {
     /// [`Refusal::Answers`] if a cell is no number.
     pub fn truth_numbers(&self, target: usize) -> Result<Vec<f64>, Refusal> {
         let (column, rows) = (self.truth(target)?, self.pairs()?.answers);
-        rows.iter().map(|row| column.number(row).ok_or_else(|| bad_answer(row, &column, "is no number"))).collect()
+        numbers(&column, rows).map_err(|row| bad_answer(row, &column, "is no number"))
     }
 
     /// The k-th target of the submission as numbers, in the paired order. A missing cell is NaN.
@@ -259,7 +259,7 @@ impl<'t> Task<'t> {
     /// An invalid submission if a text cell is no number.
     pub fn predicted_numbers(&self, target: usize) -> Result<Vec<f64>, Refusal> {
         let (column, rows) = (self.prediction(target)?, self.pairs()?.submission);
-        rows.iter().map(|row| column.number(row).ok_or_else(|| not_a_number(row, &column).into())).collect()
+        numbers(&column, rows).map_err(|row| not_a_number(row, &column).into())
     }
 
     /// Turns the error of a metric over the k-th target's paired values into a verdict with row and value.
@@ -270,6 +270,16 @@ impl<'t> Task<'t> {
             invalid = invalid.at(row).in_column(column.name()).with_value(column.raw(row));
         }
         invalid.into()
+    }
+}
+
+/// A column's cells as numbers in the given order; the error is the row of the first that is none.
+fn numbers(column: &Column<'_>, rows: &Rows) -> Result<Vec<f64>, usize> {
+    match (column.values(), rows) {
+        (Values::Float(values), Rows::InOrder(_)) => Ok(values.clone()),
+        (Values::Float(values), Rows::Listed(rows)) => Ok(rows.iter().map(|&row| values[row as usize]).collect()),
+        (Values::Int(values), _) => Ok(rows.iter().map(|row| values[row] as f64).collect()),
+        _ => rows.iter().map(|row| column.number(row).ok_or(row)).collect(),
     }
 }
 

@@ -126,13 +126,25 @@ pub static QUADRATIC_WEIGHTED_KAPPA: Metric = Metric {
     summary: "Cohen's kappa; a miss costs the square of its distance in the sorted list of labels seen.",
     inputs: "one column of integers, integral floats or booleans",
     source: "scikit-learn 1.5.2 `cohen_kappa_score(weights=\"quadratic\")`",
-    options: &[],
+    options: &[MetricOption {
+        name: "labels",
+        kind: OptionKind::Numbers,
+        required: false,
+        doc: "smallest and largest label: others are refused and distances are those of the values; without it, of positions",
+    }],
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
         let predicted = integer_labels(&prediction)?.ok_or_else(|| different_kinds(&prediction, false))?;
         let truth: Vec<i128> = pairs.answers.iter().map(|row| whole_number(&truth, row)).collect::<Result<_, _>>()?;
         let predicted: Vec<i128> = pairs.submission.iter().map(|row| predicted[row]).collect();
-        Ok(quadratic_weighted_kappa(&truth, &predicted)?)
+        let [low, high] = task.numbers("labels")[..] else {
+            return Ok(quadratic_weighted_kappa(&truth, &predicted)?);
+        };
+        if let Some(place) = predicted.iter().position(|&label| !(low..=high).contains(&(label as f64))) {
+            let expected = format!("a label from {low} to {high}");
+            return Err(bad_label(&prediction, pairs.submission.at(place), &expected).into());
+        }
+        Ok(kappa_of_distances(&truth, &predicted))
     },
 };
 
@@ -153,18 +165,23 @@ pub fn quadratic_weighted_kappa<T: Ord + Copy>(y_true: &[T], y_pred: &[T]) -> Re
     labels.dedup();
     // Every label was put into the list, so the search finds it.
     let position = |label: &T| labels.binary_search(label).unwrap_or_else(|place| place) as i128;
-    let (mut observed, mut sum, mut squares) = (0_i128, [0_i128; 2], 0_i128);
+    let positions = |labels: &[T]| labels.iter().map(position).collect::<Vec<_>>();
+    Ok(kappa_of_distances(&positions(y_true), &positions(y_pred)))
+}
+
+/// Cohen's kappa of two raters, both `[n]`, with the squared distance of their values as weight.
+fn kappa_of_distances(y_true: &[i128], y_pred: &[i128]) -> f64 {
+    let (mut observed, mut sums, mut squares) = (0, [0, 0], 0);
     for (t, p) in y_true.iter().zip(y_pred) {
-        let (t, p) = (position(t), position(p));
         observed += (t - p) * (t - p);
-        sum[0] += t;
-        sum[1] += p;
+        sums[0] += t;
+        sums[1] += p;
         squares += t * t + p * p;
     }
     // n times the expected weight: the sum over all pairs of a true and a predicted label of their squared distance.
     let n = y_true.len() as i128;
-    let expected = n * squares - 2 * sum[0] * sum[1];
-    Ok(1.0 - observed as f64 / (expected as f64 / n as f64))
+    let expected = n * squares - 2 * sums[0] * sums[1];
+    1.0 - observed as f64 / (expected as f64 / n as f64)
 }
 
 /// F1, averaged over classes.

@@ -2,6 +2,7 @@
 
 use super::ranking::roc_auc;
 use super::{Metric, MetricOption, OptionKind};
+use crate::check::missing_value;
 use crate::ids::{Rows, id_matches};
 use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
 use crate::sum::mean;
@@ -15,7 +16,12 @@ pub static MARKED_MEAN_ROC_AUC: Metric = Metric {
     summary: "Mean ROC AUC of the class columns over the rows whose true values do not sum to less than 0.",
     inputs: "one 0/1 column per class in the truth (-1 in rows that are not graded) and finite scores; columns are paired by position",
     source: "MLE-bench `jigsaw-toxic-comment-classification-challenge/grade.py`",
-    options: &[],
+    options: &[MetricOption {
+        name: "columns_by_name",
+        kind: OptionKind::Flag,
+        required: false,
+        doc: "pair class columns by name, where the reference pairs them by position (the default)",
+    }],
     score: toxic,
 };
 
@@ -47,8 +53,12 @@ fn toxic(task: &Task<'_>) -> Result<f64, Refusal> {
     }
     let (kept_answers, kept_submission) = (Rows::Listed(kept_answers), Rows::Listed(kept_submission));
 
-    let names = task.submission.names().iter().filter(|name| !task.spec.id_columns.contains(name));
-    let columns: Vec<Column<'_>> = names.map(|name| task.submitted(name)).collect::<Result<_, _>>()?;
+    let columns: Vec<Column<'_>> = if task.flag("columns_by_name") {
+        (0..truths.len()).map(|k| task.prediction(k)).collect::<Result<_, _>>()?
+    } else {
+        let names = task.submission.names().iter().filter(|name| !task.spec.id_columns.contains(name));
+        names.map(|name| task.submitted(name)).collect::<Result<_, _>>()?
+    };
     let areas: Result<Vec<f64>, Refusal> = truths
         .iter()
         .zip(&columns)
@@ -89,6 +99,12 @@ pub static IDENTITY_BIAS_AUC: Metric = Metric {
             required: true,
             doc: "the answers' identity columns",
         },
+        MetricOption {
+            name: "rank_scores",
+            kind: OptionKind::Flag,
+            required: false,
+            doc: "rank the predictions as they are, where the reference cuts them at 0.5 first (the default)",
+        },
     ],
     score: identity_bias,
 };
@@ -118,13 +134,22 @@ fn identity_bias(task: &Task<'_>) -> Result<f64, Refusal> {
         pairs.answers.iter().map(at_least_half).collect()
     };
     let truth = flags(task.truth(0)?)?;
-    let predicted: Vec<bool> =
-        pairs.submission.iter().map(|row| prediction.number(row).is_some_and(|v| v >= 0.5)).collect();
+    let scores: Vec<f64> = pairs
+        .submission
+        .iter()
+        .map(|row| {
+            let score = prediction.number(row).unwrap_or(f64::NAN);
+            if task.flag("rank_scores") { score } else { f64::from(u8::from(score >= 0.5)) }
+        })
+        .collect();
+    if let Some(place) = scores.iter().position(|score| score.is_nan()) {
+        return Err(missing_value(&prediction, pairs.submission.at(place)).into());
+    }
 
     let area = |rows: &dyn Fn(usize) -> bool| {
         let rows: Vec<usize> = (0..truth.len()).filter(|&row| rows(row)).collect();
         let positive: Vec<bool> = rows.iter().map(|&row| truth[row]).collect();
-        let score: Vec<f64> = rows.iter().map(|&row| f64::from(u8::from(predicted[row]))).collect();
+        let score: Vec<f64> = rows.iter().map(|&row| scores[row]).collect();
         roc_auc(&positive, &score)
     };
     let overall = area(&|_| true)?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Metric;
+use super::{Metric, MetricOption, OptionKind};
 use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
 use crate::pytext::parse_float;
 use crate::table::Column;
@@ -15,13 +15,27 @@ pub static POINT_IN_BOX_F1: Metric = Metric {
     summary: "F1 over all pages: a true box is found by the first unused point of its label that lies strictly inside it.",
     inputs: "text: boxes `label x y width height` in the truth, points `label x y` in the submission, tokens joined by single blanks",
     source: "MLE-bench `kuzushiji-recognition/metric.py`",
-    options: &[],
+    options: &[MetricOption {
+        name: "max_points",
+        kind: OptionKind::Integer,
+        required: false,
+        doc: "most points of a page; the reference knows no limit (the default)",
+    }],
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
         let mut total = Counts::default();
         for (a, s) in pairs.answers.iter().zip(pairs.submission.iter()) {
             let boxes = labelled::<4>(&truth, a).map_err(|_| bad_answer(a, &truth, "is no list of boxes"))?;
             let points = labelled::<2>(&prediction, s)?;
+            if let Some(most) = task.integer("max_points")
+                && points.len() as i64 > most
+            {
+                let message = format!("the page has {} predictions, more than {most}", points.len());
+                return Err(InvalidSubmission::new(InvalidKind::BadCell, message)
+                    .at(s)
+                    .in_column(prediction.name())
+                    .into());
+            }
             total.add(match_points(&boxes, &points));
         }
         Ok(total.f1())

@@ -3,7 +3,7 @@
 use super::{Metric, MetricError, MetricOption, OptionKind, check_finite, check_lengths};
 use crate::invalid::Refusal;
 use crate::sum::mean;
-use crate::table::{Column, Values};
+use crate::table::Values;
 use crate::task::Task;
 
 /// Area under the ROC curve, averaged over the target columns.
@@ -30,31 +30,24 @@ fn column_auc(task: &Task<'_>, target: usize) -> Result<f64, Refusal> {
 /// The truth of a target as two classes, in the paired order; the larger label is `true`.
 pub(crate) fn two_classes(task: &Task<'_>, target: usize) -> Result<Vec<bool>, Refusal> {
     let (column, rows) = (task.truth(target)?, task.pairs()?.answers);
-    two_labels(&column)?;
-    let labels = task.truth_numbers(target)?;
-    let largest = labels.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    debug_assert_eq!(labels.len(), rows.len());
-    Ok(labels.into_iter().map(|label| label == largest).collect())
-}
-
-/// Refuses a truth with more than two labels or a missing one; one class only is left to the metric.
-fn two_labels(column: &Column<'_>) -> Result<(), Refusal> {
     if let Values::Int(values) = column.values()
         && values.iter().all(|v| matches!(v, 0 | 1))
+        && values.contains(&1)
     {
-        return Ok(());
+        return Ok(rows.iter().map(|row| values[row] == 1).collect());
     }
-    let mut seen: Vec<f64> = Vec::new();
+    let mut labels: Vec<f64> = Vec::new();
     for row in 0..column.len() {
         let label = column.number(row).filter(|v| !v.is_nan()).ok_or(MetricError::Missing { index: row })?;
-        if !seen.contains(&label) {
-            seen.push(label);
+        if !labels.contains(&label) {
+            labels.push(label);
         }
-        if seen.len() > 2 {
+        if labels.len() > 2 {
             return Err(MetricError::BadLabel { index: None, message: "the truth holds more than two classes" }.into());
         }
     }
-    Ok(())
+    let largest = labels.into_iter().reduce(f64::max);
+    Ok(rows.iter().map(|row| column.number(row) == largest).collect())
 }
 
 /// Area under the ROC curve for two classes.

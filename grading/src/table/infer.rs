@@ -25,7 +25,7 @@ pub enum Values {
 
 /// Whether a cell's text stands for a missing value.
 pub fn is_missing(cell: &str) -> bool {
-    if cell.len() > 8 {
+    if !matches!(cell.as_bytes(), [] | [b'#' | b'-' | b'1' | b'<' | b'N' | b'n', ..]) || cell.len() > 8 {
         return false;
     }
     matches!(
@@ -66,12 +66,13 @@ pub(super) fn infer(table: &Table, column: usize) -> Values {
         return Values::Text;
     }
     let missing = AtomicBool::new(false);
+    // No word for a missing value reads as a number, so the words are only looked for where reading fails.
     let ints = fill(table, column, 0_i64, |cell| match integer(cell) {
-        _ if is_missing(cell) => {
+        Ok(value) => i64::try_from(value).map_err(|_| IntError::Overflow),
+        Err(_) if is_missing(cell) => {
             missing.store(true, Ordering::Relaxed);
             Ok(0)
         }
-        Ok(value) => i64::try_from(value).map_err(|_| IntError::Overflow),
         Err(error) => Err(error),
     });
     let any_missing = || (0..table.rows).any(|row| is_missing(table.cell(row, column)));
@@ -102,7 +103,11 @@ pub(super) fn infer(table: &Table, column: usize) -> Values {
             }
         }
     }
-    let floats = fill(table, column, 0_f64, |cell| if is_missing(cell) { Ok(f64::NAN) } else { float(cell).ok_or(()) });
+    let floats = fill(table, column, 0_f64, |cell| match float(cell) {
+        Some(value) => Ok(value),
+        None if is_missing(cell) => Ok(f64::NAN),
+        None => Err(()),
+    });
     if let Ok(values) = floats {
         return Values::Float(values);
     }
@@ -150,6 +155,9 @@ fn is_blank(c: char) -> bool {
 /// `[+-]?digits` with blanks around it.
 fn integer(cell: &str) -> Result<i128, IntError> {
     let mut bytes = cell.as_bytes();
+    if bytes.len() <= 18 && !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit) {
+        return Ok(i128::from(bytes.iter().fold(0_i64, |value, digit| value * 10 + i64::from(digit - b'0'))));
+    }
     if let (Some(first), Some(last)) = (bytes.first(), bytes.last())
         && (is_blank(*first as char) || is_blank(*last as char))
     {

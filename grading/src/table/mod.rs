@@ -33,11 +33,13 @@ pub struct Limits {
     pub rows: usize,
     /// Most columns.
     pub columns: usize,
+    /// Most cells, missing ones at the ends of short rows counted: four bytes of memory each.
+    pub cells: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: Self::MAX_BYTES, rows: 100_000_000, columns: 100_000 }
+        Self { bytes: Self::MAX_BYTES, rows: 100_000_000, columns: 100_000, cells: 250_000_000 }
     }
 }
 

@@ -1,13 +1,13 @@
 //! The tokenizer: splits CSV bytes into cells by the rules of pandas' C parser, in place.
 //!
-//! Cells are moved down over the quotes, carriage returns and blank lines that are dropped, so that one buffer and one offset a cell
-//! are all that is kept. Text without quotes and carriage returns needs no moving and is split on all cores.
+//! One buffer and one offset a cell are all that is kept. A text without quotes, carriage returns and irregular rows is split where it lies, on
+//! all cores. In any other, cells are moved down over the quotes, carriage returns and blank lines that are dropped.
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::OnceLock;
 
-use memchr::{memchr, memchr2_iter, memrchr};
+use memchr::{memchr, memchr_iter, memchr2_iter, memrchr};
 use rayon::prelude::*;
 
 use super::open::ForeignFormat;
@@ -51,6 +51,12 @@ pub enum ReadError {
         /// The limit.
         limit: usize,
     },
+    /// There are more cells than the limit, missing ones at the ends of short rows counted.
+    #[error("it has more than {limit} cells")]
+    TooManyCells {
+        /// The limit.
+        limit: usize,
+    },
     /// The first bytes are those of another format.
     #[error("it is {}, not CSV text", .0.description())]
     Foreign(ForeignFormat),
@@ -83,7 +89,7 @@ pub enum ReadError {
 }
 
 /// Splits `bytes` into a table.
-pub(super) fn scan(mut bytes: Vec<u8>, limits: &Limits) -> Result<Table, ReadError> {
+pub(super) fn scan(bytes: Vec<u8>, limits: &Limits) -> Result<Table, ReadError> {
     let limit = limits.bytes.min(Limits::MAX_BYTES);
     if bytes.len() as u64 > limit {
         return Err(ReadError::TooLarge { bytes: bytes.len() as u64, limit });
@@ -91,79 +97,139 @@ pub(super) fn scan(mut bytes: Vec<u8>, limits: &Limits) -> Result<Table, ReadErr
     if let Some(format) = ForeignFormat::detect(&bytes) {
         return Err(ReadError::Foreign(format));
     }
-    if let Err(error) = std::str::from_utf8(&bytes) {
-        let offset = error.valid_up_to();
-        let line = 1 + memchr::memchr_iter(b'\n', &bytes[..offset]).count();
-        return Err(ReadError::NotUtf8 { offset, line, byte: bytes[offset] });
+    let mut text = String::from_utf8(bytes).map_err(|error| {
+        let (offset, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
+        let line = 1 + memchr_iter(b'\n', &bytes[..offset]).count();
+        ReadError::NotUtf8 { offset, line, byte: bytes[offset] }
+    })?;
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
     }
-    if bytes.last().is_some_and(|&last| last != b'\n') {
-        bytes.push(b'\n');
-    }
-    let start = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-    let mut scanner = Scanner { read: start, write: start, starts: Vec::new(), bytes };
-
-    let mut header = Vec::new();
-    if scanner.record(0)? == 0 {
-        return Ok(empty_table());
-    }
-    check_columns(&scanner, 0, limits)?;
-    header.append(&mut scanner.starts);
-    let names_end = scanner.write;
-    let names = (0..header.len())
-        .map(|k| {
-            let end = header.get(k + 1).map_or(names_end, |&next| next as usize) - 1;
-            // A cell without room for its separator is a padded one, which a header has not.
-            String::from_utf8_lossy(&scanner.bytes[header[k] as usize..end]).into_owned()
-        })
-        .collect();
-    let names = unique_names(names);
-
-    let first = scanner.record(1)?;
-    check_columns(&scanner, 1, limits)?;
-    let stride = first.max(names.len());
-    let index_cells = first.saturating_sub(names.len());
-    if first > 0 {
-        scanner.pad(stride - first);
-        let plain = {
-            let rest = &scanner.bytes[scanner.read..];
-            memchr(b'"', rest).is_none() && memchr(b'\r', rest).is_none() && memchr(0, rest).is_none()
-        };
-        if !(plain && scanner.read == scanner.write && scanner.plain_rows(stride)) {
-            scanner.rows(stride, limits)?;
-        }
-    }
-    let rows = scanner.starts.len() / stride;
+    let split = match plain_cells(&text, limits) {
+        Some(cells) => Split { text, ..cells },
+        None => general_cells(text, limits)?,
+    };
+    let Split { text, starts, stride, index_cells, names } = split;
+    let rows = (starts.len() - 1).checked_div(stride).unwrap_or(0);
     if rows > limits.rows {
         return Err(ReadError::TooManyRows { limit: limits.rows });
+    }
+    let typed = names.iter().map(|_| OnceLock::new()).collect();
+    Ok(Table { text, names: unique_names(names), starts, stride, index_cells, rows, typed })
+}
+
+/// A file in cells: the data rows' starts and one more for the end, and the names as they are written.
+#[derive(Default)]
+struct Split {
+    text: String,
+    starts: Vec<u32>,
+    stride: usize,
+    index_cells: usize,
+    names: Vec<String>,
+}
+
+/// The cells of a text in which every row ends in a line feed and has as many cells as the header, none of them quoted. `None` for any other.
+///
+/// The text is left as it is, and all cores split it.
+fn plain_cells(text: &str, limits: &Limits) -> Option<Split> {
+    let bytes = text.as_bytes();
+    if [b'"', b'\r', 0].iter().any(|&byte| memchr(byte, bytes).is_some()) {
+        return None;
+    }
+    let from = if text.starts_with('\u{feff}') { 3 } else { 0 };
+    let header_end = from + memchr(b'\n', &bytes[from..])?;
+    let header = &text[from..header_end];
+    let stride = memchr_iter(b',', header.as_bytes()).count() + 1;
+    if header.trim_matches([' ', '\t']).is_empty() || stride > limits.columns {
+        return None;
+    }
+    let starts = plain_starts(bytes, header_end + 1, stride)?;
+    (starts.len() <= limits.cells).then(|| Split {
+        starts,
+        stride,
+        names: header.split(',').map(str::to_owned).collect(),
+        ..Split::default()
+    })
+}
+
+/// The starts of the cells from an offset on, and the end of the text; `None` if some row is blank or has another number of cells.
+fn plain_starts(bytes: &[u8], from: usize, stride: usize) -> Option<Vec<u32>> {
+    const BLOCK: usize = 1 << 20;
+    let end = bytes.len();
+    let mut cuts = vec![from];
+    while let Some(&last) = cuts.last()
+        && last < end
+    {
+        let target = last.saturating_add(BLOCK).min(end);
+        cuts.push(memrchr(b'\n', &bytes[last..target]).map_or_else(
+            || memchr(b'\n', &bytes[target..]).map_or(end, |found| target + found + 1),
+            |found| last + found + 1,
+        ));
+    }
+    let block = |cut: &[usize]| plain_block(&bytes[cut[0]..cut[1]], cut[0], stride);
+    let blocks: Option<Vec<Vec<u32>>> = cuts.par_windows(2).map(block).collect();
+    let blocks = blocks?;
+    let mut starts = Vec::with_capacity(blocks.iter().map(Vec::len).sum::<usize>() + 1);
+    for block in blocks {
+        starts.extend(block);
+    }
+    starts.push(end as u32);
+    Some(starts)
+}
+
+/// The starts of the cells of whole rows, or `None` if a row is blank or has another number of cells than `stride`.
+fn plain_block(bytes: &[u8], offset: usize, stride: usize) -> Option<Vec<u32>> {
+    let mut starts = Vec::with_capacity(bytes.len() / 8);
+    let (mut start, mut cells) = (0, 0);
+    for at in memchr2_iter(b',', b'\n', bytes) {
+        starts.push((offset + start) as u32);
+        cells += 1;
+        if bytes[at] == b'\n' {
+            let blank = cells == 1 && bytes[start..at].iter().all(|b| matches!(b, b' ' | b'\t'));
+            if cells != stride || blank {
+                return None;
+            }
+            cells = 0;
+        }
+        start = at + 1;
+    }
+    Some(starts)
+}
+
+/// The cells of any text, one byte after the other.
+fn general_cells(text: String, limits: &Limits) -> Result<Split, ReadError> {
+    let start = if text.starts_with('\u{feff}') { 3 } else { 0 };
+    let mut scanner = Scanner { read: start, write: start, starts: Vec::new(), bytes: text.into_bytes() };
+    let columns = scanner.record(0)?;
+    if columns == 0 {
+        return Ok(Split { starts: vec![0], stride: 1, ..Split::default() });
+    }
+    scanner.check_columns(0, columns, limits)?;
+    let mut header = std::mem::take(&mut scanner.starts);
+    header.push(scanner.write as u32);
+    // Each name ends before the separator in front of the next one.
+    let name = |pair: &[u32]| {
+        let name = &scanner.bytes[pair[0] as usize..pair[1] as usize - 1];
+        String::from_utf8_lossy(name).into_owned()
+    };
+    let names: Vec<String> = header.windows(2).map(name).collect();
+
+    let first = scanner.record(1)?;
+    scanner.check_columns(1, first, limits)?;
+    let stride = first.max(columns);
+    if first > 0 {
+        scanner.pad(stride - first);
+        scanner.rows(stride, limits)?;
     }
     let Scanner { mut bytes, mut starts, write, .. } = scanner;
     starts.push(write as u32);
     bytes.truncate(write);
+    // Cells were moved as wholes, so what is left is as valid as what came in.
     let text = String::from_utf8(bytes).map_err(|error| {
-        let offset = error.utf8_error().valid_up_to();
-        ReadError::NotUtf8 { offset, line: 0, byte: error.as_bytes()[offset] }
+        let (offset, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
+        ReadError::NotUtf8 { offset, line: 1, byte: bytes[offset] }
     })?;
-    let typed = names.iter().map(|_| OnceLock::new()).collect();
-    Ok(Table { text, names, starts, stride, index_cells, rows, typed })
-}
-
-fn empty_table() -> Table {
-    Table {
-        text: String::new(),
-        names: Vec::new(),
-        starts: vec![0],
-        stride: 1,
-        index_cells: 0,
-        rows: 0,
-        typed: Vec::new(),
-    }
-}
-
-fn check_columns(scanner: &Scanner, row: usize, limits: &Limits) -> Result<(), ReadError> {
-    if scanner.starts.len() > limits.columns {
-        return Err(ReadError::TooManyColumns { row, limit: limits.columns });
-    }
-    Ok(())
+    Ok(Split { text, starts, stride, index_cells: first.saturating_sub(columns), names })
 }
 
 struct Scanner {
@@ -189,8 +255,18 @@ impl Scanner {
                 return Err(ReadError::TooManyRows { limit: limits.rows });
             }
             self.pad(stride - cells);
+            if self.starts.len() > limits.cells {
+                return Err(ReadError::TooManyCells { limit: limits.cells });
+            }
             row += 1;
         }
+    }
+
+    fn check_columns(&self, row: usize, columns: usize, limits: &Limits) -> Result<(), ReadError> {
+        if columns > limits.columns {
+            return Err(ReadError::TooManyColumns { row, limit: limits.columns });
+        }
+        Ok(())
     }
 
     /// Adds missing cells to the row just read. They start where the next row does and so have no length.
@@ -277,51 +353,6 @@ impl Scanner {
             self.write = start + length;
         }
     }
-
-    /// Splits the rest at commas and line feeds alone, on all cores. `false`, with nothing changed, if some row is not regular.
-    fn plain_rows(&mut self, stride: usize) -> bool {
-        const BLOCK: usize = 1 << 20;
-        let (from, end) = (self.read, self.bytes.len());
-        let mut cuts = vec![from];
-        while let Some(&last) = cuts.last()
-            && last < end
-        {
-            let target = last.saturating_add(BLOCK).min(end);
-            cuts.push(memrchr(b'\n', &self.bytes[last..target]).map_or_else(
-                || memchr(b'\n', &self.bytes[target..]).map_or(end, |found| target + found + 1),
-                |found| last + found + 1,
-            ));
-        }
-        let blocks: Option<Vec<Vec<u32>>> =
-            cuts.par_windows(2).map(|cut| plain_block(&self.bytes[cut[0]..cut[1]], cut[0], stride)).collect();
-        let Some(blocks) = blocks else { return false };
-        self.starts.reserve_exact(blocks.iter().map(Vec::len).sum::<usize>() + 1);
-        for block in blocks {
-            self.starts.extend(block);
-        }
-        self.read = end;
-        self.write = end;
-        true
-    }
-}
-
-/// The starts of the cells of whole rows, or `None` if a row is blank or has another number of cells than `stride`.
-fn plain_block(bytes: &[u8], offset: usize, stride: usize) -> Option<Vec<u32>> {
-    let mut starts = Vec::with_capacity(bytes.len() / 8);
-    let (mut start, mut cells) = (0, 0);
-    for at in memchr2_iter(b',', b'\n', bytes) {
-        starts.push((offset + start) as u32);
-        cells += 1;
-        if bytes[at] == b'\n' {
-            let blank = cells == 1 && bytes[start..at].iter().all(|b| matches!(b, b' ' | b'\t'));
-            if cells != stride || blank {
-                return None;
-            }
-            cells = 0;
-        }
-        start = at + 1;
-    }
-    Some(starts)
 }
 
 /// Names columns as pandas does: `Unnamed: k` for an empty name, `.1`, `.2`, … for repeats, later ones giving way.

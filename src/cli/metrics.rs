@@ -1,0 +1,71 @@
+//! `medalist metrics`: what a competition may be scored by.
+
+use std::fmt::Write as _;
+
+use medalist_grading::{METRICS, Metric};
+
+use super::Context;
+use crate::error::{CliError, Exit};
+
+/// List the metrics, or explain one.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The metric to explain, by name or alias.
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// No metric has that name.
+pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
+    let Some(name) = &args.name else {
+        let text = if args.json { format!("{}\n", serde_json::Value::from_iter(METRICS.iter().map(|m| json(m)))) } else { list() };
+        context.print(text)?;
+        return Ok(Exit::Success);
+    };
+    let metric = Metric::find(name).ok_or_else(|| {
+        CliError::message(Exit::BadInput, format_args!("unknown metric `{name}`")).hint("`medalist metrics` lists them")
+    })?;
+    context.print(if args.json { format!("{}\n", json(metric)) } else { explain(metric) })?;
+    Ok(Exit::Success)
+}
+
+fn json(metric: &Metric) -> serde_json::Value {
+    let options = metric.options.iter().map(|option| {
+        serde_json::json!({
+            "name": option.name, "type": option.kind.description(), "required": option.required, "doc": option.doc,
+        })
+    });
+    serde_json::json!({
+        "name": metric.name,
+        "aliases": metric.aliases,
+        "summary": metric.summary,
+        "inputs": metric.inputs,
+        "source": metric.source,
+        "options": serde_json::Value::from_iter(options),
+    })
+}
+
+fn list() -> String {
+    let width = METRICS.iter().map(|metric| metric.name.len()).max().unwrap_or(0);
+    METRICS.iter().map(|metric| format!("{:width$}  {}\n", metric.name, metric.summary)).collect()
+}
+
+fn explain(metric: &Metric) -> String {
+    let mut text = format!("{}\n\n  {}\n", metric.name, metric.summary);
+    // Writing to a string cannot fail.
+    let _ = write!(text, "\n  inputs:  {}\n  source:  {}\n", metric.inputs, metric.source);
+    if !metric.aliases.is_empty() {
+        let _ = writeln!(text, "  aliases: {}", metric.aliases.join(", "));
+    }
+    for option in metric.options {
+        let required = if option.required { ", required" } else { "" };
+        let _ = writeln!(text, "  option `{}` ({}{required}): {}", option.name, option.kind.description(), option.doc);
+    }
+    text
+}
