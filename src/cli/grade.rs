@@ -67,7 +67,8 @@ struct Failure {
 
 impl GroupReport {
     fn new(competition_reports: Vec<GradeReport>, failures: Vec<Failure>) -> Self {
-        let count = |wanted: fn(&GradeReport) -> bool| competition_reports.iter().filter(|report| wanted(report)).count();
+        let count =
+            |wanted: fn(&GradeReport) -> bool| competition_reports.iter().filter(|report| wanted(report)).count();
         Self {
             total_runs: competition_reports.len() + failures.len(),
             total_runs_with_submissions: count(|report| report.submission_exists),
@@ -246,7 +247,9 @@ impl<'c> Target<'c> {
             if answers.exists() {
                 error
             } else {
-                error.hint(format!("prepare the competition with `medalist prepare -c {id}`, or name the answers with `--answers`"))
+                error.hint(format!(
+                    "prepare the competition with `medalist prepare -c {id}`, or name the answers with `--answers`"
+                ))
             }
         })
     }
@@ -272,7 +275,8 @@ mod tests {
 
     #[test]
     fn comments_and_blank_lines_are_skipped_and_broken_ones_named() {
-        let text = "# a\n\n// b\n{\"competition_id\": \"x\", \"submission_path\": null, \"logs_path\": null}\nnot json\n";
+        let text =
+            "# a\n\n// b\n{\"competition_id\": \"x\", \"submission_path\": null, \"logs_path\": null}\nnot json\n";
         let (lines, failures) = parse_lines(text);
         assert_eq!((lines.len(), lines[0].0), (1, 4));
         assert_eq!((failures.len(), failures[0].line), (1, 5));

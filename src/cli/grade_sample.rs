@@ -32,7 +32,8 @@ pub struct Args {
 /// The competition is unknown, or its answers cannot be read.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let catalogue = context.catalogue()?;
-    let target = Target::new(&catalogue, &args.competition).map_err(|error| CliError::message(Exit::BadInput, error))?;
+    let target =
+        Target::new(&catalogue, &args.competition).map_err(|error| CliError::message(Exit::BadInput, error))?;
     let answers = args.answers.clone().unwrap_or_else(|| target.answers_path(&context.data_dir));
     let submission = Some(args.submission.as_path()).filter(|path| *path != Path::new("None"));
     let report = target.report(submission, &answers)?;

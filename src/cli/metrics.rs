@@ -24,7 +24,11 @@ pub struct Args {
 /// No metric has that name.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let Some(name) = &args.name else {
-        let text = if args.json { format!("{}\n", serde_json::Value::from_iter(METRICS.iter().map(|m| json(m)))) } else { list() };
+        let text = if args.json {
+            format!("{}\n", serde_json::Value::from_iter(METRICS.iter().map(|m| json(m))))
+        } else {
+            list()
+        };
         context.print(text)?;
         return Ok(Exit::Success);
     };

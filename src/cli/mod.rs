@@ -6,12 +6,16 @@ mod briefs;
 pub mod compare;
 mod competitions;
 pub mod disclose;
+pub mod grade;
+pub mod grade_sample;
 pub mod history;
 pub mod leaderboard;
+pub mod metrics;
 pub mod prepare;
 pub mod report;
 pub mod selection;
 mod table;
+pub mod validate;
 
 use std::io::{IsTerminal, Write as _};
 use std::path::PathBuf;
@@ -66,6 +70,10 @@ enum Command {
     Briefs(briefs::BriefsArgs),
     Prepare(prepare::Args),
     Report(report::Args),
+    Grade(grade::Args),
+    GradeSample(grade_sample::Args),
+    Metrics(metrics::Args),
+    Validate(validate::Args),
 }
 
 /// What subcommands share: the places on disk and how to talk to the user.
@@ -180,5 +188,9 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError> {
         Command::Briefs(args) => briefs::run(&args, context),
         Command::Prepare(args) => prepare::run(&args, context),
         Command::Report(args) => report::run(&args, context),
+        Command::Grade(args) => grade::run(&args, context),
+        Command::GradeSample(args) => grade_sample::run(&args, context),
+        Command::Metrics(args) => metrics::run(&args, context),
+        Command::Validate(args) => validate::run(&args, context),
     }
 }

@@ -35,7 +35,8 @@ pub struct Args {
 /// The competition is unknown, or neither its answers nor its sample submission can be read.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let catalogue = context.catalogue()?;
-    let target = Target::new(&catalogue, &args.competition).map_err(|error| CliError::message(Exit::BadInput, error))?;
+    let target =
+        Target::new(&catalogue, &args.competition).map_err(|error| CliError::message(Exit::BadInput, error))?;
     let refusal = refusal(args, context, &target)?;
     let message = match &refusal {
         None => "Submission is valid.".to_owned(),
@@ -92,13 +93,19 @@ fn graded(submission: &Path, answers: &Path, target: &Target<'_>) -> Result<Opti
     }
 }
 
-fn compared(submission: &Path, sample: &Path, target: &Target<'_>, id: &str) -> Result<Option<InvalidSubmission>, CliError> {
+fn compared(
+    submission: &Path,
+    sample: &Path,
+    target: &Target<'_>,
+    id: &str,
+) -> Result<Option<InvalidSubmission>, CliError> {
     let what = format!("cannot read the sample submission `{}`", sample.display());
     let bad = |error: anyhow::Error| {
         CliError::new(Exit::BadInput, error).hint(format!("prepare the competition with `medalist prepare -c {id}`"))
     };
     let real = fs_err::canonicalize(sample).map_err(|error| bad(error.into()))?;
-    let sample = Table::read(&real, &Limits::default()).map_err(|error| bad(anyhow::Error::new(error).context(what)))?;
+    let sample =
+        Table::read(&real, &Limits::default()).map_err(|error| bad(anyhow::Error::new(error).context(what)))?;
     match Table::read(submission, &Limits::default()) {
         Ok(table) => Ok(target.grader.check_format(&table, sample).map_err(|error| bad(error.into()))?.err()),
         Err(error) => Ok(Some(InvalidSubmission::from(&error))),
