@@ -301,7 +301,7 @@ fn agent_report<'a>(
         agent: agent.to_owned(),
         backbone: record.and_then(|record| record.agent.backbone.clone()),
         counts: counts(&attempts),
-        overall: breakdown("all".to_owned(), &by_competition),
+        overall: breakdown("all".to_owned(), &by_competition, stats::RESAMPLES),
         by_modality: split(&by_competition, |facts| &facts.modality),
         by_complexity: split(&by_competition, |facts| &facts.complexity),
         by_category: split(&by_competition, |facts| &facts.category),
@@ -332,14 +332,14 @@ fn counts(attempts: &[&Attempt]) -> Counts {
     counts
 }
 
-fn breakdown(name: String, by_competition: &BTreeMap<&str, Vec<&Attempt>>) -> Breakdown {
+fn breakdown(name: String, by_competition: &BTreeMap<&str, Vec<&Attempt>>, resamples: usize) -> Breakdown {
     let all = by_competition.values().flatten();
     Breakdown {
         name,
         competitions: by_competition.len(),
         attempts: all.clone().count(),
         infrastructure: all.filter(|a| a.is_infrastructure()).count(),
-        estimates: Measure::ALL.par_iter().map(|m| Estimate::of(*m, by_competition)).collect(),
+        estimates: Measure::ALL.par_iter().map(|m| Estimate::of(*m, by_competition, resamples)).collect(),
     }
 }
 
@@ -349,7 +349,7 @@ fn split(by_competition: &BTreeMap<&str, Vec<&Attempt>>, of: fn(&CompetitionFact
         let name = attempts.first().map_or("unknown", |a| of(&a.facts).as_str());
         parts.entry((part_order(name), name)).or_default().insert(id, attempts.clone());
     }
-    parts.into_iter().map(|((_, name), part)| breakdown(name.to_owned(), &part)).collect()
+    parts.into_iter().map(|((_, name), part)| breakdown(name.to_owned(), &part, stats::PART_RESAMPLES)).collect()
 }
 
 /// Complexities come in their own order, everything else by name.

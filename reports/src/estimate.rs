@@ -59,8 +59,8 @@ pub struct SeedEstimate {
 }
 
 impl Estimate {
-    /// Measures `attempts`, which are grouped by competition and ordered by seed within.
-    pub fn of(measure: Measure, by_competition: &BTreeMap<&str, Vec<&Attempt>>) -> Self {
+    /// Measures attempts, which are grouped by competition and ordered by seed within; `resamples` is the size of the bootstraps.
+    pub fn of(measure: Measure, by_competition: &BTreeMap<&str, Vec<&Attempt>>, resamples: usize) -> Self {
         let mut unknown = 0;
         let clusters: Vec<Cluster> = by_competition
             .values()
@@ -96,7 +96,7 @@ impl Estimate {
                 _ => {}
             }
         }
-        let mut rng = Rng::new(stats::SEED);
+        let mut rng = Rng::new(stats::SEED).with_resamples(resamples);
         let on_these = stats::bootstrap_seeds(&clusters, CONFIDENCE, &mut rng).map(|i| i.clipped(0.0, 1.0));
         if most > 1 && on_these.is_none() {
             notes.push(

@@ -9,6 +9,7 @@ use crate::data::by_competition;
 use crate::estimate::Estimate;
 use crate::read::{Group, Reading};
 use crate::record::FormatVersion;
+use crate::stats::RESAMPLES;
 use crate::terminal::table;
 use crate::text;
 
@@ -90,8 +91,8 @@ fn entry(group: &Group) -> HistoryEntry {
         group: group.id.clone(),
         started_at: record.and_then(|r| r.started_at),
         suite: record.and_then(|r| r.suite.clone()),
-        any_medal: Estimate::of(Measure::AnyMedal, &attempts),
-        percentile: Estimate::of(Measure::Percentile, &attempts),
+        any_medal: Estimate::of(Measure::AnyMedal, &attempts, RESAMPLES),
+        percentile: Estimate::of(Measure::Percentile, &attempts, RESAMPLES),
         infrastructure: group.attempts.iter().filter(|a| a.is_infrastructure()).count(),
     }
 }

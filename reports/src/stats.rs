@@ -6,8 +6,10 @@
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
-/// Resamples of every bootstrap and Monte-Carlo permutation test.
+/// Resamples of every headline bootstrap and Monte-Carlo permutation test.
 pub const RESAMPLES: usize = 10_000;
+/// Resamples of bootstraps within a modality, complexity or category, of which a report has dozens.
+pub const PART_RESAMPLES: usize = 2_000;
 /// Seed of every resampling, so that equal inputs give equal reports.
 pub const SEED: u64 = 0x006d_6564_616c_6973;
 

@@ -7,7 +7,7 @@ use crate::data::{AttemptReport, ReportData};
 
 /// Medals of every attempt.
 pub(super) fn medals(data: &ReportData) -> Result<Option<Plot>, PlotError> {
-    if data.competitions.is_empty() || data.agents.len() > 6 {
+    if data.competitions.is_empty() {
         return Ok(None);
     }
     let caption = "One cell an attempt, one column a seed. G, S, B: gold, silver, bronze; \u{2022}: valid, no medal; \u{2013}: no valid \

@@ -7,6 +7,32 @@ mod history;
 mod scene;
 mod time;
 
+/// The report cut to as many agents as there are colours.
+fn best(data: &ReportData) -> ReportData {
+    let agents = data.agents[..scene::SERIES].to_vec();
+    let kept = |agent: &str| agents.iter().any(|a| a.agent == agent);
+    ReportData {
+        format: data.format,
+        title: data.title.clone(),
+        generated_at: data.generated_at,
+        harness_version: data.harness_version.clone(),
+        groups: Vec::new(),
+        competitions: data
+            .competitions
+            .iter()
+            .map(|c| CompetitionReport {
+                facts: c.facts.clone(),
+                thresholds: c.thresholds,
+                lower_is_better: c.lower_is_better,
+                results: c.results.iter().filter(|r| kept(&r.agent)).cloned().collect(),
+            })
+            .collect(),
+        attempts: data.attempts.iter().filter(|a| kept(&a.key.agent)).cloned().collect(),
+        agents,
+        warnings: Vec::new(),
+    }
+}
+
 pub use self::compare::difference;
 pub use self::history::history;
 pub use self::scene::PlotError;
@@ -14,7 +40,7 @@ pub(crate) use self::scene::escape;
 
 use serde::Serialize;
 
-use crate::data::ReportData;
+use crate::data::{CompetitionReport, ReportData};
 use crate::plots::scene::{Align, Ink, Marker, Scene, text_width};
 
 /// A picture in the sizes of a page.
@@ -73,6 +99,13 @@ pub(crate) const SMALL: f64 = 12.0;
 /// # Errors
 /// [`PlotError`] if the plotting library fails.
 pub fn all(data: &ReportData) -> Result<Vec<Plot>, PlotError> {
+    if data.agents.len() > scene::SERIES {
+        let mut plots = all(&best(data))?;
+        for plot in &mut plots {
+            plot.caption.push_str(&format!(" Drawn are the best {} of {} agents.", scene::SERIES, data.agents.len()));
+        }
+        return Ok(plots);
+    }
     let drawn = [
         agents::rates(data)?,
         agents::outcomes(data)?,
