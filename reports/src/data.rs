@@ -1,6 +1,7 @@
 //! A report as data: everything that a page, a table or a file shows is computed here once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use rayon::prelude::*;
@@ -196,6 +197,8 @@ pub struct AttemptReport {
     pub key: AttemptKeyRecord,
     /// Run group.
     pub group: String,
+    /// Its folder as it was read, where there is one.
+    pub dir: Option<PathBuf>,
     /// Modality of its competition.
     pub modality: String,
     /// Complexity of its competition.
@@ -473,6 +476,7 @@ fn attempt_report(attempt: &Attempt) -> AttemptReport {
     AttemptReport {
         key: attempt.key.clone(),
         group: attempt.group.clone(),
+        dir: attempt.dir.clone(),
         modality: attempt.facts.modality.clone(),
         complexity: attempt.facts.complexity.clone(),
         outcome: attempt.outcome().to_owned(),

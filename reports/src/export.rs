@@ -1,7 +1,7 @@
 //! Files that other programs read: JSON, CSV, Markdown, MLE-bench's grading report, and the pictures.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -9,9 +9,12 @@ use serde_json::{Value, json};
 
 use crate::attempt::{Grade, Measure};
 use crate::data::{AttemptReport, ReportData};
-use crate::html::{self, HtmlError};
+use crate::html::{self, HtmlError, PageOptions};
 use crate::plots::{self, PlotError};
 use crate::{leaderboard, text};
+
+/// Bytes of an attempt's log that its page shows.
+const LOG_TAIL: u64 = 32 * 1024;
 
 /// A file that a report can be written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,11 +31,14 @@ pub enum Format {
     MleBench,
     /// `plots/*.svg`.
     Plots,
+    /// `pages/index.html`, which is the page with a link for every attempt, and `pages/attempts/*.html`.
+    Pages,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 6] = [Self::Html, Self::Json, Self::Csv, Self::Markdown, Self::MleBench, Self::Plots];
+    pub const ALL: [Self; 7] =
+        [Self::Html, Self::Json, Self::Csv, Self::Markdown, Self::MleBench, Self::Plots, Self::Pages];
 
     /// Name on the command line.
     pub fn name(self) -> &'static str {
@@ -43,6 +49,7 @@ impl Format {
             Self::Markdown => "markdown",
             Self::MleBench => "mlebench",
             Self::Plots => "plots",
+            Self::Pages => "pages",
         }
     }
 }
@@ -81,11 +88,11 @@ pub fn write(dir: &Path, data: &ReportData, formats: &[Format]) -> Result<Vec<Pa
         written.push(path);
         Ok::<(), WriteError>(())
     };
-    let needs_plots = formats.contains(&Format::Html) || formats.contains(&Format::Plots);
+    let needs_plots = formats.iter().any(|f| matches!(f, Format::Html | Format::Plots | Format::Pages));
     let plots = if needs_plots { plots::all(data)? } else { Vec::new() };
     for format in formats {
         match format {
-            Format::Html => put(dir.join("report.html"), &html::page_with(data, &plots, &[])?)?,
+            Format::Html => put(dir.join("report.html"), &html::page_with(data, &plots, PageOptions::default())?)?,
             Format::Json => put(dir.join("report.json"), &json_text(data))?,
             Format::Csv => put(dir.join("attempts.csv"), &attempts_csv(data))?,
             Format::Markdown => put(dir.join("report.md"), &markdown(data))?,
@@ -101,9 +108,34 @@ pub fn write(dir: &Path, data: &ReportData, formats: &[Format]) -> Result<Vec<Pa
                     put(dir.join("plots").join(format!("{}.svg", plot.id)), &plot.to_file())?;
                 }
             }
+            Format::Pages => {
+                let attempts = dir.join("pages").join("attempts");
+                make_dir(&attempts)?;
+                let links: Vec<String> = (0..data.attempts.len()).map(|i| format!("attempts/{i}.html")).collect();
+                for (i, attempt) in data.attempts.iter().enumerate() {
+                    let log = attempt.dir.as_deref().and_then(log_tail);
+                    let page = html::attempt_page(attempt, log.as_deref(), "../index.html")?;
+                    put(attempts.join(format!("{i}.html")), &page)?;
+                }
+                let index = html::page_with(data, &plots, PageOptions { links: &links, live: None })?;
+                put(dir.join("pages").join("index.html"), &index)?;
+            }
         }
     }
     Ok(written)
+}
+
+/// The last [`LOG_TAIL`] bytes of an attempt's `run.log`, from a whole line on; agents may write anything, so bytes that are not
+/// UTF-8 and control characters are replaced.
+fn log_tail(dir: &Path) -> Option<String> {
+    let mut file = std::fs::File::open(dir.join("run.log")).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(LOG_TAIL).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let whole = if length > LOG_TAIL { text.split_once('\n').map_or(&*text, |(_, rest)| rest) } else { &*text };
+    Some(whole.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect())
 }
 
 fn make_dir(dir: &Path) -> Result<(), WriteError> {

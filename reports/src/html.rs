@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::attempt::Measure;
 use crate::compare::Comparison;
 use crate::compare_text;
-use crate::data::{AgentReport, Breakdown, ReportData, part_order};
+use crate::data::{AgentReport, AttemptReport, Breakdown, ReportData, part_order};
 use crate::estimate::Estimate;
 use crate::plots::{self, Plot, PlotError};
 use crate::stats::Interval;
@@ -32,19 +32,28 @@ pub enum HtmlError {
     Template(#[from] minijinja::Error),
 }
 
+/// What a page has beside the report.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PageOptions<'a> {
+    /// A link for every attempt, in order, or none at all.
+    pub links: &'a [String],
+    /// Address of server-sent events that announce changes, for a page that is served.
+    pub live: Option<&'a str>,
+}
+
 /// The report as one self-contained page.
 ///
 /// # Errors
 /// [`HtmlError`], which with the embedded template is a bug.
 pub fn page(data: &ReportData) -> Result<String, HtmlError> {
-    page_with(data, &plots::all(data)?, &[])
+    page_with(data, &plots::all(data)?, PageOptions::default())
 }
 
-/// [`page`] with pictures that are drawn already, and a link for every attempt or none at all.
+/// [`page`] with pictures that are drawn already.
 ///
 /// # Errors
 /// As [`page`].
-pub fn page_with(data: &ReportData, plots: &[Plot], links: &[String]) -> Result<String, HtmlError> {
+pub fn page_with(data: &ReportData, plots: &[Plot], options: PageOptions<'_>) -> Result<String, HtmlError> {
     let outcomes: BTreeSet<&str> = data.attempts.iter().map(|a| a.outcome.as_str()).collect();
     let modalities: BTreeSet<&str> = data.attempts.iter().map(|a| a.modality.as_str()).collect();
     let breakdowns = [
@@ -56,10 +65,28 @@ pub fn page_with(data: &ReportData, plots: &[Plot], links: &[String]) -> Result<
     let page = environment.get_template("report.html")?.render(context! {
         data => Serde(data),
         plots => Serde(plots),
-        links => Serde(links),
+        links => Serde(options.links),
+        live => options.live,
         outcomes => Serde(outcomes),
         modalities => Serde(modalities),
         breakdowns => Serde(breakdowns),
+        theme => THEME_CSS,
+        style => STYLE_CSS,
+        script => SCRIPT_JS,
+    })?;
+    Ok(page)
+}
+
+/// Everything known about one attempt, with a link back to the report. `log` is the end of its log.
+///
+/// # Errors
+/// As [`page`].
+pub fn attempt_page(attempt: &AttemptReport, log: Option<&str>, back: &str) -> Result<String, HtmlError> {
+    let page = environment()?.get_template("attempt.html")?.render(context! {
+        a => Serde(attempt),
+        log => log,
+        back => back,
+        version => env!("CARGO_PKG_VERSION"),
         theme => THEME_CSS,
         style => STYLE_CSS,
         script => SCRIPT_JS,
@@ -117,6 +144,7 @@ fn environment() -> Result<Environment<'static>, minijinja::Error> {
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.add_filter("pct", |value: Option<f64>| text::percent(value));
     environment.add_filter("score", |value: Option<f64>| text::score(value));
+    environment.add_filter("sort_key", |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string()));
     environment.add_filter("percentile", |value: Option<f64>| text::percent(value.map(|p| p / 100.0)));
     environment.add_filter("duration", |value: Option<f64>| text::duration(value));
     environment.add_filter("bytes", text::bytes);
@@ -130,6 +158,7 @@ fn environment() -> Result<Environment<'static>, minijinja::Error> {
     environment.add_filter("points", |value: Option<f64>| text::points(value));
     environment.add_filter("points_interval", |value: Serde<Option<Interval>>| text::points_interval(*value));
     environment.add_filter("p", text::p_value);
+    environment.add_template("attempt.html", include_str!("templates/attempt.html"))?;
     environment.add_template("comparison.html", include_str!("templates/comparison.html"))?;
     environment.add_template("report.html", include_str!("templates/report.html"))?;
     Ok(environment)

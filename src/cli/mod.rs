@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod prepare;
 pub mod report;
 pub mod selection;
+pub mod serve;
 mod table;
 pub mod validate;
 
@@ -74,6 +75,7 @@ enum Command {
     GradeSample(grade_sample::Args),
     Metrics(metrics::Args),
     Validate(validate::Args),
+    Serve(serve::Args),
 }
 
 /// What subcommands share: the places on disk and how to talk to the user.
@@ -192,5 +194,6 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError> {
         Command::GradeSample(args) => grade_sample::run(&args, context),
         Command::Metrics(args) => metrics::run(&args, context),
         Command::Validate(args) => validate::run(&args, context),
+        Command::Serve(args) => serve::run(&args, context),
     }
 }

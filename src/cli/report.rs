@@ -96,6 +96,8 @@ pub enum FormatName {
     Mlebench,
     /// The pictures as SVG files.
     Plots,
+    /// A folder of pages, one an attempt, with its log's end.
+    Pages,
 }
 
 impl std::fmt::Display for FormatName {
@@ -113,6 +115,7 @@ impl FormatName {
             Self::Markdown => Format::Markdown,
             Self::Mlebench => Format::MleBench,
             Self::Plots => Format::Plots,
+            Self::Pages => Format::Pages,
         }
     }
 }
@@ -175,7 +178,7 @@ pub(super) fn read_groups(
     Ok(reading)
 }
 
-fn default_title(reading: &Reading) -> String {
+pub(super) fn default_title(reading: &Reading) -> String {
     let mut agents: Vec<&str> = reading.groups.iter().map(|group| group.agent.as_str()).collect();
     agents.sort_unstable();
     agents.dedup();

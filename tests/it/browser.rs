@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A browser with one page.
-pub struct Browser {
+pub(crate) struct Browser {
     child: Child,
     input: File,
     messages: Receiver<Value>,
@@ -25,7 +25,7 @@ pub struct Browser {
 
 impl Browser {
     /// Starts Chromium, or says loudly that the test is skipped and gives `None`.
-    pub fn start(test: &str) -> Option<Self> {
+    pub(crate) fn start(test: &str) -> Option<Self> {
         let names = ["chromium", "chromium-browser", "google-chrome"];
         let found = names.into_iter().find(|name| {
             Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
@@ -69,8 +69,8 @@ impl Browser {
         });
         let mut browser = Self { child, input, messages, next_id: 0, session: None, events: Vec::new(), scratch };
         let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
-        let attached = browser
-            .call("Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true }));
+        let attached =
+            browser.call("Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true }));
         browser.session = attached["sessionId"].as_str().map(str::to_owned);
         for domain in ["Page", "Runtime", "Log", "Network"] {
             browser.call(&format!("{domain}.enable"), json!({}));
@@ -79,7 +79,7 @@ impl Browser {
     }
 
     /// Sends a command and waits for its result.
-    pub fn call(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) fn call(&mut self, method: &str, params: Value) -> Value {
         self.next_id += 1;
         let mut message = json!({ "id": self.next_id, "method": method, "params": params });
         if let Some(session) = &self.session {
@@ -112,7 +112,7 @@ impl Browser {
     }
 
     /// Opens `url` and waits until it has loaded. Forgets earlier events.
-    pub fn open(&mut self, url: &str) {
+    pub(crate) fn open(&mut self, url: &str) {
         self.events.clear();
         self.call("Page.navigate", json!({ "url": url }));
         let since = Instant::now();
@@ -123,12 +123,12 @@ impl Browser {
     }
 
     /// Opens a file.
-    pub fn open_file(&mut self, path: &Path) {
+    pub(crate) fn open_file(&mut self, path: &Path) {
         self.open(&format!("file://{}", path.display()));
     }
 
     /// Sets the width of the window and the colour scheme.
-    pub fn look(&mut self, width: u32, scheme: &str) {
+    pub(crate) fn look(&mut self, width: u32, scheme: &str) {
         let mobile = width < 600;
         let metrics = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": mobile });
         self.call("Emulation.setDeviceMetricsOverride", metrics);
@@ -137,7 +137,7 @@ impl Browser {
     }
 
     /// The value of a JavaScript expression; promises are awaited.
-    pub fn eval(&mut self, expression: &str) -> Value {
+    pub(crate) fn eval(&mut self, expression: &str) -> Value {
         let params = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let answer = self.call("Runtime.evaluate", params);
         assert!(answer.get("exceptionDetails").is_none(), "`{expression}`: {}", answer["exceptionDetails"]);
@@ -145,7 +145,7 @@ impl Browser {
     }
 
     /// Presses a key on whatever has the focus.
-    pub fn press(&mut self, key: &str) {
+    pub(crate) fn press(&mut self, key: &str) {
         let code = if key == "Enter" { json!({ "text": "\r" }) } else { json!({}) };
         for kind in ["keyDown", "keyUp"] {
             let mut params = json!({ "type": kind, "key": key, "code": key });
@@ -158,7 +158,7 @@ impl Browser {
     }
 
     /// Addresses asked for since the page was opened, besides the page itself and data in it.
-    pub fn requests(&self, page: &str) -> Vec<String> {
+    pub(crate) fn requests(&self, page: &str) -> Vec<String> {
         self.events
             .iter()
             .filter(|event| event["method"] == "Network.requestWillBeSent")
@@ -168,7 +168,7 @@ impl Browser {
     }
 
     /// Errors and warnings in the console since the page was opened.
-    pub fn complaints(&self) -> Vec<String> {
+    pub(crate) fn complaints(&self) -> Vec<String> {
         let method = |event: &&Value, name: &str| event["method"] == name;
         let level = |event: &Value, at: &str| {
             ["error", "warning"].iter().any(|level| event["params"].pointer(at) == Some(&json!(level)))

@@ -14,15 +14,7 @@ use serde_json::json;
 use crate::browser::Browser;
 
 fn simulation(agent: &str, draw: u64) -> Simulation {
-    Simulation {
-        agent: agent.to_owned(),
-        competitions: 8,
-        seeds: 3,
-        shift: 0.0,
-        infrastructure: 0.1,
-        truth: 4,
-        draw,
-    }
+    Simulation { agent: agent.to_owned(), competitions: 8, seeds: 3, shift: 0.0, infrastructure: 0.1, truth: 4, draw }
 }
 
 fn report() -> ReportData {
@@ -80,12 +72,15 @@ fn the_report_renders_sorts_and_filters_without_a_request() {
     assert_eq!(browser.eval("document.querySelectorAll('body script').length"), json!(1), "names are escaped");
 
     let scores = format!("{VISIBLE_ROWS}.map(r => r.cells[3].dataset.v).filter(v => v !== '').map(Number)");
-    let click = "[...document.querySelectorAll('#attempts-table th button')].find(b => b.textContent === 'Score').click()";
+    let click =
+        "[...document.querySelectorAll('#attempts-table th button')].find(b => b.textContent === 'Score').click()";
     for (state, holds) in [("ascending", "a <= b"), ("descending", "a >= b")] {
         browser.eval(click);
         let head = "document.querySelector('#attempts-table th:nth-child(4)').getAttribute('aria-sort')";
         assert_eq!(browser.eval(head), json!(state));
-        let sorted = format!("(() => {{ const v = {scores}; return v.length > 5 && v.slice(1).every((b, i) => {{ const a = v[i]; return {holds}; }}); }})()");
+        let sorted = format!(
+            "(() => {{ const v = {scores}; return v.length > 5 && v.slice(1).every((b, i) => {{ const a = v[i]; return {holds}; }}); }})()"
+        );
         assert_eq!(browser.eval(&sorted), json!(true), "{state}");
         let last = format!("{VISIBLE_ROWS}.at(-1).cells[3].dataset.v");
         assert_eq!(browser.eval(&last), json!(""), "attempts without a score stay last");
@@ -114,7 +109,10 @@ fn the_report_works_from_the_keyboard() {
     assert_eq!(browser.eval("document.activeElement.className"), json!("skip"), "the first stop skips to the attempts");
     browser.eval("document.querySelector('#attempts-table th button').focus()");
     browser.press("Enter");
-    assert_eq!(browser.eval("document.querySelector('#attempts-table th').getAttribute('aria-sort')"), json!("ascending"));
+    assert_eq!(
+        browser.eval("document.querySelector('#attempts-table th').getAttribute('aria-sort')"),
+        json!("ascending")
+    );
     assert_eq!(
         browser.eval("getComputedStyle(document.activeElement).outlineStyle !== 'none'"),
         json!(true),
@@ -194,7 +192,8 @@ fn pages_fit_a_phone_and_can_be_read_in_both_themes() {
             assert_eq!(browser.complaints(), [""; 0], "{at}");
         }
         browser.call("Emulation.setEmulatedMedia", json!({ "media": "print" }));
-        let hidden = "[...document.querySelectorAll('nav,.filters')].every(e => getComputedStyle(e).display === 'none')";
+        let hidden =
+            "[...document.querySelectorAll('nav,.filters')].every(e => getComputedStyle(e).display === 'none')";
         assert_eq!(browser.eval(hidden), json!(true), "print leaves controls out");
     }
 }

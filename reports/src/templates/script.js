@@ -11,7 +11,7 @@
     if (typeof a === "number" && typeof b === "number") return a - b;
     return String(a) < String(b) ? -1 : String(a) > String(b) ? 1 : 0;
   };
-  for (const table of document.querySelectorAll("table.sortable")) {
+  const sortable = (table) => {
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((head, column) => {
       const button = document.createElement("button");
@@ -31,28 +31,54 @@
         table.tBodies[0].append(...rows);
       });
     });
-  }
-  const form = document.getElementById("filters");
-  const table = document.getElementById("attempts-table");
-  if (!form || !table) return;
-  form.hidden = false;
-  const count = form.querySelector("output");
-  const apply = () => {
-    const words = form.elements.search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let shown = 0;
-    for (const row of table.tBodies[0].rows) {
-      const text = row.textContent.toLowerCase();
-      const fits = words.every((word) => text.includes(word)) &&
-        ["agent", "medal", "outcome", "modality"].every((name) => {
-          const wanted = form.elements[name].value;
-          return wanted === "" || row.dataset[name] === wanted;
-        });
-      row.hidden = !fits;
-      shown += fits ? 1 : 0;
-    }
-    count.textContent = `${shown} of ${table.tBodies[0].rows.length} attempts shown`;
   };
-  form.addEventListener("input", apply);
-  form.addEventListener("submit", (event) => event.preventDefault());
-  apply();
+  const filterable = (form, table) => {
+    form.hidden = false;
+    const count = form.querySelector("output");
+    const apply = () => {
+      const words = form.elements.search.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let shown = 0;
+      for (const row of table.tBodies[0].rows) {
+        const text = row.textContent.toLowerCase();
+        const fits = words.every((word) => text.includes(word)) &&
+          ["agent", "medal", "outcome", "modality"].every((name) => {
+            const wanted = form.elements[name].value;
+            return wanted === "" || row.dataset[name] === wanted;
+          });
+        row.hidden = !fits;
+        shown += fits ? 1 : 0;
+      }
+      count.textContent = `${shown} of ${table.tBodies[0].rows.length} attempts shown`;
+    };
+    form.addEventListener("input", apply);
+    form.addEventListener("submit", (event) => event.preventDefault());
+    apply();
+  };
+  const enhance = () => {
+    document.querySelectorAll("table.sortable").forEach(sortable);
+    const form = document.getElementById("filters");
+    const table = document.getElementById("attempts-table");
+    if (form && table) filterable(form, table);
+  };
+  enhance();
+
+  const live = document.getElementById("live");
+  if (!live) return;
+  const source = new EventSource(live.dataset.events);
+  source.addEventListener("progress", (event) => {
+    const p = JSON.parse(event.data);
+    const running = p.running.length ? ` · running: ${p.running.join(", ")}` : "";
+    live.textContent = `Live: ${p.ended} of ${p.planned} attempts ended${running} · ${new Date(p.at).toLocaleTimeString()}`;
+  });
+  source.addEventListener("changed", async () => {
+    const answer = await fetch(location.href);
+    if (!answer.ok) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const form = document.getElementById("filters");
+    const kept = form ? [...new FormData(form)] : [];
+    document.querySelector("main").replaceWith(page.querySelector("main"));
+    for (const [name, value] of kept) document.getElementById("filters").elements[name].value = value;
+    enhance();
+  });
+  source.onerror = () => { live.textContent = "The live view ended; the numbers below are the last ones it had."; };
 })();

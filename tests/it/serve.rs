@@ -1,0 +1,143 @@
+//! The live view: who gets in, and that the page follows the files.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use medalist::cli::report::Source;
+use medalist::cli::serve::{Shown, serve};
+use medalist_competitions::Catalogue;
+use medalist_reports::record::{
+    AgentRecord, AttemptKeyRecord, AttemptRecord, GroupRecord, OutcomeRecord, PlannedRecord,
+};
+use serde_json::json;
+
+use crate::browser::Browser;
+
+const ID: &str = "spaceship-titanic";
+
+fn key(seed: u32) -> AttemptKeyRecord {
+    AttemptKeyRecord { competition: ID.into(), agent: "tester".into(), seed }
+}
+
+fn put(path: &Path, value: &impl serde::Serialize) {
+    std::fs::create_dir_all(path.parent().expect("inside the group")).expect("writable");
+    let aside = path.with_extension("tmp");
+    std::fs::write(&aside, serde_json::to_vec(value).expect("plain")).expect("writable");
+    std::fs::rename(aside, path).expect("writable");
+}
+
+fn group(dir: &Path) {
+    let planned = |seed| PlannedRecord { key: key(seed), dir: format!("{ID}_{seed}") };
+    let record = GroupRecord {
+        id: "g".into(),
+        agent: AgentRecord { id: "tester".into(), ..AgentRecord::default() },
+        attempts: vec![planned(0), planned(1)],
+        ..GroupRecord::default()
+    };
+    put(&dir.join("group.json"), &record);
+}
+
+fn finish(dir: &Path, seed: u32) {
+    let dir = dir.join(format!("{ID}_{seed}"));
+    let grade = json!({
+        "competition_id": ID, "score": 0.83, "gold_threshold": 0.82066, "silver_threshold": 0.81388,
+        "bronze_threshold": 0.80967, "median_threshold": 0.79565, "any_medal": true, "gold_medal": true,
+        "silver_medal": false, "bronze_medal": false, "above_median": true, "submission_exists": true,
+        "valid_submission": true, "is_lower_better": false,
+    });
+    put(&dir.join("grade.json"), &grade);
+    let outcome = OutcomeRecord { kind: "finished".into(), ..OutcomeRecord::default() };
+    put(&dir.join("attempt.json"), &AttemptRecord { key: key(seed), outcome: Some(outcome), ..AttemptRecord::default() });
+}
+
+/// A server in its own thread; it stops with the test.
+struct Server {
+    address: SocketAddr,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    dir: PathBuf,
+}
+
+impl Server {
+    fn start(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("medalist-serve-{}-{name}", std::process::id()));
+        group(&dir);
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let shown = Shown {
+            paths: vec![dir.clone()],
+            source: Source::new(Catalogue::embedded().expect("the catalogue")),
+            token: "secret".into(),
+        };
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+                tell.send(listener.local_addr().expect("an address")).expect("the test listens");
+                let stop = async {
+                    let _ = stopped.await;
+                };
+                serve(listener, shown, stop).await.expect("the server ends cleanly");
+            });
+        });
+        let address = told.recv().expect("the server starts");
+        Self { address, stop: Some(stop), thread: Some(thread), dir }
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).expect("the server listens");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("the server reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the server answers");
+        answer
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+#[test]
+fn nothing_is_shown_without_the_token() {
+    let server = Server::start("token");
+    for path in ["/", "/report.json", "/events", "/?token=", "/?token=Secret", "/events?token=x", "/nothing"] {
+        let answer = server.get(path);
+        assert!(answer.starts_with("HTTP/1.1 403"), "{path}: {answer}");
+        assert!(!answer.contains(ID), "{path}");
+    }
+    let page = server.get("/?token=secret");
+    assert!(page.starts_with("HTTP/1.1 200") && page.contains("id=\"live\""), "{page}");
+    let report = server.get("/report.json?token=secret");
+    assert!(report.contains("\"planned\": 2") && report.contains("content-type: application/json"), "{report}");
+}
+
+#[test]
+fn the_page_follows_a_running_group() {
+    let Some(mut browser) = Browser::start("serve") else { return };
+    let server = Server::start("live");
+    browser.look(1280, "light");
+    browser.open(&format!("http://{}/?token=secret", server.address));
+    wait(&mut browser, "document.getElementById('live').textContent.startsWith('Live: 0 of 2')");
+    browser.eval("(() => { const s = document.querySelector('[name=search]'); s.value = 'titanic'; s.dispatchEvent(new Event('input', {bubbles: true})); })()");
+    finish(&server.dir, 0);
+    wait(&mut browser, "document.getElementById('live').textContent.startsWith('Live: 1 of 2')");
+    wait(&mut browser, "document.querySelectorAll('#attempts-table .tag.gold').length === 1");
+    assert_eq!(browser.eval("document.querySelector('[name=search]').value"), json!("titanic"), "filters are kept");
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+fn wait(browser: &mut Browser, expression: &str) {
+    let since = Instant::now();
+    while browser.eval(expression) != json!(true) {
+        assert!(since.elapsed() < Duration::from_secs(60), "`{expression}` never holds");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
