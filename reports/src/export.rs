@@ -172,96 +172,73 @@ pub fn pretty_json(value: &impl Serialize) -> String {
     text
 }
 
-/// Columns of `attempts.csv`, which are those of the parquet file too.
-pub const ATTEMPT_COLUMNS: [&str; 24] = [
-    "competition",
-    "agent",
-    "seed",
-    "group",
-    "modality",
-    "complexity",
-    "outcome",
-    "infrastructure",
-    "score",
-    "medal",
-    "above_median",
-    "submission_exists",
-    "valid_submission",
-    "rank",
-    "teams",
-    "percentile",
-    "normalised_score",
-    "strict_score",
-    "started_at",
-    "took_s",
-    "memory_peak_bytes",
-    "cpu_s",
-    "cost_usd",
-    "problem",
-];
-
-/// One cell of the attempts' table.
+/// A column of the attempts' table, one value an attempt; `None` prints as nothing.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Cell {
-    /// Text; `None` prints as nothing.
-    Text(Option<String>),
-    /// A number that is not whole.
-    Number(Option<f64>),
-    /// A whole number.
-    Whole(Option<u64>),
+pub enum Column {
+    /// Text.
+    Text(Vec<Option<String>>),
+    /// Numbers that need not be whole.
+    Number(Vec<Option<f64>>),
+    /// Whole numbers.
+    Whole(Vec<Option<u64>>),
     /// Yes or no.
-    Flag(bool),
+    Flag(Vec<bool>),
 }
 
-impl Cell {
-    fn print(&self) -> String {
+impl Column {
+    fn print(&self, row: usize) -> String {
         match self {
-            Self::Text(value) => value.clone().unwrap_or_default(),
-            Self::Number(value) => value.map_or_else(String::new, |v| v.to_string()),
-            Self::Whole(value) => value.map_or_else(String::new, |v| v.to_string()),
-            Self::Flag(value) => value.to_string(),
+            Self::Text(values) => values[row].clone().unwrap_or_default(),
+            Self::Number(values) => values[row].map_or_else(String::new, |v| v.to_string()),
+            Self::Whole(values) => values[row].map_or_else(String::new, |v| v.to_string()),
+            Self::Flag(values) => values[row].to_string(),
         }
     }
 }
 
-/// An attempt as cells under [`ATTEMPT_COLUMNS`].
-pub fn attempt_cells(attempt: &AttemptReport) -> [Cell; 24] {
-    let text = |value: &str| Cell::Text(Some(value.to_owned()));
-    let grade: &Grade = &attempt.grade;
-    [
-        text(&attempt.key.competition),
-        text(&attempt.key.agent),
-        Cell::Whole(Some(u64::from(attempt.key.seed))),
-        text(&attempt.group),
-        text(&attempt.modality),
-        text(&attempt.complexity),
-        text(&attempt.outcome),
-        Cell::Flag(attempt.infrastructure),
-        Cell::Number(grade.score),
-        Cell::Text(grade.medal.map(|medal| medal.to_string())),
-        Cell::Flag(grade.above_median),
-        Cell::Flag(grade.exists),
-        Cell::Flag(grade.valid),
-        Cell::Whole(grade.rank),
-        Cell::Whole(grade.teams),
-        Cell::Number(grade.percentile),
-        Cell::Number(Measure::NormalisedScore.value(grade)),
-        Cell::Number(grade.strict_score),
-        Cell::Text(attempt.started_at.map(|at| at.to_rfc3339())),
-        Cell::Number(attempt.took_s),
-        Cell::Whole(attempt.usage.memory_peak_bytes),
-        Cell::Number(attempt.usage.cpu_s),
-        Cell::Number(attempt.llm.as_ref().and_then(|llm| llm.cost_usd)),
-        Cell::Text(grade.problem.clone()),
+/// The attempts as named columns: what `attempts.csv` and the parquet file hold.
+pub fn attempt_columns(data: &ReportData) -> Vec<(&'static str, Column)> {
+    type A = AttemptReport;
+    let of = data.attempts.as_slice();
+    let text = |get: fn(&A) -> Option<String>| Column::Text(of.iter().map(get).collect());
+    let number = |get: fn(&A) -> Option<f64>| Column::Number(of.iter().map(get).collect());
+    let whole = |get: fn(&A) -> Option<u64>| Column::Whole(of.iter().map(get).collect());
+    let flag = |get: fn(&A) -> bool| Column::Flag(of.iter().map(get).collect());
+    vec![
+        ("competition", text(|a| Some(a.key.competition.clone()))),
+        ("agent", text(|a| Some(a.key.agent.clone()))),
+        ("seed", whole(|a| Some(u64::from(a.key.seed)))),
+        ("group", text(|a| Some(a.group.clone()))),
+        ("modality", text(|a| Some(a.modality.clone()))),
+        ("complexity", text(|a| Some(a.complexity.clone()))),
+        ("outcome", text(|a| Some(a.outcome.clone()))),
+        ("infrastructure", flag(|a| a.infrastructure)),
+        ("score", number(|a| a.grade.score)),
+        ("medal", text(|a| a.grade.medal.map(|medal| medal.to_string()))),
+        ("above_median", flag(|a| a.grade.above_median)),
+        ("submission_exists", flag(|a| a.grade.exists)),
+        ("valid_submission", flag(|a| a.grade.valid)),
+        ("rank", whole(|a| a.grade.rank)),
+        ("teams", whole(|a| a.grade.teams)),
+        ("percentile", number(|a| a.grade.percentile)),
+        ("normalised_score", number(|a| Measure::NormalisedScore.value(&a.grade))),
+        ("strict_score", number(|a| a.grade.strict_score)),
+        ("started_at", text(|a| a.started_at.map(|at| at.to_rfc3339()))),
+        ("took_s", number(|a| a.took_s)),
+        ("memory_peak_bytes", whole(|a| a.usage.memory_peak_bytes)),
+        ("cpu_s", number(|a| a.usage.cpu_s)),
+        ("cost_usd", number(|a| a.llm.as_ref().and_then(|llm| llm.cost_usd))),
+        ("problem", text(|a| a.grade.problem.clone())),
     ]
 }
 
 /// One line an attempt, with a header.
 pub fn attempts_csv(data: &ReportData) -> String {
+    let columns = attempt_columns(data);
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let rows = std::iter::once(ATTEMPT_COLUMNS.map(str::to_owned).to_vec())
-        .chain(data.attempts.iter().map(|attempt| attempt_cells(attempt).iter().map(Cell::print).collect()));
-    for row in rows {
+    let heads = columns.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<String>>();
+    let rows = (0..data.attempts.len()).map(|row| columns.iter().map(|(_, column)| column.print(row)).collect());
+    for row in std::iter::once(heads).chain(rows) {
         writer.write_record(&row).expect("a vector takes every write, and rows have equal lengths");
     }
     let bytes = writer.into_inner().expect("a vector takes every write");

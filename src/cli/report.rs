@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::Utc;
 use clap::ValueEnum;
 
+use medalist_competitions::frame::{ExportColumn, FrameError, write_parquet};
 use medalist_competitions::{Catalogue, CompetitionSpec, Suite};
 use medalist_grading::Leaderboard;
 use medalist_reports::data::{ReportData, ReportOptions};
-use medalist_reports::export::{self, Format};
+use medalist_reports::export::{self, Column, Format};
 use medalist_reports::leaderboard::SeedRule;
 use medalist_reports::read::{self, CompetitionSource, ReadError, Reading};
 use medalist_reports::record::CompetitionFacts;
@@ -98,17 +99,20 @@ pub enum FormatName {
     Plots,
     /// A folder of pages, one an attempt, with its log's end.
     Pages,
+    /// The columns of the CSV file as a parquet file.
+    Parquet,
 }
 
 impl std::fmt::Display for FormatName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.format().name())
+        f.write_str(self.format().map_or("parquet", Format::name))
     }
 }
 
 impl FormatName {
-    fn format(self) -> Format {
-        match self {
+    /// The format of the reports crate; parquet is written here, for only this crate may use the table engine.
+    fn format(self) -> Option<Format> {
+        Some(match self {
             Self::Html => Format::Html,
             Self::Json => Format::Json,
             Self::Csv => Format::Csv,
@@ -116,7 +120,8 @@ impl FormatName {
             Self::Mlebench => Format::MleBench,
             Self::Plots => Format::Plots,
             Self::Pages => Format::Pages,
-        }
+            Self::Parquet => return None,
+        })
     }
 }
 
@@ -131,9 +136,14 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let options = ReportOptions { title, generated_at: Utc::now(), seed_rule: args.seeds.rule() };
     let data = ReportData::compute(&reading, &source, &options);
     let dir = args.out.clone().unwrap_or_else(|| default_dir(&reading));
-    let formats: Vec<Format> = args.format.iter().map(|format| format.format()).collect();
-    let written = export::write(&dir, &data, &formats)
+    let formats: Vec<Format> = args.format.iter().filter_map(|format| format.format()).collect();
+    let mut written = export::write(&dir, &data, &formats)
         .map_err(|error| CliError::new(Exit::Failure, anyhow::Error::new(error)))?;
+    if args.format.contains(&FormatName::Parquet) {
+        let path = dir.join("attempts.parquet");
+        write_attempts(&path, &data).map_err(|error| CliError::new(Exit::Failure, anyhow::Error::new(error)))?;
+        written.push(path);
+    }
     if args.json {
         context.print(export::json_text(&data))?;
     } else {
@@ -143,6 +153,23 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         context.say(format_args!("wrote {}", path.display()));
     }
     Ok(Exit::Success)
+}
+
+/// The attempts' table as parquet.
+fn write_attempts(path: &Path, data: &ReportData) -> Result<(), FrameError> {
+    let columns = export::attempt_columns(data)
+        .into_iter()
+        .map(|(name, column)| {
+            let column = match column {
+                Column::Text(values) => ExportColumn::Text(values),
+                Column::Number(values) => ExportColumn::Number(values),
+                Column::Whole(values) => ExportColumn::Whole(values),
+                Column::Flag(values) => ExportColumn::Flag(values),
+            };
+            (name, column)
+        })
+        .collect();
+    write_parquet(path, columns)
 }
 
 /// Reads what the user named, prints a warning for everything that was left out.

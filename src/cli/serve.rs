@@ -74,7 +74,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         })?;
         let local = listener.local_addr()?;
         if !local.ip().is_loopback() {
-            context.warn(format_args!("`{local}` can be reached by other machines; the token is all that keeps them out"));
+            context
+                .warn(format_args!("`{local}` can be reached by other machines; the token is all that keeps them out"));
         }
         context.print(format_args!("http://{local}/?token={token}\n"))?;
         serve(listener, shown, async {
@@ -103,11 +104,8 @@ impl Shown {
 
     fn report(&self) -> Result<ReportData, CliError> {
         let reading = self.reading()?;
-        let options = ReportOptions {
-            title: default_title(&reading),
-            generated_at: Utc::now(),
-            seed_rule: SeedRule::default(),
-        };
+        let options =
+            ReportOptions { title: default_title(&reading), generated_at: Utc::now(), seed_rule: SeedRule::default() };
         Ok(ReportData::compute(&reading, &self.source, &options))
     }
 

@@ -31,6 +31,8 @@ impl Browser {
             Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
         });
         let Some(program) = found else {
+            let required = std::env::var("MEDALIST_TEST_REQUIRE").unwrap_or_default();
+            assert!(!required.split(',').any(|part| part == "chromium"), "{test}: chromium is required and missing");
             eprintln!("SKIPPED {test}: no chromium on this machine (Debian: apt-get install chromium)");
             return None;
         };

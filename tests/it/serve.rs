@@ -49,7 +49,10 @@ fn finish(dir: &Path, seed: u32) {
     });
     put(&dir.join("grade.json"), &grade);
     let outcome = OutcomeRecord { kind: "finished".into(), ..OutcomeRecord::default() };
-    put(&dir.join("attempt.json"), &AttemptRecord { key: key(seed), outcome: Some(outcome), ..AttemptRecord::default() });
+    put(
+        &dir.join("attempt.json"),
+        &AttemptRecord { key: key(seed), outcome: Some(outcome), ..AttemptRecord::default() },
+    );
 }
 
 /// A server in its own thread; it stops with the test.

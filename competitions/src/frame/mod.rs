@@ -5,6 +5,7 @@
 
 mod column;
 mod error;
+mod export;
 mod float;
 mod indicators;
 mod infer;
@@ -23,6 +24,7 @@ use source::CsvSource;
 
 pub use column::NewColumn;
 pub use error::FrameError;
+pub use export::{ExportColumn, write_parquet};
 pub use float::FloatParser;
 pub(crate) use float::PythonFloat;
 pub(crate) use parquet::parquet_hash;
