@@ -238,7 +238,11 @@ impl AgentSpec {
             None => hex(&Sha256::digest(text.as_bytes())),
         };
         Ok(Self {
-            image: toml.image.unwrap_or_else(|| format!("medalist/{}", toml.id)),
+            // The tag of an image that is built here is its files' hash, so that a changed agent never meets its old image.
+            image: toml.image.unwrap_or_else(|| match build {
+                Build::Dockerfile { .. } => format!("medalist/{}:{}", toml.id, &files_sha256[..12]),
+                Build::Embedded { .. } | Build::Image => format!("medalist/{}", toml.id),
+            }),
             id: toml.id,
             description: toml.description,
             backbone: toml.backbone,

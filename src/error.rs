@@ -82,6 +82,11 @@ impl CliError {
         })
     }
 
+    /// The error and its causes in one line.
+    pub fn message_chain(&self) -> String {
+        format!("{:#}", self.error)
+    }
+
     /// The text for stderr: the error, its causes, the hints.
     pub fn render(&self) -> String {
         let mut text = format!("error: {}\n", self.error);

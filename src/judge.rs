@@ -4,28 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use medalist_competitions::{Catalogue, CatalogueError, CompetitionSpec, Suite};
+use medalist_competitions::{Catalogue, CatalogueError, CompetitionSpec};
 use medalist_grading::report::{CompetitionFacts as GradingFacts, grade_report};
 use medalist_grading::{Answers, GradeReport, Grader, Leaderboard, Verdict};
-use medalist_reports::record::CompetitionFacts;
 use sha2::{Digest as _, Sha256};
 
 use crate::executor::{ValidationReply, Validator};
 use crate::runner::{Judge, JudgeError, Material};
 use crate::store::hex;
-
-/// Facts of a competition as records carry them.
-pub fn facts(spec: &CompetitionSpec) -> CompetitionFacts {
-    CompetitionFacts {
-        id: spec.id.as_str().to_owned(),
-        title: spec.title.clone(),
-        modality: spec.modality.as_str().to_owned(),
-        category: spec.category.clone().unwrap_or_default(),
-        complexity: spec.complexity.as_str().to_owned(),
-        metric: spec.grading.metric.clone(),
-        suites: Suite::ALL.iter().filter(|suite| suite.contains(spec)).map(|suite| suite.as_str().to_owned()).collect(),
-    }
-}
 
 /// Judges by the catalogue's competitions and the prepared data in a data directory.
 pub struct CatalogueJudge {
@@ -104,7 +90,9 @@ impl Judge for CatalogueJudge {
         let description = std::fs::read_to_string(public_dir.join("description.md"))
             .ok()
             .or_else(|| spec.brief().map(str::to_owned))
-            .ok_or_else(|| JudgeError { message: format!("`{competition}` has neither a description.md nor a brief.md") })?;
+            .ok_or_else(|| JudgeError {
+                message: format!("`{competition}` has neither a description.md nor a brief.md"),
+            })?;
         Ok(Material {
             brief_sha256: hex(&Sha256::digest(description.as_bytes())),
             data_sha256: data_hash(&self.prepared(spec)),

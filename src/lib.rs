@@ -8,11 +8,13 @@
 pub mod agents;
 pub mod bridge;
 pub mod cli;
+pub mod embedded;
 pub mod engine;
 pub mod error;
 pub mod events;
 pub mod executor;
 mod instructions;
+pub mod judge;
 pub mod limits;
 pub mod outcome;
 pub mod plan;

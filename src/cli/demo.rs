@@ -3,11 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Context;
-use super::run::{executor_error, make_plan, open_executor, run_plan, start_runtime};
-use super::selection::Selection;
+use super::run::{exit_of, make_plan, open_executor, run_plan, start_runtime};
+use super::{Context, typed};
 use crate::error::{CliError, Exit};
-use crate::executor::{Executor as _, docker::Docker};
 use crate::plan::{ExecutorKind, Plan};
 use crate::store::{GroupDir, write_json};
 
@@ -37,41 +35,43 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         None => runtime.block_on(choose_executor(&context)),
     };
 
-    let selection = Selection { suite: Some("demo".into()), ..Selection::default() };
-    context.say("preparing four competitions from embedded data");
-    super::prepare::prepare_selection(&selection, &context)?;
+    // The demo is made of the commands that a user would type, and says so.
+    let say = |words: &[String]| context.say(format_args!("\n$ medalist {}", words.join(" ")));
+    let prepare = words("prepare --suite demo");
+    say(&prepare);
+    super::prepare::run(&typed(prepare.into_iter().skip(1))?, &context)?;
 
     let mut groups = Vec::new();
     let mut worst = Exit::Success;
     for agent in ["sample", "baseline"] {
-        let run = super::run::Args {
-            agent: Some(agent.to_owned()),
-            selection: selection.clone(),
-            seeds: args.seeds,
-            executor,
-            ..super::run::Args::small()
-        };
-        let plan = make_plan(&run, &context)?;
+        let seeds = args.seeds;
+        let command = words(&format!(
+            "run --agent {agent} --suite demo --seeds {seeds} --executor {executor} --timeout 90s --grace 10s --cpus 1 --memory 768MiB \
+             --disk 1GiB"
+        ));
+        say(&command);
+        let plan = make_plan(&typed(command.into_iter().skip(1))?, &context)?;
         let stats = runtime.block_on(async {
-            let (executor, info) = open_executor(&plan).await?;
+            let opened = open_executor(executor).await?;
             let (dir, name) = GroupDir::create(&context.runs_dir, &plan.group)?;
             let plan = Plan { group: name, ..plan };
             write_json(&dir.plan(), &plan)?;
-            let stats = run_plan(plan, &dir, executor, info, None, &context).await?;
-            groups.push(dir);
+            let stats = run_plan(plan, &dir, opened, None, &context).await?;
+            groups.push(dir.root().display().to_string());
             Ok::<_, CliError>(stats)
         })?;
-        let exit = super::run::exit_of(&stats);
-        if exit == Exit::Interrupted {
-            return Ok(exit);
-        }
-        if exit != Exit::Success {
-            worst = exit;
+        match exit_of(&stats) {
+            Exit::Success => {}
+            Exit::Interrupted => return Ok(Exit::Interrupted),
+            other => worst = other,
         }
     }
     let report_dir = args.dir.join("report");
-    let roots: Vec<PathBuf> = groups.iter().map(|group| group.root().to_owned()).collect();
-    super::report::write_report(&roots, &report_dir, &context)?;
+    let mut command = vec!["report".to_owned()];
+    command.append(&mut groups);
+    command.extend(["--out".to_owned(), report_dir.display().to_string()]);
+    say(&command);
+    super::report::run(&typed(command.into_iter().skip(1))?, &context)?;
     if executor == ExecutorKind::Process {
         context.warn(
             "no container was used: agents could see this machine, its network and the answers. Start Docker and run the demo again \
@@ -87,18 +87,22 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     Ok(worst)
 }
 
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
 /// Docker where a daemon answers, and a plain word about it where none does.
 async fn choose_executor(context: &Context) -> ExecutorKind {
-    let checked = async { Docker::connect().await?.check().await };
-    match tokio::time::timeout(Duration::from_secs(10), checked).await {
+    match tokio::time::timeout(Duration::from_secs(10), open_executor(ExecutorKind::Docker)).await {
         Ok(Ok(_)) => ExecutorKind::Docker,
         Ok(Err(error)) => {
-            context.warn(executor_error(error).render().trim_end());
+            context.warn(error.render().trim_end());
             context.warn("going on with `--executor process`, which is NOT sealed");
             ExecutorKind::Process
         }
         Err(_) => {
-            context.warn("the container engine does not answer; going on with `--executor process`, which is NOT sealed");
+            context
+                .warn("the container engine does not answer; going on with `--executor process`, which is NOT sealed");
             ExecutorKind::Process
         }
     }

@@ -79,7 +79,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
 
 async fn engine() -> Vec<Finding> {
     let checked = async {
-        let docker = crate::executor::docker::Docker::connect().await?;
+        let docker = crate::executor::docker::DockerExecutor::connect().await?;
         docker.check().await
     };
     match checked.await {
@@ -96,14 +96,23 @@ async fn engine() -> Vec<Finding> {
                     ));
                 }
             }
-            findings.extend(
-                info.warnings.iter().map(|warning| Finding { what: "seal", level: Level::Note, found: warning.clone(), hint: None }),
-            );
+            findings.extend(info.warnings.iter().map(|warning| Finding {
+                what: "seal",
+                level: Level::Note,
+                found: warning.clone(),
+                hint: None,
+            }));
             findings
         }
         Err(error) => {
-            let hint = error.hint().unwrap_or_else(|| "`--executor process` runs without one, unsealed".into());
-            vec![Finding::other("container engine", Level::Missing, crate::runner::chain(&error), hint)]
+            let hint: Option<String> = error.hint();
+            let hint = hint.unwrap_or_else(|| "`--executor process` runs without one, unsealed".into());
+            vec![Finding::other(
+                "container engine",
+                Level::Missing,
+                CliError::new(Exit::Environment, error).message_chain(),
+                hint,
+            )]
         }
     }
 }
@@ -111,7 +120,10 @@ async fn engine() -> Vec<Finding> {
 fn machine() -> Finding {
     let hardware = host::hardware();
     let memory = bytesize::ByteSize::b(hardware.memory_bytes);
-    Finding::ok("machine", format!("{} x {}, {memory} memory, kernel {}", hardware.cpu_count, hardware.cpu, hardware.kernel))
+    Finding::ok(
+        "machine",
+        format!("{} x {}, {memory} memory, kernel {}", hardware.cpu_count, hardware.cpu, hardware.kernel),
+    )
 }
 
 /// Free space, and whether the place can be written to.
@@ -121,10 +133,20 @@ fn disk(what: &'static str, path: &std::path::Path, wanted: u64) -> Finding {
     while !parent.exists() && parent.pop() {}
     let parent = if parent.as_os_str().is_empty() { std::path::PathBuf::from(".") } else { parent };
     if let Err(error) = tempfile::tempfile_in(&parent) {
-        return Finding::other(what, Level::Missing, format!("{at} cannot be written to ({error})"), "choose another place with --data-dir or --runs-dir");
+        return Finding::other(
+            what,
+            Level::Missing,
+            format!("{at} cannot be written to ({error})"),
+            "choose another place with --data-dir or --runs-dir",
+        );
     }
     match host::free_bytes(path) {
-        Err(error) => Finding::other(what, Level::Missing, format!("{at}: {error}"), "choose another place with --data-dir or --runs-dir"),
+        Err(error) => Finding::other(
+            what,
+            Level::Missing,
+            format!("{at}: {error}"),
+            "choose another place with --data-dir or --runs-dir",
+        ),
         Ok(free) => {
             let found = format!("{at}, {} free", bytesize::ByteSize::b(free));
             if free >= wanted {
@@ -138,7 +160,8 @@ fn disk(what: &'static str, path: &std::path::Path, wanted: u64) -> Finding {
 }
 
 fn gpus() -> Finding {
-    let nodes: Vec<String> = (0..64).map(|index| format!("/dev/nvidia{index}")).filter(|node| std::path::Path::new(node).exists()).collect();
+    let nodes: Vec<String> =
+        (0..64).map(|index| format!("/dev/nvidia{index}")).filter(|node| std::path::Path::new(node).exists()).collect();
     if nodes.is_empty() {
         Finding::other("GPUs", Level::Note, "none", "agents that train on a GPU need one; tables and texts do without")
     } else {
@@ -148,9 +171,9 @@ fn gpus() -> Finding {
 
 fn kaggle() -> Finding {
     let by_variable = ["KAGGLE_API_TOKEN", "KAGGLE_KEY"].into_iter().find(|name| std::env::var_os(name).is_some());
-    let config = std::env::var_os("KAGGLE_CONFIG_DIR").map(std::path::PathBuf::from).or_else(|| {
-        std::env::var_os("HOME").map(|home| std::path::PathBuf::from(home).join(".kaggle"))
-    });
+    let config = std::env::var_os("KAGGLE_CONFIG_DIR")
+        .map(std::path::PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| std::path::PathBuf::from(home).join(".kaggle")));
     let file = config.map(|dir| dir.join("kaggle.json")).filter(|file| file.is_file());
     match (by_variable, file) {
         (Some(name), _) => Finding::ok("Kaggle", format!("credentials from {name}")),
@@ -175,6 +198,11 @@ fn prepared(context: &Context) -> Result<Finding, CliError> {
     Ok(if ready > 0 {
         Finding::ok("prepared", found)
     } else {
-        Finding::other("prepared", Level::Note, found, "`medalist demo` needs none; `medalist prepare --lite` gets 22 of them")
+        Finding::other(
+            "prepared",
+            Level::Note,
+            found,
+            "`medalist demo` needs none; `medalist prepare --lite` gets 22 of them",
+        )
     })
 }

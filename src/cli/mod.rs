@@ -2,17 +2,22 @@
 //!
 //! Data goes to stdout and everything else to stderr. A subcommand returns the exit code or a [`CliError`].
 
-mod briefs;
+pub mod briefs;
+pub mod clean;
 pub mod compare;
-mod competitions;
+pub mod competitions;
+pub mod demo;
 pub mod disclose;
+pub mod doctor;
 pub mod grade;
 pub mod grade_sample;
 pub mod history;
 pub mod leaderboard;
 pub mod metrics;
 pub mod prepare;
+pub mod replay;
 pub mod report;
+pub mod run;
 pub mod selection;
 pub mod serve;
 mod table;
@@ -63,19 +68,25 @@ pub struct Global {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    Compare(compare::Args),
-    Disclose(disclose::Args),
-    History(history::Args),
-    Leaderboard(leaderboard::Args),
+    Demo(demo::Args),
+    Doctor(doctor::Args),
     Competitions(competitions::CompetitionsArgs),
-    Briefs(briefs::BriefsArgs),
     Prepare(prepare::Args),
-    Report(report::Args),
+    Briefs(briefs::BriefsArgs),
+    Run(run::Args),
+    Status(replay::StatusArgs),
+    Replay(replay::ReplayArgs),
+    Clean(clean::Args),
+    Validate(validate::Args),
     Grade(grade::Args),
     GradeSample(grade_sample::Args),
     Metrics(metrics::Args),
-    Validate(validate::Args),
+    Report(report::Args),
     Serve(serve::Args),
+    Compare(compare::Args),
+    Leaderboard(leaderboard::Args),
+    History(history::Args),
+    Disclose(disclose::Args),
 }
 
 /// What subcommands share: the places on disk and how to talk to the user.
@@ -150,6 +161,12 @@ fn default_data_dir() -> PathBuf {
     cache.join("mle-bench").join("data")
 }
 
+/// Arguments of a subcommand from words as a user would type them.
+fn typed<T: clap::Args>(words: impl IntoIterator<Item = String>) -> Result<T, CliError> {
+    let command = T::augment_args(clap::Command::new("medalist").no_binary_name(true));
+    Ok(T::from_arg_matches(&command.try_get_matches_from(words)?)?)
+}
+
 fn start_logging(global: &Global) {
     let level = match (global.quiet, global.verbose) {
         (1.., _) => "error",
@@ -182,18 +199,24 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError> {
     match command {
-        Command::Compare(args) => compare::run(&args, context),
-        Command::Disclose(args) => disclose::run(&args, context),
-        Command::History(args) => history::run(&args, context),
-        Command::Leaderboard(args) => leaderboard::run(&args, context),
+        Command::Demo(args) => demo::run(&args, context),
+        Command::Doctor(args) => doctor::run(&args, context),
         Command::Competitions(args) => competitions::run(&args, context),
-        Command::Briefs(args) => briefs::run(&args, context),
         Command::Prepare(args) => prepare::run(&args, context),
-        Command::Report(args) => report::run(&args, context),
+        Command::Briefs(args) => briefs::run(&args, context),
+        Command::Run(args) => run::run(&args, context),
+        Command::Status(args) => replay::status(&args, context),
+        Command::Replay(args) => replay::replay(&args, context),
+        Command::Clean(args) => clean::run(&args, context),
+        Command::Validate(args) => validate::run(&args, context),
         Command::Grade(args) => grade::run(&args, context),
         Command::GradeSample(args) => grade_sample::run(&args, context),
         Command::Metrics(args) => metrics::run(&args, context),
-        Command::Validate(args) => validate::run(&args, context),
+        Command::Report(args) => report::run(&args, context),
         Command::Serve(args) => serve::run(&args, context),
+        Command::Compare(args) => compare::run(&args, context),
+        Command::Leaderboard(args) => leaderboard::run(&args, context),
+        Command::History(args) => history::run(&args, context),
+        Command::Disclose(args) => disclose::run(&args, context),
     }
 }

@@ -13,8 +13,12 @@ use uuid::Uuid;
 use super::Context;
 use super::selection::Selection;
 use crate::agents::{AgentError, AgentSpec, Build};
+use crate::embedded;
+use crate::engine::Engine;
 use crate::error::{CliError, Exit};
 use crate::events::{EventSink, RunStats};
+use crate::executor::docker::DockerExecutor;
+use crate::executor::process::ProcessExecutor;
 use crate::executor::{Executor, ExecutorError, ExecutorInfo};
 use crate::judge::CatalogueJudge;
 use crate::limits::{GpuRequest, Limits, Network};
@@ -108,40 +112,6 @@ pub struct LimitArgs {
     pub runtime: Option<String>,
 }
 
-impl Args {
-    /// Arguments for attempts of a minute on small data, for the demo.
-    pub(super) fn small() -> Self {
-        Self {
-            agent: None,
-            agents_dir: PathBuf::from("agents"),
-            selection: Selection::default(),
-            seeds: 1,
-            executor: ExecutorKind::Docker,
-            limits: LimitArgs {
-                timeout: Duration::from_secs(90),
-                grace: Duration::from_secs(10),
-                cpus: Some(1.0),
-                memory: Some(ByteSize::mib(768)),
-                shm: ByteSize::mib(64),
-                pids: 256,
-                disk: ByteSize::gib(1),
-                log_size: ByteSize::mib(8),
-                network: "sealed".to_owned(),
-                runtime: None,
-            },
-            parallel: None,
-            retries: 1,
-            snapshot_every: None,
-            pass_secrets: false,
-            events: None,
-            notes: None,
-            dry_run: false,
-            json: false,
-            resume: None,
-        }
-    }
-}
-
 impl LimitArgs {
     fn resolve(&self) -> Limits {
         let machine_memory = host::memory_bytes().unwrap_or(u64::MAX);
@@ -182,11 +152,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     check_consent(&plan)?;
     let runtime = start_runtime()?;
     runtime.block_on(async {
-        let (executor, info) = open_executor(&plan).await?;
+        let opened = open_executor(plan.executor).await?;
         let (dir, name) = GroupDir::create(&context.runs_dir, &plan.group)?;
         let plan = Plan { group: name, ..plan };
         write_json(&dir.plan(), &plan)?;
-        launch(plan, dir, executor, info, args.events.as_deref(), context).await
+        launch(plan, dir, opened, args.events.as_deref(), context).await
     })
 }
 
@@ -194,7 +164,8 @@ fn resume(group: &Path, args: &Args, context: &Context) -> Result<Exit, CliError
     let root = if group.join("plan.json").is_file() { group.to_owned() } else { context.runs_dir.join(group) };
     let dir = GroupDir::new(&root);
     let plan: Plan = read_json(&dir.plan()).map_err(|error| {
-        CliError::new(Exit::BadInput, error).hint("`--resume` takes a run group's folder, or its name below the runs folder")
+        CliError::new(Exit::BadInput, error)
+            .hint("`--resume` takes a run group's folder, or its name below the runs folder")
     })?;
     if !PLAN_FORMAT.reads(plan.format) {
         return Err(CliError::message(
@@ -205,8 +176,8 @@ fn resume(group: &Path, args: &Args, context: &Context) -> Result<Exit, CliError
     }
     check_consent(&plan)?;
     start_runtime()?.block_on(async {
-        let (executor, info) = open_executor(&plan).await?;
-        launch(plan, dir, executor, info, args.events.as_deref(), context).await
+        let opened = open_executor(plan.executor).await?;
+        launch(plan, dir, opened, args.events.as_deref(), context).await
     })
 }
 
@@ -231,8 +202,12 @@ pub(super) fn make_plan(args: &Args, context: &Context) -> Result<Plan, CliError
             error => CliError::new(exit, error),
         }
     })?;
+    let agent = match &agent.build {
+        Build::Embedded { program } => AgentSpec { image: embedded::image_reference(&agent.image, program), ..agent },
+        _ => agent,
+    };
     let suite = args.selection.suite()?.map(|suite| suite.as_str().to_owned());
-    let facts: Vec<CompetitionFacts> = chosen.iter().map(|spec| crate::judge::facts(spec)).collect();
+    let facts: Vec<CompetitionFacts> = chosen.iter().map(|spec| super::report::facts(spec)).collect();
     let created_at = Utc::now();
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     Ok(Plan {
@@ -263,7 +238,8 @@ pub(super) fn make_plan(args: &Args, context: &Context) -> Result<Plan, CliError
 fn check_consent(plan: &Plan) -> Result<(), CliError> {
     let agent = plan.agent.id.clone();
     if plan.agent.privileged
-        && !std::env::var("I_ACCEPT_RUNNING_PRIVILEGED_CONTAINERS").is_ok_and(|value| ["true", "1", "t"].contains(&value.to_lowercase().as_str()))
+        && !std::env::var("I_ACCEPT_RUNNING_PRIVILEGED_CONTAINERS")
+            .is_ok_and(|value| ["true", "1", "t"].contains(&value.to_lowercase().as_str()))
     {
         return Err(CliError::new(Exit::Environment, AgentError::PrivilegedRefused { agent })
             .hint("set I_ACCEPT_RUNNING_PRIVILEGED_CONTAINERS=true to run it all the same, as in MLE-bench"));
@@ -322,14 +298,26 @@ fn capacity(plan: &Plan) -> Capacity {
     }
 }
 
-/// The executor of a plan, checked, and ready to start the agent.
-pub(super) async fn open_executor(plan: &Plan) -> Result<(Arc<dyn Executor>, ExecutorInfo), CliError> {
-    let executor: Arc<dyn Executor> = match plan.executor {
-        ExecutorKind::Docker => Arc::new(crate::executor::docker::Docker::connect().map_err(executor_error)?),
-        ExecutorKind::Process => Arc::new(crate::executor::process::Process::new()),
+/// An executor that answers.
+pub(super) struct Opened {
+    executor: Arc<dyn Executor>,
+    info: ExecutorInfo,
+    /// The engine behind it, to build images with.
+    engine: Option<Engine>,
+}
+
+/// The executor of a plan, checked.
+pub(super) async fn open_executor(kind: ExecutorKind) -> Result<Opened, CliError> {
+    let (executor, engine): (Arc<dyn Executor>, _) = match kind {
+        ExecutorKind::Docker => {
+            let docker = DockerExecutor::connect().await.map_err(executor_error)?;
+            let engine = docker.engine().clone();
+            (Arc::new(docker), Some(engine))
+        }
+        ExecutorKind::Process => (Arc::new(ProcessExecutor::new()), None),
     };
     let info = executor.check().await.map_err(executor_error)?;
-    Ok((executor, info))
+    Ok(Opened { executor, info, engine })
 }
 
 /// An executor's error with its own hint.
@@ -350,12 +338,11 @@ pub(super) fn executor_error(error: ExecutorError) -> CliError {
 async fn launch(
     plan: Plan,
     dir: GroupDir,
-    executor: Arc<dyn Executor>,
-    info: ExecutorInfo,
+    opened: Opened,
     events: Option<&Path>,
     context: &Context,
 ) -> Result<Exit, CliError> {
-    let stats = run_plan(plan, &dir, executor, info, events, context).await?;
+    let stats = run_plan(plan, &dir, opened, events, context).await?;
     context.say(format_args!("report: medalist report {}", dir.root().display()));
     Ok(exit_of(&stats))
 }
@@ -364,32 +351,34 @@ async fn launch(
 pub(super) async fn run_plan(
     plan: Plan,
     dir: &GroupDir,
-    executor: Arc<dyn Executor>,
-    info: ExecutorInfo,
+    opened: Opened,
     events: Option<&Path>,
     context: &Context,
 ) -> Result<RunStats, CliError> {
-    let lock = dir.lock().map_err(|error| CliError::new(Exit::BadInput, error).hint("wait for it, or stop it with Ctrl-C"))?;
+    let lock =
+        dir.lock().map_err(|error| CliError::new(Exit::BadInput, error).hint("wait for it, or stop it with Ctrl-C"))?;
     let judge = CatalogueJudge::new(plan.data_dir.clone(), &plan.catalog_dirs)?;
     for attempt in &plan.attempts {
         judge.material(&attempt.key.competition).map_err(|error| {
-            CliError::new(Exit::BadInput, error).hint(format!("prepare it first: medalist prepare -c {}", attempt.key.competition))
+            CliError::new(Exit::BadInput, error)
+                .hint(format!("prepare it first: medalist prepare -c {}", attempt.key.competition))
         })?;
     }
+    let Opened { executor, info, engine } = opened;
     // The program outlives the run: it is deleted when this function returns.
-    let program = match (&plan.agent.build, plan.executor) {
-        (Build::Embedded { program }, ExecutorKind::Process) => Some(crate::embedded::write_program(program)?),
-        (Build::Embedded { program }, ExecutorKind::Docker) => {
-            crate::embedded::ensure_image(&plan.agent.image, program).await.map_err(executor_error)?;
-            None
+    let mut local_program = None;
+    let image = &plan.agent.image;
+    match (&plan.agent.build, &engine) {
+        (Build::Embedded { program }, None) => local_program = Some(embedded::write_program(program)?),
+        (Build::Embedded { program }, Some(engine)) => {
+            embedded::ensure_program_image(engine, image, program).await.map_err(executor_error)?;
         }
-        (Build::Dockerfile { dir, dockerfile }, ExecutorKind::Docker) => {
-            context.say(format_args!("building image `{}` from `{}`", plan.agent.image, dir.display()));
-            crate::embedded::build_image(&plan.agent.image, dir, dockerfile).await.map_err(executor_error)?;
-            None
+        (Build::Dockerfile { dir, dockerfile }, Some(engine)) => {
+            let mut on_line = |line: &str| context.say(format_args!("  {line}"));
+            embedded::ensure_built_image(engine, image, dir, dockerfile, &mut on_line).await.map_err(executor_error)?;
         }
-        _ => None,
-    };
+        (Build::Dockerfile { .. }, None) | (Build::Image, _) => {}
+    }
     let mut sinks: Vec<Box<dyn EventSink>> = vec![Box::new(JsonLines::open(&dir.events())?)];
     if let Some(path) = events {
         sinks.push(Box::new(JsonLines::open(path)?));
@@ -404,7 +393,7 @@ pub(super) async fn run_plan(
     let run = Run {
         capacity: capacity(&plan),
         hardware: host::hardware(),
-        local_program: program.as_ref().map(|program| program.path().to_owned()),
+        local_program: local_program.as_ref().map(|program| program.to_path_buf()),
         plan,
         group: dir.clone(),
         executor,
@@ -435,7 +424,8 @@ pub(super) fn exit_of(stats: &RunStats) -> Exit {
 /// `--resume` or `clean`.
 async fn watch_signals(cancels: mpsc::Sender<CancelReason>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         tracing::warn!("signals cannot be watched; Ctrl-C ends the harness at once");
         return;
     };
@@ -452,6 +442,8 @@ async fn watch_signals(cancels: mpsc::Sender<CancelReason>) {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    eprintln!("error: stopped at once; containers may still run: go on with `medalist run --resume`, or remove them with `medalist clean`");
+    eprintln!(
+        "error: stopped at once; containers may still run: go on with `medalist run --resume`, or remove them with `medalist clean`"
+    );
     std::process::exit(i32::from(Exit::Interrupted as u8));
 }

@@ -114,9 +114,7 @@ fn ulimits(spec: &LaunchSpec) -> Vec<ResourcesUlimits> {
         ResourcesUlimits { name: Some(name.to_string()), soft: Some(value), hard: Some(value) }
     };
     let mut all = vec![ulimit("core", 0)];
-    if limits.nofile > 0 {
-        all.push(ulimit("nofile", limits.nofile));
-    }
+    // The init sets the limit of open files: an engine that is itself limited refuses to start a container with more.
     if limits.disk_bytes > 0 {
         // No single file above the disk limit; the init's log must fit too.
         all.push(ulimit("fsize", limits.disk_bytes.max(limits.log_bytes.saturating_add(1 << 20))));

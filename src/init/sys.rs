@@ -57,6 +57,7 @@ unsafe extern "C" {
     fn setresgid(real: u32, effective: u32, saved: u32) -> c_int;
     fn setresuid(real: u32, effective: u32, saved: u32) -> c_int;
     fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int;
+    fn getrlimit(resource: c_int, limit: *mut Rlimit) -> c_int;
     fn setrlimit(resource: c_int, limit: *const Rlimit) -> c_int;
     #[link_name = "umask"]
     fn c_umask(mask: u32) -> u32;
@@ -199,7 +200,11 @@ impl Credentials {
         unsafe {
             c_setsid();
             if self.nofile > 0 {
-                let limit = Rlimit { current: self.nofile, max: self.nofile };
+                let mut limit = Rlimit { current: 0, max: 0 };
+                check(getrlimit(RLIMIT_NOFILE, &raw mut limit))?;
+                // Nobody here may raise what the engine has set; a smaller limit than asked for is kept.
+                let most = self.nofile.min(limit.max);
+                let limit = Rlimit { current: most, max: most };
                 check(setrlimit(RLIMIT_NOFILE, &raw const limit))?;
             }
             if let Some((user, group, groups)) = &self.ids {

@@ -139,10 +139,10 @@ pub async fn run(
     sinks: &mut Vec<Box<dyn EventSink>>,
     cancels: &mut mpsc::Receiver<CancelReason>,
 ) -> Result<RunStats, RunError> {
-    let labels = [("io.medalist.group".to_owned(), run.plan.group.clone())].into();
+    let labels = [(super::GROUP_LABEL.to_owned(), run.plan.group.clone())].into();
     let orphans = run.executor.list_orphans(&labels).await?;
     let standing = standing(&run.group, &run.plan, &orphans)?;
-    let resumed = run.group.events().exists();
+    let resumed = standing.events_so_far > 0;
     let mut dispatcher = Dispatcher {
         sinks,
         seq: standing.events_so_far,

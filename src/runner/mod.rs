@@ -25,6 +25,9 @@ use medalist_grading::GradeReport;
 
 use crate::executor::Validator;
 
+/// Label of every container with its run group's name.
+pub const GROUP_LABEL: &str = "io.medalist.group";
+
 /// What the runner must know of a competition to launch an attempt on it.
 #[derive(Clone)]
 pub struct Material {

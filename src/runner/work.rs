@@ -295,7 +295,7 @@ fn launch_spec(
     let absolute = |path: &Path| std::path::absolute(path).map_err(|error| format!("`{}`: {error}", path.display()));
     Ok(LaunchSpec {
         name: attempt.dir.clone(),
-        labels: [("io.medalist.group".to_owned(), plan.group.clone())].into(),
+        labels: [(super::GROUP_LABEL.to_owned(), plan.group.clone())].into(),
         competition: attempt.key.competition.clone(),
         program: run.program(argv),
         env: env.into_iter().collect(),

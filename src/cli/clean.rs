@@ -1,0 +1,57 @@
+//! `medalist clean`: removes containers that killed harnesses left behind.
+
+use std::collections::BTreeMap;
+
+use super::Context;
+use super::run::{executor_error, start_runtime};
+use crate::error::{CliError, Exit};
+use crate::executor::docker::DockerExecutor;
+use crate::executor::{Executor as _, LABEL, LABEL_NAME};
+
+/// Remove containers of medalist that no harness looks after any more.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Only those of this run group.
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+    /// Remove those that still run, too: their agents are killed and what they made is lost.
+    #[arg(long)]
+    running: bool,
+    /// Say what would be removed, and remove nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// The engine does not answer or refuses.
+pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
+    start_runtime()?.block_on(async {
+        let docker = DockerExecutor::connect().await.map_err(executor_error)?;
+        let labels: BTreeMap<String, String> =
+            args.group.iter().map(|group| (crate::runner::GROUP_LABEL.to_owned(), group.clone())).collect();
+        let orphans = docker.list_orphans(&labels).await.map_err(executor_error)?;
+        let mut kept = 0;
+        for orphan in &orphans {
+            let name = orphan.labels.get(LABEL_NAME).map_or(orphan.token.name.as_str(), String::as_str);
+            let version = orphan.labels.get(LABEL).map_or("?", String::as_str);
+            if orphan.running && !args.running {
+                kept += 1;
+                context.say(format_args!("kept     {name} (still running, medalist {version})"));
+                continue;
+            }
+            if !args.dry_run {
+                docker.remove_orphan(&orphan.token).await.map_err(executor_error)?;
+            }
+            context.print(format_args!("{} {name}\n", if args.dry_run { "would remove" } else { "removed" }))?;
+        }
+        if orphans.is_empty() {
+            context.say("nothing to clean");
+        }
+        if kept > 0 {
+            context.say("`medalist run --resume GROUP` takes up what still runs; `clean --running` kills it");
+        }
+        Ok(Exit::Success)
+    })
+}
