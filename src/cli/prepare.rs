@@ -1,7 +1,7 @@
 //! `medalist prepare`: from raw data to what agents see and what grades them.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -188,7 +188,12 @@ fn explained(error: PrepareError, id: &str) -> CliError {
         PrepareError::Download { .. } => {
             (Exit::Environment, Some("download it and name its folder with `--downloads DIR`".to_owned()))
         }
-        PrepareError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+        PrepareError::Io { source, .. }
+            if matches!(
+                source.kind(),
+                ErrorKind::PermissionDenied | ErrorKind::NotADirectory | ErrorKind::ReadOnlyFilesystem
+            ) =>
+        {
             (Exit::Environment, Some("check who owns the folder, or choose another with `--data-dir`".to_owned()))
         }
         _ => (Exit::BadInput, None),

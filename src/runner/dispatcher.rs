@@ -54,10 +54,10 @@ impl Run {
                 }
                 (Build::Dockerfile { dir, .. }, _) => Program::Local {
                     agent_dir: Some(dir.clone()),
-                    // In a container the agent's folder is /home/agent; here it is wherever the executor copies it.
+                    // The working directory stands for /home, and the agent's folder is copied to `agent` in it.
                     argv: argv
                         .into_iter()
-                        .map(|word| word.strip_prefix("/home/agent/").map_or(word.clone(), str::to_owned))
+                        .map(|word| word.strip_prefix("/home/").map_or(word.clone(), str::to_owned))
                         .collect(),
                 },
                 _ => Program::Local { agent_dir: None, argv },

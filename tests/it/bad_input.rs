@@ -67,9 +67,9 @@ fn every_mistake_is_named_with_a_way_out() {
         },
         Case {
             name: "data directory is a file",
-            args: &["--data-dir", "plain", "prepare", "--suite", "demo"],
-            code: 1,
-            says: &["plain"],
+            args: &["--data-dir", "plain", "prepare", "-c", "demo-digits"],
+            code: 4,
+            says: &["`plain/demo-digits`", "hint:", "--data-dir"],
         },
         Case {
             name: "no events to replay",
@@ -130,11 +130,7 @@ fn endless_run(context: &TestContext) -> std::process::Child {
     context.ok(&["prepare", "--suite", "demo"]);
     let agent = context.join("endless");
     std::fs::create_dir_all(&agent).unwrap();
-    std::fs::write(
-        agent.join("agent.toml"),
-        "id = \"endless\"\nbuild = \"dockerfile\"\ncommand = [\"sh\", \"start.sh\"]\n",
-    )
-    .unwrap();
+    std::fs::write(agent.join("agent.toml"), "id = \"endless\"\nbuild = \"dockerfile\"\n").unwrap();
     std::fs::write(
         agent.join("start.sh"),
         "cp \"$DATA_DIR/sample_submission.csv\" \"$SUBMISSION_DIR/submission.csv\"\ntrap '' TERM\necho under way\nfor i in $(seq 90); do sleep 1; done\n",
