@@ -8,7 +8,6 @@ pub mod boxes;
 pub mod boxes3d;
 pub mod classification;
 pub mod correlation;
-pub mod dice;
 pub mod geo;
 pub mod jigsaw;
 pub mod kuzushiji;
@@ -109,7 +108,7 @@ pub static METRICS: &[&Metric] = &[
     &sequences::SEQUENCE_ERROR_RATE,
     &strings::LEVENSHTEIN,
     &strings::WORD_JACCARD,
-    &dice::DICE,
+    &masks::DICE,
     &masks::MASK_IOU_PRECISION,
     &masks::MASK_F_BETA,
     &masks::DICE_HAUSDORFF,

@@ -1,5 +1,6 @@
 //! Scores of binary masks written as run lengths.
 
+mod dice;
 mod overlap;
 mod volume;
 
@@ -7,7 +8,8 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-pub use overlap::{EmptyPrediction, dice, f_beta, precision_over_iou};
+pub use dice::DICE;
+pub use overlap::{Areas, EmptyPrediction, f_beta, precision_over_iou};
 pub use volume::{Volume, unit_hausdorff};
 
 use super::{Metric, MetricOption, OptionKind};
@@ -201,7 +203,7 @@ fn dice_hausdorff(task: &Task<'_>) -> Result<f64, Refusal> {
             let (a, s) = place(k);
             let pixels = sizes[a].0 * sizes[a].1;
             let predicted = submitted_mask(&prediction, s, pixels)?;
-            Ok(dice(&true_mask(&truth, a, pixels)?, &predicted))
+            Ok(Areas::of(&true_mask(&truth, a, pixels)?, &predicted).dice())
         })
         .collect::<Result<_, Refusal>>()?;
     let mut submitted_rows = Vec::with_capacity(rows);

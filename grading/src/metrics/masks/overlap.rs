@@ -2,11 +2,27 @@
 
 use crate::rle::{self, Run};
 
-/// Dice coefficient of two masks: `2 |A and B| / (|A| + |B|)`, or `None` if both are empty.
-#[must_use]
-pub fn dice(a: &[Run], b: &[Run]) -> Option<f64> {
-    let total = rle::area(a) + rle::area(b);
-    (total > 0).then(|| 2.0 * rle::intersection_area(a, b) as f64 / total as f64)
+/// Sizes of two masks: pixels in both, and the sum of their pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Areas {
+    /// Pixels set in both.
+    pub both: u64,
+    /// Pixels of the one plus pixels of the other.
+    pub sum: u64,
+}
+
+impl Areas {
+    /// The sizes for two masks as [`rle::decode`] gives them.
+    #[must_use]
+    pub fn of(a: &[Run], b: &[Run]) -> Self {
+        Self { both: rle::intersection_area(a, b), sum: rle::area(a) + rle::area(b) }
+    }
+
+    /// The Dice coefficient; `None` if both masks are empty.
+    #[must_use]
+    pub fn dice(self) -> Option<f64> {
+        (self.sum > 0).then(|| 2.0 * self.both as f64 / self.sum as f64)
+    }
 }
 
 /// F-beta score of a predicted mask over its pixels; 0 if no pixel is in both, also where both masks are empty.
@@ -73,9 +89,9 @@ mod tests {
     #[test]
     fn overlap_scores() {
         let (a, b) = (mask("1 10"), mask("6 10"));
-        assert_eq!(dice(&a, &b), Some(0.5));
-        assert_eq!(dice(&a, &[]), Some(0.0));
-        assert_eq!(dice(&[], &[]), None);
+        assert_eq!(Areas::of(&a, &b).dice(), Some(0.5));
+        assert_eq!(Areas::of(&a, &[]).dice(), Some(0.0));
+        assert_eq!(Areas::of(&[], &[]).dice(), None);
         assert_eq!(f_beta(&a, &b, 0.5), 1.25 * 5.0 / (1.25 * 5.0 + 0.25 * 5.0 + 5.0));
         assert_eq!(f_beta(&a, &a, 0.5), 1.0);
         assert_eq!(f_beta(&[], &[], 0.5), 0.0);

@@ -1,0 +1,75 @@
+//! Dice coefficients of run-length encoded masks.
+
+use rayon::prelude::*;
+
+use super::overlap::Areas;
+use super::{size, submitted_mask, true_mask};
+use crate::check::missing_value;
+use crate::invalid::Refusal;
+use crate::metrics::{Metric, MetricOption, OptionKind};
+use crate::sum::mean;
+use crate::task::bad_answer;
+
+/// Dice coefficient of masks, pooled or averaged over images.
+pub static DICE: Metric = Metric {
+    name: "dice",
+    aliases: &["dice_coefficient"],
+    summary: "2 |P and T| / (|P| + |T|) of masks, over all pixels together or as a mean over images (1 where both are empty).",
+    inputs: "one text column of run lengths (pairs of a 1-based start and a length); the answers also have each image's height and width",
+    source: "MLE-bench `google-research-identify-contrails-reduce-global-warming` and `hubmap-kidney-segmentation`",
+    options: &[
+        MetricOption {
+            name: "height",
+            kind: OptionKind::Text,
+            required: true,
+            doc: "the answers' column with the image's height",
+        },
+        MetricOption {
+            name: "width",
+            kind: OptionKind::Text,
+            required: true,
+            doc: "the answers' column with the image's width",
+        },
+        MetricOption {
+            name: "empty",
+            kind: OptionKind::Text,
+            required: false,
+            doc: "a cell that stands for the empty mask; a missing cell is refused then",
+        },
+        MetricOption {
+            name: "per_image",
+            kind: OptionKind::Flag,
+            required: false,
+            doc: "mean over images instead of all pixels together (the default)",
+        },
+    ],
+    score: |task| {
+        let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
+        let side = |option: &str| task.answer(task.option_text(option).unwrap_or(option));
+        let (height, width, empty) = (side("height")?, side("width")?, task.option_text("empty"));
+        let rows: Vec<(usize, usize)> = pairs.answers.iter().zip(pairs.submission.iter()).collect();
+        let areas = |&(a, s): &(usize, usize)| {
+            let pixels = size(&height, a)? * size(&width, a)?;
+            let of_truth = match empty {
+                Some(_) if truth.is_missing(a) => return Err(bad_answer(a, &truth, "is no mask")),
+                Some(empty) if truth.raw(a) == empty => Vec::new(),
+                _ => true_mask(&truth, a, pixels)?,
+            };
+            let predicted = match empty {
+                Some(_) if prediction.is_missing(s) => return Err(missing_value(&prediction, s).into()),
+                Some(empty) if prediction.raw(s) == empty => Vec::new(),
+                _ => submitted_mask(&prediction, s, pixels)?,
+            };
+            Ok(Areas::of(&of_truth, &predicted))
+        };
+        let areas: Vec<Areas> = rows.par_iter().map(areas).collect::<Result<_, Refusal>>()?;
+        if task.flag("per_image") {
+            let scores: Vec<f64> = areas.iter().map(|areas| areas.dice().unwrap_or(1.0)).collect();
+            return Ok(mean(&scores));
+        }
+        let total = areas
+            .iter()
+            .fold(Areas::default(), |sum, areas| Areas { both: sum.both + areas.both, sum: sum.sum + areas.sum });
+        Ok(total.dice().unwrap_or(f64::NAN))
+    },
+};
