@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 pub(crate) use guard::{Guard, safe_path};
 pub(crate) use pack::Packing;
-pub(crate) use unpack::{ArchiveKind, unpack};
+pub(crate) use unpack::{ArchiveKind, tar_names, unpack};
 pub(crate) use zip_source::{CopyError, ZipReader, ZipSource};
 
 /// What went wrong with an archive.

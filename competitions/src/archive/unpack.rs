@@ -1,7 +1,7 @@
 //! Archives that can only be read from front to back are unpacked whole: tar, and 7z, whose members share one stream.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
@@ -52,6 +52,36 @@ pub(crate) fn unpack(
     }
 }
 
+/// A tar, gzipped or not.
+fn open_tar<'a>(mut stream: impl BufRead + 'a) -> io::Result<tar::Archive<Box<dyn Read + 'a>>> {
+    let is_gzip = stream.fill_buf()?.starts_with(&[0x1f, 0x8b]);
+    let stream: Box<dyn Read> = if is_gzip { Box::new(MultiGzDecoder::new(stream)) } else { Box::new(stream) };
+    Ok(tar::Archive::new(stream))
+}
+
+/// The paths of the files in a tar (gzipped or not), without unpacking it; messages call it `name`.
+pub(crate) fn tar_names(stream: impl BufRead, name: &str) -> Result<Vec<String>, ArchiveError> {
+    let unreadable = |error: io::Error| ArchiveError::Unreadable {
+        archive: name.to_owned(),
+        kind: "tar",
+        reason: error.to_string(),
+    };
+    let mut names = Vec::new();
+    for entry in open_tar(stream).map_err(unreadable)?.entries().map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        if entry.header().entry_type().is_file() {
+            let member = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let path = super::safe_path(&member).map_err(|what| ArchiveError::Refused {
+                archive: name.to_owned(),
+                member: member.clone(),
+                what: what.to_owned(),
+            })?;
+            names.push(path.to_string_lossy().into_owned());
+        }
+    }
+    Ok(names)
+}
+
 struct Target<'a> {
     guard: Guard<'a>,
     name: &'a str,
@@ -63,13 +93,9 @@ impl Target<'_> {
         ArchiveError::Unreadable { archive: self.name.to_owned(), kind, reason: reason.to_string() }
     }
 
-    fn tar(&mut self, mut file: File) -> Result<(), ArchiveError> {
-        let mut magic = [0; 2];
-        let is_gzip = file.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
-        io::Seek::rewind(&mut file).map_err(|error| self.unreadable("tar", error))?;
-        let file = BufReader::with_capacity(256 << 10, file);
-        let stream: Box<dyn Read> = if is_gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-        let mut archive = tar::Archive::new(stream);
+    fn tar(&mut self, file: File) -> Result<(), ArchiveError> {
+        let opened = open_tar(BufReader::with_capacity(256 << 10, file));
+        let mut archive = opened.map_err(|error| self.unreadable("tar", error))?;
         for entry in archive.entries().map_err(|error| self.unreadable("tar", error))? {
             let mut entry = entry.map_err(|error| self.unreadable("tar", error))?;
             let member = String::from_utf8_lossy(&entry.path_bytes()).into_owned();

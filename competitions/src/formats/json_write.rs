@@ -157,8 +157,12 @@ impl Layout {
 
 fn string(out: &mut impl Write, text: &str, style: JsonStyle) -> io::Result<()> {
     out.write_all(b"\"")?;
-    let plain = |byte: u8| {
-        matches!(byte, 0x20..=0x7f) && byte != b'"' && byte != b'\\' && !(style == JsonStyle::Pandas && byte == b'/')
+    let plain = |byte: u8| match byte {
+        b'"' | b'\\' => false,
+        // Python escapes the delete sign and leaves the slash, pandas the other way round.
+        b'/' => style != JsonStyle::Pandas,
+        0x7f => style == JsonStyle::Pandas,
+        _ => matches!(byte, 0x20..=0x7e),
     };
     let mut rest = text;
     while !rest.is_empty() {
@@ -237,9 +241,7 @@ mod tests {
         let sample = value(r#"{"b":[1.0,1e-5,"é/😀\u0001\u007f"],"a":{},"c":[],"d":{"y":null,"x":true}}"#);
         assert_eq!(
             sample.dump(JsonStyle::Compact),
-            r#"{"b": [1.0, 1e-05, "\u00e9/\ud83d\ude00\u0001"#.to_owned()
-                + "\u{7f}"
-                + r#""], "a": {}, "c": [], "d": {"y": null, "x": true}}"#
+            r#"{"b": [1.0, 1e-05, "\u00e9/\ud83d\ude00\u0001\u007f"], "a": {}, "c": [], "d": {"y": null, "x": true}}"#
         );
         let sorted = value(r#"{"b":[1,{}],"a":[]}"#);
         assert_eq!(

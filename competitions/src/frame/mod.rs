@@ -10,6 +10,7 @@ mod float;
 mod indicators;
 mod infer;
 mod parquet;
+mod parquet_parts;
 mod source;
 mod split;
 mod value;
@@ -28,6 +29,8 @@ pub use export::{ExportColumn, write_parquet};
 pub use float::FloatParser;
 pub(crate) use float::PythonFloat;
 pub(crate) use parquet::parquet_hash;
+pub use parquet_parts::ParquetPart;
+pub(crate) use parquet_parts::{ParquetFile, each_parquet_part};
 pub use source::CsvOptions;
 pub use split::{
     Size, Split, group_shuffle_split, k_fold, sample, sample_share, split_within_groups, stratified_split,

@@ -75,11 +75,13 @@ pub struct CsvStyle {
     pub quoting: Quoting,
     /// How the doubles of float columns are printed.
     pub floats: FloatFormat,
+    /// Whether the names of the columns come first; a later part of a file has none.
+    pub header: bool,
 }
 
 impl Default for CsvStyle {
     fn default() -> Self {
-        Self { separator: b',', quoting: Quoting::default(), floats: FloatFormat::default() }
+        Self { separator: b',', quoting: Quoting::default(), floats: FloatFormat::default(), header: true }
     }
 }
 
@@ -156,7 +158,9 @@ impl Frame {
             style.text(&mut header, column.name.as_bytes());
         }
         header.push(b'\n');
-        out.write_all(&header)?;
+        if style.header {
+            out.write_all(&header)?;
+        }
 
         let mut sources: Vec<(&Arc<CsvSource>, &Rows)> = Vec::new();
         let mut cells = Vec::with_capacity(self.columns.len());

@@ -7,12 +7,13 @@ use std::str::FromStr;
 use std::sync::Mutex;
 
 use super::packer::Packer;
+use super::parquet::ParquetOutput;
 use super::pipeline::PrepareReporter;
 use super::raw::{Place, Raw};
 use super::{PrepareError, error_at};
-use crate::archive::{Packing, safe_path};
+use crate::archive::{Packing, safe_path, tar_names};
 use crate::formats::{Json, JsonEncoding, JsonList, JsonObject, JsonStream, JsonStyle, NumberRules};
-use crate::frame::{CsvOptions, CsvStyle, Frame, WriteCsvError};
+use crate::frame::{CsvOptions, CsvStyle, Frame, ParquetPart, WriteCsvError, each_parquet_part};
 
 /// Gets a file from the internet.
 pub trait Fetch: Send + Sync {
@@ -121,6 +122,26 @@ impl Prepare<'_> {
     /// When the file is missing or no object.
     pub fn json_object(&self, raw: &str, encoding: JsonEncoding) -> Result<JsonObject, PrepareError> {
         Ok(JsonObject::open(&self.raw.on_disk(raw)?, raw, encoding)?)
+    }
+
+    /// Goes through a parquet file some rows at a time.
+    ///
+    /// # Errors
+    /// When the file is missing or malformed, or the visitor fails.
+    pub fn each_parquet_part(
+        &self,
+        raw: &str,
+        visit: impl FnMut(ParquetPart) -> Result<(), PrepareError>,
+    ) -> Result<(), PrepareError> {
+        each_parquet_part(&self.raw.on_disk(raw)?, raw, visit)
+    }
+
+    /// The paths of the files in a tar, gzipped or not, without unpacking it.
+    ///
+    /// # Errors
+    /// When the file is missing or malformed.
+    pub fn tar_names(&self, raw: &str) -> Result<Vec<String>, PrepareError> {
+        self.raw.stream(raw, |stream| Ok(tar_names(stream, raw)?))
     }
 
     /// The bytes of a file.
@@ -440,6 +461,15 @@ impl Prepare<'_> {
         let files = self.raw.walk(raw)?;
         let wanted = files.iter().filter(|file| wanted(file));
         self.copy_all(wanted.map(|file| (join(raw, file), join(prepared, file))))
+    }
+
+    /// Begins a parquet file.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn parquet(&self, prepared: &str) -> Result<ParquetOutput<'_>, PrepareError> {
+        let (file, path) = self.new_file(prepared)?;
+        Ok(ParquetOutput::new(self, file, path))
     }
 
     /// Begins a zip.

@@ -22,6 +22,7 @@ mod context;
 mod error;
 mod manifest;
 mod packer;
+mod parquet;
 mod pipeline;
 mod raw;
 mod verify;
@@ -34,6 +35,7 @@ pub use error::PrepareError;
 pub(crate) use manifest::hex;
 pub use manifest::{Content, Manifest, ManifestDifference, ManifestEntry};
 pub use packer::Packer;
+pub use parquet::ParquetOutput;
 pub use pipeline::{PrepareReporter, PrepareRequest, Prepared, RawInput, Stage, prepare};
 pub use verify::{Difference, Verification};
 
