@@ -1,17 +1,21 @@
-//! Writes the page of two made-up agents: `cargo run -p medalist-reports --example page -- report.html 75 3`.
+//! Writes the pages of two made-up agents into a folder: `cargo run -p medalist-reports --example page -- DIR 75 3`.
 
 use std::error::Error;
+use std::path::PathBuf;
 
 use chrono::Utc;
+use medalist_reports::compare::{Gate, compare};
 use medalist_reports::data::{ReportData, ReportOptions};
-use medalist_reports::html;
+use medalist_reports::export::{self, Format};
+use medalist_reports::history::History;
 use medalist_reports::leaderboard::SeedRule;
 use medalist_reports::read::Reading;
 use medalist_reports::simulate::Simulation;
+use medalist_reports::{html, plots};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let path = args.next().unwrap_or_else(|| "report.html".to_owned());
+    let dir = PathBuf::from(args.next().unwrap_or_else(|| "medalist-report".to_owned()));
     let competitions = args.next().map_or(Ok(75), |n| n.parse())?;
     let seeds = args.next().map_or(Ok(3), |n| n.parse())?;
     let agent = |agent: &str, shift, draw| Simulation {
@@ -23,12 +27,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         truth: 1,
         draw,
     };
-    let reading = Reading {
-        groups: vec![agent("baseline", 0.0, 2).group(), agent("candidate", 0.08, 3).group()],
-        warnings: Vec::new(),
-    };
+    let (before, after) = (agent("baseline", 0.0, 2), agent("candidate", 0.08, 3));
+    let reading = Reading { groups: vec![before.group(), after.group()], warnings: Vec::new() };
     let options =
         ReportOptions { title: "Two agents".to_owned(), generated_at: Utc::now(), seed_rule: SeedRule::default() };
-    std::fs::write(path, html::page(&ReportData::compute(&reading, &(), &options))?)?;
+    let data = ReportData::compute(&reading, &(), &options);
+    export::write(&dir, &data, &[Format::Html, Format::Pages])?;
+    let comparison = compare(&before.reading(), &after.reading(), Gate::default())?;
+    std::fs::write(dir.join("comparison.html"), html::comparison_page(&comparison)?)?;
+    let groups = (0..12).map(|draw| agent(if draw % 2 == 0 { "baseline" } else { "candidate" }, 0.0, draw * 17).group());
+    let history = History::of(&Reading { groups: groups.collect(), warnings: Vec::new() });
+    if let Some(plot) = plots::history(&history)? {
+        std::fs::write(dir.join("history.svg"), plot.to_file())?;
+    }
     Ok(())
 }

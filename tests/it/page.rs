@@ -191,6 +191,7 @@ fn pages_fit_a_phone_and_can_be_read_in_both_themes() {
             assert_eq!(browser.requests(&page.name()), [""; 0], "{at}");
             assert_eq!(browser.complaints(), [""; 0], "{at}");
         }
+        browser.look(1280, "light");
         browser.call("Emulation.setEmulatedMedia", json!({ "media": "print" }));
         let hidden =
             "[...document.querySelectorAll('nav,.filters')].every(e => getComputedStyle(e).display === 'none')";
