@@ -6,6 +6,8 @@
 mod guard;
 mod pack;
 mod shared_file;
+#[cfg(test)]
+mod tests;
 mod unpack;
 mod zip_source;
 

@@ -187,7 +187,8 @@ impl Frame {
 
     /// The rows with these numbers, in this order.
     pub fn take(&self, rows: &[u32]) -> Self {
-        self.pick(&Arc::from(rows), &[0..rows.len()]).remove(0)
+        let whole = 0..rows.len();
+        self.pick(&Arc::from(rows), std::slice::from_ref(&whole)).remove(0)
     }
 
     /// Several tables from ranges of one list of row numbers, which they share.

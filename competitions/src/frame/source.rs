@@ -554,7 +554,8 @@ mod tests {
 
     #[test]
     fn reads_as_pandas() {
-        let cases: [(&str, &[&str], &[&[&str]]); 16] = [
+        type Case = (&'static str, &'static [&'static str], &'static [&'static [&'static str]]);
+        let cases: [Case; 16] = [
             ("a,a\n1,2\n", &["a", "a.1"], &[&["1", "2"]]),
             ("a,a.1,a\n1,2,3\n", &["a", "a.1", "a.2"], &[&["1", "2", "3"]]),
             (",b\n1,2\n", &["Unnamed: 0", "b"], &[&["1", "2"]]),

@@ -284,7 +284,8 @@ mod tests {
 
     #[test]
     fn splits_equal_scikit_learn() {
-        let cases: [(usize, Size, u32, &[u32], &[u32]); 5] = [
+        type Case = (usize, Size, u32, &'static [u32], &'static [u32]);
+        let cases: [Case; 5] = [
             (10, Size::Share(0.1), 0, &[8, 4, 9, 1, 6, 7, 3, 0, 5], &[2]),
             (10, Size::Share(0.2), 0, &[4, 9, 1, 6, 7, 3, 0, 5], &[2, 8]),
             (16, Size::Share(0.1), 0, &[8, 9, 13, 4, 2, 14, 10, 7, 15, 11, 3, 0, 5, 12], &[1, 6]),

@@ -20,7 +20,11 @@
 
 mod context;
 mod error;
+#[cfg(test)]
+mod golden;
+mod leaks;
 mod manifest;
+mod own;
 mod packer;
 mod parquet;
 mod pipeline;
@@ -36,7 +40,7 @@ pub(crate) use manifest::hex;
 pub use manifest::{Content, Manifest, ManifestDifference, ManifestEntry};
 pub use packer::Packer;
 pub use parquet::ParquetOutput;
-pub use pipeline::{PrepareReporter, PrepareRequest, Prepared, RawInput, Stage, prepare};
+pub use pipeline::{PrepareReporter, PrepareRequest, Prepared, PreparedRecord, RawInput, Stage, prepare};
 pub use verify::{Difference, Verification};
 
 /// Turns a system's error into ours, for `map_err`.

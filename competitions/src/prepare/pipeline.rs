@@ -15,7 +15,7 @@ use super::context::{Fetch, Prepare};
 use super::manifest::Manifest;
 use super::raw::Raw;
 use super::verify::Verification;
-use super::{PrepareError, error_at};
+use super::{PrepareError, error_at, leaks, own};
 use crate::CompetitionSpec;
 
 /// Where the raw data are.
@@ -90,14 +90,26 @@ pub struct Prepared {
     pub verification: Option<Verification>,
 }
 
-/// What is stored beside the prepared data as `prepare.json`.
+/// What is stored beside the prepared data, as `<data-dir>/<id>/prepare.json`: from what and how they were made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Record {
-    format: String,
-    id: String,
-    raw: String,
-    overrides: BTreeMap<String, String>,
-    fixed: bool,
+pub struct PreparedRecord {
+    /// The version of this format, `major.minor`.
+    pub format: String,
+    /// The competition.
+    pub id: String,
+    /// The raw data, with their size and time.
+    pub raw: String,
+    /// Constants of the recipe that were changed.
+    pub overrides: BTreeMap<String, String>,
+    /// Whether known leaks were left out: results on such data must not be mixed with others.
+    pub fixed: bool,
+}
+
+impl PreparedRecord {
+    /// The record of a prepared competition; none for data that MLE-bench prepared.
+    pub fn read(data_dir: &Path, id: &str) -> Option<Self> {
+        read_json(&data_dir.join(id).join("prepare.json"))
+    }
 }
 
 const FORMAT: &str = "1.0";
@@ -107,7 +119,8 @@ const FORMAT: &str = "1.0";
 /// # Errors
 /// [`PrepareError`]; then `prepared/` is as it was before.
 pub fn prepare(request: &PrepareRequest<'_>, reporter: &dyn PrepareReporter) -> Result<Prepared, PrepareError> {
-    let home = Home::new(request.data_dir.join(request.spec.id.as_str()));
+    let data_dir = std::path::absolute(request.data_dir).map_err(error_at("find", request.data_dir))?;
+    let home = Home::new(data_dir.join(request.spec.id.as_str()));
     fs::create_dir_all(&home.path).map_err(error_at("create", &home.path))?;
     let _lock = home.lock(request.spec.id.as_str())?;
     if !request.force
@@ -134,7 +147,7 @@ pub fn prepare(request: &PrepareRequest<'_>, reporter: &dyn PrepareReporter) -> 
     let manifest = Manifest::of(&home.made())?;
     if request.verify {
         let raw = std::mem::take(&mut verification);
-        verification = Verification::of_prepared(request.spec, &home.made())?;
+        verification = Verification::of_prepared(request.spec, &home.made(), request.fixed)?;
         verification.compared += raw.compared;
         verification.raw = raw.raw;
         if !verification.is_clean() {
@@ -193,13 +206,14 @@ impl Home {
         if !is_filled("public") || !is_filled("private") {
             return Ok(None);
         }
-        let record: Option<Record> = read_json(&self.path.join("prepare.json"));
+        let record: Option<PreparedRecord> = read_json(&self.path.join("prepare.json"));
         let is_same =
             record.as_ref().is_none_or(|record| record.overrides == request.overrides && record.fixed == request.fixed);
         if !is_same {
             return Ok(None);
         }
-        let verification = request.verify.then(|| Verification::of_prepared(request.spec, &path)).transpose()?;
+        let verification =
+            request.verify.then(|| Verification::of_prepared(request.spec, &path, request.fixed)).transpose()?;
         if let Some(differing) = verification.as_ref().filter(|verification| !verification.is_clean()) {
             return Err(PrepareError::Verification { id: request.spec.id.to_string(), what: differing.summary() });
         }
@@ -230,11 +244,11 @@ impl Home {
         if is_right { Ok(location) } else { Err(PrepareError::NoRawData { id: id.to_owned(), path: location }) }
     }
 
-    fn record(&self, request: &PrepareRequest<'_>, raw: &Path) -> Result<Record, PrepareError> {
+    fn record(&self, request: &PrepareRequest<'_>, raw: &Path) -> Result<PreparedRecord, PrepareError> {
         use std::os::unix::fs::MetadataExt;
         let raw = fs::canonicalize(raw).map_err(error_at("read", raw))?;
         let stamp = fs::metadata(&raw).map_err(error_at("read", &raw))?;
-        Ok(Record {
+        Ok(PreparedRecord {
             format: FORMAT.to_owned(),
             id: request.spec.id.to_string(),
             raw: format!("{} ({} bytes, {})", raw.display(), stamp.len(), stamp.mtime()),
@@ -244,8 +258,8 @@ impl Home {
     }
 
     /// Whether an earlier run got as far as a whole split of the same data.
-    fn has_split(&self, record: &Record) -> bool {
-        read_json::<Record>(&self.split_record()).is_some_and(|made| made == *record)
+    fn has_split(&self, record: &PreparedRecord) -> bool {
+        read_json::<PreparedRecord>(&self.split_record()).is_some_and(|made| made == *record)
     }
 
     fn clear(&self) -> Result<(), PrepareError> {
@@ -259,11 +273,11 @@ impl Home {
         &self,
         request: &PrepareRequest<'_>,
         raw: &Path,
-        record: &Record,
+        record: &PreparedRecord,
         reporter: &dyn PrepareReporter,
     ) -> Result<(), PrepareError> {
         let id = request.spec.id.as_str();
-        let recipe = crate::recipes::recipe(id)
+        let recipe = own::recipe_of(request.spec)
             .ok_or_else(|| PrepareError::NoRecipe { id: id.to_owned(), prepared: self.prepared() })?;
         for side in ["public", "private"] {
             let folder = self.made().join(side);
@@ -284,10 +298,13 @@ impl Home {
             reporter,
         };
         reporter.on_stage(id, Stage::Split);
-        recipe(&mut context)?;
+        recipe.run(&mut context, request.spec)?;
         context.raw.check_unchanged()?;
         let used = context.used_options.lock().unwrap_or_else(PoisonError::into_inner).clone();
         check_overrides(&request.overrides, &used)?;
+        if request.fixed {
+            leaks::leave_out(request.spec, &context)?;
+        }
         drop(context);
         match fs::remove_dir_all(&scratch) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error_at("remove", &scratch)(error)),
@@ -304,19 +321,13 @@ impl Home {
         }
         let aside = self.aside().join("raw");
         let raw = Raw::open(archive, self.aside().join("unpacked"), ignores_case)?;
-        let files: Vec<(String, PathBuf)> =
-            raw.walk("")?.into_iter().map(|file| (file.clone(), aside.join(file))).collect();
-        let folders: HashSet<&Path> = files.iter().filter_map(|(_, target)| target.parent()).collect();
-        for folder in folders {
-            fs::create_dir_all(folder).map_err(error_at("create", folder))?;
-        }
-        raw.put_all(&files, &|_| ())?;
+        raw.unpack_to(&aside)?;
         fs::rename(&aside, &target).map_err(error_at("rename", &aside))?;
         Ok(target)
     }
 
     /// Puts the prepared data where they belong, with their manifest, and drops what was there before.
-    fn put_in_place(&self, record: &Record, manifest: &Manifest) -> Result<(), PrepareError> {
+    fn put_in_place(&self, record: &PreparedRecord, manifest: &Manifest) -> Result<(), PrepareError> {
         write_json(&self.aside().join("manifest.json"), manifest)?;
         let (old, target) = (self.aside().join("old"), self.prepared());
         if target.exists() {
@@ -397,7 +408,7 @@ mod tests {
                 fixed: false,
                 force: false,
             };
-            let made = super::prepare(&request, &()).unwrap_or_else(|error| panic!("{}: {error}", spec.id));
+            let made = prepare(&request, &()).unwrap_or_else(|error| panic!("{}: {error}", spec.id));
             assert!(made.verification.is_some_and(|found| found.is_clean() && found.compared >= 4), "{}", spec.id);
             assert!(spec.answers_path(&made.path).is_file() && spec.sample_submission_path(&made.path).is_file());
             prepared += 1;

@@ -3,7 +3,7 @@
 //! `train.zip/train/1.jpg` is the member `train/1.jpg` of `train.zip`, wherever that lies: in a directory, or inside
 //! the archive that was downloaded. Zip members are read in place; other archives are unpacked once, aside.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::MetadataExt;
@@ -391,6 +391,27 @@ impl Raw {
         })
     }
 
+    /// The whole tree as a folder on disk; an archive is unpacked aside.
+    pub(super) fn as_folder(&self) -> Result<PathBuf, PrepareError> {
+        let folder = match &self.root {
+            Container::Folder(folder) => return std::path::absolute(folder).map_err(error_at("read", folder)),
+            Container::Zip(_) => self.fresh_scratch()?,
+        };
+        self.unpack_to(&folder)?;
+        Ok(folder)
+    }
+
+    /// Puts all files below a folder.
+    pub(super) fn unpack_to(&self, folder: &Path) -> Result<(), PrepareError> {
+        let files: Vec<(String, PathBuf)> =
+            self.walk("")?.into_iter().map(|file| (file.clone(), folder.join(file))).collect();
+        let parents: HashSet<&Path> = files.iter().filter_map(|(_, target)| target.parent()).collect();
+        for parent in parents {
+            fs::create_dir_all(parent).map_err(error_at("create", parent))?;
+        }
+        self.put_all(&files, &|_| ())
+    }
+
     pub(super) fn ignores_case(&self) -> bool {
         self.ignores_case
     }
@@ -448,3 +469,7 @@ fn extract(reader: &mut ZipReader<'_>, member: &str, to: &Path) -> Result<u64, P
     out.flush().map_err(error_at("write", to))?;
     Ok(copied)
 }
+
+#[cfg(test)]
+#[path = "raw_tests.rs"]
+mod tests;

@@ -1,0 +1,192 @@
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use tempfile::TempDir;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use super::*;
+
+fn zip_with(write: impl FnOnce(&mut ZipWriter<File>)) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.zip");
+    let mut writer = ZipWriter::new(File::create(&path).unwrap());
+    write(&mut writer);
+    writer.finish().unwrap();
+    (folder, path)
+}
+
+fn open(path: &Path) -> Result<ZipSource, ArchiveError> {
+    ZipSource::open(path, "a.zip", false)
+}
+
+fn refusal(path: &Path) -> String {
+    match open(path) {
+        Ok(_) => panic!("the archive should be refused"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn with_member(name: &str) -> (TempDir, PathBuf) {
+    zip_with(|zip| {
+        zip.start_file(name, SimpleFileOptions::default()).unwrap();
+        zip.write_all(b"evil").unwrap();
+    })
+}
+
+#[test]
+fn zip_members_that_leave_their_folder_are_refused() {
+    for name in ["../evil.csv", "a/../../evil.csv", "/tmp/evil.csv", "..\\evil.csv", "C:\\evil.csv"] {
+        let (_folder, path) = with_member(name);
+        assert!(refusal(&path).starts_with(&format!("member `{name}` of `a.zip` is refused: ")), "{name}");
+    }
+}
+
+#[test]
+fn links_in_a_zip_are_refused() {
+    let (_folder, path) =
+        zip_with(|zip| zip.add_symlink("train.csv", "/etc/passwd", SimpleFileOptions::default()).unwrap());
+    assert_eq!(refusal(&path), "member `train.csv` of `a.zip` is refused: it is a link");
+}
+
+#[test]
+fn a_zip_that_is_cut_short_says_so() {
+    let (_folder, path) = with_member("train.csv");
+    let whole = fs::read(&path).unwrap();
+    for length in [0, 10, whole.len() / 2, whole.len() - 1] {
+        fs::write(&path, &whole[..length]).unwrap();
+        assert!(refusal(&path).contains("it may be cut short"), "cut at {length}");
+    }
+}
+
+#[test]
+fn damaged_members_are_named() {
+    let (_folder, path) = zip_with(|zip| {
+        let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        zip.start_file("train.csv", stored).unwrap();
+        zip.write_all(b"id,label\n1,2\n").unwrap();
+    });
+    let mut bytes = fs::read(&path).unwrap();
+    let place = bytes.windows(4).position(|window| window == b"id,l").unwrap();
+    bytes[place] = b'x';
+    fs::write(&path, bytes).unwrap();
+    let zip = open(&path).unwrap();
+    let Err(CopyError::Read(error)) = zip.reader().copy("train.csv", &mut Vec::new()) else {
+        panic!("a wrong checksum should be an error");
+    };
+    assert!(error.to_string().starts_with("member `train.csv` of `a.zip` cannot be read"), "{error}");
+}
+
+#[test]
+fn members_that_share_bytes_are_refused() {
+    let (_folder, path) = zip_with(|zip| {
+        zip.start_file("a", SimpleFileOptions::default()).unwrap();
+        zip.write_all(&[0; 10_000]).unwrap();
+        zip.shallow_copy_file("a", "b").unwrap();
+    });
+    assert!(refusal(&path).contains("zip bomb"));
+}
+
+#[test]
+fn packing_gives_the_same_bytes_and_reads_back() {
+    let pack = |kind: ArchiveKind| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let file = File::create(&path).unwrap();
+        let mut packing = match kind {
+            ArchiveKind::Zip => Packing::zip(file),
+            ArchiveKind::SevenZip => Packing::seven_zip(file).unwrap(),
+            ArchiveKind::Tar => Packing::tar(file),
+        };
+        packing.add("a/1.txt", 3, &b"one"[..]).unwrap();
+        packing.add_all(&[("b.txt".to_owned(), b"two".to_vec()), ("c".to_owned(), Vec::new())]).unwrap();
+        packing.finish().unwrap();
+        fs::read(&path).unwrap()
+    };
+    for kind in [ArchiveKind::Zip, ArchiveKind::SevenZip, ArchiveKind::Tar] {
+        let bytes = pack(kind);
+        assert_eq!(bytes, pack(kind), "{kind:?}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, &bytes).unwrap();
+        let read = |name: &str| match kind {
+            ArchiveKind::Zip => {
+                let mut bytes = Vec::new();
+                assert!(open(&path).unwrap().reader().copy(name, &mut bytes).is_ok());
+                bytes
+            }
+            kind => {
+                let into = tempfile::tempdir().unwrap();
+                unpack(kind, &path, "a", into.path(), false).unwrap();
+                fs::read(into.path().join(name)).unwrap()
+            }
+        };
+        assert_eq!((read("a/1.txt"), read("b.txt"), read("c")), (b"one".to_vec(), b"two".to_vec(), vec![]), "{kind:?}");
+    }
+}
+
+fn unpack_tar(write: impl FnOnce(&mut tar::Builder<File>)) -> (TempDir, Result<(), ArchiveError>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.tar");
+    let mut builder = tar::Builder::new(File::create(&path).unwrap());
+    write(&mut builder);
+    builder.into_inner().unwrap();
+    let into = folder.path().join("into");
+    fs::create_dir(&into).unwrap();
+    let result = unpack(ArchiveKind::Tar, &path, "a.tar", &into, false);
+    (folder, result)
+}
+
+fn tar_entry(builder: &mut tar::Builder<File>, name: &str, kind: tar::EntryType, link: Option<&str>) {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_size(0);
+    // The library refuses such names itself, so they are written by hand.
+    header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+    if let Some(link) = link {
+        header.set_link_name_literal(link).unwrap();
+    }
+    header.set_cksum();
+    builder.append(&header, std::io::empty()).unwrap();
+}
+
+#[test]
+fn hostile_tar_entries_are_refused() {
+    let cases = [
+        ("../evil", tar::EntryType::Regular, None),
+        ("/tmp/evil", tar::EntryType::Regular, None),
+        ("link", tar::EntryType::Symlink, Some("/etc/passwd")),
+        ("hard", tar::EntryType::Link, Some("../../etc/passwd")),
+        ("device", tar::EntryType::Char, None),
+        ("../folder", tar::EntryType::Directory, None),
+    ];
+    for (name, kind, link) in cases {
+        let (folder, result) = unpack_tar(|builder| tar_entry(builder, name, kind, link));
+        assert!(matches!(result, Err(ArchiveError::Refused { .. })), "{name}: {result:?}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "{name}");
+        assert_eq!(fs::read_dir(folder.path().join("into")).unwrap().count(), 0, "{name}");
+    }
+    let (_folder, result) = unpack_tar(|builder| tar_entry(builder, "./", tar::EntryType::Directory, None));
+    assert!(result.is_ok());
+}
+
+#[test]
+fn other_archives_that_are_cut_short_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in [ArchiveKind::SevenZip, ArchiveKind::Tar] {
+        let path = folder.path().join("out");
+        let file = File::create(&path).unwrap();
+        let mut packing = match kind {
+            ArchiveKind::SevenZip => Packing::seven_zip(file).unwrap(),
+            _ => Packing::tar(file),
+        };
+        packing.add("a.txt", 5000, &vec![7u8; 5000][..]).unwrap();
+        packing.finish().unwrap();
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len().min(3000) * 2 / 3]).unwrap();
+        let into = tempfile::tempdir_in(folder.path()).unwrap();
+        let error = unpack(kind, &path, "a", into.path(), false).unwrap_err().to_string();
+        assert!(error.contains("it may be cut short"), "{kind:?}: {error}");
+    }
+}
