@@ -63,7 +63,7 @@ pub(crate) fn container_body(
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_string()), config: None }),
         tmpfs: Some(HashMap::from([(
             "/private".to_string(),
-            "ro,nosuid,nodev,noexec,size=4096,mode=0700".to_string(),
+            "nosuid,nodev,noexec,size=4096,mode=0700".to_string(),
         )])),
         runtime: spec.runtime.clone(),
         init: Some(false),
@@ -194,5 +194,163 @@ fn add_gpus(spec: &LaunchSpec, host: &mut HostConfig, env: &mut Vec<String>) {
                 None => env.push(format!("LD_LIBRARY_PATH={library_path}")),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::executor::{Program, ValidationReply, Validator};
+    use crate::limits::{GpuHandle, Limits};
+
+    struct Nothing;
+
+    impl Validator for Nothing {
+        fn validate(&self, _: &Path) -> ValidationReply {
+            ValidationReply { valid: false, message: String::new() }
+        }
+    }
+
+    fn spec() -> LaunchSpec {
+        LaunchSpec {
+            name: "spaceship-titanic_1".to_string(),
+            labels: [("io.medalist.group".to_string(), "g".to_string())].into(),
+            competition: "spaceship-titanic".to_string(),
+            program: Program::Image { reference: "agent".to_string(), argv: Vec::new() },
+            env: Vec::new(),
+            public_dir: PathBuf::from("/data/public"),
+            description: String::new(),
+            instructions: String::new(),
+            attempt_dir: PathBuf::from("/runs/1"),
+            limits: Limits { timeout: Duration::from_secs(60), ..Limits::default() },
+            network: Network::Sealed,
+            gpus: Vec::new(),
+            gpu_access: GpuAccess::default(),
+            data_mode: DataMode::ReadOnly,
+            seed: 0,
+            privileged: false,
+            cpuset: None,
+            runtime: None,
+            validator: Arc::new(Nothing),
+        }
+    }
+
+    fn body(spec: &LaunchSpec) -> serde_json::Value {
+        let data = [(PathBuf::from("/data/public"), String::new())];
+        let mounts = Mounts {
+            init: Path::new("/cache/init"),
+            control: Path::new("/runs/1/control"),
+            log: Path::new("/runs/1/run.log"),
+            data: &data,
+        };
+        let env = [("SEED".to_string(), "0".to_string())];
+        serde_json::to_value(container_body(spec, "agent", &env, &mounts, Capabilities::default())).unwrap()
+    }
+
+    #[test]
+    fn limits_become_the_engines_and_the_seal_is_whole() {
+        let body = body(&spec());
+        let host = &body["HostConfig"];
+        let expected = serde_json::json!({
+            "NetworkMode": "none",
+            "CapDrop": ["ALL"],
+            "CapAdd": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"],
+            "SecurityOpt": ["no-new-privileges"],
+            "IpcMode": "private",
+            "Memory": 34_359_738_368_u64,
+            "MemorySwap": 34_359_738_368_u64,
+            "NanoCpus": 4_000_000_000_u64,
+            "PidsLimit": 4096,
+            "ShmSize": 4_294_967_296_u64,
+            "LogConfig": {"Type": "none"},
+            "Tmpfs": {"/private": "nosuid,nodev,noexec,size=4096,mode=0700"},
+            "Ulimits": [
+                {"Name": "core", "Soft": 0, "Hard": 0},
+                {"Name": "nofile", "Soft": 65536, "Hard": 65536},
+                {"Name": "fsize", "Soft": 214_748_364_800_u64, "Hard": 214_748_364_800_u64},
+            ],
+        });
+        for (key, value) in expected.as_object().unwrap() {
+            assert_eq!(&host[key], value, "{key}");
+        }
+        for key in ["Privileged", "Binds", "Devices", "DeviceRequests", "StorageOpt", "PidMode", "UsernsMode"] {
+            assert!(host.get(key).is_none(), "{key}");
+        }
+        assert_eq!(body["User"], "0:0");
+        assert_eq!(body["Entrypoint"], serde_json::json!(["/.medalist-init", "run", "/.medalist/control"]));
+        let mounts: Vec<(&str, bool)> = host["Mounts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|mount| (mount["Target"].as_str().unwrap(), mount["ReadOnly"].as_bool().unwrap()))
+            .collect();
+        let inner = [("/.medalist-init", true), ("/.medalist/control", false), ("/.medalist/run.log", false)];
+        assert_eq!(mounts[..3], inner);
+        assert_eq!(mounts[3..], [("/home/data", true)]);
+    }
+
+    #[test]
+    fn no_limit_is_left_out() {
+        let mut spec = spec();
+        spec.limits =
+            Limits { cpus: 0.0, memory_bytes: 0, pids: 0, disk_bytes: 0, nofile: 0, shm_bytes: 0, ..spec.limits };
+        let body = body(&spec);
+        for key in ["Memory", "MemorySwap", "NanoCpus", "PidsLimit", "ShmSize"] {
+            assert!(body["HostConfig"].get(key).is_none(), "{key}");
+        }
+        assert_eq!(body["HostConfig"]["Ulimits"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn only_an_open_network_has_one() {
+        let mut spec = spec();
+        for (network, mode) in [(Network::Open, "bridge"), (Network::Allowlist(vec!["pypi.org".to_string()]), "none")] {
+            spec.network = network;
+            assert_eq!(body(&spec)["HostConfig"]["NetworkMode"], mode);
+        }
+    }
+
+    #[test]
+    fn gpus_are_handed_over_by_uuid_in_each_way() {
+        let mut spec = spec();
+        spec.gpus =
+            vec![GpuHandle { uuid: "GPU-1".to_string(), index: 3, device_nodes: vec![PathBuf::from("/dev/nvidia3")] }];
+        let request = &body(&spec)["HostConfig"]["DeviceRequests"][0];
+        assert_eq!(request["DeviceIDs"], serde_json::json!(["GPU-1"]));
+        spec.gpu_access = GpuAccess::Cdi;
+        let request = &body(&spec)["HostConfig"]["DeviceRequests"][0];
+        assert_eq!(request["DeviceIDs"], serde_json::json!(["nvidia.com/gpu=GPU-1"]));
+        spec.gpu_access = GpuAccess::NvidiaRuntime;
+        let with_runtime = body(&spec);
+        assert_eq!(with_runtime["HostConfig"]["Runtime"], "nvidia");
+        assert!(with_runtime["Env"].as_array().unwrap().contains(&"NVIDIA_VISIBLE_DEVICES=GPU-1".into()));
+        spec.gpu_access = GpuAccess::DeviceNodes {
+            control_nodes: vec![PathBuf::from("/dev/nvidiactl")],
+            driver_dirs: vec![PathBuf::from("/usr/local/nvidia")],
+            library_path: "/usr/local/nvidia/lib64".to_string(),
+        };
+        let plain = body(&spec);
+        let nodes: Vec<&str> = plain["HostConfig"]["Devices"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|device| device["PathInContainer"].as_str().unwrap())
+            .collect();
+        assert_eq!(nodes, ["/dev/nvidia3", "/dev/nvidiactl"]);
+        assert!(plain["Env"].as_array().unwrap().contains(&"LD_LIBRARY_PATH=/usr/local/nvidia/lib64".into()));
+        let last = plain["HostConfig"]["Mounts"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!((last["Target"].as_str(), last["ReadOnly"].as_bool()), (Some("/usr/local/nvidia"), Some(true)));
+    }
+
+    #[test]
+    fn a_privileged_agent_has_no_seal_and_says_so() {
+        let mut spec = spec();
+        spec.privileged = true;
+        let host = &body(&spec)["HostConfig"];
+        assert_eq!(host["Privileged"], true);
+        assert!(host.get("CapDrop").is_none());
     }
 }

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -56,6 +57,7 @@ pub(crate) struct Record {
     out_of_memory: u64,
     pids_refused: u64,
     elapsed: Option<Duration>,
+    empty: Vec<String>,
     pub(crate) usage: Usage,
 }
 
@@ -88,6 +90,12 @@ impl Control {
     /// What the agent uses, by the init's last look.
     pub(crate) fn usage(&self) -> Option<Record> {
         std::fs::read_to_string(self.dir.join("usage")).ok().map(|text| Record::parse(&text))
+    }
+
+    /// True if the agent left nothing in this one of its directories, which then need not be fetched.
+    pub(crate) fn left_nothing_in(&self, label: &str) -> bool {
+        let account = std::fs::read_to_string(self.dir.join("exit"));
+        account.is_ok_and(|text| Record::parse(&text).empty.iter().any(|name| name == label))
     }
 
     /// The init's account of the agent's end, once there is one.
@@ -149,6 +157,7 @@ impl Record {
             let number = value.parse::<u64>().ok();
             match key {
                 "status" => record.status = value.parse().ok(),
+                "empty" => record.empty.push(value.to_string()),
                 "reason" => record.reason = Some(value.to_string()),
                 "out_of_memory" => record.out_of_memory = number.unwrap_or(0),
                 "pids_refused" => record.pids_refused = number.unwrap_or(0),
@@ -183,6 +192,15 @@ impl Record {
 
 /// The init as a file that can be mounted and started; written once for each build of the harness.
 pub(crate) fn init_program() -> io::Result<PathBuf> {
+    static WRITTEN: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut written = WRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*written {
+        Some(path) if path.exists() => Ok(path.clone()),
+        _ => Ok(written.insert(write_init()?).clone()),
+    }
+}
+
+fn write_init() -> io::Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
     let digest = Sha256::digest(INIT);
     let mut name = "medalist-init-".to_string();

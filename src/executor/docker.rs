@@ -408,22 +408,24 @@ impl DockerExecutor {
 }
 
 impl DockerRunning {
-    /// Waits until the container has ended, through a daemon that goes away and comes back.
-    async fn ended(&self) -> Result<ContainerFacts, String> {
+    /// Waits until the container has ended, through a daemon that goes away and comes back. `None` means that the init has
+    /// left its account, which says all there is to say.
+    async fn ended(&self) -> Result<Option<ContainerFacts>, String> {
         let mut lost_since: Option<tokio::time::Instant> = None;
         loop {
             let ended = match self.engine.wait(&self.id).await {
+                Ok(()) if self.control.end().is_some() => return Ok(None),
                 Ok(()) => self.engine.inspect(&self.id, false).await,
                 Err(error) => Err(error),
             };
             match ended {
-                Ok(facts) if facts.state == ContainerState::Ended => return Ok(facts),
+                Ok(facts) if facts.state == ContainerState::Ended => return Ok(Some(facts)),
                 Ok(_) => lost_since = None,
                 Err(EngineError::NotFound { .. }) => {
                     return Err("the container was removed by somebody else".to_string());
                 }
                 // The init's account stands, whatever became of the daemon.
-                Err(error) if self.control.end().is_some() => return Err(super::chain(&error)),
+                Err(_) if self.control.end().is_some() => return Ok(None),
                 Err(error) => {
                     let since = *lost_since.get_or_insert_with(tokio::time::Instant::now);
                     if since.elapsed() > self.daemon_patience {
@@ -456,6 +458,9 @@ impl DockerRunning {
     }
 
     async fn take(&self, label: &'static str, rules: Rules, salvage: Salvage) -> Salvage {
+        if self.control.left_nothing_in(label) {
+            return salvage;
+        }
         let to = self.spec.attempt_dir.join(label);
         let archive = self.engine.archive(&self.id, &format!("/home/{label}")).await;
         salvage::in_background(salvage, move |salvage| match archive {
@@ -495,7 +500,8 @@ impl Running for DockerRunning {
             }
             let usage = self.last_usage();
             let cause = match ended {
-                Ok(facts) => self.cause_without_account(&facts),
+                Ok(Some(facts)) => self.cause_without_account(&facts),
+                Ok(None) => ExitCause::Lost("the init's account is gone".to_string()),
                 Err(cause) => ExitCause::Lost(cause),
             };
             Ok(ExitReport { cause, usage, ran: None })
@@ -554,7 +560,7 @@ impl Running for DockerRunning {
             let largest = self.spec.limits.submission_bytes;
             salvage = self.take("submission", Rules::submission(largest), salvage).await;
             let csv = self.spec.attempt_dir.join("submission/submission.csv");
-            if !csv.is_file() {
+            if !csv.is_file() && !self.control.left_nothing_in("submission") {
                 // Something in its way may have ended the reading of the directory before it.
                 let archive = self.engine.archive(&self.id, "/home/submission/submission.csv").await;
                 let to = csv.clone();

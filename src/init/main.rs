@@ -199,7 +199,12 @@ impl<'a> Supervisor<'a> {
         }
         self.log.drain(Instant::now() + Duration::from_secs(2));
         self.meter.sample();
-        let head = format!("status {status}\nreason {}\n", reason.name());
+        let mut head = format!("status {status}\nreason {}\n", reason.name());
+        for name in setup::COLLECTED {
+            if setup::is_empty_directory(&self.config.home.join(name)) {
+                head.push_str(&format!("empty {name}\n"));
+            }
+        }
         self.write_usage(&self.control.join("exit"), &head);
         status
     }

@@ -13,6 +13,8 @@ use crate::sys;
 /// Where the harness mounts this program.
 const SELF: &str = "/.medalist-init";
 const USER: &str = "nonroot";
+/// Directories of the agent that the harness takes over.
+pub const COLLECTED: [&str; 3] = ["submission", "logs", "code"];
 
 pub fn prepare_home(control: &Path, config: &Config) -> Result<(), String> {
     sys::umask(0o022);
@@ -21,13 +23,11 @@ pub fn prepare_home(control: &Path, config: &Config) -> Result<(), String> {
         set_mode(outer, 0o700)?;
     }
     let home = &config.home;
-    for name in ["submission", "logs", "code", "agent"] {
+    for name in COLLECTED.into_iter().chain(["agent"]) {
         make_directory(&home.join(name), 0o777)?;
     }
-    // The engine mounts an empty one, read-only, where it can.
-    if !Path::new("/private").exists() {
-        make_directory(Path::new("/private"), 0o700)?;
-    }
+    // The engine mounts an empty one over the image's, and may give it the mode of what it hides.
+    make_directory(Path::new("/private"), 0o700)?;
     make_directory(Path::new("/tmp"), 0o1777)?;
     for entry in fs::read_dir(control.join("files")).into_iter().flatten().flatten() {
         let to = home.join(entry.file_name());
@@ -89,6 +89,12 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
         return Ok(());
     }
     fs::copy(from, to).map(|_| ())
+}
+
+/// True for a directory, and no link to one, that holds nothing.
+pub fn is_empty_directory(path: &Path) -> bool {
+    let real = fs::symlink_metadata(path).is_ok_and(|facts| facts.is_dir());
+    real && fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 struct User {
