@@ -246,6 +246,7 @@ impl Grader {
 
     fn verdict(&self, task: &Task<'_>) -> Result<Verdict, GradeError> {
         let scored = || {
+            task.type_columns();
             task.spec.checks.iter().try_for_each(|&c| check(task, c))?;
             (self.metric.score)(task)
         };

@@ -95,7 +95,21 @@ fn sort_ints(values: &[i64]) -> Vec<u32> {
     if spread >= values.len() as u64 * 4 {
         return sort_by_key(values.len(), |row| values[row]);
     }
-    // Ids that fill a range are put straight where they belong.
+    // Ids that fill a range, each once, are put straight where they belong.
+    if spread + 1 == values.len() as u64 {
+        let mut order = vec![u32::MAX; values.len()];
+        let is_new = |(row, value): (usize, &i64)| {
+            let place = &mut order[value.abs_diff(low) as usize];
+            *place == u32::MAX && {
+                *place = row as u32;
+                true
+            }
+        };
+        if values.iter().enumerate().all(is_new) {
+            return order;
+        }
+    }
+    // With gaps or repeats in the range, they are counted first.
     let mut ends = vec![0_u32; spread as usize + 2];
     for &value in values {
         ends[value.abs_diff(low) as usize + 1] += 1;

@@ -5,13 +5,15 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use rayon::prelude::*;
+
 use serde::de::DeserializeOwned;
 
 use crate::ids::{Rows, id_matches, sorted_rows};
 use crate::invalid::{AnswersError, InvalidKind, InvalidSubmission, Refusal};
 use crate::metrics::MetricError;
 use crate::spec::{GradingSpec, Pairing};
-use crate::table::{Column, Limits, ReadError, Table, Values};
+use crate::table::{Column, Limits, ReadError, Table, Values, init_once};
 
 /// A competition's answers.
 #[derive(Debug)]
@@ -102,6 +104,19 @@ impl<'t> Task<'t> {
         }
     }
 
+    /// Types the id and target columns of both tables, all cores at work; later uses find them typed.
+    pub(crate) fn type_columns(&self) {
+        let names = |ids: &'t [String], targets: &'t [String]| ids.iter().chain(targets);
+        let mut columns: Vec<(&Table, &String)> =
+            names(&self.spec.id_columns, &self.spec.target_columns).map(|name| (self.submission, name)).collect();
+        if let Answers::Table(table) = self.answers {
+            columns.extend(names(self.spec.answer_ids(), self.spec.answer_targets()).map(|name| (table, name)));
+        }
+        columns.into_par_iter().for_each(|(table, name)| {
+            table.column(name);
+        });
+    }
+
     /// The answers as a table.
     ///
     /// # Errors
@@ -183,7 +198,7 @@ impl<'t> Task<'t> {
     /// As [`Task::submission_ids`].
     pub fn sorted_submission(&self) -> Result<&Rows, Refusal> {
         let ids = self.submission_ids()?;
-        Ok(self.sorted_submission.get_or_init(|| sorted_rows(&ids)))
+        Ok(init_once(&self.sorted_submission, || sorted_rows(&ids)))
     }
 
     /// The answers' rows sorted by id.
@@ -192,7 +207,7 @@ impl<'t> Task<'t> {
     /// As [`Task::answer_ids`].
     pub fn sorted_answers(&self) -> Result<&Rows, Refusal> {
         let ids = self.answer_ids()?;
-        Ok(self.sorted_answers.get_or_init(|| sorted_rows(&ids)))
+        Ok(init_once(&self.sorted_answers, || sorted_rows(&ids)))
     }
 
     /// The rows that belong together by the competition's pairing.
@@ -210,14 +225,14 @@ impl<'t> Task<'t> {
             }
             Pairing::FileOrder => {
                 let rows = || (Rows::InOrder(self.answer_count()), Rows::InOrder(self.submission.rows()));
-                let (answers, submission) = self.paired.get_or_init(rows);
+                let (answers, submission) = init_once(&self.paired, rows);
                 (answers, submission)
             }
             Pairing::SortedKnown | Pairing::Join => {
                 let (answer_ids, submission_ids) = (self.answer_ids()?, self.submission_ids()?);
                 let sorted =
                     ((&answer_ids[..], self.sorted_answers()?), (&submission_ids[..], self.sorted_submission()?));
-                let (answers, submission) = self.paired.get_or_init(|| {
+                let (answers, submission) = init_once(&self.paired, || {
                     let matched = id_matches(sorted.0, sorted.1);
                     if self.spec.pairing == Pairing::Join {
                         let (answers, submission) = matched.into_iter().unzip();

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use chrono::Utc;
 use medalist_competitions::{Catalogue, CompetitionSpec};
@@ -165,17 +164,22 @@ fn grade_group(
     lines: &[&(usize, Line)],
 ) -> Vec<(usize, Result<GradeReport, Failure>)> {
     let target = Target::new(catalogue, id);
-    let answers: OnceLock<Result<Answers, String>> = OnceLock::new();
+    // Read before the lines share the cores: a thread that waits for the answers must not be the one that reads them.
+    let answers = match &target {
+        Ok(target) if lines.iter().any(|(_, line)| submission_file(line.submission_path.as_deref()).is_some()) => {
+            Some(target.read_answers(&context.data_dir))
+        }
+        _ => None,
+    };
     let grade = |line: &Line| -> Result<GradeReport, String> {
         let target = target.as_ref().map_err(Clone::clone)?;
         let path = line.submission_path.as_deref();
-        let graded = match submission_file(path) {
-            None => None,
-            Some(path) => {
-                let answers = answers.get_or_init(|| target.read_answers(&context.data_dir));
+        let graded = match (submission_file(path), &answers) {
+            (Some(path), Some(answers)) => {
                 let answers = answers.as_ref().map_err(Clone::clone)?;
                 Some(target.grader.grade_file(path, answers, &Limits::default()).map_err(|error| chain(&error))?)
             }
+            _ => None,
         };
         Ok(GradeReport::new(&target.facts(), &target.grader, path, graded))
     };

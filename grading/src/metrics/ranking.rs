@@ -1,6 +1,9 @@
 //! Metrics over scores whose order counts.
 
+use rayon::prelude::*;
+
 use super::{Metric, MetricError, MetricOption, OptionKind, check_finite, check_lengths};
+use crate::ids::sortable;
 use crate::invalid::Refusal;
 use crate::sum::mean;
 use crate::table::Values;
@@ -15,16 +18,16 @@ pub static ROC_AUC: Metric = Metric {
     source: "scikit-learn 1.5.2 `roc_auc_score`",
     options: &[],
     score: |task| {
-        let areas: Result<Vec<f64>, Refusal> =
-            (0..task.spec.target_columns.len()).map(|target| column_auc(task, target)).collect();
-        Ok(mean(&areas?))
+        let targets = (0..task.spec.target_columns.len()).into_par_iter();
+        let areas: Vec<Result<f64, Refusal>> = targets.map(|target| column_auc(task, target)).collect();
+        // The first column that fails is the one that is reported.
+        Ok(mean(&areas.into_iter().collect::<Result<Vec<f64>, Refusal>>()?))
     },
 };
 
 fn column_auc(task: &Task<'_>, target: usize) -> Result<f64, Refusal> {
-    let positive = two_classes(task, target)?;
-    let score = task.predicted_numbers(target)?;
-    roc_auc(&positive, &score).map_err(|error| task.refuse(target, error))
+    let (positive, score) = rayon::join(|| two_classes(task, target), || task.predicted_numbers(target));
+    roc_auc(&positive?, &score?).map_err(|error| task.refuse(target, error))
 }
 
 /// The truth of a target as two classes, in the paired order; the larger label is `true`.
@@ -61,23 +64,38 @@ pub(crate) fn two_classes(task: &Task<'_>, target: usize) -> Result<Vec<bool>, R
 /// scikit-learn 1.5.2 `roc_auc_score` (binary). Differs from it in the order of additions: the pairs are counted exactly and divided
 /// once, which is within 1e-15 of the sum of trapezoids.
 pub fn roc_auc(positive: &[bool], score: &[f64]) -> Result<f64, MetricError> {
+    const BLOCK: usize = 65_536;
     check_lengths(positive.len(), score.len())?;
-    let count = positive.iter().filter(|&&p| p).count();
-    let (mut above, mut below) = (Vec::with_capacity(count), Vec::with_capacity(score.len() - count));
-    for (index, (&positive, &score)) in positive.iter().zip(score).enumerate() {
-        if !score.is_finite() {
-            return Err(if score.is_nan() { MetricError::Missing { index } } else { MetricError::Infinite { index } });
-        }
-        if positive { &mut above } else { &mut below }.push(crate::ids::sortable(score));
-    }
-    if above.is_empty() || below.is_empty() {
+    check_finite(score, score)?;
+    // A few sorted blocks are compared pair by pair: sorting them is what takes time, and all cores can do it.
+    let block = score.len().div_ceil(rayon::current_num_threads().min(4)).max(BLOCK);
+    let blocks: Vec<[Vec<u64>; 2]> = positive
+        .par_chunks(block)
+        .zip(score.par_chunks(block))
+        .map(|(positive, score)| {
+            let count = positive.iter().filter(|&&p| p).count();
+            let mut classes = [Vec::with_capacity(positive.len() - count), Vec::with_capacity(count)];
+            for (&positive, &score) in positive.iter().zip(score) {
+                classes[usize::from(positive)].push(sortable(score));
+            }
+            classes.iter_mut().for_each(|scores| scores.sort_unstable());
+            classes
+        })
+        .collect();
+    let [negatives, positives] = [0, 1].map(|class| blocks.iter().map(|block| block[class].len()).sum::<usize>());
+    if negatives == 0 || positives == 0 {
         return Err(MetricError::OneClass);
     }
-    rayon::join(|| above.sort_unstable(), || below.sort_unstable());
-    // Twice the number of (positive, negative) pairs in the right order, plus the ties once.
+    let pairs = (0..blocks.len() * blocks.len()).into_par_iter();
+    let halves: u128 = pairs.map(|k| halves(&blocks[k / blocks.len()][1], &blocks[k % blocks.len()][0])).sum();
+    Ok(halves as f64 / (2.0 * positives as f64 * negatives as f64))
+}
+
+/// Twice the number of pairs of a value of `above` that is larger than one of `below`, plus the equal pairs once. Both ascend.
+fn halves(above: &[u64], below: &[u64]) -> u128 {
     let mut halves: u128 = 0;
     let (mut lower, mut not_above) = (0, 0);
-    for score in &above {
+    for score in above {
         while lower < below.len() && below[lower] < *score {
             lower += 1;
         }
@@ -87,7 +105,7 @@ pub fn roc_auc(positive: &[bool], score: &[f64]) -> Result<f64, MetricError> {
         }
         halves += (lower + not_above) as u128;
     }
-    Ok(halves as f64 / (2.0 * above.len() as f64 * below.len() as f64))
+    halves
 }
 
 /// Area under the ROC curve with bands of the true-positive rate weighted differently.

@@ -67,13 +67,18 @@ pub(super) fn infer(table: &Table, column: usize) -> Values {
     }
     let missing = AtomicBool::new(false);
     // No word for a missing value reads as a number, so the words are only looked for where reading fails.
-    let ints = fill(table, column, 0_i64, |cell| match integer(cell) {
-        Ok(value) => i64::try_from(value).map_err(|_| IntError::Overflow),
-        Err(_) if is_missing(cell) => {
-            missing.store(true, Ordering::Relaxed);
-            Ok(0)
+    let ints = fill(table, column, 0_i64, |cell| {
+        if let Some(value) = small_integer(cell.as_bytes()) {
+            return Ok(value);
         }
-        Err(error) => Err(error),
+        match integer(cell) {
+            Ok(value) => i64::try_from(value).map_err(|_| IntError::Overflow),
+            Err(_) if is_missing(cell) => {
+                missing.store(true, Ordering::Relaxed);
+                Ok(0)
+            }
+            Err(error) => Err(error),
+        }
     });
     let any_missing = || (0..table.rows).any(|row| is_missing(table.cell(row, column)));
     match ints {
@@ -152,12 +157,20 @@ fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t'..='\r')
 }
 
+/// Up to 18 digits and nothing else, which is what most integers look like.
+fn small_integer(bytes: &[u8]) -> Option<i64> {
+    if bytes.is_empty() || bytes.len() > 18 {
+        return None;
+    }
+    bytes.iter().try_fold(0, |value, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit <= 9).then(|| value * 10 + i64::from(digit))
+    })
+}
+
 /// `[+-]?digits` with blanks around it.
 fn integer(cell: &str) -> Result<i128, IntError> {
     let mut bytes = cell.as_bytes();
-    if bytes.len() <= 18 && !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit) {
-        return Ok(i128::from(bytes.iter().fold(0_i64, |value, digit| value * 10 + i64::from(digit - b'0'))));
-    }
     if let (Some(first), Some(last)) = (bytes.first(), bytes.last())
         && (is_blank(*first as char) || is_blank(*last as char))
     {

@@ -104,7 +104,7 @@ impl Table {
     /// # Panics
     /// If `index` is not below the number of columns.
     pub fn column_at(&self, index: usize) -> Column<'_> {
-        let values = self.typed[index].get_or_init(|| infer::infer(self, index));
+        let values = init_once(&self.typed[index], || infer::infer(self, index));
         Column { table: self, index, values }
     }
 
@@ -115,6 +115,18 @@ impl Table {
         let end = (self.starts[at + 1] as usize).saturating_sub(1).max(start);
         &self.text[start..end]
     }
+}
+
+/// The cell's value, made now if it is not there yet.
+///
+/// `make` may use all cores, and then its thread may pick up work that wants the same value: were the cell locked meanwhile, it would wait for
+/// itself. So the value is made outside, at the price of being made twice now and then.
+pub(crate) fn init_once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> T) -> &T {
+    if let Some(value) = cell.get() {
+        return value;
+    }
+    let value = make();
+    cell.get_or_init(|| value)
 }
 
 /// A typed column of a [`Table`].

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::OnceLock;
 
-use memchr::{memchr, memchr_iter, memchr2_iter, memrchr};
+use memchr::{memchr, memchr_iter, memchr2_iter, memchr3, memrchr};
 use rayon::prelude::*;
 
 use super::open::ForeignFormat;
@@ -133,12 +133,12 @@ struct Split {
 /// The text is left as it is, and all cores split it.
 fn plain_cells(text: &str, limits: &Limits) -> Option<Split> {
     let bytes = text.as_bytes();
-    if [b'"', b'\r', 0].iter().any(|&byte| memchr(byte, bytes).is_some()) {
-        return None;
-    }
     let from = if text.starts_with('\u{feff}') { 3 } else { 0 };
     let header_end = from + memchr(b'\n', &bytes[from..])?;
     let header = &text[from..header_end];
+    if is_special(header.as_bytes()) {
+        return None;
+    }
     let stride = memchr_iter(b',', header.as_bytes()).count() + 1;
     if header.trim_matches([' ', '\t']).is_empty() || stride > limits.columns {
         return None;
@@ -177,8 +177,16 @@ fn plain_starts(bytes: &[u8], from: usize, stride: usize) -> Option<Vec<u32>> {
     Some(starts)
 }
 
+/// Whether some byte needs the general scanner.
+fn is_special(bytes: &[u8]) -> bool {
+    memchr3(b'"', b'\r', 0, bytes).is_some()
+}
+
 /// The starts of the cells of whole rows, or `None` if a row is blank or has another number of cells than `stride`.
 fn plain_block(bytes: &[u8], offset: usize, stride: usize) -> Option<Vec<u32>> {
+    if is_special(bytes) {
+        return None;
+    }
     let mut starts = Vec::with_capacity(bytes.len() / 8);
     let (mut start, mut cells) = (0, 0);
     for at in memchr2_iter(b',', b'\n', bytes) {
@@ -199,12 +207,12 @@ fn plain_block(bytes: &[u8], offset: usize, stride: usize) -> Option<Vec<u32>> {
 /// The cells of any text, one byte after the other.
 fn general_cells(text: String, limits: &Limits) -> Result<Split, ReadError> {
     let start = if text.starts_with('\u{feff}') { 3 } else { 0 };
-    let mut scanner = Scanner { read: start, write: start, starts: Vec::new(), bytes: text.into_bytes() };
+    let mut scanner =
+        Scanner { read: start, write: start, starts: Vec::new(), bytes: text.into_bytes(), columns: limits.columns };
     let columns = scanner.record(0)?;
     if columns == 0 {
         return Ok(Split { starts: vec![0], stride: 1, ..Split::default() });
     }
-    scanner.check_columns(0, columns, limits)?;
     let mut header = std::mem::take(&mut scanner.starts);
     header.push(scanner.write as u32);
     // Each name ends before the separator in front of the next one.
@@ -215,7 +223,6 @@ fn general_cells(text: String, limits: &Limits) -> Result<Split, ReadError> {
     let names: Vec<String> = header.windows(2).map(name).collect();
 
     let first = scanner.record(1)?;
-    scanner.check_columns(1, first, limits)?;
     let stride = first.max(columns);
     if first > 0 {
         scanner.pad(stride - first);
@@ -234,6 +241,8 @@ fn general_cells(text: String, limits: &Limits) -> Result<Split, ReadError> {
 
 struct Scanner {
     bytes: Vec<u8>,
+    /// Most columns.
+    columns: usize,
     read: usize,
     write: usize,
     starts: Vec<u32>,
@@ -262,13 +271,6 @@ impl Scanner {
         }
     }
 
-    fn check_columns(&self, row: usize, columns: usize, limits: &Limits) -> Result<(), ReadError> {
-        if columns > limits.columns {
-            return Err(ReadError::TooManyColumns { row, limit: limits.columns });
-        }
-        Ok(())
-    }
-
     /// Adds missing cells to the row just read. They start where the next row does and so have no length.
     fn pad(&mut self, cells: usize) {
         self.starts.extend(std::iter::repeat_n(self.write as u32, cells));
@@ -283,6 +285,9 @@ impl Scanner {
         let before = self.starts.len();
         loop {
             self.starts.push(self.write as u32);
+            if self.starts.len() - before > self.columns {
+                return Err(ReadError::TooManyColumns { row, limit: self.columns });
+            }
             let separator = self.cell(row)?;
             // The separator is written as well: it is what tells a cell's end from the next one's start.
             self.bytes[self.write] = separator;

@@ -48,6 +48,13 @@ fn refuses_what_pandas_refuses() {
     assert!(matches!(parse(b"a,b\n1,\"2\n3,4\n"), ReadError::OpenQuote { row: 1 }));
     assert!(matches!(parse(b"a,b\n1,\xff\n"), ReadError::NotUtf8 { offset: 6, line: 2, byte: 0xff }));
     assert!(matches!(parse(b"\x1f\x8b\x08"), ReadError::Foreign(ForeignFormat::Gzip)));
+    let narrow = Limits { columns: 2, ..Limits::default() };
+    for text in ["a,b,c\n", "a,b\n1,2,3\n"] {
+        let parsed = Table::parse(text.into(), &narrow);
+        assert!(matches!(parsed, Err(ReadError::TooManyColumns { limit: 2, .. })), "{text}");
+    }
+    let small = Limits { cells: 5, ..Limits::default() };
+    assert!(matches!(Table::parse(b"a,b\n1\n2\n3\n".to_vec(), &small), Err(ReadError::TooManyCells { limit: 5 })));
     let few = Limits { rows: 1, ..Limits::default() };
     assert!(matches!(Table::parse(b"a\n1\n2\n".to_vec(), &few), Err(ReadError::TooManyRows { limit: 1 })));
 }
