@@ -216,8 +216,16 @@ struct Case {
     raw_score: Option<f64>,
 }
 
-/// The golden competitions of the repository: id, grader, answers, and the valid submissions with their scores.
-fn read_golden() -> Vec<(String, Grader, Answers, Vec<(PathBuf, f64)>)> {
+/// A golden competition of the repository.
+struct Golden {
+    id: String,
+    grader: Grader,
+    answers: Answers,
+    /// The valid submissions with their scores.
+    cases: Vec<(PathBuf, f64)>,
+}
+
+fn read_golden() -> Vec<Golden> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut competitions = Vec::new();
     for folder in fs::read_dir(repository.join("tests/golden/grading")).unwrap() {
@@ -233,12 +241,12 @@ fn read_golden() -> Vec<(String, Grader, Answers, Vec<(PathBuf, f64)>)> {
         let cases: Vec<Case> = serde_json::from_str(&fs::read_to_string(folder.join("cases.json")).unwrap()).unwrap();
         let scored =
             cases.into_iter().filter_map(|c| Some((folder.join(format!("{}.csv", c.case)), c.raw_score?))).collect();
-        competitions.push((id, Grader::new(spec).unwrap(), answers, scored));
+        competitions.push(Golden { id, grader: Grader::new(spec).unwrap(), answers, cases: scored });
     }
     competitions
 }
 
-static GOLDEN: LazyLock<Vec<(String, Grader, Answers, Vec<(PathBuf, f64)>)>> = LazyLock::new(read_golden);
+static GOLDEN: LazyLock<Vec<Golden>> = LazyLock::new(read_golden);
 
 /// Competitions whose reference pairs rows by their position in the file, at least in part: rows with the same id, say.
 const BY_POSITION: [&str; 8] = [
@@ -254,12 +262,12 @@ const BY_POSITION: [&str; 8] = [
 
 #[test]
 fn the_order_of_rows_does_not_matter() {
-    for (id, grader, answers, cases) in GOLDEN.iter() {
+    for Golden { id, grader, answers, cases } in GOLDEN.iter() {
         if BY_POSITION.contains(&id.as_str()) {
             continue;
         }
         for (path, score) in cases.iter().filter(|(path, _)| path.ends_with("perfect.csv")) {
-            let text = fs::read_to_string(&path).unwrap();
+            let text = fs::read_to_string(path).unwrap();
             if text.contains('"') {
                 continue;
             }
@@ -283,9 +291,9 @@ proptest! {
             Just(None), prop::sample::select(&b",\n\r\" -.019eNanif+_\xff\0"[..]).prop_map(Some)
         ]), 1..12),
     ) {
-        for (id, grader, answers, cases) in GOLDEN.iter() {
+        for Golden { id, grader, answers, cases } in GOLDEN.iter() {
             for (path, _) in cases.iter().take(2) {
-                let mut bytes = fs::read(&path).unwrap();
+                let mut bytes = fs::read(path).unwrap();
                 for (place, byte) in &edits {
                     let place = place.index(bytes.len());
                     match byte {

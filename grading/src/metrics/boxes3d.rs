@@ -70,7 +70,7 @@ fn detections<'a>(column: &Column<'a>, row: usize) -> Result<Vec<Detection<'a>>,
             .into()
     };
     let tokens: Vec<&str> = text.split(' ').collect();
-    if tokens.len() % 9 != 0 {
+    if !tokens.len().is_multiple_of(9) {
         return Err(bad(format!("the cell has {} tokens, not a multiple of 9", tokens.len())));
     }
     let one = |tokens: &[&'a str]| {
@@ -109,7 +109,7 @@ impl Prism {
         for k in 0..4 {
             let (before, here, after) = (corners[(k + 3) % 4], corners[k], corners[(k + 1) % 4]);
             let product = (before[0] - here[0]) * (after[0] - here[0]) + (before[1] - here[1]) * (after[1] - here[1]);
-            if !(product.abs() <= 1e-8) {
+            if product.is_nan() || product.abs() > 1e-8 {
                 return Err("a box's corners form no right angles: its coordinates are too large".to_owned());
             }
         }

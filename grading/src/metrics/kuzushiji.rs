@@ -56,7 +56,7 @@ fn labelled<'a, const N: usize>(column: &Column<'a>, row: usize) -> Result<Vec<L
             .into()
     };
     let tokens: Vec<&str> = text.split(' ').collect();
-    if tokens.len() % (N + 1) != 0 {
+    if !tokens.len().is_multiple_of(N + 1) {
         return Err(bad(format!("the cell has {} tokens, not a multiple of {}", tokens.len(), N + 1)));
     }
     let one = |group: &[&'a str]| {

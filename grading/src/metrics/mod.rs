@@ -234,14 +234,15 @@ pub fn check_finite(y_true: &[f64], y_pred: &[f64]) -> Result<(), MetricError> {
     check_lengths(y_true.len(), y_pred.len())?;
     for values in [y_true, y_pred] {
         if let Some(index) = values.iter().position(|v| !v.is_finite()) {
-            return Err(if values[index].is_nan() {
-                MetricError::Missing { index }
-            } else {
-                MetricError::Infinite { index }
-            });
+            return Err(not_finite(index, values[index]));
         }
     }
     Ok(())
+}
+
+/// The error for a value that is NaN or infinite.
+fn not_finite(index: usize, value: f64) -> MetricError {
+    if value.is_nan() { MetricError::Missing { index } } else { MetricError::Infinite { index } }
 }
 
 /// Checks that two inputs have the same length and at least one value.

@@ -26,8 +26,14 @@ pub static ROC_AUC: Metric = Metric {
 };
 
 fn column_auc(task: &Task<'_>, target: usize) -> Result<f64, Refusal> {
-    let (positive, score) = rayon::join(|| two_classes(task, target), || task.predicted_numbers(target));
-    roc_auc(&positive?, &score?).map_err(|error| task.refuse(target, error))
+    let (column, rows) = (task.prediction(target)?, task.pairs()?.submission);
+    let positive = two_classes(task, target)?;
+    // Floats are read where they lie: a copy in the paired order is what a million rows have no memory for.
+    let area = match column.values() {
+        Values::Float(values) => area(&positive, |place| values[rows.at(place)]),
+        _ => roc_auc(&positive, &task.predicted_numbers(target)?),
+    };
+    area.map_err(|error| task.refuse(target, error))
 }
 
 /// The truth of a target as two classes, in the paired order; the larger label is `true`.
@@ -64,24 +70,33 @@ pub(crate) fn two_classes(task: &Task<'_>, target: usize) -> Result<Vec<bool>, R
 /// scikit-learn 1.5.2 `roc_auc_score` (binary). Differs from it in the order of additions: the pairs are counted exactly and divided
 /// once, which is within 1e-15 of the sum of trapezoids.
 pub fn roc_auc(positive: &[bool], score: &[f64]) -> Result<f64, MetricError> {
-    const BLOCK: usize = 65_536;
     check_lengths(positive.len(), score.len())?;
-    check_finite(score, score)?;
+    area(positive, |place| score[place])
+}
+
+/// The area with the scores given by place, from 0 to the number of classes.
+fn area(positive: &[bool], score: impl Fn(usize) -> f64 + Sync) -> Result<f64, MetricError> {
+    const BLOCK: usize = 65_536;
     // A few sorted blocks are compared pair by pair: sorting them is what takes time, and all cores can do it.
-    let block = score.len().div_ceil(rayon::current_num_threads().min(4)).max(BLOCK);
-    let blocks: Vec<[Vec<u64>; 2]> = positive
+    let block = positive.len().div_ceil(rayon::current_num_threads().min(4)).max(BLOCK);
+    let blocks: Vec<Result<[Vec<u64>; 2], MetricError>> = positive
         .par_chunks(block)
-        .zip(score.par_chunks(block))
-        .map(|(positive, score)| {
+        .enumerate()
+        .map(|(number, positive)| {
             let count = positive.iter().filter(|&&p| p).count();
             let mut classes = [Vec::with_capacity(positive.len() - count), Vec::with_capacity(count)];
-            for (&positive, &score) in positive.iter().zip(score) {
+            for (index, &positive) in (number * block..).zip(positive) {
+                let score = score(index);
+                if !score.is_finite() {
+                    return Err(super::not_finite(index, score));
+                }
                 classes[usize::from(positive)].push(sortable(score));
             }
             classes.iter_mut().for_each(|scores| scores.sort_unstable());
-            classes
+            Ok(classes)
         })
         .collect();
+    let blocks: Vec<[Vec<u64>; 2]> = blocks.into_iter().collect::<Result<_, _>>()?;
     let [negatives, positives] = [0, 1].map(|class| blocks.iter().map(|block| block[class].len()).sum::<usize>());
     if negatives == 0 || positives == 0 {
         return Err(MetricError::OneClass);

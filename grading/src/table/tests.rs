@@ -18,7 +18,8 @@ fn cells(table: &Table) -> Vec<Vec<&str>> {
 
 #[test]
 fn splits_as_pandas_does() {
-    let cases: &[(&str, &[&str], &[&[&str]])] = &[
+    type Case<'a> = (&'a str, &'a [&'a str], &'a [&'a [&'a str]]);
+    let cases: &[Case<'_>] = &[
         ("a,b\n1,2\n", &["a", "b"], &[&["1", "2"]]),
         ("\u{feff}a,b\r\n1,2\r\n\r\n3,4", &["a", "b"], &[&["1", "2"], &["3", "4"]]),
         ("a,b\r1,2\r3,4\r", &["a", "b"], &[&["1", "2"], &["3", "4"]]),
