@@ -35,7 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     export::write(&dir, &data, &[Format::Html, Format::Pages])?;
     let comparison = compare(&before.reading(), &after.reading(), Gate::default())?;
     std::fs::write(dir.join("comparison.html"), html::comparison_page(&comparison)?)?;
-    let groups = (0..12).map(|draw| agent(if draw % 2 == 0 { "baseline" } else { "candidate" }, 0.0, draw * 17).group());
+    let groups =
+        (0..12).map(|draw| agent(if draw % 2 == 0 { "baseline" } else { "candidate" }, 0.0, draw * 17).group());
     let history = History::of(&Reading { groups: groups.collect(), warnings: Vec::new() });
     if let Some(plot) = plots::history(&history)? {
         std::fs::write(dir.join("history.svg"), plot.to_file())?;

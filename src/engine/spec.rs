@@ -61,10 +61,7 @@ pub(crate) fn container_body(
         ulimits: Some(ulimits(spec)),
         // The init keeps the agent's output; what else the engine would keep has no limit.
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_string()), config: None }),
-        tmpfs: Some(HashMap::from([(
-            "/private".to_string(),
-            "nosuid,nodev,noexec,size=4096,mode=0700".to_string(),
-        )])),
+        tmpfs: Some(HashMap::from([("/private".to_string(), "nosuid,nodev,noexec,size=4096,mode=0700".to_string())])),
         runtime: spec.runtime.clone(),
         init: Some(false),
         ..HostConfig::default()

@@ -552,8 +552,7 @@ impl Running for DockerRunning {
         Box::pin(async {
             let mut salvage = Salvage::default();
             for label in ["submission", "logs", "code"] {
-                if let Err(error) = salvage::fresh_directory(&self.spec.attempt_dir.join(label)) {
-                    salvage.errors.push(error.to_string());
+                if !salvage::make_room(&self.spec.attempt_dir.join(label), &mut salvage) {
                     return salvage;
                 }
             }
@@ -572,6 +571,7 @@ impl Running for DockerRunning {
                         salvage.files += once.files;
                         salvage.bytes += once.bytes;
                     }
+                    salvage.host_full |= once.host_full;
                 })
                 .await;
             }

@@ -248,6 +248,9 @@ pub struct Salvage {
     pub refused_count: u64,
     /// What could not be read at all, one sentence each.
     pub errors: Vec<String>,
+    /// True if this machine's disk was too full to take it over: it can still be collected later.
+    #[serde(default)]
+    pub host_full: bool,
 }
 
 /// An entry that was not taken over.

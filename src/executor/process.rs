@@ -502,9 +502,8 @@ impl Running for ProcessRunning {
                 let rules = Rules::submission(spec.limits.submission_bytes);
                 for (label, rules) in [("submission", rules), ("logs", Rules::other()), ("code", Rules::other())] {
                     let to = spec.attempt_dir.join(label);
-                    match salvage::fresh_directory(&to) {
-                        Ok(()) => salvage::from_directory(&home_of(&spec).join(label), label, &to, rules, salvage),
-                        Err(error) => salvage.errors.push(error.to_string()),
+                    if salvage::make_room(&to, salvage) {
+                        salvage::from_directory(&home_of(&spec).join(label), label, &to, rules, salvage);
                     }
                 }
                 salvage.submission = spec.attempt_dir.join("submission/submission.csv").is_file();

@@ -65,7 +65,31 @@ struct Gate<'a> {
 }
 
 /// Why no more of a directory is taken over.
-struct Enough(String);
+struct Enough {
+    why: String,
+    /// This machine's disk is full: the agent is not to blame, and later the rest can be had.
+    host_full: bool,
+}
+
+impl Enough {
+    /// A reason that lies in the entries themselves.
+    fn refused(why: String) -> Self {
+        Self { why, host_full: false }
+    }
+
+    fn failed(label: &str, error: &io::Error) -> Self {
+        Self { why: format!("{label} cannot be read: {error}"), host_full: is_full(error) }
+    }
+
+    fn record(self, salvage: &mut Salvage) {
+        salvage.host_full |= self.host_full;
+        salvage.errors.push(self.why);
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
 
 impl Gate<'_> {
     fn refuse(&mut self, relative: &Path, why: impl Into<String>) {
@@ -76,7 +100,7 @@ impl Gate<'_> {
     fn admit(&mut self, relative: &Path, kind: &Kind, size: u64) -> Result<Option<PathBuf>, Enough> {
         self.entries += 1;
         if self.entries > self.rules.entries {
-            return Err(Enough(format!("{} has more than {} entries", self.label, self.rules.entries)));
+            return Err(Enough::refused(format!("{} has more than {} entries", self.label, self.rules.entries)));
         }
         if let Kind::Other(what) = kind {
             self.refuse(relative, *what);
@@ -113,7 +137,10 @@ impl Gate<'_> {
             }
             Err(error) => return Err(error),
         };
-        let copied = io::copy(&mut from.take(size), &mut file)?;
+        let copied = io::copy(&mut from.take(size), &mut file).inspect_err(|_| {
+            // Half a submission must not pass for a whole one.
+            let _ = fs::remove_file(path);
+        })?;
         self.kept += copied;
         self.salvage.files += 1;
         self.salvage.bytes += copied;
@@ -140,6 +167,11 @@ fn check_name(relative: &Path) -> Result<(), String> {
 }
 
 /// Makes an empty directory where another attempt at this may have left something.
+pub(crate) fn make_room(path: &Path, salvage: &mut Salvage) -> bool {
+    fresh_directory(path).map_err(|error| Enough::failed(&path.display().to_string(), &error).record(salvage)).is_ok()
+}
+
+/// An empty directory in place of whatever was there.
 pub(crate) fn fresh_directory(path: &Path) -> io::Result<()> {
     match fs_err::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -151,14 +183,14 @@ pub(crate) fn fresh_directory(path: &Path) -> io::Result<()> {
 /// Takes over a directory from the engine's tar of it, whose entries all begin with the directory's own name.
 pub(crate) fn from_tar(tar: impl Read, label: &str, to: &Path, rules: Rules, salvage: &mut Salvage) {
     let mut gate = Gate { rules, label, to, salvage, entries: 0, kept: 0 };
-    if let Err(Enough(why)) = read_tar(tar, &mut gate) {
-        gate.salvage.errors.push(why);
+    if let Err(enough) = read_tar(tar, &mut gate) {
+        enough.record(gate.salvage);
     }
 }
 
 fn read_tar(tar: impl Read, gate: &mut Gate<'_>) -> Result<(), Enough> {
     let label = gate.label.to_string();
-    let unreadable = |error: io::Error| Enough(format!("{label} cannot be read: {error}"));
+    let unreadable = |error: io::Error| Enough::failed(&label, &error);
     let mut archive = tar::Archive::new(tar);
     let mut skipped = 0_u64;
     for entry in archive.entries().map_err(unreadable)? {
@@ -191,7 +223,9 @@ fn read_tar(tar: impl Read, gate: &mut Gate<'_>) -> Result<(), Enough> {
             None => {
                 skipped = skipped.saturating_add(size);
                 if skipped > SKIPPED {
-                    return Err(Enough(format!("{label} is read no further: its refused files are too large")));
+                    return Err(Enough::refused(format!(
+                        "{label} is read no further: its refused files are too large"
+                    )));
                 }
             }
         }
@@ -231,7 +265,7 @@ pub(crate) fn file_from_tar(tar: impl Read, label: &str, to: &Path, largest: u64
         Ok(false)
     };
     take().unwrap_or_else(|error| {
-        salvage.errors.push(format!("{label} cannot be read: {error}"));
+        Enough::failed(label, &error).record(salvage);
         false
     })
 }
@@ -252,19 +286,19 @@ pub(crate) fn from_directory(from: &Path, label: &str, to: &Path, rules: Rules, 
     let mut gate = Gate { rules, label, to, salvage, entries: 0, kept: 0 };
     match fs::symlink_metadata(from) {
         Ok(facts) if facts.is_dir() => {
-            if let Err(Enough(why)) = read_directory(from, Path::new(""), &mut gate) {
-                gate.salvage.errors.push(why);
+            if let Err(enough) = read_directory(from, Path::new(""), &mut gate) {
+                enough.record(gate.salvage);
             }
         }
         Ok(_) => gate.refuse(Path::new(""), "something else in place of the directory"),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => gate.salvage.errors.push(format!("{label} cannot be read: {error}")),
+        Err(error) => Enough::failed(label, &error).record(gate.salvage),
     }
 }
 
 fn read_directory(from: &Path, below: &Path, gate: &mut Gate<'_>) -> Result<(), Enough> {
     let label = gate.label.to_string();
-    let unreadable = |error: io::Error| Enough(format!("{label} cannot be read: {error}"));
+    let unreadable = |error: io::Error| Enough::failed(&label, &error);
     for entry in fs::read_dir(from).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let relative = below.join(entry.file_name());
@@ -320,7 +354,7 @@ pub(crate) fn file_from_directory(from: &Path, label: &str, to: &Path, largest: 
         Ok(facts) => facts,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return false,
         Err(error) => {
-            salvage.errors.push(format!("{label} cannot be read: {error}"));
+            Enough::failed(label, &error).record(salvage);
             return false;
         }
     };
@@ -334,7 +368,7 @@ pub(crate) fn file_from_directory(from: &Path, label: &str, to: &Path, largest: 
                     salvage.bytes += facts.len();
                     return true;
                 }
-                Err(error) => salvage.errors.push(format!("{label} cannot be read: {error}")),
+                Err(error) => Enough::failed(label, &error).record(salvage),
             }
         }
         Kind::Directory => salvage.refuse(label, "a directory"),

@@ -111,6 +111,8 @@ pub struct AttemptEnd {
     pub took: Duration,
     /// Why something of it is still there, if it could not be removed.
     pub left_behind: Option<String>,
+    /// True if it was neither collected nor removed, for want of space on this machine.
+    pub kept: bool,
 }
 
 impl AttemptEnd {
@@ -123,6 +125,7 @@ impl AttemptEnd {
             started: None,
             took: Duration::ZERO,
             left_behind: None,
+            kept: false,
         }
     }
 }
@@ -185,8 +188,31 @@ pub async fn run_attempt(
     let salvage = running.collect().await;
     usage.memory_bytes = None;
     usage.pids = None;
-    let mut end =
-        AttemptEnd { outcome, usage, salvage: Some(salvage), image, started: Some(started), took, left_behind: None };
+    if salvage.host_full {
+        // Its container keeps what there is no room for here; an attach collects it later.
+        let cause = salvage.errors.join("; ");
+        let outcome = Outcome::HostFull { cause };
+        return AttemptEnd {
+            outcome,
+            usage,
+            salvage: None,
+            image,
+            started: Some(started),
+            took,
+            left_behind: None,
+            kept: true,
+        };
+    }
+    let mut end = AttemptEnd {
+        outcome,
+        usage,
+        salvage: Some(salvage),
+        image,
+        started: Some(started),
+        took,
+        left_behind: None,
+        kept: false,
+    };
     report(AttemptEvent::Collected(Box::new(end.clone())));
     report(AttemptEvent::Phase(Phase::Removing));
     end.left_behind = running.remove().await.err().map(|error| chain(&error));

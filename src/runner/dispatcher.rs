@@ -131,8 +131,7 @@ struct Dispatcher<'a> {
 /// The caller holds the group's lock.
 ///
 /// # Errors
-/// [`RunError`] if the group's own files cannot be written. Running agents are then ended and what they left is collected as
-/// far as it goes.
+/// [`RunError`] if the group's own files cannot be written. Running agents then go on, and a resumed run takes them up.
 pub async fn run(
     run: Arc<Run>,
     _lock: &GroupLock,
@@ -188,7 +187,6 @@ impl Dispatcher<'_> {
         let mut queue: VecDeque<(Arc<PlannedAttempt>, Begin)> = standing.open.into();
         let mut tasks: JoinSet<(String, Result<Done, StoreError>)> = JoinSet::new();
         let (notes, mut inbox) = mpsc::unbounded_channel::<Message>();
-        let mut failure: Option<StoreError> = None;
         let mut listening = true;
         loop {
             if self.cancel.is_none() {
@@ -219,17 +217,15 @@ impl Dispatcher<'_> {
                         }
                     };
                     if let Err(error) = written {
-                        // Nothing more can be kept safe: let what runs end, start nothing, and say so.
-                        if failure.is_none() {
-                            self.cancel(CancelReason::Interrupt).await;
-                        }
-                        failure.get_or_insert(error);
+                        // Nothing more can be kept safe. What runs goes on without this harness, which ends as if it had
+                        // been killed: the next one takes it up, clocks and all.
+                        let running = self.active.len();
+                        let message = format!("{error}; {running} agents run on, `--resume` takes them up again");
+                        self.emit(EventKind::Warning { key: None, message });
+                        return Err(error.into());
                     }
                 }
             }
-        }
-        if let Some(error) = failure {
-            return Err(error.into());
         }
         self.write_group((self.stats.finished == self.stats.planned).then(Utc::now))?;
         self.emit(EventKind::GroupFinished { stats: self.stats });

@@ -110,6 +110,13 @@ pub(super) async fn work(
         if let Some(error) = error {
             return Err(error);
         }
+        if end.kept {
+            return Err(StoreError::Io {
+                verb: "collect what the agent left into",
+                path: dir.root().to_owned(),
+                source: std::io::ErrorKind::StorageFull.into(),
+            });
+        }
         if let Some(left) = &end.left_behind {
             note(Note::Warning(format!("its container could not be removed ({left}); `medalist clean` removes it")));
         }
@@ -325,6 +332,7 @@ fn failed_before_start(cause: String) -> AttemptEnd {
         started: None,
         took: Duration::ZERO,
         left_behind: None,
+        kept: false,
     }
 }
 
