@@ -189,7 +189,7 @@ mod tests {
             assert_eq!(part.ints("batch")?, [3, 3, 5]);
             assert!(part.ints("angle").is_err() && part.ints("none").is_err());
             let (odd, rest) = part.partition(&[true, false, true])?;
-            assert_eq!(odd.frame(&["batch", "angle"])?.to_csv(&CsvStyle::default())?, "batch,angle\n3,0.1\n5,1e-05\n");
+            assert_eq!(odd.frame(&["batch", "angle"])?.to_csv(&CsvStyle::default())?, b"batch,angle\n3,0.1\n5,1e-05\n");
             out.write(&rest.drop(&["time"])?).unwrap();
             out.write(&odd.drop(&["time"])?).unwrap();
             Ok::<_, FrameError>(())
