@@ -230,9 +230,9 @@ impl Watch {
             (files, progress)
         });
         let Ok((files, progress)) = looked.await else { return };
-        // Events are sent from the end of the list.
+        // Events are sent from the end of the list. One without data would not reach the page.
         if self.seen.as_ref().is_some_and(|seen| *seen != files) {
-            self.pending.push(Event::default().event("changed").data(""));
+            self.pending.push(Event::default().event("changed").data("files"));
         }
         self.seen = Some(files);
         let progress = progress.unwrap_or_default();
