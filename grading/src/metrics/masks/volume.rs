@@ -1,5 +1,7 @@
 //! Distances between stacks of masks.
 
+use std::ops::Range;
+
 use crate::rle::{self, Run};
 
 /// A stack of equally large masks, whose runs number the pixels down the columns.
@@ -44,7 +46,7 @@ impl Volume {
 struct Segment {
     slice: usize,
     column: usize,
-    rows: std::ops::Range<u64>,
+    rows: Range<u64>,
 }
 
 /// Hausdorff distance between two stacks of masks, on a scale where the true volume is the unit cube and its diagonal is 1.
@@ -79,11 +81,8 @@ pub fn unit_hausdorff(truth: &Volume, predicted: &Volume) -> Option<f64> {
         column: 1.0 / truth.width as f64,
     };
     let (true_segments, predicted_segments) = (truth.segments(), predicted.segments());
-    let squared = directed_squared(&true_segments, &predicted_segments, &scale).max(directed_squared(
-        &predicted_segments,
-        &true_segments,
-        &scale,
-    ));
+    let squared = directed_squared(&true_segments, &predicted_segments, &scale, 0.0);
+    let squared = directed_squared(&predicted_segments, &true_segments, &scale, squared);
     Some(squared.sqrt() / 3.0_f64.sqrt())
 }
 
@@ -97,25 +96,22 @@ struct Scale {
 /// Rows treated at a time: bounds the memory of the distance transform.
 const SLAB_ROWS: u64 = 16;
 
-/// Square of the largest distance of a voxel of `from` to its nearest voxel of `to`. Neither is empty.
-fn directed_squared(from: &[Segment], to: &[Segment], scale: &Scale) -> f64 {
+/// The larger of `least` and the square of the largest distance of a voxel of `from` to its nearest voxel of `to`.
+///
+/// Neither set is empty.
+fn directed_squared(from: &[Segment], to: &[Segment], scale: &Scale, least: f64) -> f64 {
     let queries = difference(from, to);
-    let (Some(top), Some(bottom)) =
-        (queries.iter().map(|q| q.rows.start).min(), queries.iter().map(|q| q.rows.end).max())
-    else {
-        return 0.0;
+    let extent = |of: fn(&Segment) -> usize| {
+        let places = || to.iter().chain(&queries).map(of);
+        places().min().zip(places().max()).map_or(0..0, |(first, last)| first..last + 1)
     };
-    let columns = to.iter().chain(&queries).map(|s| s.column + 1).max().unwrap_or(0);
-    let slices = to.iter().chain(&queries).map(|s| s.slice + 1).max().unwrap_or(0);
-    let mut transform = SlabTransform::new(slices, columns);
-    let mut worst: f64 = 0.0;
-    let mut start = top;
-    while start < bottom {
-        let rows = start..bottom.min(start + SLAB_ROWS);
-        worst = worst.max(transform.farthest(&queries, to, &rows, scale));
-        start = rows.end;
+    let mut transform = SlabTransform::new(extent(|s| s.slice), extent(|s| s.column), least);
+    let top = queries.iter().map(|q| q.rows.start).min().unwrap_or(0);
+    let bottom = queries.iter().map(|q| q.rows.end).max().unwrap_or(0);
+    for start in (top..bottom).step_by(SLAB_ROWS as usize) {
+        transform.search(&queries, to, &(start..bottom.min(start + SLAB_ROWS)), scale);
     }
-    worst
+    transform.worst
 }
 
 /// The voxels of `a` that are not in `b`. Both are sorted by slice, column and row; so is the result.
@@ -148,97 +144,116 @@ fn difference(a: &[Segment], b: &[Segment]) -> Vec<Segment> {
 }
 
 /// The distance transform of one slab of rows; its buffers serve all slabs.
+///
+/// A voxel is only followed from one axis to the next while its distance so far, which can only shrink, exceeds the
+/// largest distance found. Where two volumes resemble each other that leaves few.
 struct SlabTransform {
-    slices: usize,
-    columns: usize,
+    /// Slices that hold a voxel of the set or of the queries, and some between.
+    slices: Range<usize>,
+    /// The same for columns.
+    columns: Range<usize>,
     /// Squared distance along the rows to the set, `[row][slice][column]`; infinite where the column is empty.
     within_column: Vec<f64>,
-    /// The same within the slice, `[row][column][slice]`.
+    /// The same within the slice for one row, `[column][slice]`; infinite where the slice is empty.
     within_slice: Vec<f64>,
-    /// Which voxels are asked for, `[row][column][slice]`.
-    asked: Vec<bool>,
     /// Slices of the set that hold a voxel.
     occupied: Vec<bool>,
+    /// Slices whose part of `within_slice` is filled.
+    filled: Vec<bool>,
+    /// Slice and column of the voxels that are still followed, by row.
+    asked: Vec<Vec<(usize, usize)>>,
     envelope: Envelope,
     line: Vec<f64>,
+    /// Largest squared distance found.
+    worst: f64,
 }
 
 impl SlabTransform {
-    fn new(slices: usize, columns: usize) -> Self {
+    fn new(slices: Range<usize>, columns: Range<usize>, least: f64) -> Self {
+        let (depth, width) = (slices.len(), columns.len());
         Self {
             slices,
             columns,
             within_column: Vec::new(),
-            within_slice: Vec::new(),
-            asked: Vec::new(),
-            occupied: vec![false; slices],
+            within_slice: vec![f64::INFINITY; width * depth],
+            occupied: vec![false; depth],
+            filled: vec![false; depth],
+            asked: vec![Vec::new(); SLAB_ROWS as usize],
             envelope: Envelope::default(),
-            line: Vec::new(),
+            line: vec![0.0; width.max(depth)],
+            worst: least,
         }
     }
 
-    /// Largest squared distance of the queries in `rows` to the nearest voxel of `to`.
-    fn farthest(&mut self, queries: &[Segment], to: &[Segment], rows: &std::ops::Range<u64>, scale: &Scale) -> f64 {
-        let (slices, columns) = (self.slices, self.columns);
-        let count = (rows.end - rows.start) as usize;
-        self.asked.clear();
-        self.asked.resize(count * columns * slices, false);
-        let mut any = false;
+    /// Raises `worst` to the largest squared distance of the queries in `rows` to the nearest voxel of `to`.
+    fn search(&mut self, queries: &[Segment], to: &[Segment], rows: &Range<u64>, scale: &Scale) {
         for query in queries {
             for row in query.rows.start.max(rows.start)..query.rows.end.min(rows.end) {
-                self.asked[((row - rows.start) as usize * columns + query.column) * slices + query.slice] = true;
-                any = true;
+                let place = (query.slice - self.slices.start, query.column - self.columns.start);
+                self.asked[(row - rows.start) as usize].push(place);
             }
         }
-        if !any {
-            return 0.0;
+        if self.asked.iter().all(Vec::is_empty) {
+            return;
         }
         self.fill_within_column(to, rows, scale);
-        self.within_slice.clear();
-        self.within_slice.resize(count * columns * slices, f64::INFINITY);
-        self.line.resize(columns.max(slices), 0.0);
-        for row in 0..count {
-            if !self.asked[row * columns * slices..(row + 1) * columns * slices].contains(&true) {
-                continue;
-            }
-            for slice in (0..slices).filter(|&slice| self.occupied[slice]) {
-                let source = &self.within_column[(row * slices + slice) * columns..][..columns];
-                self.envelope.transform(source, scale.column, &mut self.line[..columns]);
-                for column in 0..columns {
-                    self.within_slice[(row * columns + column) * slices + slice] = self.line[column];
-                }
-            }
+        for row in 0..self.asked.len() {
+            let mut asked = std::mem::take(&mut self.asked[row]);
+            self.search_row(row, &mut asked, scale);
+            asked.clear();
+            self.asked[row] = asked;
         }
-        let mut worst: f64 = 0.0;
-        for line in 0..count * columns {
-            let asked = &self.asked[line * slices..][..slices];
-            if asked.contains(&true) {
-                self.envelope.transform(
-                    &self.within_slice[line * slices..][..slices],
-                    scale.slice,
-                    &mut self.line[..slices],
-                );
-                let distances =
-                    asked.iter().zip(&self.line).filter(|&(&asked, _)| asked).map(|(_, &distance)| distance);
-                worst = distances.fold(worst, f64::max);
-            }
+    }
+
+    /// Follows the voxels of one row of the slab.
+    fn search_row(&mut self, row: usize, asked: &mut Vec<(usize, usize)>, scale: &Scale) {
+        let (depth, width) = (self.slices.len(), self.columns.len());
+        asked.retain(|&(slice, column)| self.within_column[(row * depth + slice) * width + column] > self.worst);
+        if asked.is_empty() {
+            return;
         }
-        worst
+        self.within_slice.fill(f64::INFINITY);
+        self.filled.fill(false);
+        for place in 0..asked.len() {
+            self.fill_within_slice(row, asked[place].0, scale);
+        }
+        asked.retain(|&(slice, column)| self.within_slice[column * depth + slice] > self.worst);
+        if asked.is_empty() {
+            return;
+        }
+        for slice in 0..depth {
+            self.fill_within_slice(row, slice, scale);
+        }
+        asked.sort_unstable_by_key(|&(_, column)| column);
+        for asked in asked.chunk_by(|a, b| a.1 == b.1) {
+            let source = &self.within_slice[asked[0].1 * depth..][..depth];
+            self.envelope.transform(source, scale.slice, &mut self.line[..depth]);
+            self.worst = asked.iter().map(|&(slice, _)| self.line[slice]).fold(self.worst, f64::max);
+        }
+    }
+
+    /// Fills the part of `within_slice` that belongs to a slice, unless it is or the slice is empty.
+    fn fill_within_slice(&mut self, row: usize, slice: usize, scale: &Scale) {
+        if self.filled[slice] || !self.occupied[slice] {
+            return;
+        }
+        self.filled[slice] = true;
+        let (depth, width) = (self.slices.len(), self.columns.len());
+        let source = &self.within_column[(row * depth + slice) * width..][..width];
+        self.envelope.transform(source, scale.column, &mut self.line[..width]);
+        for (column, &distance) in self.line[..width].iter().enumerate() {
+            self.within_slice[column * depth + slice] = distance;
+        }
     }
 
     /// Fills `within_column` and `occupied` for the given rows.
-    fn fill_within_column(&mut self, to: &[Segment], rows: &std::ops::Range<u64>, scale: &Scale) {
-        let (slices, columns) = (self.slices, self.columns);
-        let count = (rows.end - rows.start) as usize;
+    fn fill_within_column(&mut self, to: &[Segment], rows: &Range<u64>, scale: &Scale) {
+        let (depth, width) = (self.slices.len(), self.columns.len());
         self.within_column.clear();
-        self.within_column.resize(count * slices * columns, f64::INFINITY);
-        self.occupied.fill(false);
-        let mut rest = to;
-        while let Some(head) = rest.first() {
-            let length = rest.partition_point(|s| (s.slice, s.column) == (head.slice, head.column));
-            let (segments, tail) = rest.split_at(length);
-            rest = tail;
-            self.occupied[head.slice] = true;
+        self.within_column.resize((rows.end - rows.start) as usize * depth * width, f64::INFINITY);
+        for segments in to.chunk_by(|a, b| (a.slice, a.column) == (b.slice, b.column)) {
+            let (slice, column) = (segments[0].slice - self.slices.start, segments[0].column - self.columns.start);
+            self.occupied[slice] = true;
             let mut next = 0;
             for row in rows.clone() {
                 while next < segments.len() && segments[next].rows.end <= row {
@@ -248,7 +263,7 @@ impl SlabTransform {
                 let above = next.checked_sub(1).map(|before| row + 1 - segments[before].rows.end);
                 let steps = below.into_iter().chain(above).min().expect("a column in the list has a segment");
                 let distance = steps as f64 * scale.row;
-                self.within_column[((row - rows.start) as usize * slices + head.slice) * columns + head.column] =
+                self.within_column[((row - rows.start) as usize * depth + slice) * width + column] =
                     distance * distance;
             }
         }
