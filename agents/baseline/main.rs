@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use features::Kind;
 use learn::{Lesson, Loss, Rows, Shared};
 use rng::Rng;
-use table::Column;
+use table::{Column, Table};
 use task::{Answer, Task};
 
 /// More training than this is not worth its time for models of this size.
@@ -90,14 +90,16 @@ fn main() -> ExitCode {
 }
 
 fn work(data: &Path, target: &Path, seed: u64, deadline: Instant, journal: &mut Journal) -> Result<(), String> {
-    let task = task::find(data, seed)?;
+    // From its first moment on a run that is cut short, or fails, leaves a valid file.
+    let submit_sample = |sample: &Table| {
+        let cells = |row| sample.columns.iter().map(|column| column.get(row).to_owned()).collect();
+        table::write(target, &sample.names, (0..sample.rows()).map(cells))
+            .map_err(|e| format!("cannot write {}: {e}", target.display()))
+    };
+    let task = task::find(data, seed, submit_sample)?;
     for note in &task.notes {
         journal.say(note);
     }
-    // From here on a run that is cut short leaves a valid file.
-    let plain = (0..task.sample.rows())
-        .map(|row| task.sample.columns.iter().map(|column| column.get(row).to_owned()).collect());
-    table::write(target, &task.sample.names, plain).map_err(|e| format!("cannot write {}: {e}", target.display()))?;
     journal.say(format!("id `{}`, answer: {}", task.id, describe(&task.answer)));
     let goal = Goal::new(&task)?;
     let guesses = solve(&task, &goal, seed, deadline, journal);

@@ -38,8 +38,12 @@ pub(crate) enum Answer {
     Several { columns: Vec<String>, binary: bool },
 }
 
-/// Finds the tables, or says in a sentence what is missing.
-pub(crate) fn find(data: &Path, seed: u64) -> Result<Task, String> {
+/// Finds the tables, or says in a sentence what is missing. `on_sample` sees the sample submission as soon as it is read.
+pub(crate) fn find(
+    data: &Path,
+    seed: u64,
+    on_sample: impl FnOnce(&Table) -> Result<(), String>,
+) -> Result<Task, String> {
     let files = walk(data);
     let description = files
         .iter()
@@ -51,6 +55,7 @@ pub(crate) fn find(data: &Path, seed: u64) -> Result<Task, String> {
     let sample_path =
         tables.iter().find(|path| is_sample(path)).ok_or("there is no sample submission among the data")?;
     let sample = load(sample_path, Keep::All)?;
+    on_sample(&sample)?;
     if sample.names.len() < 2 {
         return Err("the sample submission has a single column".to_owned());
     }
