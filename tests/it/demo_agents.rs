@@ -101,7 +101,7 @@ fn a_mixed_table_with_gaps_is_learnt() {
     fs::create_dir(&data).expect("the folder is new");
     // The label is the deck of the cabin, now and then missing; quotes, commas and CRLF are in the way.
     let row = |n: usize| {
-        let cabin = if n % 17 == 0 { String::new() } else { format!("{}/{}/P", ["A", "B"][n * 7 % 5 % 2], n) };
+        let cabin = if n.is_multiple_of(17) { String::new() } else { format!("{}/{}/P", ["A", "B"][n * 7 % 5 % 2], n) };
         (format!("{n:04}_01,{cabin},\"Doe, \"\"{n}\"\"\",{}", n % 80), n * 7 % 5 % 2 == 1)
     };
     let table = |rows: std::ops::Range<usize>, label: bool| {
