@@ -109,7 +109,14 @@ impl Estimate {
                 // No spread at all: the count of competitions still bounds the rate.
                 let all = measure.is_binary() && clusters.len() > 1;
                 let k = value.filter(|v| *v == 0.0 || *v == 1.0)? as usize * clusters.len();
-                all.then(|| stats::wilson(k, clusters.len(), CONFIDENCE)).flatten()
+                let interval = all.then(|| stats::wilson(k, clusters.len(), CONFIDENCE)).flatten();
+                if interval.is_some() {
+                    notes.push(
+                        "all competitions ended alike, so the interval on competitions like these is Wilson's over their number"
+                            .to_owned(),
+                    );
+                }
+                interval
             });
         if (2..10).contains(&clusters.len()) {
             notes.push(format!(
