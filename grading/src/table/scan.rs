@@ -192,6 +192,9 @@ fn plain_block(bytes: &[u8], offset: usize, stride: usize) -> Option<Vec<u32>> {
     for at in memchr2_iter(b',', b'\n', bytes) {
         starts.push((offset + start) as u32);
         cells += 1;
+        if cells > stride {
+            return None;
+        }
         if bytes[at] == b'\n' {
             let blank = cells == 1 && bytes[start..at].iter().all(|b| matches!(b, b' ' | b'\t'));
             if cells != stride || blank {
