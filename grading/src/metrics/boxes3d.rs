@@ -76,8 +76,8 @@ fn detections<'a>(column: &Column<'a>, row: usize) -> Result<Vec<Detection<'a>>,
     let one = |tokens: &[&'a str]| {
         let mut numbers = [0.0; 8];
         for (number, token) in numbers.iter_mut().zip(tokens) {
-            let short: String = token.chars().take(40).collect();
-            *number = parse_float(token).ok_or_else(|| bad(format!("`{short}` is not a number")))?;
+            *number = parse_float(token)
+                .ok_or_else(|| bad(format!("`{}` is not a number", token.chars().take(40).collect::<String>())))?;
         }
         let [confidence, shape @ ..] = numbers;
         Ok(Detection { class: tokens[8], confidence, shape })

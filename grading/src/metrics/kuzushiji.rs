@@ -62,8 +62,8 @@ fn labelled<'a, const N: usize>(column: &Column<'a>, row: usize) -> Result<Vec<L
     let one = |group: &[&'a str]| {
         let mut numbers = [0.0; N];
         for (number, token) in numbers.iter_mut().zip(&group[1..]) {
-            let short: String = token.chars().take(40).collect();
-            *number = parse_float(token).ok_or_else(|| bad(format!("`{short}` is not a number")))?;
+            *number = parse_float(token)
+                .ok_or_else(|| bad(format!("`{}` is not a number", token.chars().take(40).collect::<String>())))?;
         }
         Ok((group[0], numbers))
     };
