@@ -266,7 +266,6 @@ mod tests {
             "Tmpfs": {"/private": "nosuid,nodev,noexec,size=4096,mode=0700"},
             "Ulimits": [
                 {"Name": "core", "Soft": 0, "Hard": 0},
-                {"Name": "nofile", "Soft": 65536, "Hard": 65536},
                 {"Name": "fsize", "Soft": 214_748_364_800_u64, "Hard": 214_748_364_800_u64},
             ],
         });

@@ -69,7 +69,7 @@ fn every_mistake_is_named_with_a_way_out() {
             name: "data directory is a file",
             args: &["--data-dir", "plain", "prepare", "-c", "demo-digits"],
             code: 4,
-            says: &["`plain/demo-digits`", "hint:", "--data-dir"],
+            says: &["plain/demo-digits`", "hint:", "--data-dir"],
         },
         Case {
             name: "no events to replay",
