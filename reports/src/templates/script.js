@@ -70,10 +70,14 @@
     const running = p.running.length ? ` · running: ${p.running.join(", ")}` : "";
     live.textContent = `Live: ${p.ended} of ${p.planned} attempts ended${running} · ${new Date(p.at).toLocaleTimeString()}`;
   });
+  let asked = 0;
   source.addEventListener("changed", async () => {
+    const mine = ++asked;
     const answer = await fetch(location.href);
-    if (!answer.ok) return;
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const text = await answer.text();
+    // An older page that comes in late must not replace a newer one.
+    if (!answer.ok || mine !== asked) return;
+    const page = new DOMParser().parseFromString(text, "text/html");
     const form = document.getElementById("filters");
     const kept = form ? [...new FormData(form)] : [];
     document.querySelector("main").replaceWith(page.querySelector("main"));
