@@ -118,7 +118,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let path = args.output_dir.join(format!("{}_grading_report.json", Utc::now().format("%Y-%m-%dT%H-%M-%S-UTC")));
     store::write_atomic(&path, json.as_bytes())?;
     context.say(format_args!(
-        "graded {} of {} runs: {} valid, {} medals ({} gold, {} silver, {} bronze), {} above the median",
+        "graded {} of {} runs: {} valid; medals: {} ({} gold, {} silver, {} bronze); {} above the median",
         report.competition_reports.len(),
         report.total_runs,
         report.total_valid_submissions,

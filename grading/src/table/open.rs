@@ -110,7 +110,9 @@ pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
     let file = if kind.is_file() {
         OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_NOFOLLOW).open(path).map_err(io)?
     } else {
-        return Err(ReadError::NotRegular { what: if kind.is_dir() { "a directory" } else { "not a regular file" } });
+        return Err(ReadError::NotRegular {
+            what: if kind.is_dir() { "a directory" } else { "a pipe, socket or device" },
+        });
     };
     read_open(file, limit)
 }
@@ -119,7 +121,7 @@ fn read_open(file: File, limit: u64) -> Result<Vec<u8>, ReadError> {
     let io = |source| ReadError::Io { source };
     let metadata = file.metadata().map_err(io)?;
     if !metadata.is_file() {
-        return Err(ReadError::NotRegular { what: "not a regular file" });
+        return Err(ReadError::NotRegular { what: "a pipe, socket or device" });
     }
     if metadata.len() > limit {
         return Err(ReadError::TooLarge { bytes: metadata.len(), limit });
