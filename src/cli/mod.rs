@@ -9,6 +9,7 @@ pub mod competitions;
 pub mod demo;
 pub mod disclose;
 pub mod doctor;
+mod download;
 pub mod grade;
 pub mod grade_sample;
 pub mod history;

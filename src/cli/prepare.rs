@@ -16,6 +16,7 @@ use medalist_competitions::prepare::{
 use serde::Serialize;
 
 use super::Context;
+use super::download::{FetchElsewhere, Outcome, Wanted, fetch_missing};
 use super::selection::Selection;
 use crate::error::{CliError, Exit};
 
@@ -48,6 +49,9 @@ pub struct Args {
     /// Prepare again what is prepared already.
     #[arg(long)]
     force: bool,
+    /// Only say what would be downloaded, how much disk it takes and what is in the way.
+    #[arg(long, conflicts_with_all = ["raw_zip", "raw_dir", "offline"])]
+    check: bool,
     /// Fetch nothing from the internet.
     #[arg(long)]
     offline: bool,
@@ -96,10 +100,23 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         return Err(CliError::message(Exit::Usage, "`--raw-zip` and `--raw-dir` are for one competition")
             .hint("put each archive at `<data-dir>/<id>/<id>.zip` and leave them out"));
     }
+    let mut not_downloaded = BTreeMap::new();
+    if args.raw_zip.is_none() && args.raw_dir.is_none() && !args.offline {
+        let wanted = Wanted { competitions: &chosen, again: args.force, only_check: args.check, json: args.json };
+        match fetch_missing(&wanted, context)? {
+            Outcome::Checked(exit) => return Ok(exit),
+            Outcome::Fetched(failures) => not_downloaded = failures,
+        }
+    }
+    let not_downloaded = Mutex::new(not_downloaded);
     let bars = Bars::new(context);
     let results = in_parallel(&chosen, args.jobs.max(1), |spec| {
         let started = Instant::now();
-        let result = prepare_one(args, context, spec, &bars);
+        let failed = not_downloaded.lock().expect("no holder panics").remove(spec.id.as_str());
+        let result = match failed {
+            Some(error) => Err(error),
+            None => prepare_one(args, context, spec, &bars),
+        };
         bars.finish(spec.id.as_str());
         (result, started.elapsed())
     });
@@ -159,7 +176,7 @@ fn prepare_one(args: &Args, context: &Context, spec: &CompetitionSpec, bars: &Ba
         data_dir: &context.data_dir,
         raw,
         downloads: args.downloads.clone(),
-        fetch: None,
+        fetch: if args.offline { None } else { Some(&FetchElsewhere) },
         overrides: args.overrides.iter().cloned().collect::<BTreeMap<_, _>>(),
         keep_raw: args.keep_raw,
         verify: !args.skip_verification,

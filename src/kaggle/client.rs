@@ -21,15 +21,15 @@ const SITE: &str = "https://www.kaggle.com";
 pub struct KaggleOptions {
     /// The API's address with its version path, [`DEFAULT_ENDPOINT`] as a rule.
     pub endpoint: String,
-    /// What is sent with each API request.
-    pub credentials: Credentials,
+    /// What is sent with each API request, if anything.
+    pub credentials: Option<Credentials>,
     /// How failures are retried.
     pub retry: RetryPolicy,
 }
 
 impl KaggleOptions {
     /// Options for the public API, or for the one that `KAGGLE_API_ENDPOINT` names (with or without `/api/v1`).
-    pub fn new(credentials: Credentials) -> Self {
+    pub fn new(credentials: Option<Credentials>) -> Self {
         let endpoint = match std::env::var("KAGGLE_API_ENDPOINT") {
             Ok(e) if !e.trim().is_empty() => {
                 let e = e.trim().trim_end_matches('/');
@@ -78,7 +78,7 @@ pub enum Access {
 #[derive(Debug, thiserror::Error)]
 pub enum KaggleError {
     /// The endpoint is not an address.
-    #[error("`{endpoint}` is not an address of the Kaggle API")]
+    #[error("`{endpoint}` is not an address on the internet")]
     Endpoint {
         /// What was given.
         endpoint: String,
@@ -253,7 +253,7 @@ impl KaggleError {
             Self::Status { status, server, .. } => {
                 // A refusal by the storage server means that the short-lived address has expired.
                 is_temporary(*status)
-                    || (*server == Server::Storage && matches!(status.as_u16(), 400 | 401 | 403 | 404 | 410 | 416))
+                    || (*server == Server::Storage && matches!(status.as_u16(), 400 | 401 | 403 | 416))
             }
             Self::Connection { .. }
             | Self::Silent { .. }
@@ -327,13 +327,21 @@ pub(super) struct Source {
     pub(super) with_credentials: bool,
 }
 
+impl Source {
+    /// An address that has nothing to do with the API.
+    pub(super) fn elsewhere(url: &str) -> Result<Self, KaggleError> {
+        let url = Url::parse(url).map_err(|_| KaggleError::Endpoint { endpoint: url.to_owned() })?;
+        Ok(Self { url, with_credentials: false })
+    }
+}
+
 /// A client of the Kaggle API.
 #[derive(Clone, Debug)]
 pub struct KaggleClient {
     api: reqwest::Client,
     storage: reqwest::Client,
     endpoint: Url,
-    credentials: Credentials,
+    credentials: Option<Credentials>,
     pub(super) retry: RetryPolicy,
 }
 
@@ -496,8 +504,9 @@ impl KaggleClient {
 
     fn authorize(&self, request: RequestBuilder) -> RequestBuilder {
         match &self.credentials {
-            Credentials::Key { username, key } => request.basic_auth(username, Some(key.expose())),
-            Credentials::Token(token) => request.bearer_auth(token.expose()),
+            Some(Credentials::Key { username, key }) => request.basic_auth(username, Some(key.expose())),
+            Some(Credentials::Token(token)) => request.bearer_auth(token.expose()),
+            None => request,
         }
     }
 

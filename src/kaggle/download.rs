@@ -1,6 +1,6 @@
 //! One object to one file: begun, cut, resumed, checked.
 
-use super::client::{KaggleClient, KaggleError, Server, content_range, total_bytes};
+use super::client::{KaggleClient, KaggleError, Server, Source, content_range, total_bytes};
 use futures_util::StreamExt;
 use md5::{Digest, Md5};
 use reqwest::header::{CONTENT_LENGTH, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE};
@@ -16,10 +16,21 @@ use std::time::Duration;
 pub struct DownloadRequest {
     /// The competition.
     pub id: String,
-    /// One of its files; `None` for the zip with all of them.
-    pub file: Option<String>,
+    /// What of it.
+    pub object: RemoteObject,
     /// The file to write. Until it is whole, `<path>.part` holds what has arrived.
     pub path: PathBuf,
+}
+
+/// What there is to download.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemoteObject {
+    /// The zip with all files of the competition.
+    All,
+    /// One file, by its path within the competition's data.
+    File(String),
+    /// A file from elsewhere, which never gets the credentials.
+    Url(String),
 }
 
 /// A finished download.
@@ -132,7 +143,11 @@ impl KaggleClient {
         part: &mut Part,
         reporter: &dyn DownloadReporter,
     ) -> Result<Option<String>, KaggleError> {
-        let source = self.locate(&request.id, request.file.as_deref()).await?;
+        let source = match &request.object {
+            RemoteObject::All => self.locate(&request.id, None).await?,
+            RemoteObject::File(file) => self.locate(&request.id, Some(file)).await?,
+            RemoteObject::Url(url) => Source::elsewhere(url)?,
+        };
         let mut get = self.storage_request(&source);
         if part.have > 0 {
             get = get.header(RANGE, format!("bytes={}-", part.have));

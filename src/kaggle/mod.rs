@@ -15,5 +15,5 @@ mod retry;
 
 pub use auth::{AuthError, Credentials, CredentialsOrigin, Found};
 pub use client::{Access, DEFAULT_ENDPOINT, KaggleClient, KaggleError, KaggleOptions, RemoteFile};
-pub use download::{DownloadReporter, DownloadRequest, Downloaded, SilentReporter};
+pub use download::{DownloadReporter, DownloadRequest, Downloaded, RemoteObject, SilentReporter};
 pub use retry::RetryPolicy;
