@@ -214,8 +214,8 @@ impl SlabTransform {
         }
         self.within_slice.fill(f64::INFINITY);
         self.filled.fill(false);
-        for place in 0..asked.len() {
-            self.fill_within_slice(row, asked[place].0, scale);
+        for &(slice, _) in asked.iter() {
+            self.fill_within_slice(row, slice, scale);
         }
         asked.retain(|&(slice, column)| self.within_slice[column * depth + slice] > self.worst);
         if asked.is_empty() {
