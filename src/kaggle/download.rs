@@ -103,9 +103,8 @@ impl KaggleClient {
         let target = request.path.clone();
         let opened = tokio::task::spawn_blocking(move || Part::open(&target)).await;
         let mut part = opened.expect("opening a file does not panic and is not cancelled")?;
-        let (resumed_from, mut failures, mut retries) = (part.have, 0, 0);
+        let (resumed_from, mut furthest, mut failures, mut retries) = (part.have, part.have, 0, 0);
         let md5 = loop {
-            let before = part.have;
             let tried = match self.transfer(request, &mut part, reporter).await {
                 Ok(stated) => part.check(stated.as_deref()),
                 Err(error) => Err(error),
@@ -113,7 +112,9 @@ impl KaggleClient {
             match tried {
                 Ok(md5) => break md5,
                 Err(error) if error.is_temporary() => {
-                    failures = if part.have > before { 1 } else { failures + 1 };
+                    // A transfer that begins anew again and again is no progress.
+                    failures = if part.have > furthest { 1 } else { failures + 1 };
+                    furthest = furthest.max(part.have);
                     retries += 1;
                     let (error, wait) = self.wait_after(error, failures)?;
                     reporter.on_retry(&request.id, &error, wait);

@@ -1,5 +1,7 @@
 //! What every subject needs: the real binary in a scratch folder of its own, and whether this machine has a container engine.
 
+pub(crate) mod kaggle_server;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
