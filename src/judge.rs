@@ -86,14 +86,12 @@ impl Judge for CatalogueJudge {
         let grader = Grader::new(spec.grading.clone())
             .map_err(|error| JudgeError::new(error).context(format!("cannot grade `{competition}`")))?;
         let answers = self.answers(spec)?;
-        // The prepared text wins: it is the official one where the user has imported it.
-        let description = std::fs::read_to_string(public_dir.join("description.md"))
-            .ok()
-            .or_else(|| spec.brief().map(str::to_owned))
-            .ok_or_else(|| JudgeError {
-                message: format!("`{competition}` has neither a description.md nor a brief.md"),
-            })?;
+        let brief = spec.brief_in(&self.data_dir).map_err(JudgeError::new)?.ok_or_else(|| JudgeError {
+            message: format!("`{competition}` has neither a description.md nor a brief.md"),
+        })?;
+        let (brief_source, description) = (brief.source.as_str(), brief.text.into_owned());
         Ok(Material {
+            brief_source: brief_source.to_owned(),
             brief_sha256: hex(&Sha256::digest(description.as_bytes())),
             data_sha256: data_hash(&self.prepared(spec)),
             description,

@@ -13,6 +13,8 @@ use crate::spec::{CompetitionSpec, SpecError, read_text};
 pub enum BriefSource {
     /// The brief of the catalogue.
     Catalogue,
+    /// Another text that was found with the prepared data, as MLE-bench's own preparation leaves one.
+    Prepared,
     /// MLE-bench's description, imported from the user's own checkout.
     MleBench,
     /// MLE-bench's description with the competition's origin disguised.
@@ -24,6 +26,7 @@ impl BriefSource {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Catalogue => "catalogue",
+            Self::Prepared => "prepared",
             Self::MleBench => "mle-bench",
             Self::MleBenchObfuscated => "mle-bench-obfuscated",
         }
@@ -32,7 +35,7 @@ impl BriefSource {
     /// The file in which an imported text of this source is kept.
     const fn file_name(self) -> Option<&'static str> {
         match self {
-            Self::Catalogue => None,
+            Self::Catalogue | Self::Prepared => None,
             Self::MleBench => Some("description.md"),
             Self::MleBenchObfuscated => Some("description_obfuscated.md"),
         }
@@ -50,22 +53,27 @@ pub struct Brief<'a> {
 
 /// Where an imported text lies: beside the competition's prepared data, where preparing again does not touch it.
 ///
-/// `None` for [`BriefSource::Catalogue`], which is not imported.
+/// `None` for sources that are not imported.
 pub fn imported_brief_path(data_dir: &Path, id: &str, source: BriefSource) -> Option<PathBuf> {
     source.file_name().map(|name| data_dir.join(id).join(name))
 }
 
 impl CompetitionSpec {
-    /// The text that an agent gets: an imported one if there is one (the disguised one first), else the brief.
+    /// The text that an agent gets: an imported one if there is one (the disguised one first), else the one beside the prepared
+    /// data, else the brief.
     ///
     /// # Errors
-    /// An imported text cannot be read.
+    /// A text cannot be read.
     pub fn brief_in(&self, data_dir: &Path) -> Result<Option<Brief<'_>>, SpecError> {
         for source in [BriefSource::MleBenchObfuscated, BriefSource::MleBench] {
             let path = imported_brief_path(data_dir, self.id.as_str(), source);
             if let Some(text) = path.map(|path| read_text(&path)).transpose()?.flatten() {
                 return Ok(Some(Brief { text: Cow::Owned(text), source }));
             }
+        }
+        let prepared = data_dir.join(self.id.as_str()).join("prepared").join("public").join("description.md");
+        if let Some(text) = read_text(&prepared)?.filter(|text| self.brief() != Some(text)) {
+            return Ok(Some(Brief { text: Cow::Owned(text), source: BriefSource::Prepared }));
         }
         Ok(self.brief().map(|text| Brief { text: Cow::Borrowed(text), source: BriefSource::Catalogue }))
     }
@@ -83,6 +91,13 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let source = || spec.brief_in(dir.path()).expect("it is readable").map(|brief| brief.source);
         assert_eq!(source(), Some(BriefSource::Catalogue));
+        let prepared = dir.path().join(spec.id.as_str()).join("prepared/public");
+        fs_err::create_dir_all(&prepared).expect("the directory is writable");
+        for (text, found) in [(spec.brief(), BriefSource::Catalogue), (Some("official"), BriefSource::Prepared)] {
+            fs_err::write(prepared.join("description.md"), text.unwrap_or_default())
+                .expect("the directory is writable");
+            assert_eq!(source(), Some(found));
+        }
         for imported in [BriefSource::MleBench, BriefSource::MleBenchObfuscated] {
             let path = imported_brief_path(dir.path(), spec.id.as_str(), imported).expect("it is kept in a file");
             fs_err::create_dir_all(path.parent().expect("it has a folder")).expect("the directory is writable");

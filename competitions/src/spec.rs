@@ -419,7 +419,13 @@ impl CompetitionSpec {
             raw_zip: None,
             folder: Some(folder.to_owned()),
         };
-        let spec = Self::parse(&text, files, &path)?;
+        let mut spec = Self::parse(&text, files, &path)?;
+        if spec.grading.metric == "command" {
+            // The program is named relative to the folder, wherever grading is started.
+            let place =
+                fs_err::canonicalize(folder).map_err(|source| SpecError::Read { path: folder.to_owned(), source })?;
+            spec.grading.options.insert("folder".to_owned(), toml::Value::String(place.display().to_string()));
+        }
         match folder.file_name() {
             Some(name) if name != spec.id.as_str() => Err(SpecError::Value {
                 problem: format!("`id` is `{}`, expected the name of its folder, `{}`", spec.id, name.display()),

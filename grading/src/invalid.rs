@@ -200,6 +200,12 @@ pub enum AnswersError {
     /// The answers are JSON lines where a table is needed.
     #[error("the answers are JSON lines; this competition's are a CSV table")]
     NotTable,
+    /// The competition's own grading program did not give a verdict.
+    #[error("the grading program failed: {message}")]
+    Program {
+        /// What went wrong.
+        message: String,
+    },
     /// A cell or record is not what the metric needs.
     #[error("row {row} of the answers: {message}")]
     BadValue {

@@ -49,6 +49,11 @@ pub struct JsonLines {
 }
 
 impl JsonLines {
+    /// Where they are.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Hands each value to `visit`, in order; blank lines are skipped and fields that `T` lacks cost no memory.
     ///
     /// # Errors
@@ -115,6 +120,11 @@ impl<'t> Task<'t> {
         columns.into_par_iter().for_each(|(table, name)| {
             table.column(name);
         });
+    }
+
+    /// The answers in either form.
+    pub(crate) fn raw_answers(&self) -> &'t Answers {
+        self.answers
     }
 
     /// The answers as a table.

@@ -305,6 +305,9 @@ pub struct ConditionsRecord {
     /// Digest or id of the image.
     #[serde(default)]
     pub image_digest: Option<String>,
+    /// Who wrote the brief: `catalogue`, `prepared`, `mle-bench`, `mle-bench-obfuscated`.
+    #[serde(default)]
+    pub brief_source: Option<String>,
     /// SHA-256 of the brief, hexadecimal.
     #[serde(default)]
     pub brief_sha256: Option<String>,

@@ -269,7 +269,7 @@ fn page(facts: &Facts<'_>, width: usize) -> String {
 
 fn leaderboard_text(facts: &Facts<'_>) -> String {
     match (facts.leaderboard_scores, facts.n_teams) {
-        (None, _) => "none here, so no rank or percentile is given (`medalist leaderboard import` adds one)".to_owned(),
+        (None, _) => "none here, so no rank or percentile is given".to_owned(),
         (Some(scores), Some(teams)) if u32::try_from(scores).is_ok_and(|scores| scores < teams) => {
             format!("{scores} of {teams} scores")
         }

@@ -35,6 +35,8 @@ pub struct Material {
     pub public_dir: PathBuf,
     /// The text the agent gets as `description.md`.
     pub description: String,
+    /// Who wrote that text, in a word.
+    pub brief_source: String,
     /// SHA-256 of that text.
     pub brief_sha256: String,
     /// SHA-256 over the prepared data's manifest, where there is one.

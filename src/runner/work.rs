@@ -253,6 +253,7 @@ fn fresh_record(run: &Run, attempt: &PlannedAttempt) -> AttemptRecord {
             sealed: run.info.sealed && plan.network == Network::Sealed && !plan.agent.privileged,
             limits: limits_record(plan),
             image_digest: None,
+            brief_source: None,
             brief_sha256: None,
             data_sha256: None,
             agent_sha256: Some(plan.agent.files_sha256.clone()),
@@ -296,6 +297,7 @@ fn launch_spec(
 ) -> Result<LaunchSpec, String> {
     let plan = &run.plan;
     let material = run.judge.material(&attempt.key.competition).map_err(|error| error.to_string())?;
+    record.conditions.brief_source = Some(material.brief_source);
     record.conditions.brief_sha256 = Some(material.brief_sha256);
     record.conditions.data_sha256 = material.data_sha256;
     let (env, argv) = plan.agent.resolve(|name| std::env::var(name).ok()).map_err(|error| error.to_string())?;

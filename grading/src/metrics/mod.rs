@@ -7,6 +7,7 @@
 pub mod boxes;
 pub mod boxes3d;
 pub mod classification;
+pub mod command;
 pub mod correlation;
 pub mod geo;
 pub mod jigsaw;
@@ -116,6 +117,7 @@ pub static METRICS: &[&Metric] = &[
     &boxes::COCO_BOX_MAP,
     &kuzushiji::POINT_IN_BOX_F1,
     &boxes3d::BOX_3D_MAP,
+    &command::COMMAND,
 ];
 
 /// Why a metric has no value.

@@ -1,0 +1,152 @@
+//! A score that a program of the competition's author computes.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+use super::{Metric, MetricOption, OptionKind};
+use crate::invalid::{AnswersError, InvalidKind, InvalidSubmission, Refusal};
+use crate::table::Table;
+use crate::task::{Answers, Task};
+
+/// The score of a program.
+pub static COMMAND: Metric = Metric {
+    name: "command",
+    aliases: &[],
+    summary: "The score that a program of the competition's author prints as JSON.",
+    inputs: "whatever the program reads; the checks of the competition's entry are made before it is started",
+    source: "the competition's own folder",
+    options: &[
+        MetricOption {
+            name: "command",
+            kind: OptionKind::Texts,
+            required: true,
+            doc: "the program and its arguments; the paths of submission and answers are added",
+        },
+        MetricOption {
+            name: "folder",
+            kind: OptionKind::Text,
+            required: false,
+            doc: "where the program runs; the catalogue sets it to the competition's folder",
+        },
+    ],
+    score: run_program,
+};
+
+/// What the program prints: a score, or why the submission has none.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Reply {
+    Score(f64),
+    Invalid(String),
+}
+
+/// Gives the program both tables as they were read, so that it gets well-formed CSV of what was checked.
+fn run_program(task: &Task<'_>) -> Result<f64, Refusal> {
+    let failed = |message: String| Refusal::from(AnswersError::Program { message });
+    let command = task.texts("command");
+    let [program, arguments @ ..] = command.as_slice() else {
+        return Err(failed("`command` is empty".into()));
+    };
+    let scratch = tempfile::tempdir().map_err(|error| failed(format!("no temporary directory ({error})")))?;
+    let copy = |name: &str, table: &Table| {
+        let path = scratch.path().join(name);
+        fs::write(&path, csv(table)).map(|()| path).map_err(|error| failed(format!("cannot write `{name}` ({error})")))
+    };
+    let submission = copy("submission.csv", task.submission)?;
+    let answers = match task.raw_answers() {
+        Answers::Table(table) => copy("answers.csv", table)?,
+        Answers::Lines(lines) => lines.path().to_owned(),
+    };
+    let mut child = Command::new(program);
+    child.args(arguments).arg(submission).arg(answers).stdin(Stdio::null());
+    if let Some(folder) = task.option_text("folder") {
+        child.current_dir(folder);
+    }
+    let output = child.output().map_err(|error| failed(format!("`{program}` cannot be started ({error})")))?;
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let last = errors.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it printed no reason");
+        return Err(failed(format!("`{program}` ended with {}: {last}", output.status)));
+    }
+    let reply = serde_json::from_slice(&output.stdout).map_err(|error| {
+        failed(format!("`{program}` printed neither `{{\"score\": NUMBER}}` nor `{{\"invalid\": TEXT}}` ({error})"))
+    })?;
+    match reply {
+        Reply::Score(score) => Ok(score),
+        Reply::Invalid(reason) => Err(InvalidSubmission::new(InvalidKind::Undefined, reason).into()),
+    }
+}
+
+/// The table as CSV, quoted where needed.
+fn csv(table: &Table) -> String {
+    let columns: Vec<_> = (0..table.names().len()).map(|index| table.column_at(index)).collect();
+    let mut text = String::new();
+    let mut line = |cells: &mut dyn Iterator<Item = &str>| {
+        for (index, cell) in cells.enumerate() {
+            if index > 0 {
+                text.push(',');
+            }
+            if cell.contains(['"', ',', '\n', '\r']) {
+                text.push('"');
+                text.push_str(&cell.replace('"', "\"\""));
+                text.push('"');
+            } else {
+                text.push_str(cell);
+            }
+        }
+        text.push('\n');
+    };
+    line(&mut table.names().iter().map(String::as_str));
+    for row in 0..table.rows() {
+        line(&mut columns.iter().map(|column| column.raw(row)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::csv;
+    use crate::{Answers, GradeError, Grader, GradingSpec, Verdict, table::Limits, table::Table};
+
+    /// Grades `id\n1\n2\n` by a shell program.
+    fn graded(script: &str) -> Result<Verdict, GradeError> {
+        let spec = toml::from_str::<GradingSpec>(&format!(
+            "metric = \"command\"\ndirection = \"higher\"\nid_columns = [\"id\"]\ntarget_columns = []\n\
+             options = {{ command = [\"sh\", \"-c\", {script:?}, \"sh\"] }}"
+        ));
+        let table = |text: &str| Table::parse(text.into(), &Limits::default()).expect("it is CSV");
+        let grader = Grader::new(spec.expect("it is a grading table")).expect("the entry is right");
+        grader.grade(&table("id\n1\n2\n"), &Answers::Table(table("id\n3\n")))
+    }
+
+    #[test]
+    fn a_score_is_taken_and_a_refusal_told() {
+        let script = "read a < \"$1\"; test \"$a\" = id && echo \"{\\\"score\\\": $(tail -n 1 \"$2\")}\"";
+        assert_eq!(graded(script).expect("it scores").score().map(|score| score.raw), Some(3.0));
+        match graded("echo '{\"invalid\": \"too few rows\"}'") {
+            Ok(Verdict::Invalid(invalid)) => assert_eq!(invalid.message, "too few rows"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_program_reads_well_formed_csv() {
+        let text = "id,note\r\n\r\n1,\"a \"\"b\"\", c\"\r\n2\r\n";
+        let table = Table::parse(text.into(), &Limits::default()).expect("it is CSV");
+        assert_eq!(csv(&table), "id,note\n1,\"a \"\"b\"\", c\"\n2,\n");
+    }
+
+    #[test]
+    fn a_program_that_fails_is_no_fault_of_the_submission() {
+        for (script, part) in
+            [("echo oops >&2; exit 3", "oops"), ("echo hello", "neither"), ("echo '{\"score\": \"high\"}'", "neither")]
+        {
+            match graded(script) {
+                Err(GradeError::Answers(error)) => assert!(error.to_string().contains(part), "{error}"),
+                other => panic!("{script}: {other:?}"),
+            }
+        }
+    }
+}
