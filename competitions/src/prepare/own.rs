@@ -1,11 +1,12 @@
 //! How a competition is prepared: by a recipe of ours, or by a command that its folder brings along.
 
+use std::path::Path;
 use std::process::Command;
 
 use serde::Deserialize;
 
-use super::PrepareError;
 use super::context::Prepare;
+use super::{PrepareError, error_at};
 use crate::CompetitionSpec;
 use crate::recipes::Recipe;
 
@@ -47,8 +48,11 @@ fn run_command(command: &[String], context: &Prepare<'_>, spec: &CompetitionSpec
         return Err(failed("it is empty".into()));
     };
     let mut child = Command::new(program);
-    child.args(arguments).env("RAW_DIR", context.raw.as_folder()?);
-    child.env("PUBLIC_DIR", context.prepared.join("public")).env("PRIVATE_DIR", context.prepared.join("private"));
+    // The command runs in another directory than we do.
+    let absolute = |path: &Path| std::path::absolute(path).map_err(error_at("find", path));
+    let prepared = absolute(&context.prepared)?;
+    child.args(arguments).env("RAW_DIR", absolute(&context.raw.as_folder()?)?);
+    child.env("PUBLIC_DIR", prepared.join("public")).env("PRIVATE_DIR", prepared.join("private"));
     if let Some(folder) = spec.folder() {
         child.current_dir(folder);
     }
