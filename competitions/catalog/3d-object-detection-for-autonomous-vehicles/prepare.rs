@@ -74,7 +74,11 @@ fn write_rows(ctx: &Prepare, is_test_sample: &HashMap<String, bool>) -> Result<(
     }
     let (test, train) = rows.partition("Id", |id| is_test_sample[id])?;
     ctx.write_csv("public/train.csv", &train)?;
-    let boxes = test.texts("PredictionString")?.iter().map(|text| with_confidences(ctx, text)).collect::<Result<Vec<_>, _>>()?;
+    let boxes = test
+        .texts("PredictionString")?
+        .iter()
+        .map(|text| with_confidences(ctx, text))
+        .collect::<Result<Vec<_>, _>>()?;
     ctx.write_csv("private/test.csv", &test.with("PredictionString", boxes)?)?;
     let sample = test.select(["Id"])?.with("PredictionString", "")?;
     ctx.write_csv("public/sample_submission.csv", &sample)

@@ -17,7 +17,8 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let seen: HashSet<u64> = split.test.iter().map(|&row| rare[row as usize].to_bits()).collect();
     if seen.len() == 1 {
         let other = split.train.iter().position(|&row| rare[row as usize] != 0.0);
-        let other = other.ok_or_else(|| ctx.unexpected("train.csv", format!("expected a row with `{RARE}` above 0")))?;
+        let other =
+            other.ok_or_else(|| ctx.unexpected("train.csv", format!("expected a row with `{RARE}` above 0")))?;
         std::mem::swap(&mut split.train[other], &mut split.test[0]);
     }
     let (train, test) = (table.take(&split.train), table.take(&split.test));
@@ -31,7 +32,8 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.write_csv("private/test.csv", &answers)?;
 
     let steps = evenly_spaced(test.rows());
-    let sample = targets.iter().try_fold(test.select(["qa_id"])?, |sample, target| sample.with(target, steps.clone()))?;
+    let sample =
+        targets.iter().try_fold(test.select(["qa_id"])?, |sample, target| sample.with(target, steps.clone()))?;
     ctx.write_csv("public/sample_submission.csv", &sample)
 }
 

@@ -18,8 +18,7 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.copy_folder("validation", "public/validation")?;
 
     let bands: Vec<String> = (8..=16).map(|band| format!("band_{band:02}.npy")).collect();
-    let labelled: Vec<&str> =
-        bands.iter().map(String::as_str).chain([MASK, "human_individual_masks.npy"]).collect();
+    let labelled: Vec<&str> = bands.iter().map(String::as_str).chain([MASK, "human_individual_masks.npy"]).collect();
     let copy = |part: &str, id: &str, name: &str| (format!("train/{id}/{name}"), format!("public/{part}/{id}/{name}"));
     ctx.copy_all(train_ids.iter().flat_map(|id| labelled.iter().map(move |name| copy("train", id, name))))?;
     ctx.copy_all(test_ids.iter().flat_map(|id| bands.iter().map(move |name| copy("test", id, name))))?;
@@ -41,8 +40,7 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let answers = answers.with("encoded_pixels", runs)?.with("height", heights)?.with("width", widths)?;
     ctx.write_csv("private/answers.csv", &answers)?;
     let mut random = PythonRandom::new(0);
-    let guesses: Vec<String> =
-        (0..answers.rows()).map(|_| (*random.choice(&["1 3 10 5", "-"])).to_owned()).collect();
+    let guesses: Vec<String> = (0..answers.rows()).map(|_| (*random.choice(&["1 3 10 5", "-"])).to_owned()).collect();
     ctx.write_csv("public/sample_submission.csv", &answers.with("encoded_pixels", guesses)?)
 }
 

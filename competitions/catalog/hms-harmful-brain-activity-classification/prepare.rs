@@ -23,9 +23,10 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     for (part, table) in [("train", &train), ("test", &test)] {
         for kind in ["eeg", "spectrogram"] {
             let ids = table.distinct(&format!("{kind}_id"))?;
-            ctx.copy_all(ids.iter().map(|id| {
-                (format!("train_{kind}s/{id}.parquet"), format!("public/{part}_{kind}s/{id}.parquet"))
-            }))?;
+            ctx.copy_all(
+                ids.iter()
+                    .map(|id| (format!("train_{kind}s/{id}.parquet"), format!("public/{part}_{kind}s/{id}.parquet"))),
+            )?;
         }
     }
     ctx.copy_folder("example_figures", "public/example_figures")

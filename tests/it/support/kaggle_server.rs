@@ -168,6 +168,7 @@ impl Shared {
     }
 
     /// The checks that each API request passes first.
+    #[expect(clippy::result_large_err, reason = "an answer is what this server makes, once a request")]
     fn admit(&self, headers: &HeaderMap, id: &str) -> Result<(), Response<Body>> {
         if let Some(Fault::Status { status, retry_after }) = self.lock().api_faults.pop_front() {
             return Err(failure(status, "fault on demand", retry_after));
