@@ -160,11 +160,12 @@ impl<'a> Supervisor<'a> {
     fn sample(&mut self) -> Option<Reason> {
         let now = self.meter.sample();
         self.write_usage(&self.control.join("usage"), "");
-        if self.config.watch_memory_bytes > 0 && now.memory_bytes > self.config.watch_memory_bytes {
-            return Some(Reason::Memory);
-        }
+        // Too many processes also fill the memory; the other way round it is rare.
         if self.config.watch_pids > 0 && now.pids > self.config.watch_pids {
             return Some(Reason::Processes);
+        }
+        if self.config.watch_memory_bytes > 0 && now.memory_bytes > self.config.watch_memory_bytes {
+            return Some(Reason::Memory);
         }
         let over = self.config.backstop > Duration::ZERO && self.began.elapsed() > self.config.backstop;
         over.then_some(Reason::Backstop)

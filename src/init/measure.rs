@@ -20,6 +20,8 @@ pub struct Sample {
 
 pub struct Meter {
     container: bool,
+    /// Where an upper bound of the memory becomes worth an exact look.
+    memory_limit: u64,
     last: Sample,
     peak_memory_bytes: u64,
     /// CPU time of processes that have ended, by the last look at each.
@@ -29,8 +31,14 @@ pub struct Meter {
 
 impl Meter {
     pub fn new(config: &Config) -> Self {
-        let known = BTreeMap::new();
-        Self { container: config.container, last: Sample::default(), peak_memory_bytes: 0, ended_cpu_us: 0, known }
+        Self {
+            container: config.container,
+            memory_limit: config.watch_memory_bytes,
+            last: Sample::default(),
+            peak_memory_bytes: 0,
+            ended_cpu_us: 0,
+            known: BTreeMap::new(),
+        }
     }
 
     pub fn sample(&mut self) -> Sample {
@@ -64,6 +72,11 @@ impl Meter {
             sum.memory_bytes += process.resident_pages * page;
             sum.pids += process.threads;
             alive.insert(process.pid, process.ticks * 1_000_000 / ticks);
+        }
+        // Resident pages count what workers share once for each of them: an upper bound. Exact sizes cost the kernel a walk
+        // through every page table.
+        if sum.memory_bytes > self.memory_limit {
+            sum.memory_bytes = alive.keys().filter_map(|pid| proportional_bytes(*pid)).sum();
         }
         for (pid, cpu) in &self.known {
             if !alive.contains_key(pid) {
@@ -110,6 +123,13 @@ fn control_group() -> Sample {
             .unwrap_or(0),
         pids_refused: entry(&at("pids.events"), "max").or_else(|| entry(&at("pids/pids.events"), "max")).unwrap_or(0),
     }
+}
+
+/// The memory of a process, with pages that it shares split among those that share them.
+fn proportional_bytes(pid: i32) -> Option<u64> {
+    let text = text(&format!("/proc/{pid}/smaps_rollup"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }
 
 struct Process {
