@@ -190,3 +190,34 @@ fn other_archives_that_are_cut_short_say_so() {
         assert!(error.contains("it may be cut short"), "{kind:?}: {error}");
     }
 }
+
+/// Windows packs archives beyond 2 GB so. The fixture is of 7-Zip (`7z a -tzip -mm=Deflate64 -mx=9`); one of its copies lies further back
+/// than plain deflate can reach, and one is longer than its longest.
+#[test]
+fn deflate64_is_unpacked_and_packed_anew() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/archives/deflate64.zip");
+    let zip = open(&path).unwrap();
+    assert_eq!(zip.below("").collect::<Vec<_>>(), ["far.csv", "train.csv"]);
+    let read = |zip: &ZipSource, member: &str| {
+        let mut bytes = Vec::new();
+        assert!(zip.reader().copy(member, &mut bytes).is_ok(), "{member}");
+        bytes
+    };
+    let table: String = (0..200).map(|row| format!("{row},{}\n", row % 3)).collect();
+    assert_eq!(read(&zip, "train.csv"), format!("id,label\n{table}").into_bytes());
+    let far = read(&zip, "far.csv");
+    let lines: Vec<u8> = (0..6000).flat_map(|row| format!("{row},{}\n", row % 3).into_bytes()).collect();
+    let block = &far[..600];
+    assert_eq!(far, [block, &lines, block, &[b'x'; 70_000], block].concat());
+
+    let folder = tempfile::tempdir().unwrap();
+    let packed = folder.path().join("packed.zip");
+    let mut packing = Packing::zip(File::create(&packed).unwrap());
+    assert!(
+        !packing.add_packed("far.csv", &mut zip.reader(), "far.csv").unwrap(),
+        "agents' tools may not know deflate64"
+    );
+    packing.add("far.csv", far.len() as u64, &far[..]).unwrap();
+    packing.finish().unwrap();
+    assert_eq!(read(&open(&packed).unwrap(), "far.csv"), far);
+}
