@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use medalist_competitions::prepare::PreparedRecord;
 use medalist_competitions::{Catalogue, CatalogueError, CompetitionSpec};
 use medalist_grading::report::{CompetitionFacts as GradingFacts, grade_report};
 use medalist_grading::{Answers, GradeReport, Grader, Leaderboard, Verdict};
@@ -94,6 +95,7 @@ impl Judge for CatalogueJudge {
             brief_source: brief_source.to_owned(),
             brief_sha256: hex(&Sha256::digest(description.as_bytes())),
             data_sha256: data_hash(&self.prepared(spec)),
+            data_edition: PreparedRecord::edition_of(&self.data_dir, competition),
             description,
             public_dir,
             validator: Arc::new(GraderValidator { grader, answers }),

@@ -17,6 +17,7 @@
 mod archive;
 mod briefs;
 mod catalogue;
+pub mod checkup;
 pub mod formats;
 pub mod frame;
 pub mod prepare;

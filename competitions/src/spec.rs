@@ -268,6 +268,9 @@ pub struct KnownIssue {
     /// Files that `prepare --fixed` leaves out: patterns relative to `prepared/` with `*` for any part of a name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leave_out: Vec<String>,
+    /// Files that the recipe makes otherwise under `--fixed`, as such patterns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
 }
 
 /// The md5s that MLE-bench publishes.
@@ -341,6 +344,11 @@ impl CompetitionSpec {
     /// The task in our own words (Markdown), which becomes `public/description.md`.
     pub fn brief(&self) -> Option<&str> {
         self.files.brief.as_deref()
+    }
+
+    /// Whether `prepare --fixed` makes other data than MLE-bench does.
+    pub fn has_fix(&self) -> bool {
+        self.known_issues.iter().any(|issue| issue.fixed.is_some())
     }
 
     /// The competition's page on Kaggle, if it is one of Kaggle's.

@@ -462,9 +462,10 @@ fn mcnemar(pairs: &[(Cluster, Cluster)]) -> McNemar {
 /// Condition, weight, whether it belongs to a competition, and its value in words.
 type Facet = (&'static str, Weight, bool, fn(&ConditionsRecord) -> String);
 
-const FACETS: [Facet; 15] = [
+const FACETS: [Facet; 16] = [
     ("brief", Weight::Refused, true, |c| known_or(c.brief_sha256.as_deref())),
     ("prepared data", Weight::Refused, true, |c| known_or(c.data_sha256.as_deref())),
+    ("edition of the data", Weight::Refused, true, |c| known_or(c.data_edition.as_deref())),
     ("time limit (s)", Weight::Refused, true, |c| c.limits.time_s.map_or("none".into(), |s| s.to_string())),
     ("network", Weight::Refused, false, |c| format!("{} {}", c.network, c.network_hosts.join(" ")).trim().to_owned()),
     ("memory limit (bytes)", Weight::Flagged, false, |c| {

@@ -259,6 +259,8 @@ impl ReportData {
             warnings.extend(agent.mixed_conditions.iter().map(|m| format!("`{}`: {m}", agent.agent)));
         }
         warnings.extend(uneven_coverage(&agents));
+        let attempts = || agents.iter().flat_map(|(_, attempts)| attempts.iter().copied());
+        warnings.extend(other_data(attempts()));
         Self {
             format: REPORT_FORMAT,
             title: options.title.clone(),
@@ -266,7 +268,7 @@ impl ReportData {
             harness_version: env!("CARGO_PKG_VERSION").to_owned(),
             groups: reading.groups.iter().map(group_report).collect(),
             competitions: competition_reports(&agents),
-            attempts: agents.iter().flat_map(|(_, attempts)| attempts.iter().map(|a| attempt_report(a))).collect(),
+            attempts: attempts().map(attempt_report).collect(),
             agents: agents.into_iter().map(|(agent, _)| agent).collect(),
             warnings,
         }
@@ -379,7 +381,8 @@ fn pass_at_k(by_competition: &BTreeMap<&str, Vec<&Attempt>>) -> Vec<PassAtK> {
 /// Conditions that differ within one agent's attempts, which makes their mean a mix.
 fn mixed_conditions(attempts: &[&Attempt]) -> Vec<String> {
     type Facet = (&'static str, fn(&ConditionsRecord) -> String);
-    let facets: [Facet; 8] = [
+    let facets: [Facet; 9] = [
+        ("edition of the data", |c| c.data_edition.clone().unwrap_or_else(|| "unknown".to_owned())),
         ("executor", |c| c.executor.clone()),
         ("network", |c| c.network.clone()),
         ("time limit", |c| c.limits.time_s.map_or("none".to_owned(), |s| format!("{s} s"))),
@@ -412,6 +415,25 @@ fn uneven_coverage(agents: &[(AgentReport, Vec<&Attempt>)]) -> Option<String> {
         "the agents were run on different competitions: their overall rates do not compare; use `medalist compare`, which pairs them"
             .to_owned()
     })
+}
+
+/// A warning about attempts on data that published results are not on.
+pub fn other_data<'a>(attempts: impl Iterator<Item = &'a Attempt>) -> Option<String> {
+    let mut on = BTreeMap::new();
+    let (mut all, mut other) = (0, 0);
+    for attempt in attempts {
+        all += 1;
+        if let Some(edition) = attempt.record.as_ref().and_then(|record| record.conditions.other_data()) {
+            other += 1;
+            on.insert(attempt.key.competition.as_str(), edition);
+        }
+    }
+    let (competition, edition) = on.first_key_value()?;
+    let more = if on.len() > 1 { format!(" and {} more competitions", on.len() - 1) } else { String::new() };
+    Some(format!(
+        "{other} of {all} attempts ran on data that are not MLE-bench's (`{competition}`: {edition}{more}): they do not \
+         compare with published results, nor with attempts on the other edition"
+    ))
 }
 
 fn group_report(group: &Group) -> GroupReport {

@@ -32,6 +32,7 @@ pub fn markdown(reading: &Reading) -> String {
         "Infrastructure failures",
         format!("{} of {}", attempts.iter().filter(|a| a.is_infrastructure()).count(), attempts.len()),
     );
+    line("Edition of the data", of(&|r| r.conditions.data_edition.clone().unwrap_or_default()));
     line("Time limit", of(&|r| text::duration(r.conditions.limits.time_s)));
     line("Processor", of(&|r| format!("{} ({} logical)", r.conditions.hardware.cpu, r.conditions.hardware.cpu_count)));
     line("Memory of the machine", of(&|r| text::bytes(r.conditions.hardware.memory_bytes)));

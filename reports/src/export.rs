@@ -223,6 +223,7 @@ pub fn attempt_columns(data: &ReportData) -> Vec<(&'static str, Column)> {
         ("percentile", number(|a| a.grade.percentile)),
         ("normalised_score", number(|a| Measure::NormalisedScore.value(&a.grade))),
         ("strict_score", number(|a| a.grade.strict_score)),
+        ("data_edition", text(|a| a.conditions.as_ref().and_then(|conditions| conditions.data_edition.clone()))),
         ("started_at", text(|a| a.started_at.map(|at| at.to_rfc3339()))),
         ("took_s", number(|a| a.took_s)),
         ("memory_peak_bytes", whole(|a| a.usage.memory_peak_bytes)),

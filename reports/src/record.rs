@@ -314,6 +314,10 @@ pub struct ConditionsRecord {
     /// SHA-256 over names and contents of the prepared data, hexadecimal.
     #[serde(default)]
     pub data_sha256: Option<String>,
+    /// How the data were prepared: `v1` as MLE-bench does it, `fixed` without what is known to be wrong with them, or in words
+    /// what else was changed. Results on other data than `v1` do not compare with published ones.
+    #[serde(default)]
+    pub data_edition: Option<String>,
     /// SHA-256 over the files of the agent's package, hexadecimal.
     #[serde(default)]
     pub agent_sha256: Option<String>,
@@ -323,6 +327,13 @@ pub struct ConditionsRecord {
     /// The machine that ran it.
     #[serde(default)]
     pub hardware: HardwareRecord,
+}
+
+impl ConditionsRecord {
+    /// The edition of the data, if it is known to be another than the one that published results are on.
+    pub fn other_data(&self) -> Option<&str> {
+        self.data_edition.as_deref().filter(|edition| *edition != "v1")
+    }
 }
 
 /// Limits of an attempt; `None` is no limit.

@@ -143,6 +143,7 @@ impl Simulation {
             executor: "docker".to_owned(),
             network: "sealed".to_owned(),
             sealed: true,
+            data_edition: Some("v1".to_owned()),
             limits: LimitsRecord { time_s: Some(86_400.0), ..LimitsRecord::default() },
             hardware: HardwareRecord { cpu: "Simulated CPU".to_owned(), cpu_count: 16, ..HardwareRecord::default() },
             ..ConditionsRecord::default()

@@ -1,4 +1,4 @@
-//! `medalist competitions list|show`: what the catalogue knows.
+//! `medalist competitions list|show|doctor`: what the catalogue knows, and whether prepared data are sound.
 
 use std::fmt::Write as _;
 
@@ -9,9 +9,9 @@ use medalist_competitions::{
 use medalist_grading::Direction;
 use serde::Serialize;
 
-use super::Context;
 use super::selection::unknown;
 use super::table::{Column, output_width, render, wrap};
+use super::{Context, checkup};
 use crate::error::{CliError, Exit};
 
 /// Look at the competitions in the catalogue.
@@ -27,6 +27,7 @@ enum CompetitionsCommand {
     List(ListArgs),
     /// Show everything known of one competition.
     Show(ShowArgs),
+    Doctor(checkup::Args),
 }
 
 #[derive(Args, Debug)]
@@ -63,6 +64,7 @@ pub(crate) fn run(args: &CompetitionsArgs, context: &Context) -> Result<Exit, Cl
     match &args.command {
         CompetitionsCommand::List(args) => list(args, &catalogue, context),
         CompetitionsCommand::Show(args) => show(args, &catalogue, context),
+        CompetitionsCommand::Doctor(args) => checkup::run(args, context),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use medalist_reports::data::other_data;
 use medalist_reports::export;
 use medalist_reports::leaderboard::{self, Row};
 use medalist_reports::read::{CompetitionSource, Group};
@@ -61,6 +62,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         agent.clone_into(&mut row.agent);
         if let Some(llm) = &args.llm {
             llm.clone_into(&mut row.llm);
+        }
+        if let Some(warning) = other_data(groups.iter().flat_map(|group| &group.attempts)) {
+            context.warn(format_args!("`{agent}`: {warning}"));
         }
         for (column, error) in gaps {
             context.warn(format_args!("no {column} column for `{agent}`: {error}"));

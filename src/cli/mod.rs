@@ -3,6 +3,7 @@
 //! Data goes to stdout and everything else to stderr. A subcommand returns the exit code or a [`CliError`].
 
 pub mod briefs;
+mod checkup;
 pub mod clean;
 pub mod compare;
 pub mod competitions;

@@ -135,6 +135,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let title = args.title.clone().unwrap_or_else(|| default_title(&reading));
     let options = ReportOptions { title, generated_at: Utc::now(), seed_rule: args.seeds.rule() };
     let data = ReportData::compute(&reading, &source, &options);
+    for warning in data.warnings.iter().skip(reading.warnings.len()) {
+        context.warn(warning);
+    }
     let dir = args.out.clone().unwrap_or_else(|| default_dir(&reading));
     let formats: Vec<Format> = args.format.iter().filter_map(|format| format.format()).collect();
     let mut written = export::write(&dir, &data, &formats)

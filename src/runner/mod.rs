@@ -41,6 +41,8 @@ pub struct Material {
     pub brief_sha256: String,
     /// SHA-256 over the prepared data's manifest, where there is one.
     pub data_sha256: Option<String>,
+    /// How the data were prepared, in a word: `v1`, `fixed`, or what was changed.
+    pub data_edition: String,
     /// Answers whether a submission is well formed.
     pub validator: Arc<dyn Validator>,
 }

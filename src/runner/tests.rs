@@ -41,6 +41,7 @@ impl Judge for NumberJudge {
             brief_source: "catalogue".into(),
             brief_sha256: "0".into(),
             data_sha256: None,
+            data_edition: "v1".into(),
             validator: Arc::new(AlwaysValid),
         })
     }

@@ -256,6 +256,7 @@ fn fresh_record(run: &Run, attempt: &PlannedAttempt) -> AttemptRecord {
             brief_source: None,
             brief_sha256: None,
             data_sha256: None,
+            data_edition: None,
             agent_sha256: Some(plan.agent.files_sha256.clone()),
             harness_version: env!("CARGO_PKG_VERSION").to_owned(),
             hardware: run.hardware.clone(),
@@ -300,6 +301,7 @@ fn launch_spec(
     record.conditions.brief_source = Some(material.brief_source);
     record.conditions.brief_sha256 = Some(material.brief_sha256);
     record.conditions.data_sha256 = material.data_sha256;
+    record.conditions.data_edition = Some(material.data_edition);
     let (env, argv) = plan.agent.resolve(|name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
     let absolute = |path: &Path| std::path::absolute(path).map_err(|error| format!("`{}`: {error}", path.display()));
     Ok(LaunchSpec {

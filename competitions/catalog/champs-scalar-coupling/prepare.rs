@@ -7,8 +7,9 @@ use crate::frame::train_test_split;
 use crate::prepare::{Prepare, PrepareError};
 
 const MOLECULE: &str = "molecule_name";
+const STRUCTURES: &str = "structures";
 const SIDE_TABLES: [&str; 6] = [
-    "structures",
+    STRUCTURES,
     "dipole_moments",
     "magnetic_shielding_tensors",
     "mulliken_charges",
@@ -30,13 +31,17 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.write_csv("public/sample_submission.csv", &sample)?;
 
     let names: HashSet<String> = split.train.iter().map(|&k| molecules[k as usize].0.clone()).collect();
+    // The original task gives the positions of all atoms, also those of test molecules.
+    let all: HashSet<String> = molecules.iter().map(|(name, _)| name.clone()).collect();
+    let placed = if ctx.fixed() { &all } else { &names };
     for table in SIDE_TABLES {
         let file = format!("{table}.csv");
-        let kept = ctx.read_csv(&file)?.filter_in(MOLECULE, &names)?;
+        let wanted = if table == STRUCTURES { placed } else { &names };
+        let kept = ctx.read_csv(&file)?.filter_in(MOLECULE, wanted)?;
         let found = kept.distinct(MOLECULE)?.len();
-        ctx.check(found == names.len(), &file, format!("expected {} train molecules, found {found}", names.len()))?;
+        ctx.check(found == wanted.len(), &file, format!("expected {} molecules, found {found}", wanted.len()))?;
         ctx.write_csv(&format!("public/{file}"), &kept)?;
     }
     let structure = |name: &String| (format!("structures/{name}.xyz"), format!("public/structures/{name}.xyz"));
-    ctx.copy_all(names.iter().map(structure))
+    ctx.copy_all(placed.iter().map(structure))
 }

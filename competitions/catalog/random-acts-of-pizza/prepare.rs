@@ -7,6 +7,8 @@ use crate::prepare::{Prepare, PrepareError};
 
 const TRAIN: &str = "train.json";
 const TEST: &str = "test.json";
+/// Names the giver of a pizza, and so tells who got one.
+const GIVER: &str = "giver_username_if_known";
 
 pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let requests = ctx.read_json(TRAIN)?.into_list(TRAIN)?;
@@ -15,11 +17,17 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let fields = fields.ok_or_else(|| ctx.unexpected(TEST, "expected a list of objects"))?;
     let (m, n) = (original_test.len() as f64, requests.len() as f64);
     let (train, test) = train_test_split(requests.len(), m / (n + m), 0)?.of(&requests);
+    let hidden = |key: &str| ctx.fixed() && key == GIVER;
     let shown = |request: &Json| {
-        let kept = fields.iter().map(|(key, _)| Ok((key.clone(), request.field(key, TRAIN)?.clone())));
+        let kept = fields.iter().filter(|(key, _)| !hidden(key));
+        let kept = kept.map(|(key, _)| Ok((key.clone(), request.field(key, TRAIN)?.clone())));
         Ok(Json::Object(kept.collect::<Result<_, PrepareError>>()?))
     };
     let shown: Vec<Json> = test.iter().map(shown).collect::<Result<_, PrepareError>>()?;
+    let mut train = train;
+    if ctx.fixed() {
+        train.iter_mut().for_each(|request| drop(request.remove(GIVER)));
+    }
     for (name, part) in [("train", Json::List(train)), ("test", Json::List(shown))] {
         let text = part.dump(JsonStyle::Indented);
         let mut zip = ctx.zip(&format!("public/{name}.zip"))?;

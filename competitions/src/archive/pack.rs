@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use rayon::prelude::*;
 use sevenz_rust2::{ArchiveEntry, ArchiveWriter};
 use zip::write::{PreparedZipFile, SimpleFileOptions};
@@ -15,6 +17,7 @@ pub(crate) enum Packing {
     Zip(Box<ZipWriter<BufWriter<File>>>),
     SevenZip(Box<ArchiveWriter<BufWriter<File>>>),
     Tar(Box<tar::Builder<BufWriter<File>>>),
+    TarGz(Box<tar::Builder<GzEncoder<BufWriter<File>>>>),
 }
 
 fn other(error: impl std::fmt::Display) -> io::Error {
@@ -47,6 +50,13 @@ fn tar_header(size: u64) -> tar::Header {
     header
 }
 
+fn folder_header() -> tar::Header {
+    let mut header = tar_header(0);
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_mode(0o755);
+    header
+}
+
 impl Packing {
     pub(crate) fn zip(file: File) -> Self {
         Self::Zip(Box::new(ZipWriter::new(BufWriter::with_capacity(256 << 10, file))))
@@ -58,6 +68,12 @@ impl Packing {
 
     pub(crate) fn tar(file: File) -> Self {
         Self::Tar(Box::new(tar::Builder::new(BufWriter::with_capacity(256 << 10, file))))
+    }
+
+    /// A gzipped tar; lightly packed, for what lies in such archives is mostly packed itself.
+    pub(crate) fn tar_gz(file: File) -> Self {
+        let packed = GzEncoder::new(BufWriter::with_capacity(256 << 10, file), Compression::fast());
+        Self::TarGz(Box::new(tar::Builder::new(packed)))
     }
 
     pub(crate) fn is_zip(&self) -> bool {
@@ -75,6 +91,7 @@ impl Packing {
                 writer.push_archive_entry(ArchiveEntry::new_file(name), Some(stream)).map(drop).map_err(other)
             }
             Self::Tar(writer) => writer.append_data(&mut tar_header(size), name, stream.take(size)),
+            Self::TarGz(writer) => writer.append_data(&mut tar_header(size), name, stream.take(size)),
         }
     }
 
@@ -85,12 +102,8 @@ impl Packing {
             Self::SevenZip(writer) => {
                 writer.push_archive_entry::<&[u8]>(ArchiveEntry::new_directory(name), None).map(drop).map_err(other)
             }
-            Self::Tar(writer) => {
-                let mut header = tar_header(0);
-                header.set_entry_type(tar::EntryType::Directory);
-                header.set_mode(0o755);
-                writer.append_data(&mut header, name, io::empty())
-            }
+            Self::Tar(writer) => writer.append_data(&mut folder_header(), name, io::empty()),
+            Self::TarGz(writer) => writer.append_data(&mut folder_header(), name, io::empty()),
         }
     }
 
@@ -139,6 +152,7 @@ impl Packing {
             Self::Zip(writer) => writer.finish().map_err(zip_error)?,
             Self::SevenZip(writer) => writer.finish()?,
             Self::Tar(writer) => writer.into_inner()?,
+            Self::TarGz(writer) => writer.into_inner()?.finish()?,
         };
         out.flush()
     }

@@ -35,6 +35,7 @@ pub struct Prepare<'a> {
     pub(super) raw: Raw,
     pub(super) prepared: PathBuf,
     pub(super) scratch: PathBuf,
+    pub(super) fixed: bool,
     pub(super) options: BTreeMap<String, String>,
     pub(super) used_options: Mutex<HashSet<String>>,
     pub(super) downloads: Option<PathBuf>,
@@ -57,6 +58,12 @@ impl Prepare<'_> {
             key: key.to_owned(),
             what: format!("expected a {}, found `{text}`", std::any::type_name::<T>()),
         })
+    }
+
+    /// Whether to make the data without what is known to be wrong with them (`--fixed`). What a recipe then makes otherwise is
+    /// listed under `changes` in `competition.toml`.
+    pub fn fixed(&self) -> bool {
+        self.fixed
     }
 
     /// Fails with `what` unless `holds`: for what a recipe relies on.
@@ -489,6 +496,15 @@ impl Prepare<'_> {
         let (file, path) = self.new_file(prepared)?;
         let packing = Packing::seven_zip(file).map_err(error_at("write", &path))?;
         Ok(Packer::new(self, packing, path))
+    }
+
+    /// Begins a gzipped tar.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn tar_gz(&self, prepared: &str) -> Result<Packer<'_>, PrepareError> {
+        let (file, path) = self.new_file(prepared)?;
+        Ok(Packer::new(self, Packing::tar_gz(file), path))
     }
 
     /// Begins an uncompressed tar.

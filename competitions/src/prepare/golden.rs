@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::manifest::md5_of;
-use super::{PrepareRequest, RawInput, prepare};
-use crate::Catalogue;
-use crate::archive::{ArchiveKind, ZipSource, unpack};
+use super::{PrepareRequest, Prepared, PreparedRecord, RawInput, leaks, prepare};
+use crate::archive::{ArchiveKind, Packing, ZipSource, unpack};
+use crate::checkup::{Check, Checkup, State};
+use crate::{Catalogue, CompetitionSpec};
 
 /// What the reference made, by file below `prepared/`.
 #[derive(Deserialize)]
@@ -73,24 +74,53 @@ fn members(archive: &Path, name: &str) -> BTreeMap<String, String> {
     files_below(folder.path())
 }
 
+/// Prepares the made-up raw archive of a competition.
+fn prepared(
+    spec: &CompetitionSpec,
+    data_dir: &Path,
+    overrides: &BTreeMap<String, String>,
+    fixed: bool,
+) -> Result<Prepared, super::PrepareError> {
+    let request = PrepareRequest {
+        spec,
+        data_dir,
+        raw: RawInput::Zip(golden().join(format!("{}.zip", spec.id))),
+        downloads: Some(golden().join("downloads")),
+        fetch: None,
+        overrides: overrides.clone(),
+        keep_raw: false,
+        verify: false,
+        fixed,
+        force: false,
+    };
+    prepare(&request, &())
+}
+
+/// What a check-up finds in data that were just prepared, which have neither the published checksums nor always enough rows.
+fn unhealthy(spec: &CompetitionSpec, data_dir: &Path) -> Result<Vec<String>, super::PrepareError> {
+    /// Their few made-up answers cannot be graded at all: a single class, a text without words.
+    const NOT_GRADABLE: [&str; 4] = [
+        "jigsaw-toxic-comment-classification-challenge",
+        "jigsaw-unintended-bias-in-toxicity-classification",
+        "ranzcr-clip-catheter-line-classification",
+        "tweet-sentiment-extraction",
+    ];
+    let checkup = Checkup::of(spec, data_dir)?;
+    let is_expected = |check: &Check| match check.name {
+        "published" | "published-graded" => true,
+        "answers-win" | "sample-valid" => NOT_GRADABLE.contains(&spec.id.as_str()),
+        _ => false,
+    };
+    let failed = checkup.checks.iter().filter(|check| check.state == State::Failed && !is_expected(check));
+    Ok(failed.map(|check| format!("{}: {check:?}", spec.id)).collect())
+}
+
 /// The differences of one competition from its golden data.
 fn differences(catalogue: &Catalogue, id: &str, expected: &Expected) -> Result<Vec<String>, super::PrepareError> {
     let data_dir = tempfile::tempdir().unwrap();
-    let request = PrepareRequest {
-        spec: catalogue.get(id).unwrap(),
-        data_dir: data_dir.path(),
-        raw: RawInput::Zip(golden().join(format!("{id}.zip"))),
-        downloads: Some(golden().join("downloads")),
-        fetch: None,
-        overrides: expected.overrides.clone(),
-        keep_raw: false,
-        verify: false,
-        fixed: false,
-        force: false,
-    };
-    let path = prepare(&request, &())?.path;
+    let path = prepared(catalogue.get(id).unwrap(), data_dir.path(), &expected.overrides, false)?.path;
     let mut found = files_below(&path);
-    let mut wrong = Vec::new();
+    let mut wrong = unhealthy(catalogue.get(id).unwrap(), data_dir.path())?;
     for (name, md5) in &expected.tables {
         match found.remove(name) {
             Some(other) if other == *md5 => {}
@@ -125,10 +155,13 @@ fn differences(catalogue: &Catalogue, id: &str, expected: &Expected) -> Result<V
     Ok(wrong)
 }
 
+fn expected() -> BTreeMap<String, Expected> {
+    serde_json::from_slice(&fs::read(golden().join("expected.json")).unwrap()).unwrap()
+}
+
 #[test]
 fn recipes_make_what_the_reference_makes() {
-    let text = fs::read(golden().join("expected.json")).unwrap();
-    let expected: BTreeMap<String, Expected> = serde_json::from_slice(&text).unwrap();
+    let expected = expected();
     let catalogue = Catalogue::embedded().unwrap();
     let mut wrong = Vec::new();
     for (id, expected) in &expected {
@@ -139,4 +172,132 @@ fn recipes_make_what_the_reference_makes() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(expected.len(), 82);
+}
+
+#[test]
+fn fixed_data_differ_where_the_register_says_and_nowhere_else() {
+    let catalogue = Catalogue::embedded().unwrap();
+    let expected = expected();
+    let folder = tempfile::tempdir().unwrap();
+    let (v1, fixed) = (folder.path().join("v1"), folder.path().join("fixed"));
+    let mut differing = Vec::new();
+    for spec in catalogue.iter().filter(|spec| spec.has_fix()) {
+        let overrides = &expected[spec.id.as_str()].overrides;
+        let manifest = |place: &Path, fixed: bool| {
+            let made = prepared(spec, place, overrides, fixed).unwrap_or_else(|error| panic!("{}: {error}", spec.id));
+            made.manifest.unwrap()
+        };
+        let differences = manifest(&v1, false).differences(&manifest(&fixed, true));
+        if !differences.is_empty() {
+            differing.push(spec.id.as_str());
+        }
+        let elsewhere: Vec<&String> = differences.keys().filter(|file| !leaks::is_fixed(spec, file)).collect();
+        assert!(elsewhere.is_empty(), "{}: {elsewhere:?}", spec.id);
+        assert!(PreparedRecord::edition_of(&v1, spec.id.as_str()).starts_with("v1"));
+        assert!(PreparedRecord::edition_of(&fixed, spec.id.as_str()).starts_with("fixed"));
+    }
+    // The made-up drives of smartphone-decimeter-2022 have no log of a reference receiver.
+    let all_but_one = [
+        "cassava-leaf-disease-classification",
+        "champs-scalar-coupling",
+        "hubmap-kidney-segmentation",
+        "multi-modal-gesture-recognition",
+        "random-acts-of-pizza",
+        "siim-isic-melanoma-classification",
+    ];
+    assert_eq!(differing, all_but_one);
+
+    let public = |id: &str, file: &str| fixed.join(id).join("prepared/public").join(file);
+    for name in ["train", "test"] {
+        let text = fs::read_to_string(public("random-acts-of-pizza", &format!("{name}.json"))).unwrap();
+        assert!(text.contains("request_id") && !text.contains("giver_username"), "{name}");
+        let zip = members(&public("random-acts-of-pizza", &format!("{name}.zip")), "a.zip");
+        assert_eq!(zip, BTreeMap::from([(format!("{name}.json"), md5_of_text(&text))]));
+    }
+    let structures = public("champs-scalar-coupling", "structures");
+    let test = fs::read_to_string(public("champs-scalar-coupling", "test.csv")).unwrap();
+    let table = fs::read_to_string(public("champs-scalar-coupling", "structures.csv")).unwrap();
+    for line in test.lines().skip(1) {
+        let molecule = line.split(',').nth(1).unwrap();
+        assert!(structures.join(format!("{molecule}.xyz")).is_file() && table.contains(molecule), "{molecule}");
+    }
+}
+
+/// The made-up recordings with a video beside the MATLAB file, as the real ones have.
+fn recordings_with_videos(folder: &Path) -> PathBuf {
+    let raw = folder.join("raw");
+    let zip = golden().join("multi-modal-gesture-recognition.zip");
+    for (name, bytes) in contents(&zip) {
+        fs::create_dir_all(raw.join(&name).parent().unwrap()).unwrap();
+        fs::write(raw.join(name), bytes).unwrap();
+    }
+    let old = folder.join("old");
+    fs::create_dir(&old).unwrap();
+    let archive = raw.join("training4.tar.gz");
+    unpack(ArchiveKind::Tar, &archive, "training4.tar.gz", &old, false).unwrap();
+    let mut tar = tar::Builder::new(fs::File::create(archive).unwrap());
+    for name in files_below(&old).keys() {
+        let (sample, stem) = (old.join(name), name.trim_end_matches(".zip"));
+        let mut zip = Packing::zip(fs::File::create(&sample).unwrap());
+        for member in ["_color.mp4", "_data.mat"] {
+            zip.add(&format!("{stem}{member}"), stem.len() as u64, stem.as_bytes()).unwrap();
+        }
+        zip.finish().unwrap();
+        tar.append_path_with_name(sample, name).unwrap();
+    }
+    tar.finish().unwrap();
+    raw
+}
+
+/// The members of a zip with their bytes.
+fn contents(path: &Path) -> Vec<(String, Vec<u8>)> {
+    let zip = ZipSource::open(path, "a.zip", false).unwrap();
+    let read = |member: &str| {
+        let mut bytes = Vec::new();
+        assert!(zip.reader().copy(member, &mut bytes).is_ok(), "{member}");
+        (member.to_owned(), bytes)
+    };
+    zip.below("").map(read).collect()
+}
+
+#[test]
+fn fixed_recordings_keep_all_but_the_gestures() {
+    let catalogue = Catalogue::embedded().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let request = PrepareRequest {
+        spec: catalogue.get("multi-modal-gesture-recognition").unwrap(),
+        data_dir: &folder.path().join("data"),
+        raw: RawInput::Dir(recordings_with_videos(folder.path())),
+        downloads: None,
+        fetch: None,
+        overrides: BTreeMap::new(),
+        keep_raw: false,
+        verify: false,
+        fixed: true,
+        force: false,
+    };
+    let made = prepare(&request, &()).unwrap().path;
+    let recordings = folder.path().join("recordings");
+    fs::create_dir(&recordings).unwrap();
+    unpack(ArchiveKind::Tar, &made.join("public/test.tar.gz"), "test.tar.gz", &recordings, false).unwrap();
+    assert_eq!(files_below(&recordings).len(), files_below(&folder.path().join("old")).len());
+    for name in files_below(&recordings).keys() {
+        let stem = name.trim_end_matches(".zip");
+        let video = (format!("{stem}_color.mp4"), stem.as_bytes().to_vec());
+        assert_eq!(contents(&recordings.join(name)), [video]);
+    }
+}
+
+fn md5_of_text(text: &str) -> String {
+    use md5::Digest as _;
+    super::hex(&md5::Md5::digest(text))
+}
+
+#[test]
+fn without_anything_to_fix_data_are_not_marked() {
+    let catalogue = Catalogue::embedded().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let spec = catalogue.get("spaceship-titanic").unwrap();
+    prepared(spec, folder.path(), &BTreeMap::new(), true).unwrap();
+    assert_eq!(PreparedRecord::edition_of(folder.path(), "spaceship-titanic"), "v1");
 }

@@ -7,14 +7,24 @@ use super::{PrepareError, error_at};
 use crate::CompetitionSpec;
 
 /// Whether a prepared file is one of those to leave out.
-pub(super) fn is_left_out(spec: &CompetitionSpec, file: &str) -> bool {
+fn is_left_out(spec: &CompetitionSpec, file: &str) -> bool {
     let parts: Vec<&str> = file.split('/').collect();
     let patterns = spec.known_issues.iter().flat_map(|issue| &issue.leave_out);
     patterns.map(|pattern| pattern.split('/').collect::<Vec<_>>()).any(|pattern| path_fits(&pattern, &parts))
 }
 
-/// Removes such files from what was just prepared.
+/// Whether a prepared file is other than MLE-bench's under `--fixed`: left out, or made otherwise.
+pub(super) fn is_fixed(spec: &CompetitionSpec, file: &str) -> bool {
+    let parts: Vec<&str> = file.split('/').collect();
+    let mut patterns = spec.known_issues.iter().flat_map(|issue| issue.leave_out.iter().chain(&issue.changes));
+    patterns.any(|pattern| path_fits(&pattern.split('/').collect::<Vec<_>>(), &parts))
+}
+
+/// Removes the files to leave out from what was just prepared.
 pub(super) fn leave_out(spec: &CompetitionSpec, context: &Prepare<'_>) -> Result<(), PrepareError> {
+    if spec.known_issues.iter().all(|issue| issue.leave_out.is_empty()) {
+        return Ok(());
+    }
     let mut removed = 0;
     for entry in walkdir::WalkDir::new(&context.prepared) {
         let entry = entry.map_err(|error| {

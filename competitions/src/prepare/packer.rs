@@ -80,6 +80,25 @@ impl<'a> Packer<'a> {
         self.flush(&mut batch)
     }
 
+    /// Adds a raw zip under the name `member`, with those of its members alone whose path fulfils a test.
+    ///
+    /// # Errors
+    /// When the zip is missing or damaged, or the archive cannot be written.
+    pub fn add_zip_if(&mut self, raw: &str, member: &str, wanted: impl Fn(&str) -> bool) -> Result<(), PrepareError> {
+        let scratch = &self.context.scratch;
+        std::fs::create_dir_all(scratch).map_err(error_at("create", scratch))?;
+        let aside = tempfile::NamedTempFile::new_in(scratch).map_err(error_at("create", scratch))?;
+        let packing = Packing::zip(aside.reopen().map_err(error_at("write", aside.path()))?);
+        let mut inner = Packer::new(self.context, packing, aside.path().to_owned());
+        for name in self.context.raw.walk(raw)?.iter().filter(|name| wanted(name)) {
+            inner.add(&format!("{raw}/{name}"), name)?;
+        }
+        inner.packing.finish().map_err(error_at("write", aside.path()))?;
+        let size = aside.as_file().metadata().map_err(error_at("read", aside.path()))?.len();
+        let result = self.packing.add(member, size, aside.as_file());
+        self.done(result)
+    }
+
     fn flush(&mut self, batch: &mut Vec<(String, Vec<u8>)>) -> Result<(), PrepareError> {
         let result = self.packing.add_all(batch);
         batch.clear();

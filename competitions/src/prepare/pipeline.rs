@@ -47,10 +47,18 @@ pub struct PrepareRequest<'a> {
     pub keep_raw: bool,
     /// Compares with the published checksums.
     pub verify: bool,
-    /// Leaves out of the public data what is known to leak labels.
+    /// Makes the data without what is known to be wrong with them, such as leaked labels; where nothing is, the data are MLE-bench's
+    /// as ever and not marked.
     pub fixed: bool,
     /// Prepares again what is prepared already.
     pub force: bool,
+}
+
+impl PrepareRequest<'_> {
+    /// Whether the data come out other than MLE-bench's because of `fixed`.
+    fn is_fixed(&self) -> bool {
+        self.fixed && self.spec.has_fix()
+    }
 }
 
 /// A step of a preparation.
@@ -101,7 +109,7 @@ pub struct PreparedRecord {
     pub raw: String,
     /// Constants of the recipe that were changed.
     pub overrides: BTreeMap<String, String>,
-    /// Whether known leaks were left out: results on such data must not be mixed with others.
+    /// Whether something was fixed that is wrong with MLE-bench's data: results on such data must not be mixed with others.
     pub fixed: bool,
 }
 
@@ -109,6 +117,22 @@ impl PreparedRecord {
     /// The record of a prepared competition; none for data that MLE-bench prepared.
     pub fn read(data_dir: &Path, id: &str) -> Option<Self> {
         read_json(&data_dir.join(id).join("prepare.json"))
+    }
+
+    /// How a competition's data were prepared, in a word; data without a record are MLE-bench's.
+    pub fn edition_of(data_dir: &Path, id: &str) -> String {
+        Self::read(data_dir, id).map_or_else(|| "v1".to_owned(), |record| record.edition())
+    }
+
+    /// How the data were prepared, in a word: `v1` as MLE-bench does it, `fixed` without what is known to be wrong with them, or
+    /// in words what else was changed.
+    pub fn edition(&self) -> String {
+        let edition = if self.fixed { "fixed" } else { "v1" };
+        if self.overrides.is_empty() {
+            return edition.to_owned();
+        }
+        let changes: Vec<String> = self.overrides.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        format!("{edition} with {}", changes.join(", "))
     }
 }
 
@@ -127,6 +151,10 @@ pub fn prepare(request: &PrepareRequest<'_>, reporter: &dyn PrepareReporter) -> 
         && let Some(prepared) = home.existing(request)?
     {
         return Ok(prepared);
+    }
+    if request.fixed && !request.is_fixed() {
+        reporter
+            .on_warning(request.spec.id.as_str(), "there is nothing to fix: the data are the same without `--fixed`");
     }
     let raw = home.raw_location(request)?;
     let mut verification = Verification::default();
@@ -147,7 +175,7 @@ pub fn prepare(request: &PrepareRequest<'_>, reporter: &dyn PrepareReporter) -> 
     let manifest = Manifest::of(&home.made())?;
     if request.verify {
         let raw = std::mem::take(&mut verification);
-        verification = Verification::of_prepared(request.spec, &home.made(), request.fixed)?;
+        verification = Verification::of_prepared(request.spec, &home.made(), request.is_fixed())?;
         verification.compared += raw.compared;
         verification.raw = raw.raw;
         if !verification.is_clean() {
@@ -207,13 +235,14 @@ impl Home {
             return Ok(None);
         }
         let record: Option<PreparedRecord> = read_json(&self.path.join("prepare.json"));
-        let is_same =
-            record.as_ref().is_none_or(|record| record.overrides == request.overrides && record.fixed == request.fixed);
+        let is_same = record
+            .as_ref()
+            .is_none_or(|record| record.overrides == request.overrides && record.fixed == request.is_fixed());
         if !is_same {
             return Ok(None);
         }
         let verification =
-            request.verify.then(|| Verification::of_prepared(request.spec, &path, request.fixed)).transpose()?;
+            request.verify.then(|| Verification::of_prepared(request.spec, &path, request.is_fixed())).transpose()?;
         if let Some(differing) = verification.as_ref().filter(|verification| !verification.is_clean()) {
             return Err(PrepareError::Verification { id: request.spec.id.to_string(), what: differing.summary() });
         }
@@ -253,7 +282,7 @@ impl Home {
             id: request.spec.id.to_string(),
             raw: format!("{} ({} bytes, {})", raw.display(), stamp.len(), stamp.mtime()),
             overrides: request.overrides.clone(),
-            fixed: request.fixed,
+            fixed: request.is_fixed(),
         })
     }
 
@@ -290,6 +319,7 @@ impl Home {
             raw: Raw::open(&raw, scratch.clone(), ignores_case)?,
             prepared: self.made(),
             scratch: scratch.clone(),
+            fixed: request.is_fixed(),
             options: request.overrides.clone(),
             used_options: Mutex::default(),
             downloads: request.downloads.clone(),
@@ -302,7 +332,7 @@ impl Home {
         context.raw.check_unchanged()?;
         let used = context.used_options.lock().unwrap_or_else(PoisonError::into_inner).clone();
         check_overrides(&request.overrides, &used)?;
-        if request.fixed {
+        if request.is_fixed() {
             leaks::leave_out(request.spec, &context)?;
         }
         drop(context);
@@ -329,6 +359,11 @@ impl Home {
     /// Puts the prepared data where they belong, with their manifest, and drops what was there before.
     fn put_in_place(&self, record: &PreparedRecord, manifest: &Manifest) -> Result<(), PrepareError> {
         write_json(&self.aside().join("manifest.json"), manifest)?;
+        // The mark of data that are not MLE-bench's comes before them, and goes after them: a crash in between leaves data with the
+        // mark that should not have it, never the other way round.
+        if record.edition() != "v1" {
+            write_json(&self.path.join("prepare.json"), record)?;
+        }
         let (old, target) = (self.aside().join("old"), self.prepared());
         if target.exists() {
             fs::rename(&target, &old).map_err(error_at("rename", &target))?;

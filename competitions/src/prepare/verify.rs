@@ -25,6 +25,8 @@ pub struct Difference {
 pub struct Verification {
     /// How many published checksums were compared.
     pub compared: usize,
+    /// How many of them belong to files that grading needs.
+    pub compared_grading: usize,
     /// The download differs.
     pub raw: Vec<Difference>,
     /// Prepared files differ that grading does not need.
@@ -64,7 +66,7 @@ impl Verification {
         parts.join(" / ")
     }
 
-    /// Compares the prepared files that have published checksums; in `fixed` data, those that were not left out.
+    /// Compares the prepared files that have published checksums; in `fixed` data, those that are to be the same.
     ///
     /// # Errors
     /// When a file cannot be read.
@@ -79,16 +81,18 @@ impl Verification {
         for (side, files) in sides {
             for (name, expected) in files {
                 let path = prepared.join(side).join(name);
-                if fixed && leaks::is_left_out(spec, &format!("{side}/{name}")) {
+                if fixed && leaks::is_fixed(spec, &format!("{side}/{name}")) {
                     continue;
                 }
+                let is_graded = graded.contains(&path);
                 verification.compared += 1;
+                verification.compared_grading += usize::from(is_graded);
                 let found = if path.is_file() { Some(md5_of(&path)?) } else { None };
                 if found.as_deref() == Some(expected) {
                     continue;
                 }
                 let difference = Difference { file: format!("{side}/{name}"), expected: expected.clone(), found };
-                let verdict = match graded.contains(&path) {
+                let verdict = match is_graded {
                     true => &mut verification.grading,
                     false => &mut verification.prepared,
                 };
@@ -102,7 +106,7 @@ impl Verification {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub(super) fn add_raw(&mut self, spec: &CompetitionSpec, archive: &Path) -> Result<(), PrepareError> {
+    pub(crate) fn add_raw(&mut self, spec: &CompetitionSpec, archive: &Path) -> Result<(), PrepareError> {
         let Some(expected) = spec.checksums().and_then(|checksums| checksums.zip.as_ref()) else {
             return Ok(());
         };
