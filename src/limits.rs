@@ -1,5 +1,6 @@
 //! What an attempt may use: time, memory, processes, disk, network and GPUs.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -65,6 +66,16 @@ pub enum Network {
     Allowlist(Vec<String>),
     /// Everything, as MLE-bench does.
     Open,
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sealed => f.write_str("sealed"),
+            Self::Open => f.write_str("open"),
+            Self::Allowlist(hosts) => f.write_str(&hosts.join(",")),
+        }
+    }
 }
 
 /// What an attempt asks for in GPUs.

@@ -47,6 +47,9 @@ pub struct Plan {
     pub snapshot_every: Option<SnapshotEvery>,
     /// OCI runtime other than the daemon's default.
     pub runtime: Option<String>,
+    /// CPUs that attempts may use, such as `0-3`; any otherwise.
+    #[serde(default)]
+    pub cpuset: Option<String>,
     /// Whether secrets that the agent names may be put into its environment.
     pub pass_secrets: bool,
     /// Where the prepared data are.

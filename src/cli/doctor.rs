@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Context;
 use super::run::start_runtime;
 use crate::error::{CliError, Exit};
-use crate::executor::Executor as _;
+use crate::executor::{Enforcement, Executor as _};
 use crate::resources::host;
 
 /// Check this machine: container engine, disk, memory, GPUs, credentials, and where each setting comes from.
@@ -87,14 +87,17 @@ async fn engine() -> Vec<Finding> {
             let details: Vec<String> = info.details.iter().map(|(key, value)| format!("{key} {value}")).collect();
             let mut findings = vec![Finding::ok("container engine", details.join(", "))];
             for (limit, how) in &info.limits {
-                if *how != crate::executor::Enforcement::Kernel {
-                    findings.push(Finding::other(
-                        "limit",
-                        Level::Note,
-                        format!("{limit} is not held by the kernel here"),
-                        "the harness watches it every few seconds",
-                    ));
-                }
+                let (found, hint) = match how {
+                    // The clock is the harness's everywhere.
+                    Enforcement::Watched if limit != "timeout" => {
+                        (format!("{limit} is not held by the kernel here"), "it is measured every few seconds")
+                    }
+                    Enforcement::None => {
+                        (format!("{limit} is not held here"), "an agent can use more than its limit of it")
+                    }
+                    Enforcement::Kernel | Enforcement::Watched => continue,
+                };
+                findings.push(Finding::other("limit", Level::Note, found, hint));
             }
             findings.extend(info.warnings.iter().map(|warning| Finding {
                 what: "seal",

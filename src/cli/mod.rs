@@ -15,6 +15,7 @@ pub mod grade;
 pub mod grade_sample;
 pub mod history;
 pub mod leaderboard;
+pub mod logs;
 pub mod metrics;
 pub mod prepare;
 pub mod replay;
@@ -22,6 +23,7 @@ pub mod report;
 pub mod run;
 pub mod selection;
 pub mod serve;
+pub mod stop;
 mod table;
 pub mod validate;
 
@@ -75,9 +77,11 @@ enum Command {
     Competitions(competitions::CompetitionsArgs),
     Prepare(prepare::Args),
     Briefs(briefs::BriefsArgs),
-    Run(run::Args),
+    Run(Box<run::Args>),
     Status(replay::StatusArgs),
     Replay(replay::ReplayArgs),
+    Logs(logs::Args),
+    Stop(stop::Args),
     Clean(clean::Args),
     Validate(validate::Args),
     Grade(grade::Args),
@@ -209,6 +213,8 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError> {
         Command::Run(args) => run::run(&args, context),
         Command::Status(args) => replay::status(&args, context),
         Command::Replay(args) => replay::replay(&args, context),
+        Command::Logs(args) => logs::run(&args, context),
+        Command::Stop(args) => stop::run(&args, context),
         Command::Clean(args) => clean::run(&args, context),
         Command::Validate(args) => validate::run(&args, context),
         Command::Grade(args) => grade::run(&args, context),

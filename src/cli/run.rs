@@ -14,20 +14,20 @@ use super::Context;
 use super::selection::Selection;
 use crate::agents::{AgentError, AgentSpec, Build};
 use crate::embedded;
-use crate::engine::Engine;
+use crate::engine::{ContainerConfig, Engine};
 use crate::error::{CliError, Exit};
 use crate::events::{EventSink, RunStats};
 use crate::executor::docker::DockerExecutor;
 use crate::executor::process::ProcessExecutor;
 use crate::executor::{Executor, ExecutorError, ExecutorInfo};
 use crate::judge::CatalogueJudge;
-use crate::limits::{GpuRequest, Limits, Network};
+use crate::limits::{Limits, Network};
 use crate::outcome::CancelReason;
 use crate::plan::{ExecutorKind, PLAN_FORMAT, Plan, SnapshotEvery, attempts, group_name};
 use crate::resources::host;
-use crate::runner::{Capacity, Judge as _, Run, RunError, run as run_group};
+use crate::runner::{Capacity, Judge as _, Run, RunError, StopRequest, run as run_group, stop};
 use crate::sinks::{JsonLines, Lines, Progress};
-use crate::store::{GroupDir, read_json, write_json};
+use crate::store::{GroupDir, find, read_json, write_json};
 
 /// Run an agent on competitions, each attempt in its own sealed container, and grade what it submits.
 #[derive(clap::Args, Debug, Clone)]
@@ -92,47 +92,65 @@ pub struct LimitArgs {
     /// Memory, swap included; 32GiB, or nine tenths of the machine's if less.
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<ByteSize>,
-    /// Shared memory.
-    #[arg(long, default_value = "4GiB", value_name = "SIZE")]
-    pub shm: ByteSize,
-    /// Processes and threads.
-    #[arg(long, default_value_t = 4096)]
-    pub pids: u64,
+    /// Shared memory; 4GiB.
+    #[arg(long, value_name = "SIZE")]
+    pub shm: Option<ByteSize>,
+    /// Processes and threads; 4096.
+    #[arg(long, value_name = "N")]
+    pub pids: Option<u64>,
     /// Bytes the agent may write; 200GiB.
     #[arg(long, default_value = "200GiB", value_name = "SIZE")]
     pub disk: ByteSize,
     /// Bytes of output that are kept.
     #[arg(long, default_value = "256MiB", value_name = "SIZE")]
     pub log_size: ByteSize,
-    /// What the agent can reach: `sealed` (nothing), `open`, or hosts such as `pypi.org,*.example.org:443`.
-    #[arg(long, default_value = "sealed", value_name = "MODE|HOSTS")]
-    pub network: String,
+    /// What the agent can reach: `sealed` (nothing, the default), `open`, or hosts such as `pypi.org,*.example.org:443`.
+    #[arg(long, value_name = "MODE|HOSTS")]
+    pub network: Option<String>,
     /// OCI runtime other than the daemon's default, e.g. sysbox-runc or runsc.
     #[arg(long, value_name = "NAME")]
     pub runtime: Option<String>,
+    /// MLE-bench's container_config JSON; flags given beside it win.
+    #[arg(long, value_name = "FILE")]
+    pub container_config: Option<PathBuf>,
 }
 
 impl LimitArgs {
-    fn resolve(&self) -> Limits {
+    /// The container_config, empty if none is given.
+    fn container_config(&self) -> Result<ContainerConfig, CliError> {
+        let Some(path) = &self.container_config else { return Ok(ContainerConfig::default()) };
+        ContainerConfig::read(path).map_err(|error| {
+            let what = format!("cannot take `{}`", path.display());
+            CliError::new(Exit::BadInput, error).context(what)
+        })
+    }
+
+    /// Flags, then the container_config, then what the machine has.
+    fn resolve(&self, config: &ContainerConfig) -> Limits {
         let machine_memory = host::memory_bytes().unwrap_or(u64::MAX);
-        Limits {
+        let mut limits = Limits {
             timeout: self.timeout,
             grace: self.grace,
-            cpus: self.cpus.unwrap_or_else(|| f64::from(host::cpu_count()).min(4.0)),
-            memory_bytes: self.memory.map_or_else(|| (32u64 << 30).min(machine_memory / 10 * 9), |size| size.0),
-            shm_bytes: self.shm.0,
-            pids: self.pids,
+            cpus: f64::from(host::cpu_count()).min(4.0),
+            memory_bytes: (32u64 << 30).min(machine_memory / 10 * 9),
             disk_bytes: self.disk.0,
             log_bytes: self.log_size.0,
             ..Limits::default()
-        }
+        };
+        config.apply(&mut limits);
+        limits.cpus = self.cpus.unwrap_or(limits.cpus);
+        limits.memory_bytes = self.memory.map_or(limits.memory_bytes, |size| size.0);
+        limits.shm_bytes = self.shm.map_or(limits.shm_bytes, |size| size.0);
+        limits.pids = self.pids.unwrap_or(limits.pids);
+        limits
     }
 
-    fn network(&self) -> Network {
-        match self.network.as_str() {
-            "sealed" => Network::Sealed,
-            "open" => Network::Open,
-            hosts => Network::Allowlist(hosts.split(',').map(|host| host.trim().to_owned()).collect()),
+    fn network(&self, config: &ContainerConfig) -> Network {
+        match self.network.as_deref() {
+            None => config.network.clone().unwrap_or_default(),
+            Some("sealed") => Network::Sealed,
+            Some("open") => Network::Open,
+            Some(hosts) => Network::Allowlist(hosts.split(',').map(|host| host.trim().to_owned()).collect()),
         }
     }
 }
@@ -161,12 +179,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
 }
 
 fn resume(group: &Path, args: &Args, context: &Context) -> Result<Exit, CliError> {
-    let root = if group.join("plan.json").is_file() { group.to_owned() } else { context.runs_dir.join(group) };
-    let dir = GroupDir::new(&root);
-    let plan: Plan = read_json(&dir.plan()).map_err(|error| {
+    let dir = find::group(&context.runs_dir, group).map_err(|error| {
         CliError::new(Exit::BadInput, error)
             .hint("`--resume` takes a run group's folder, or its name below the runs folder")
     })?;
+    let plan: Plan = read_json(&dir.plan()).map_err(|error| CliError::new(Exit::BadInput, error))?;
     if !PLAN_FORMAT.reads(plan.format) {
         return Err(CliError::message(
             Exit::BadInput,
@@ -210,20 +227,22 @@ pub(super) fn make_plan(args: &Args, context: &Context) -> Result<Plan, CliError
     let facts: Vec<CompetitionFacts> = chosen.iter().map(|spec| super::report::facts(spec)).collect();
     let created_at = Utc::now();
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let config = args.limits.container_config()?;
     Ok(Plan {
         format: PLAN_FORMAT,
         group: group_name(created_at, &agent.id),
         created_at,
         suite,
         executor: args.executor,
-        limits: args.limits.resolve(),
-        network: args.limits.network(),
-        gpus: GpuRequest::None,
+        limits: args.limits.resolve(&config),
+        network: args.limits.network(&config),
+        gpus: config.gpus,
         gpu_share: 1,
         parallel: args.parallel.map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
         retries: args.retries,
         snapshot_every: args.snapshot_every.map(SnapshotEvery),
-        runtime: args.limits.runtime.clone(),
+        runtime: args.limits.runtime.clone().or(config.runtime),
+        cpuset: config.cpuset,
         pass_secrets: args.pass_secrets,
         data_dir: absolute(&context.data_dir),
         catalog_dirs: context.catalog_dirs.iter().map(|dir| absolute(dir)).collect(),
@@ -277,7 +296,7 @@ fn show_plan(plan: &Plan, args: &Args, context: &Context) -> Result<Exit, CliErr
         ByteSize::b(limits.memory_bytes),
         ByteSize::b(limits.disk_bytes),
         limits.pids,
-        args.limits.network,
+        plan.network,
         plan.attempts.len(),
         at_once,
         crate::sinks::seconds(longest),
@@ -389,7 +408,8 @@ pub(super) async fn run_plan(
         sinks.push(Box::new(Lines::new(std::io::stderr())));
     }
     let (sender, mut cancels) = mpsc::channel(4);
-    let signals = tokio::spawn(watch_signals(sender));
+    let signals = tokio::spawn(watch_signals(sender.clone()));
+    let requests = tokio::spawn(stop::watch(dir.clone(), sender));
     let run = Run {
         capacity: capacity(&plan),
         hardware: host::hardware(),
@@ -402,9 +422,14 @@ pub(super) async fn run_plan(
     };
     let result = run_group(Arc::new(run), &lock, &mut sinks, &mut cancels).await;
     signals.abort();
+    requests.abort();
     result.map_err(|error| {
         let full = matches!(&error, RunError::Store(store) if store.is_disk_full());
-        let exit = if full { Exit::DiskFull } else { Exit::Failure };
+        let exit = match &error {
+            RunError::Store(_) if full => Exit::DiskFull,
+            RunError::Store(_) => Exit::Failure,
+            RunError::Executor(_) | RunError::EngineAway { .. } => Exit::Environment,
+        };
         CliError::new(exit, error)
             .hint(format!("what was finished is safe; go on with: medalist run --resume {}", dir.root().display()))
     })
@@ -422,7 +447,7 @@ pub(super) fn exit_of(stats: &RunStats) -> Exit {
 
 /// First signal: agents get their grace. Second: they are killed. Third: this process ends at once; containers stay for
 /// `--resume` or `clean`.
-async fn watch_signals(cancels: mpsc::Sender<CancelReason>) {
+async fn watch_signals(cancels: mpsc::Sender<StopRequest>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
@@ -434,7 +459,7 @@ async fn watch_signals(cancels: mpsc::Sender<CancelReason>) {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        if cancels.send(reason).await.is_err() {
+        if cancels.send(StopRequest::Group(reason)).await.is_err() {
             return;
         }
     }

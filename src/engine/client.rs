@@ -92,9 +92,7 @@ impl From<EngineError> for ExecutorError {
         match error {
             EngineError::Unavailable { address, source } => Self::Unavailable { address, source },
             EngineError::HostFull { message } => Self::HostFull { cause: message },
-            EngineError::Lost { action, source } => {
-                Self::Unavailable { address: format!("the engine, while trying to {action}"), source }
-            }
+            EngineError::Lost { action, source } => Self::EngineAway { action, source },
             EngineError::TooOld { .. } => Self::Unsupported { what: error.to_string() },
             EngineError::NotFound { .. } | EngineError::Conflict { .. } | EngineError::Refused { .. } => {
                 Self::Engine { action: "use the container engine".to_string(), source: Box::new(error) }

@@ -50,7 +50,8 @@ impl Engine {
         let (sender, chunks) = mpsc::channel(CHUNKS);
         tokio::spawn(async move {
             while let Some(chunk) = body.next().await {
-                if sender.send(chunk.map_err(io::Error::other)).await.is_err() {
+                let broken = |error| io::Error::new(io::ErrorKind::ConnectionAborted, error);
+                if sender.send(chunk.map_err(broken)).await.is_err() {
                     break;
                 }
             }

@@ -13,7 +13,7 @@ use super::control::{self, Control, Launch};
 use super::salvage::{self, Rules};
 use super::{
     BoxFuture, DataMode, Enforcement, Executor, ExecutorError, ExecutorInfo, ExitCause, ExitReport, LABEL, LABEL_NAME,
-    LaunchSpec, Orphan, PreparedImage, Program, RunToken, Running, Salvage, Stop, agent_env,
+    LaunchSpec, Orphan, Postponed, PreparedImage, Program, RunToken, Running, Salvage, Stop, agent_env,
 };
 use crate::bridge::{self, Services};
 use crate::engine::{
@@ -24,8 +24,6 @@ use crate::outcome::Usage;
 
 /// How long a killed agent's init may take for its last words, before the container is killed under it.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// How long a daemon that went away is waited for by default.
-const DAEMON_PATIENCE: Duration = Duration::from_secs(60);
 /// Entries of the public data that are mounted one by one when `description.md` is not among them.
 const SINGLE_MOUNTS: usize = 200;
 
@@ -35,7 +33,6 @@ pub struct DockerExecutor {
     info: OnceCell<EngineInfo>,
     /// Cleared when the engine refuses to limit a layer's size.
     layer_size: AtomicBool,
-    daemon_patience: Duration,
 }
 
 impl DockerExecutor {
@@ -51,14 +48,7 @@ impl DockerExecutor {
     #[must_use]
     pub fn new(engine: Engine) -> Self {
         let layer_size = AtomicBool::new(true);
-        Self { engine, info: OnceCell::new(), layer_size, daemon_patience: DAEMON_PATIENCE }
-    }
-
-    /// Waits so long for a daemon that went away before its attempts count as lost.
-    #[must_use]
-    pub fn with_daemon_patience(mut self, patience: Duration) -> Self {
-        self.daemon_patience = patience;
-        self
+        Self { engine, info: OnceCell::new(), layer_size }
     }
 
     /// The engine, to build and look up images with.
@@ -375,7 +365,6 @@ struct DockerRunning {
     started: DateTime<Utc>,
     elapsed_before: Duration,
     killed: AtomicBool,
-    daemon_patience: Duration,
     /// The engine's own directory, if it is on this machine.
     storage: Option<PathBuf>,
 }
@@ -401,17 +390,14 @@ impl DockerExecutor {
             started,
             elapsed_before,
             killed: AtomicBool::new(false),
-            daemon_patience: self.daemon_patience,
             storage: root.filter(|root| root.is_absolute() && root.exists()),
         })
     }
 }
 
 impl DockerRunning {
-    /// Waits until the container has ended, through a daemon that goes away and comes back. `None` means that the init has
-    /// left its account, which says all there is to say.
-    async fn ended(&self) -> Result<Option<ContainerFacts>, String> {
-        let mut lost_since: Option<tokio::time::Instant> = None;
+    /// Waits until the container has ended. `None` means that the init has left its account, which says all there is to say.
+    async fn ended(&self) -> Result<Option<ContainerFacts>, EngineError> {
         loop {
             let ended = match self.engine.wait(&self.id).await {
                 Ok(()) if self.control.end().is_some() => return Ok(None),
@@ -420,18 +406,10 @@ impl DockerRunning {
             };
             match ended {
                 Ok(facts) if facts.state == ContainerState::Ended => return Ok(Some(facts)),
-                Ok(_) => lost_since = None,
-                Err(EngineError::NotFound { .. }) => {
-                    return Err("the container was removed by somebody else".to_string());
-                }
+                Ok(_) => {}
                 // The init's account stands, whatever became of the daemon.
                 Err(_) if self.control.end().is_some() => return Ok(None),
-                Err(error) => {
-                    let since = *lost_since.get_or_insert_with(tokio::time::Instant::now);
-                    if since.elapsed() > self.daemon_patience {
-                        return Err(super::chain(&error));
-                    }
-                }
+                Err(error) => return Err(error),
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
@@ -466,7 +444,13 @@ impl DockerRunning {
         salvage::in_background(salvage, move |salvage| match archive {
             Ok(Some(tar)) => salvage::from_tar(tar, label, &to, rules, salvage),
             Ok(None) => {}
-            Err(error) => salvage.errors.push(super::chain(&error)),
+            Err(error) => {
+                let error = ExecutorError::from(error);
+                if error.is_engine_away() {
+                    salvage.postponed.get_or_insert(Postponed::EngineAway);
+                }
+                salvage.errors.push(super::chain(&error));
+            }
         })
         .await
     }
@@ -502,7 +486,13 @@ impl Running for DockerRunning {
             let cause = match ended {
                 Ok(Some(facts)) => self.cause_without_account(&facts),
                 Ok(None) => ExitCause::Lost("the init's account is gone".to_string()),
-                Err(cause) => ExitCause::Lost(cause),
+                Err(EngineError::NotFound { .. }) => {
+                    ExitCause::Lost("the container was removed by somebody else".to_string())
+                }
+                Err(error) => match ExecutorError::from(error) {
+                    away if away.is_engine_away() => return Err(away),
+                    other => ExitCause::Lost(super::chain(&other)),
+                },
             };
             Ok(ExitReport { cause, usage, ran: None })
         })
@@ -571,7 +561,7 @@ impl Running for DockerRunning {
                         salvage.files += once.files;
                         salvage.bytes += once.bytes;
                     }
-                    salvage.host_full |= once.host_full;
+                    salvage.postponed = salvage.postponed.or(once.postponed);
                 })
                 .await;
             }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     BoxFuture, Enforcement, Executor, ExecutorError, ExecutorInfo, ExitCause, ExitReport, LABEL_NAME, LaunchSpec,
-    Orphan, PreparedImage, Program, RunToken, Running, Salvage, Stop,
+    Orphan, Postponed, PreparedImage, Program, RunToken, Running, Salvage, Stop,
 };
 use crate::outcome::Usage;
 
@@ -57,6 +57,7 @@ type Scripts = dyn Fn(&LaunchSpec) -> Script + Send + Sync;
 pub struct FakeExecutor {
     scripts: Box<Scripts>,
     runs: Arc<Mutex<BTreeMap<String, Arc<FakeRun>>>>,
+    away_until: Arc<Mutex<Option<Instant>>>,
 }
 
 struct FakeRun {
@@ -93,7 +94,7 @@ impl FakeRun {
 impl FakeExecutor {
     /// An executor that asks `scripts` what each attempt does.
     pub fn new(scripts: impl Fn(&LaunchSpec) -> Script + Send + Sync + 'static) -> Self {
-        Self { scripts: Box::new(scripts), runs: Arc::default() }
+        Self { scripts: Box::new(scripts), runs: Arc::default(), away_until: Arc::default() }
     }
 
     /// Names of the attempts that are started and not removed.
@@ -102,8 +103,14 @@ impl FakeExecutor {
         lock(&self.runs).keys().cloned().collect()
     }
 
+    /// Answers nothing until `until`, as a daemon that is restarted; agents run on.
+    pub fn go_away(&self, until: Instant) {
+        *lock(&self.away_until) = Some(until);
+    }
+
     fn running(&self, run: Arc<FakeRun>, spec: Arc<LaunchSpec>, elapsed_before: Duration) -> Box<dyn Running> {
-        Box::new(FakeRunning { run, spec, elapsed_before, runs: Arc::clone(&self.runs) })
+        let (runs, away_until) = (Arc::clone(&self.runs), Arc::clone(&self.away_until));
+        Box::new(FakeRunning { run, spec, elapsed_before, runs, away_until })
     }
 }
 
@@ -112,6 +119,17 @@ struct FakeRunning {
     spec: Arc<LaunchSpec>,
     elapsed_before: Duration,
     runs: Arc<Mutex<BTreeMap<String, Arc<FakeRun>>>>,
+    away_until: Arc<Mutex<Option<Instant>>>,
+}
+
+/// The error of a daemon that is away.
+fn answers(away_until: &Mutex<Option<Instant>>) -> Result<(), ExecutorError> {
+    match *lock(away_until) {
+        Some(until) if Instant::now() < until => {
+            Err(ExecutorError::EngineAway { action: "ask the engine".to_string(), source: "connection refused".into() })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -150,6 +168,7 @@ impl Executor for FakeExecutor {
 
     fn start(&self, spec: Arc<LaunchSpec>) -> BoxFuture<'_, Result<Box<dyn Running>, ExecutorError>> {
         Box::pin(async move {
+            answers(&self.away_until)?;
             let script = (self.scripts)(&spec);
             tokio::time::sleep(script.image_takes).await;
             if let Some(what) = script.start_error {
@@ -176,6 +195,7 @@ impl Executor for FakeExecutor {
         spec: Arc<LaunchSpec>,
     ) -> BoxFuture<'a, Result<Box<dyn Running>, ExecutorError>> {
         Box::pin(async move {
+            answers(&self.away_until)?;
             let run = lock(&self.runs).get(&token.name).cloned();
             let run = run.ok_or_else(|| ExecutorError::Gone { name: token.name.clone() })?;
             let elapsed = run.started.elapsed();
@@ -188,6 +208,7 @@ impl Executor for FakeExecutor {
         labels: &'a BTreeMap<String, String>,
     ) -> BoxFuture<'a, Result<Vec<Orphan>, ExecutorError>> {
         Box::pin(async move {
+            answers(&self.away_until)?;
             let runs = lock(&self.runs);
             let wanted = |run: &&Arc<FakeRun>| labels.iter().all(|(key, value)| run.labels.get(key) == Some(value));
             let orphan = |run: &Arc<FakeRun>| Orphan {
@@ -220,6 +241,7 @@ impl Running for FakeRunning {
         Box::pin(async {
             let mut signals = self.run.signals.subscribe();
             loop {
+                answers(&self.away_until)?;
                 let (at, cause) = self.run.end();
                 let sleep = async {
                     match at {
@@ -272,6 +294,11 @@ impl Running for FakeRunning {
     fn collect(&self) -> BoxFuture<'_, Salvage> {
         Box::pin(async {
             let mut salvage = Salvage::default();
+            if let Err(error) = answers(&self.away_until) {
+                salvage.errors.push(error.to_string());
+                salvage.postponed = Some(Postponed::EngineAway);
+                return salvage;
+            }
             for dir in ["submission", "logs", "code"] {
                 if let Err(error) = std::fs::create_dir_all(self.spec.attempt_dir.join(dir)) {
                     salvage.errors.push(error.to_string());

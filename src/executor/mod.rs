@@ -248,9 +248,19 @@ pub struct Salvage {
     pub refused_count: u64,
     /// What could not be read at all, one sentence each.
     pub errors: Vec<String>,
-    /// True if this machine's disk was too full to take it over: it can still be collected later.
+    /// Why it can still be collected later, if something was in the way that is not the agent's.
     #[serde(default)]
-    pub host_full: bool,
+    pub postponed: Option<Postponed>,
+}
+
+/// What was in the way of taking over what an agent left. It is still in the agent's container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Postponed {
+    /// This machine's disk was full.
+    HostFull,
+    /// The engine did not answer.
+    EngineAway,
 }
 
 /// An entry that was not taken over.
@@ -285,6 +295,15 @@ pub enum ExecutorError {
     Unavailable {
         /// Socket or URL.
         address: String,
+        /// What the client said.
+        #[source]
+        source: BoxError,
+    },
+    /// The daemon went away.
+    #[error("lost the container engine while trying to {action}")]
+    EngineAway {
+        /// What was tried.
+        action: String,
         /// What the client said.
         #[source]
         source: BoxError,
@@ -333,11 +352,17 @@ pub enum ExecutorError {
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl ExecutorError {
+    /// Whether the engine cannot be talked to now: a daemon that restarts needs seconds, and containers outlast it.
+    #[must_use]
+    pub fn is_engine_away(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::EngineAway { .. })
+    }
+
     /// What the user can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Unavailable { .. } => Some(
+            Self::Unavailable { .. } | Self::EngineAway { .. } => Some(
                 "start Docker (`systemctl start docker`) or Podman (`systemctl --user start podman.socket`), or point \
                  `DOCKER_HOST` at its socket; `--executor process` runs without one, unsealed"
                     .to_string(),

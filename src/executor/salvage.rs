@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use tar::EntryType;
 
-use super::Salvage;
+use super::{Postponed, Salvage};
 
 /// How much of one directory is taken over.
 #[derive(Debug, Clone, Copy)]
@@ -67,28 +67,30 @@ struct Gate<'a> {
 /// Why no more of a directory is taken over.
 struct Enough {
     why: String,
-    /// This machine's disk is full: the agent is not to blame, and later the rest can be had.
-    host_full: bool,
+    /// Set if the agent is not to blame, and later the rest can be had.
+    postponed: Option<Postponed>,
 }
 
 impl Enough {
     /// A reason that lies in the entries themselves.
     fn refused(why: String) -> Self {
-        Self { why, host_full: false }
+        Self { why, postponed: None }
     }
 
     fn failed(label: &str, error: &io::Error) -> Self {
-        Self { why: format!("{label} cannot be read: {error}"), host_full: is_full(error) }
+        let postponed = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(Postponed::HostFull),
+            // How a transfer from the engine breaks off.
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::UnexpectedEof => Some(Postponed::EngineAway),
+            _ => None,
+        };
+        Self { why: format!("{label} cannot be read: {error}"), postponed }
     }
 
     fn record(self, salvage: &mut Salvage) {
-        salvage.host_full |= self.host_full;
+        salvage.postponed = salvage.postponed.or(self.postponed);
         salvage.errors.push(self.why);
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl Gate<'_> {
@@ -141,6 +143,10 @@ impl Gate<'_> {
             // Half a submission must not pass for a whole one.
             let _ = fs::remove_file(path);
         })?;
+        if copied < size {
+            let _ = fs::remove_file(path);
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         self.kept += copied;
         self.salvage.files += 1;
         self.salvage.bytes += copied;

@@ -18,7 +18,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::executor::{
-    Executor, ExecutorError, ExitCause, ExitReport, LaunchSpec, PreparedImage, RunToken, Running, Salvage, Stop, chain,
+    Executor, ExecutorError, ExitCause, ExitReport, LABEL_NAME, LaunchSpec, Postponed, PreparedImage, RunToken,
+    Running, Salvage, Stop, chain,
 };
 use crate::limits::Limits;
 use crate::outcome::{CancelReason, Outcome, Usage};
@@ -55,6 +56,11 @@ pub enum AttemptEvent {
     /// It ended and what it left was taken over; the end must be on disk when the callback returns, for its container is
     /// removed next and with it the only other witness.
     Collected(Box<AttemptEnd>),
+    /// The engine does not answer and is waited for.
+    EngineAway {
+        /// What was tried and what was seen.
+        cause: String,
+    },
     /// A copy of its submission was taken.
     Snapshot {
         /// Where it is.
@@ -80,7 +86,14 @@ pub struct WatchOptions {
     pub host_reserve_bytes: u64,
     /// How long the end of a killed agent is waited for.
     pub kill_patience: Duration,
+    /// How long an engine that does not answer is waited for. Containers outlast their daemon.
+    pub engine_patience: Duration,
 }
+
+/// Between two tries to reach an engine that is away.
+const ENGINE_EVERY: Duration = Duration::from_secs(1);
+/// How often a transfer that broke off is begun again while the engine answers.
+const TRANSFERS: u32 = 4;
 
 impl Default for WatchOptions {
     fn default() -> Self {
@@ -90,6 +103,7 @@ impl Default for WatchOptions {
             snapshot_every: None,
             host_reserve_bytes: 1 << 30,
             kill_patience: Duration::from_secs(60),
+            engine_patience: Duration::from_secs(30 * 60),
         }
     }
 }
@@ -111,8 +125,8 @@ pub struct AttemptEnd {
     pub took: Duration,
     /// Why something of it is still there, if it could not be removed.
     pub left_behind: Option<String>,
-    /// True if it was neither collected nor removed, for want of space on this machine.
-    pub kept: bool,
+    /// Why it was neither collected nor removed: an attach goes on where this left off.
+    pub kept: Option<Postponed>,
 }
 
 impl AttemptEnd {
@@ -125,8 +139,13 @@ impl AttemptEnd {
             started: None,
             took: Duration::ZERO,
             left_behind: None,
-            kept: false,
+            kept: None,
         }
+    }
+
+    /// The end of the watch and not of the attempt: its container stays as it is.
+    fn kept(why: Postponed, outcome: Outcome) -> Self {
+        Self { kept: Some(why), ..Self::before_start(outcome, None) }
     }
 }
 
@@ -143,32 +162,30 @@ pub async fn run_attempt(
     requests: &mut mpsc::Receiver<CancelReason>,
     report: &(dyn Fn(AttemptEvent) + Sync),
 ) -> AttemptEnd {
+    let host = Host { executor, name: &spec.name, patience: options.engine_patience, report };
     let mut image = None;
-    if resume.is_none() {
-        report(AttemptEvent::Phase(Phase::Image));
-        let prepared = tokio::select! {
-            biased;
-            reason = next_request(requests) => {
-                return AttemptEnd::before_start(Outcome::Cancelled { reason }, None);
+    let mut token = resume;
+    let running = loop {
+        let begun = match &token {
+            None => begin(&host, &spec, requests, &mut image).await,
+            Some(token) => {
+                report(AttemptEvent::Phase(Phase::Starting));
+                host.executor.attach(token, Arc::clone(&spec)).await.map_err(NotBegun::Failed)
             }
-            prepared = executor.prepare_image(&spec.program) => prepared,
         };
-        match prepared {
-            Ok(prepared) => image = prepared,
-            Err(error) => return AttemptEnd::before_start(outcome_of(&error), None),
+        let error = match begun {
+            Ok(running) => break running,
+            Err(NotBegun::Cancelled(reason)) => return AttemptEnd::before_start(Outcome::Cancelled { reason }, image),
+            Err(NotBegun::Failed(error)) => error,
+        };
+        if !error.is_engine_away() {
+            return AttemptEnd::before_start(outcome_of(&error), image);
         }
-        if let Some(image) = &image {
-            report(AttemptEvent::Image(image.clone()));
+        match host.is_back(&error, requests).await {
+            // It may have been made before the engine went.
+            Some(orphan) => token = orphan.or(token),
+            None => return AttemptEnd::kept(Postponed::EngineAway, outcome_of(&error)),
         }
-    }
-    report(AttemptEvent::Phase(Phase::Starting));
-    let started = match &resume {
-        Some(token) => executor.attach(token, Arc::clone(&spec)).await,
-        None => executor.start(Arc::clone(&spec)).await,
-    };
-    let running = match started {
-        Ok(running) => running,
-        Err(error) => return AttemptEnd::before_start(outcome_of(&error), image),
     };
     let base = Instant::now();
     let token = running.token();
@@ -177,7 +194,10 @@ pub async fn run_attempt(
     report(AttemptEvent::Phase(Phase::Running));
 
     let mut drive = Drive { running: &*running, spec: &spec, options, report, base, usage: Usage::default() };
-    let (cause, ending, ran) = drive.until_the_end(requests).await;
+    let (cause, ending, ran) = match drive.until_the_end(requests).await {
+        Ok(end) => end,
+        Err(error) => return AttemptEnd::kept(Postponed::EngineAway, outcome_of(&error)),
+    };
     // What the init measured is exact, and all there is if it ended unwatched; where we ended it, our clock counts.
     let watched = running.elapsed_before() + base.elapsed();
     let took = if ending.is_some() { watched } else { ran.unwrap_or(watched) };
@@ -185,38 +205,115 @@ pub async fn run_attempt(
 
     report(AttemptEvent::Phase(Phase::Collecting));
     let mut usage = drive.usage;
-    let salvage = running.collect().await;
+    let salvage = collect(&*running, &host, requests).await;
     usage.memory_bytes = None;
     usage.pids = None;
-    if salvage.host_full {
-        // Its container keeps what there is no room for here; an attach collects it later.
-        let cause = salvage.errors.join("; ");
-        let outcome = Outcome::HostFull { cause };
-        return AttemptEnd {
-            outcome,
-            usage,
-            salvage: None,
-            image,
-            started: Some(started),
-            took,
-            left_behind: None,
-            kept: true,
-        };
-    }
     let mut end = AttemptEnd {
         outcome,
         usage,
-        salvage: Some(salvage),
+        salvage: None,
         image,
         started: Some(started),
         took,
         left_behind: None,
-        kept: false,
+        kept: salvage.postponed,
     };
-    report(AttemptEvent::Collected(Box::new(end.clone())));
-    report(AttemptEvent::Phase(Phase::Removing));
-    end.left_behind = running.remove().await.err().map(|error| chain(&error));
+    match salvage.postponed {
+        // Its container keeps what cannot be had now; an attach collects it later.
+        Some(why) => {
+            let cause = salvage.errors.join("; ");
+            end.outcome = match why {
+                Postponed::HostFull => Outcome::HostFull { cause },
+                Postponed::EngineAway => Outcome::EngineLost { cause },
+            };
+        }
+        None => {
+            end.salvage = Some(salvage);
+            report(AttemptEvent::Collected(Box::new(end.clone())));
+            report(AttemptEvent::Phase(Phase::Removing));
+            end.left_behind = running.remove().await.err().map(|error| chain(&error));
+        }
+    }
     end
+}
+
+/// Why an attempt did not begin.
+enum NotBegun {
+    Cancelled(CancelReason),
+    Failed(ExecutorError),
+}
+
+/// Gets the image and starts the agent.
+async fn begin(
+    host: &Host<'_>,
+    spec: &Arc<LaunchSpec>,
+    requests: &mut mpsc::Receiver<CancelReason>,
+    image: &mut Option<PreparedImage>,
+) -> Result<Box<dyn Running>, NotBegun> {
+    (host.report)(AttemptEvent::Phase(Phase::Image));
+    let prepared = tokio::select! {
+        biased;
+        reason = next_request(requests) => return Err(NotBegun::Cancelled(reason)),
+        prepared = host.executor.prepare_image(&spec.program) => prepared,
+    };
+    *image = prepared.map_err(NotBegun::Failed)?;
+    if let Some(image) = &image {
+        (host.report)(AttemptEvent::Image(image.clone()));
+    }
+    (host.report)(AttemptEvent::Phase(Phase::Starting));
+    host.executor.start(Arc::clone(spec)).await.map_err(NotBegun::Failed)
+}
+
+/// Takes over what the agent left, through an engine that goes away and comes back.
+async fn collect(running: &dyn Running, host: &Host<'_>, requests: &mut mpsc::Receiver<CancelReason>) -> Salvage {
+    for _ in 0..TRANSFERS {
+        let salvage = running.collect().await;
+        if salvage.postponed != Some(Postponed::EngineAway) {
+            return salvage;
+        }
+        let source = salvage.errors.join("; ").into();
+        let error = ExecutorError::EngineAway { action: "collect what the agent left".to_string(), source };
+        if host.is_back(&error, requests).await.is_none() {
+            return salvage;
+        }
+    }
+    // The engine answers, and yet the transfer breaks off each time: what has come is all there will be.
+    Salvage { postponed: None, ..running.collect().await }
+}
+
+/// The executor, and how long it is waited for.
+struct Host<'a> {
+    executor: &'a dyn Executor,
+    name: &'a str,
+    patience: Duration,
+    report: &'a (dyn Fn(AttemptEvent) + Sync),
+}
+
+impl Host<'_> {
+    /// Waits until the engine answers again, and says whether it has a container of this attempt. `None` if it stays away
+    /// for too long, or somebody asks for the end at once.
+    async fn is_back(
+        &self,
+        error: &ExecutorError,
+        requests: &mut mpsc::Receiver<CancelReason>,
+    ) -> Option<Option<RunToken>> {
+        (self.report)(AttemptEvent::EngineAway { cause: chain(error) });
+        let labels = [(LABEL_NAME.to_string(), self.name.to_string())].into();
+        let give_up = Instant::now() + self.patience;
+        while Instant::now() < give_up {
+            tokio::select! {
+                biased;
+                reason = next_request(requests) => if reason == CancelReason::Kill {
+                    return None;
+                },
+                () = tokio::time::sleep(ENGINE_EVERY) => {}
+            }
+            if let Ok(orphans) = self.executor.list_orphans(&labels).await {
+                return Some(orphans.into_iter().next().map(|orphan| orphan.token));
+            }
+        }
+        None
+    }
 }
 
 /// What made the driver end the agent.
@@ -238,11 +335,12 @@ struct Drive<'a> {
 }
 
 impl Drive<'_> {
-    /// Waits for the agent's end, and brings it about when a limit or a request says so.
+    /// Waits for the agent's end, and brings it about when a limit or a request says so. An error if the engine stays away:
+    /// then the agent may still run.
     async fn until_the_end(
         &mut self,
         requests: &mut mpsc::Receiver<CancelReason>,
-    ) -> (ExitCause, Option<Ending>, Option<Duration>) {
+    ) -> Result<(ExitCause, Option<Ending>, Option<Duration>), ExecutorError> {
         let (running, limits, options) = (self.running, &self.spec.limits, self.options);
         let before = running.elapsed_before();
         let soft = self.base + limits.timeout.saturating_sub(before);
@@ -252,6 +350,8 @@ impl Drive<'_> {
         let mut give_up_at: Option<Instant> = None;
         let mut watching = true;
         let mut wait = running.wait();
+        let mut waiting_since = Instant::now();
+        let mut away: Option<(Instant, ExecutorError)> = None;
         let usage = std::mem::take(&mut self.usage);
         let usage = std::sync::Mutex::new(usage);
         let mut watch = Box::pin(watch(running, self.spec, options, self.base, &usage, self.report));
@@ -265,6 +365,25 @@ impl Drive<'_> {
                         lock(&usage).update(&last);
                         ran = measured;
                         break cause;
+                    }
+                    Err(error) if error.is_engine_away() => {
+                        // A wait that lasted was one on an engine that had come back.
+                        let since = match away.take() {
+                            Some((since, _)) if waiting_since.elapsed() < ENGINE_EVERY * 3 => since,
+                            _ => {
+                                (self.report)(AttemptEvent::EngineAway { cause: chain(&error) });
+                                Instant::now()
+                            }
+                        };
+                        if since.elapsed() >= options.engine_patience {
+                            return Err(error);
+                        }
+                        away = Some((since, error));
+                        waiting_since = Instant::now();
+                        wait = Box::pin(async move {
+                            tokio::time::sleep(ENGINE_EVERY).await;
+                            running.wait().await
+                        });
                     }
                     Err(error) => break ExitCause::Lost(chain(&error)),
                 },
@@ -305,6 +424,9 @@ impl Drive<'_> {
                     kill_at = Some(Instant::now());
                 }
                 () = sleep_until(give_up_at.unwrap_or(far)), if give_up_at.is_some() => {
+                    if let Some((_, error)) = away.filter(|_| waiting_since.elapsed() < ENGINE_EVERY * 3) {
+                        return Err(error);
+                    }
                     let patience = options.kill_patience.as_secs();
                     break ExitCause::Lost(format!("the agent did not end within {patience} s of its kill"));
                 }
@@ -312,7 +434,7 @@ impl Drive<'_> {
         };
         drop(watch);
         self.usage = usage.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        (cause, ending, ran)
+        Ok((cause, ending, ran))
     }
 }
 
@@ -421,7 +543,9 @@ fn outcome_of(error: &ExecutorError) -> Outcome {
     match error {
         ExecutorError::ImageMissing { image, .. } => Outcome::ImageMissing { image: image.clone() },
         ExecutorError::HostFull { cause } => Outcome::HostFull { cause: cause.clone() },
-        ExecutorError::Unavailable { .. } | ExecutorError::Gone { .. } => Outcome::EngineLost { cause: chain(error) },
+        ExecutorError::Unavailable { .. } | ExecutorError::EngineAway { .. } | ExecutorError::Gone { .. } => {
+            Outcome::EngineLost { cause: chain(error) }
+        }
         ExecutorError::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => {
             Outcome::HostFull { cause: io.to_string() }
         }

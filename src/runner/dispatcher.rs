@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use super::Judge;
 use super::resume::{Standing, standing};
 use super::scheduler::Capacity;
+use super::stop::StopRequest;
 use super::work::{Begin, Done, work};
 use crate::agents::Build;
 use crate::events::{EventKind, EventSink, GradeLine, RunEvent, RunStats};
@@ -75,6 +76,14 @@ pub enum RunError {
     /// The executor.
     #[error("cannot ask the executor for running attempts")]
     Executor(#[from] ExecutorError),
+    /// The engine went away and stayed away. What its containers hold is not lost.
+    #[error("the run stopped because the container engine stays away: {attempt}: {cause}")]
+    EngineAway {
+        /// The attempt that waited for it.
+        attempt: String,
+        /// What was tried and what was seen.
+        cause: String,
+    },
 }
 
 /// What an attempt's task tells the dispatcher.
@@ -123,20 +132,23 @@ struct Dispatcher<'a> {
     metadata: Metadata,
     active: BTreeMap<String, Active>,
     cancel: Option<CancelReason>,
+    /// Attempts that were asked to stop before they began.
+    passed_over: BTreeMap<String, CancelReason>,
 }
 
 /// Runs the attempts of the plan that are not over yet, and returns the counts of the whole group.
 ///
-/// `cancels` brings wishes to stop: anything below [`CancelReason::Kill`] gives agents their grace, and nothing new is started.
+/// `cancels` brings wishes to stop: anything below [`CancelReason::Kill`] gives agents their grace.
 /// The caller holds the group's lock.
 ///
 /// # Errors
-/// [`RunError`] if the group's own files cannot be written. Running agents then go on, and a resumed run takes them up.
+/// [`RunError`] if the group's own files cannot be written or the engine stays away. Running agents then go on, and a resumed
+/// run takes them up.
 pub async fn run(
     run: Arc<Run>,
     _lock: &GroupLock,
     sinks: &mut Vec<Box<dyn EventSink>>,
-    cancels: &mut mpsc::Receiver<CancelReason>,
+    cancels: &mut mpsc::Receiver<StopRequest>,
 ) -> Result<RunStats, RunError> {
     let labels = [(super::GROUP_LABEL.to_owned(), run.plan.group.clone())].into();
     let orphans = run.executor.list_orphans(&labels).await?;
@@ -153,6 +165,7 @@ pub async fn run(
         },
         active: BTreeMap::new(),
         cancel: None,
+        passed_over: BTreeMap::new(),
         run: Arc::clone(&run),
     };
     for token in &standing.leftovers {
@@ -165,7 +178,7 @@ impl Dispatcher<'_> {
     async fn go(
         &mut self,
         standing: Standing,
-        cancels: &mut mpsc::Receiver<CancelReason>,
+        cancels: &mut mpsc::Receiver<StopRequest>,
         resumed: bool,
     ) -> Result<RunStats, RunError> {
         for (dir, outcome, grade) in &standing.over {
@@ -185,7 +198,7 @@ impl Dispatcher<'_> {
             self.emit(EventKind::Warning { key: None, message: warning });
         }
         let mut queue: VecDeque<(Arc<PlannedAttempt>, Begin)> = standing.open.into();
-        let mut tasks: JoinSet<(String, Result<Done, StoreError>)> = JoinSet::new();
+        let mut tasks: JoinSet<(String, Result<Done, RunError>)> = JoinSet::new();
         let (notes, mut inbox) = mpsc::unbounded_channel::<Message>();
         let mut listening = true;
         loop {
@@ -198,7 +211,8 @@ impl Dispatcher<'_> {
             tokio::select! {
                 biased;
                 cancel = cancels.recv(), if listening => match cancel {
-                    Some(reason) => self.cancel(reason).await,
+                    Some(StopRequest::Group(reason)) => self.cancel(reason),
+                    Some(StopRequest::Attempt { dir, reason }) => self.stop(dir, reason),
                     None => listening = false,
                 },
                 Some(message) = inbox.recv() => self.on_message(message),
@@ -209,7 +223,7 @@ impl Dispatcher<'_> {
                         self.on_message(message);
                     }
                     let written = match result {
-                        Ok(done) => self.on_done(&dir, done),
+                        Ok(done) => self.on_done(&dir, done).map_err(RunError::from),
                         Err(error) => {
                             self.active.remove(&dir);
                             self.stats.running = self.active.len();
@@ -222,7 +236,7 @@ impl Dispatcher<'_> {
                         let running = self.active.len();
                         let message = format!("{error}; {running} agents run on, `--resume` takes them up again");
                         self.emit(EventKind::Warning { key: None, message });
-                        return Err(error.into());
+                        return Err(error);
                     }
                 }
             }
@@ -236,7 +250,7 @@ impl Dispatcher<'_> {
     fn start(
         &mut self,
         queue: &mut VecDeque<(Arc<PlannedAttempt>, Begin)>,
-        tasks: &mut JoinSet<(String, Result<Done, StoreError>)>,
+        tasks: &mut JoinSet<(String, Result<Done, RunError>)>,
         notes: &mpsc::UnboundedSender<Message>,
     ) {
         while let Some((attempt, begin)) = queue.front().cloned() {
@@ -251,13 +265,29 @@ impl Dispatcher<'_> {
             let (requests, receiver) = mpsc::channel(4);
             let task = work(Arc::clone(&self.run), Arc::clone(&attempt), begin, receiver, notes.clone());
             let dir = attempt.dir.clone();
+            if let Some(reason) = self.passed_over.remove(&dir) {
+                // A fresh channel has room.
+                let _ = requests.try_send(reason);
+            }
             self.active.insert(dir.clone(), Active { attempt, requests, started: None, last_cpu: None });
             self.stats.running = self.active.len();
             tasks.spawn(async move { (dir, task.await) });
         }
     }
 
-    async fn cancel(&mut self, reason: CancelReason) {
+    /// Ends one attempt; the others go on.
+    fn stop(&mut self, dir: String, reason: CancelReason) {
+        let Some(active) = self.active.get(&dir) else {
+            self.passed_over.insert(dir, reason);
+            return;
+        };
+        // A full channel means that the attempt has been told already.
+        let _ = active.requests.try_send(reason);
+        let key = Some((&active.attempt.key).into());
+        self.emit(EventKind::Warning { key, message: format!("{reason} by request") });
+    }
+
+    fn cancel(&mut self, reason: CancelReason) {
         if self.cancel.is_some_and(|known| known >= reason) {
             return;
         }

@@ -11,12 +11,15 @@ pub mod attempt;
 mod dispatcher;
 mod resume;
 mod scheduler;
+pub mod stop;
 #[cfg(test)]
 mod tests;
 mod work;
 
 pub use dispatcher::{Run, RunError, run};
 pub use scheduler::Capacity;
+pub use stop::StopRequest;
+pub(crate) use work::grade_line;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

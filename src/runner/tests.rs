@@ -113,6 +113,7 @@ fn plan(competitions: usize, seeds: u32) -> Plan {
         retries: 2,
         snapshot_every: None,
         runtime: None,
+        cpuset: None,
         pass_secrets: false,
         data_dir: "/nowhere".into(),
         catalog_dirs: Vec::new(),
@@ -139,7 +140,7 @@ async fn life(
     group: &GroupDir,
     executor: &Arc<FakeExecutor>,
     recorder: &Recorder,
-    cancels: &mut mpsc::Receiver<CancelReason>,
+    cancels: &mut mpsc::Receiver<StopRequest>,
 ) -> Option<RunStats> {
     let info = executor.check().await.unwrap();
     let state = Arc::new(Run {
@@ -163,7 +164,7 @@ async fn life(
     }
 }
 
-fn never() -> mpsc::Receiver<CancelReason> {
+fn never() -> mpsc::Receiver<StopRequest> {
     let (sender, receiver) = mpsc::channel(1);
     // A sender that lives for ever never asks for anything.
     std::mem::forget(sender);
@@ -286,7 +287,7 @@ async fn a_cancelled_run_starts_nothing_more_and_can_go_on() {
     let (sender, mut cancels) = mpsc::channel(4);
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_secs(5)).await;
-        sender.send(CancelReason::Interrupt).await.unwrap();
+        sender.send(StopRequest::Group(CancelReason::Interrupt)).await.unwrap();
         std::future::pending::<()>().await;
     });
     let stats = life(&plan, &group, &executor, &Recorder::default(), &mut cancels).await.unwrap();
@@ -295,4 +296,53 @@ async fn a_cancelled_run_starts_nothing_more_and_can_go_on() {
     assert_eq!((stats.finished, stats.cancelled, stats.gold), (4, 0, 2));
     let record: AttemptRecord = read_json(&group.attempt(&plan.attempts[0].dir).record()).unwrap();
     assert_eq!(record.tries.len(), 2, "the cancelled try is kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_attempt_is_stopped_and_the_others_go_on() {
+    let temp = tempfile::tempdir().unwrap();
+    let (group, _) = GroupDir::create(temp.path(), "group").unwrap();
+    let (plan, executor) = (plan(4, 1), Arc::new(scores()));
+    let (sender, mut wishes) = mpsc::channel(4);
+    let (running, waiting) = (plan.attempts[1].dir.clone(), plan.attempts[3].dir.clone());
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        for dir in [running, waiting, "unknown".to_owned()] {
+            sender.send(StopRequest::Attempt { dir, reason: CancelReason::Stopped }).await.unwrap();
+        }
+        std::future::pending::<()>().await;
+    });
+    let stats = life(&plan, &group, &executor, &Recorder::default(), &mut wishes).await.unwrap();
+    assert_eq!((stats.finished, stats.cancelled, stats.running), (4, 2, 0));
+    let record =
+        |number: usize| -> AttemptRecord { read_json(&group.attempt(&plan.attempts[number].dir).record()).unwrap() };
+    let kinds: Vec<String> = (0..4).map(|number| record(number).outcome.unwrap().kind).collect();
+    assert_eq!(kinds, ["finished", "cancelled", "finished", "cancelled"]);
+    assert!(record(1).took_s.unwrap() > 4.0);
+    assert_eq!(record(3).took_s, Some(0.0), "the one that waited never began");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_is_restarted_costs_neither_a_try_nor_a_submission() {
+    let plan = plan(4, 1);
+    // Away at the first starts, while agents run, at their ends and between them.
+    for (from, length) in [(0, 90), (5, 3), (10, 30), (19, 5), (20, 600), (21, 60)] {
+        let temp = tempfile::tempdir().unwrap();
+        let (group, _) = GroupDir::create(temp.path(), "group").unwrap();
+        let executor = Arc::new(scores());
+        let daemon = Arc::clone(&executor);
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(from)).await;
+            daemon.go_away(tokio::time::Instant::now() + Duration::from_secs(length));
+        });
+        let recorder = Recorder::default();
+        let stats = life(&plan, &group, &executor, &recorder, &mut never()).await.unwrap();
+        assert_eq!((stats.finished, stats.valid, stats.infrastructure), (4, 4, 0), "away from {from} for {length} s");
+        for attempt in &plan.attempts {
+            let record: AttemptRecord = read_json(&group.attempt(&attempt.dir).record()).unwrap();
+            assert_eq!(record.tries.len(), 1, "away from {from} for {length} s");
+        }
+        let warned = recorder.kinds().iter().any(|kind| matches!(kind, EventKind::Warning { .. }));
+        assert!(warned || from < 20, "away from {from} for {length} s");
+    }
 }

@@ -14,9 +14,9 @@ use medalist_reports::record::{
 use tokio::sync::mpsc;
 
 use super::attempt::{AttemptEnd, AttemptEvent, Phase, WatchOptions, run_attempt};
-use super::dispatcher::{Message, Note, Run};
+use super::dispatcher::{Message, Note, Run, RunError};
 use crate::events::GradeLine;
-use crate::executor::{LaunchSpec, RunToken};
+use crate::executor::{LaunchSpec, Postponed, RunToken};
 use crate::limits::Network;
 use crate::outcome::{CancelReason, Outcome, Usage};
 use crate::plan::{Plan, PlannedAttempt};
@@ -48,7 +48,7 @@ pub(super) async fn work(
     begin: Begin,
     mut requests: mpsc::Receiver<CancelReason>,
     notes: mpsc::UnboundedSender<Message>,
-) -> Result<Done, StoreError> {
+) -> Result<Done, RunError> {
     let dir = run.group.attempt(&attempt.dir);
     std::fs::create_dir_all(dir.root()).map_err(|source| StoreError::Io {
         verb: "create",
@@ -58,7 +58,7 @@ pub(super) async fn work(
     let mut record = crate::store::read_json_if_there::<AttemptRecord>(&dir.record())?
         .unwrap_or_else(|| fresh_record(&run, &attempt));
     if matches!(begin, Begin::Grade) {
-        return grade(&run, &attempt, &dir, record).await;
+        return Ok(grade(&run, &attempt, &dir, record).await?);
     }
     let spec = match launch_spec(&run, &attempt, &dir, &mut record) {
         Ok(spec) => Arc::new(spec),
@@ -66,7 +66,7 @@ pub(super) async fn work(
             let end = failed_before_start(cause);
             finish_try(&mut record, &end);
             write_json(&dir.record(), &record)?;
-            return grade(&run, &attempt, &dir, record).await;
+            return Ok(grade(&run, &attempt, &dir, record).await?);
         }
     };
     let note = |note: Note| {
@@ -108,14 +108,18 @@ pub(super) async fn work(
         let (returned, error) = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
         record = returned;
         if let Some(error) = error {
-            return Err(error);
+            return Err(error.into());
         }
-        if end.kept {
-            return Err(StoreError::Io {
-                verb: "collect what the agent left into",
-                path: dir.root().to_owned(),
-                source: std::io::ErrorKind::StorageFull.into(),
-            });
+        match end.kept {
+            Some(Postponed::HostFull) => {
+                let (verb, path) = ("collect what the agent left into", dir.root().to_owned());
+                let source = std::io::ErrorKind::StorageFull.into();
+                return Err(StoreError::Io { verb, path, source }.into());
+            }
+            Some(Postponed::EngineAway) => {
+                return Err(RunError::EngineAway { attempt: attempt.key.to_string(), cause: end.outcome.to_string() });
+            }
+            None => {}
         }
         if let Some(left) = &end.left_behind {
             note(Note::Warning(format!("its container could not be removed ({left}); `medalist clean` removes it")));
@@ -145,7 +149,7 @@ pub(super) async fn work(
         }
     }
     note(Note::Phase("grade"));
-    grade(&run, &attempt, &dir, record).await
+    Ok(grade(&run, &attempt, &dir, record).await?)
 }
 
 /// 10 s, 20 s, 40 s, ... at most 10 minutes: a daemon that restarts needs seconds, a full disk needs a person.
@@ -177,12 +181,19 @@ fn on_event(
             record.phases.push(PhaseRecord { name: name.to_owned(), began_s, took_s: 0.0 });
             note(Note::Phase(name));
         }
-        AttemptEvent::Image(image) => record.conditions.image_digest = Some(image.digest.unwrap_or(image.id)),
+        AttemptEvent::Image(image) => {
+            record.conditions.image_digest = Some(image.digest.unwrap_or(image.id));
+            // A harness that finds the container later cannot know what its image was.
+            write_json(&dir.record(), record)?;
+        }
         AttemptEvent::Started(token) => {
             record.started_at.get_or_insert(token.started);
             write_json(&dir.token(), &token)?;
             write_json(&dir.record(), record)?;
             note(Note::Running(token.started));
+        }
+        AttemptEvent::EngineAway { cause } => {
+            note(Note::Warning(format!("{cause}; waiting for the engine, agents run on meanwhile")));
         }
         AttemptEvent::Usage(usage) => note(Note::Usage { usage, last_line: last_line(&dir.log()) }),
         AttemptEvent::Snapshot { path, elapsed } => {
@@ -321,7 +332,7 @@ fn launch_spec(
         data_mode: crate::executor::DataMode::ReadOnly,
         seed: attempt.key.seed,
         privileged: plan.agent.privileged,
-        cpuset: None,
+        cpuset: plan.cpuset.clone(),
         runtime: plan.runtime.clone(),
         validator: material.validator,
     })
@@ -336,7 +347,7 @@ fn failed_before_start(cause: String) -> AttemptEnd {
         started: None,
         took: Duration::ZERO,
         left_behind: None,
-        kept: false,
+        kept: None,
     }
 }
 
@@ -470,7 +481,7 @@ fn medal_name(report: &GradeReport) -> Option<String> {
     Some(name.to_owned())
 }
 
-pub(super) fn grade_line(report: &GradeReport) -> GradeLine {
+pub(crate) fn grade_line(report: &GradeReport) -> GradeLine {
     GradeLine {
         submitted: report.submission_exists,
         valid: report.valid_submission,

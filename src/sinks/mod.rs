@@ -48,6 +48,10 @@ pub(crate) fn describe(outcome: &medalist_reports::record::OutcomeRecord) -> Str
         (kind, _) => kind.replace('_', " "),
     };
     if let Some(detail) = &outcome.detail {
+        // Some details are whole sentences of their own.
+        if detail.starts_with(&text) {
+            return detail.clone();
+        }
         text.push_str(": ");
         text.push_str(detail);
     }

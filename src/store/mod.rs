@@ -7,8 +7,11 @@
 //!   metadata.json    MLE-bench's own file, written again after every attempt
 //!   events.jsonl     everything that happened, one object a line
 //!   group.lock       held by the harness that writes here
+//!   stop/            what `medalist stop` asks of that harness
 //!   <competition>_<uuid>/{attempt.json, run.log, submission/, logs/, code/, grade.json, snapshots/}
 //! ```
+
+pub mod find;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -114,6 +117,16 @@ impl GroupDir {
     /// The event log.
     pub fn events(&self) -> PathBuf {
         self.root.join("events.jsonl")
+    }
+
+    /// Where requests to stop are left.
+    pub fn stop_requests(&self) -> PathBuf {
+        self.root.join("stop")
+    }
+
+    /// Whether a harness runs the group now.
+    pub fn is_running(&self) -> bool {
+        self.root.join("group.lock").is_file() && matches!(self.lock(), Err(StoreError::Locked { .. }))
     }
 
     /// One attempt's folder.

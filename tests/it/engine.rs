@@ -151,7 +151,7 @@ async fn with_a_daemon_that_goes_away(steps: &[&str], comes_back: bool) -> Optio
     let path = dir.path().join("proxy.sock");
     let proxy = std::sync::Mutex::new(Some(Proxy::start(&path, socket.clone())));
     let through = Engine::connect_to(&format!("unix://{}", path.display())).await.unwrap();
-    let executor = DockerExecutor::new(through).with_daemon_patience(Duration::from_secs(3));
+    let executor = DockerExecutor::new(through);
     let spec = bench.spec(steps);
     let labels = BTreeMap::from([(LABEL_NAME.to_string(), spec.name.clone())]);
     let (_sender, mut requests) = mpsc::channel::<CancelReason>(1);
@@ -162,7 +162,8 @@ async fn with_a_daemon_that_goes_away(steps: &[&str], comes_back: bool) -> Optio
             let _ = lost.try_send(());
         }
     };
-    let options = WatchOptions { host_reserve_bytes: 0, ..WatchOptions::default() };
+    let engine_patience = Duration::from_secs(3);
+    let options = WatchOptions { host_reserve_bytes: 0, engine_patience, ..WatchOptions::default() };
     let attempt = run_attempt(&executor, Arc::new(spec), None, &options, &mut requests, &report);
     let returns = async {
         gone.recv().await;
@@ -177,7 +178,7 @@ async fn with_a_daemon_that_goes_away(steps: &[&str], comes_back: bool) -> Optio
     for orphan in &orphans {
         bench.executor.remove_orphan(&orphan.token).await.unwrap();
     }
-    assert_eq!(end.left_behind.is_some(), !orphans.is_empty());
+    assert_eq!(end.kept.is_some(), !orphans.is_empty(), "what cannot be collected stays where it is");
     Some((end.outcome, end.salvage.is_some_and(|salvage| salvage.submission)))
 }
 

@@ -1,0 +1,105 @@
+//! Wishes to end attempts, from this process or another one: `medalist stop` leaves a file in the group's folder, which also
+//! works where harness and person share nothing but that folder.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::outcome::CancelReason;
+use crate::store::{GroupDir, StoreError, write_atomic};
+
+/// Name of the request that means the whole group; no attempt's folder is called so, they end in a UUID.
+const WHOLE_GROUP: &str = "all";
+/// Between two looks at the requests.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A wish to end what runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StopRequest {
+    /// Everything, and nothing new is started.
+    Group(CancelReason),
+    /// One attempt; one that has not begun is passed over when its turn comes.
+    Attempt {
+        /// Its folder below the group's.
+        dir: String,
+        /// How urgent.
+        reason: CancelReason,
+    },
+}
+
+/// Leaves a request for the harness that runs the group.
+///
+/// # Errors
+/// [`StoreError::Io`] if the group's folder cannot be written.
+pub fn request(group: &GroupDir, request: &StopRequest) -> Result<(), StoreError> {
+    let (name, reason) = match request {
+        StopRequest::Group(reason) => (WHOLE_GROUP, reason),
+        StopRequest::Attempt { dir, reason } => (dir.as_str(), reason),
+    };
+    let folder = group.stop_requests();
+    std::fs::create_dir_all(&folder).map_err(|source| StoreError::Io {
+        verb: "create",
+        path: folder.clone(),
+        source,
+    })?;
+    let word: &[u8] = if *reason == CancelReason::Kill { b"kill\n" } else { b"term\n" };
+    write_atomic(&folder.join(name), word)
+}
+
+/// Takes the requests that are there.
+fn take(group: &GroupDir) -> Vec<StopRequest> {
+    let entries = std::fs::read_dir(group.stop_requests()).into_iter().flatten().flatten();
+    let paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    let mut requests = Vec::new();
+    for path in paths {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.')) else {
+            continue;
+        };
+        let kill = std::fs::read(&path).is_ok_and(|word| word.starts_with(b"kill"));
+        // One that cannot be removed would be obeyed again and again, by this harness and the next.
+        if let Err(error) = std::fs::remove_file(&path) {
+            tracing::warn!(%error, path = %path.display(), "a request to stop cannot be removed and is ignored");
+            continue;
+        }
+        requests.push(match (name, kill) {
+            (WHOLE_GROUP, true) => StopRequest::Group(CancelReason::Kill),
+            (WHOLE_GROUP, false) => StopRequest::Group(CancelReason::Interrupt),
+            (dir, true) => StopRequest::Attempt { dir: dir.to_owned(), reason: CancelReason::Kill },
+            (dir, false) => StopRequest::Attempt { dir: dir.to_owned(), reason: CancelReason::Stopped },
+        });
+    }
+    requests
+}
+
+/// Hands requests to the dispatcher until it is gone. What was asked of an earlier harness that died is over.
+pub async fn watch(group: GroupDir, wishes: mpsc::Sender<StopRequest>) {
+    take(&group);
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        for request in take(&group) {
+            if wishes.send(request).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_taken_once() {
+        let temp = tempfile::tempdir().unwrap();
+        let (group, _) = GroupDir::create(temp.path(), "group").unwrap();
+        assert_eq!(take(&group), []);
+        let one =
+            |reason| StopRequest::Attempt { dir: "titanic_00000000-0000-0000-0000-000000000001".to_owned(), reason };
+        for wish in [one(CancelReason::Stopped), one(CancelReason::Kill), StopRequest::Group(CancelReason::Kill)] {
+            request(&group, &wish).unwrap();
+            assert_eq!(take(&group), [wish]);
+            assert_eq!(take(&group), []);
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Runs on the real engine that are cut short or stopped from outside: nothing is lost and nothing is done twice.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use medalist::engine::{Engine, tar_directory};
+use serde_json::Value;
+
+use crate::executor_bench::{IMAGE, engine, probe};
+use crate::support::{Called, TestContext, called, has_docker, require};
+
+const COMPETITIONS: [&str; 2] = ["demo-bikes", "demo-flights"];
+
+/// A scratch folder with prepared data and an agent that takes its steps.
+fn prepared(steps: &[&str]) -> TestContext {
+    let context = TestContext::new();
+    context.ok(&["prepare", "-c", COMPETITIONS[0], COMPETITIONS[1]]);
+    let agent = context.join("agents/probe");
+    std::fs::create_dir_all(&agent).unwrap();
+    let command: Vec<&str> = std::iter::once("/home/agent/probe").chain(steps.iter().copied()).collect();
+    let toml = format!("id = \"probe\"\nbuild = \"image\"\nimage = \"{IMAGE}\"\ncommand = {command:?}\n");
+    std::fs::write(agent.join("agent.toml"), toml).unwrap();
+    context
+}
+
+/// `medalist run` of that agent on both competitions, with events on its stdout.
+fn run_command(context: &TestContext, runs: &Path) -> Command {
+    let mut command = context.command();
+    command.args(["run", "--agent", "agents/probe", "-c"]).args(COMPETITIONS);
+    command.args(["--cpus", "0.5", "--memory", "256MiB", "--disk", "1GiB", "--grace", "5s", "--events", "-"]);
+    command.arg("--runs-dir").arg(runs).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+}
+
+fn json(path: &Path) -> Value {
+    let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The only group below `runs`.
+fn only_group(runs: &Path) -> PathBuf {
+    let groups: Vec<PathBuf> = std::fs::read_dir(runs).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(groups.len(), 1, "{groups:?}");
+    groups[0].clone()
+}
+
+fn name(group: &Path) -> String {
+    group.file_name().unwrap().to_string_lossy().into_owned()
+}
+
+/// What must be equal however often a run was cut short.
+fn results(group: &Path) -> BTreeMap<String, Value> {
+    let plan = json(&group.join("plan.json"));
+    let attempts = plan["attempts"].as_array().unwrap();
+    let one = |attempt: &Value| {
+        let dir = group.join(attempt["dir"].as_str().unwrap());
+        let (mut record, grade) = (json(&dir.join("attempt.json")), json(&dir.join("grade.json")));
+        let conditions = record["conditions"].take();
+        let result = serde_json::json!({
+            "outcome": record["outcome"], "submission": record["submission"], "tries": record["tries"].as_array().unwrap().len(),
+            "score": grade["score"], "valid": grade["valid_submission"], "percentile": grade["percentile"],
+            "image": conditions["image_digest"], "data": conditions["data_sha256"], "limits": conditions["limits"],
+        });
+        (attempt["key"].as_str().unwrap().to_string(), result)
+    };
+    attempts.iter().map(one).collect()
+}
+
+/// The report's table without the group's name and the attempts' times.
+fn table(context: &TestContext, group: &Path) -> String {
+    let out = context.join("report").join(name(group));
+    let called = context.ok(&["report", group.to_str().unwrap(), "--out", out.to_str().unwrap()]);
+    let lines = called.stdout.lines().map(|line| line.split("  finished ").next().unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n").replace(&name(group), "GROUP")
+}
+
+/// Lines of `docker` about each attempt of a group.
+fn docker(args: &[&str], group: &Path) -> Vec<Vec<String>> {
+    let plan = json(&group.join("plan.json"));
+    let about = |attempt: &Value| {
+        let label = format!("label=io.medalist.attempt={}", attempt["dir"].as_str().unwrap());
+        let output = Command::new("docker").args(args).args(["--filter", &label]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    };
+    plan["attempts"].as_array().unwrap().iter().map(about).collect()
+}
+
+/// Runs the group's harness until its `kill_at`-th event and kills it there; the number of events it told.
+fn life(mut child: Child, kill_at: Option<usize>) -> usize {
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut told = 0;
+    for _ in lines.map_while(Result::ok) {
+        told += 1;
+        if kill_at == Some(told) {
+            child.kill().unwrap();
+        }
+    }
+    child.wait().unwrap();
+    told
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_harness_killed_at_any_event_loses_and_repeats_nothing() {
+    if engine().await.is_none() {
+        return;
+    }
+    let context = prepared(&["sleep", "700", "+", "print", "hello", "+", "submit-sample"]);
+    let since = seconds_since_1970().to_string();
+    let undisturbed = context.join("undisturbed");
+    let events = life(run_command(&context, &undisturbed).spawn().unwrap(), None);
+    assert!(events >= 14, "{events} events");
+    let group = only_group(&undisturbed);
+    let (expected, expected_table) = (results(&group), table(&context, &group));
+    for result in expected.values() {
+        assert_eq!(result["outcome"]["kind"], "finished", "{result:#}");
+        assert_eq!(result["valid"], true, "{result:#}");
+    }
+    let next = AtomicUsize::new(1);
+    let killed = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                loop {
+                    let kill_at = next.fetch_add(1, Ordering::Relaxed);
+                    if kill_at > events {
+                        return;
+                    }
+                    let runs = context.join(&format!("killed-{kill_at}"));
+                    let told = life(run_command(&context, &runs).spawn().unwrap(), Some(kill_at));
+                    killed.fetch_add(usize::from(told >= kill_at), Ordering::Relaxed);
+                    let group = only_group(&runs);
+                    let resumed = context.run(&["run", "--resume", group.to_str().unwrap()]);
+                    assert_eq!(resumed.code, 0, "killed at event {kill_at}: {resumed:#?}");
+                    assert_eq!(results(&group), expected, "killed at event {kill_at}");
+                    assert_eq!(table(&context, &group), expected_table, "killed at event {kill_at}");
+                    let left = docker(&["ps", "-aq"], &group).concat();
+                    assert!(left.is_empty(), "killed at event {kill_at}: {left:?}");
+                    let until = (seconds_since_1970() + 1).to_string();
+                    let window = ["events", "--since", &since, "--until", &until, "--filter", "event=start"];
+                    for starts in docker(&window, &group) {
+                        assert_eq!(starts.len(), 1, "killed at event {kill_at}: started once: {starts:#?}");
+                    }
+                }
+            });
+        }
+    });
+    assert!(killed.into_inner() + 3 >= events, "nearly all lives were cut short");
+}
+
+/// As `docker events` takes times.
+fn seconds_since_1970() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// Waits until `ready` says yes.
+fn until(what: &str, mut ready: impl FnMut() -> bool) {
+    let give_up = Instant::now() + Duration::from_secs(60);
+    while !ready() {
+        assert!(Instant::now() < give_up, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_terminal_watches_and_stops_single_attempts() {
+    if engine().await.is_none() {
+        return;
+    }
+    let context = prepared(&["print", "hello", "+", "submit-sample", "+", "print", "working", "+", "hang"]);
+    let runs = context.join("runs");
+    let child = run_command(&context, &runs).stdout(Stdio::null()).spawn().unwrap();
+    let log_says = |competition: &str, text: &str| {
+        let called = context.run(&["logs", competition]);
+        called.code == 0 && called.stdout.contains(text)
+    };
+    until("both logs", || COMPETITIONS.iter().all(|competition| log_says(competition, "working")));
+    let status = context.ok(&["status"]).stdout;
+    assert!(status.contains("2 running") && status.contains("demo-bikes/probe/0  agent"), "{status}");
+    assert_eq!(context.ok(&["logs", "demo-bikes", "--tail", "1"]).stdout, "working\n");
+
+    let mut follow = context.command();
+    let follow = follow.args(["logs", "-f", "demo-bikes/probe/0"]).stdout(Stdio::piped()).spawn().unwrap();
+    let stopped = context.ok(&["stop", "demo-bikes"]);
+    assert!(stopped.stdout.contains("demo-bikes/probe/0  cancelled (stopped), score"), "{stopped:#?}");
+    let followed = called(&follow.wait_with_output().unwrap());
+    assert_eq!((followed.code, followed.stdout.as_str()), (0, "hello\nworking\n"), "it ends with the attempt");
+    assert!(context.ok(&["stop", "demo-bikes"]).stderr.contains("is over already"));
+    let ambiguous = context.run(&["stop", "demo"]);
+    assert!(ambiguous.stderr.contains("means 2 attempts"), "{ambiguous:#?}");
+
+    let group = only_group(&runs);
+    let all = context.ok(&["stop", "--all", "--group", &name(&group), "--kill"]);
+    assert!(all.stderr.contains("run --resume"), "{all:#?}");
+    let ended = called(&child.wait_with_output().unwrap());
+    assert_eq!(ended.code, 130, "stopped attempts are still to be made");
+    let outcomes: Vec<String> =
+        results(&group).values().map(|result| result["outcome"]["detail"].to_string()).collect();
+    assert_eq!(outcomes, ["\"cancelled (stopped)\"", "\"cancelled (killed)\""]);
+    for result in results(&group).values() {
+        assert_eq!(result["valid"], true, "what was submitted is graded all the same: {result:#}");
+    }
+    let late = context.run(&["stop", "--all", "--group", &name(&group)]);
+    assert_eq!(late.code, 3);
+    assert!(late.stderr.contains("no harness runs"), "{late:#?}");
+}
+
+/// A Docker daemon of its own, so that it can be killed.
+struct Daemon {
+    dir: PathBuf,
+    process: Child,
+}
+
+impl Daemon {
+    fn socket(dir: &Path) -> String {
+        format!("unix://{}", dir.join("docker.sock").display())
+    }
+
+    fn start(dir: &Path) -> Self {
+        std::fs::create_dir_all(dir).unwrap();
+        std::fs::write(dir.join("daemon.json"), "{\"storage-driver\": \"vfs\", \"live-restore\": true}").unwrap();
+        let _ = std::fs::remove_file(dir.join("docker.pid"));
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("dockerd.log")).unwrap();
+        let at = |name: &str| dir.join(name).display().to_string();
+        // In a network of its own: without a bridge to manage it would delete this machine's.
+        let process = Command::new("unshare")
+            .args(["--net", "dockerd"])
+            .args(["--config-file", &at("daemon.json"), "--data-root", &at("data"), "--exec-root", &at("exec")])
+            .args(["--pidfile", &at("docker.pid"), "-H", &Self::socket(dir)])
+            .args(["--bridge", "none", "--iptables=false", "--ip6tables=false"])
+            .process_group(0)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let daemon = Self { dir: dir.to_owned(), process };
+        until("the second daemon", || {
+            let version = Command::new("docker").args(["-H", &Self::socket(dir), "version"]).output().unwrap();
+            version.status.success()
+        });
+        daemon
+    }
+
+    /// As the kernel does when memory is short.
+    fn kill(mut self) -> PathBuf {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        self.dir.clone()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(self.process.id().cast_signed());
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.process.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_killed_while_agents_run_or_are_collected_loses_nothing() {
+    if !has_docker() {
+        return;
+    }
+    let there = Command::new("dockerd").arg("--version").output().is_ok_and(|output| output.status.success());
+    if !there || !nix::unistd::geteuid().is_root() {
+        require("dockerd", "no daemon of its own can be started for the test");
+        return;
+    }
+    let context = prepared(&["print", "working", "+", "sleep", "6000", "+", "submit-sample"]);
+    let daemon = Daemon::start(&context.join("daemon"));
+    let socket = Daemon::socket(&daemon.dir);
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(root.path().join("home/agent")).unwrap();
+    std::fs::copy(probe(), root.path().join("home/agent/probe")).unwrap();
+    let second = Engine::connect_to(&socket).await.unwrap();
+    second.import(tar_directory(root.path()).unwrap(), IMAGE).await.unwrap();
+
+    let runs = context.join("runs");
+    let mut command = run_command(&context, &runs);
+    let child = command.env("DOCKER_HOST", &socket).stderr(Stdio::piped()).spawn().unwrap();
+    until("both agents", || {
+        COMPETITIONS.iter().all(|competition| context.run(&["logs", competition]).stdout.contains("working"))
+    });
+    let dir = daemon.kill();
+    // The agents end and would be collected now.
+    std::thread::sleep(Duration::from_secs(8));
+    let daemon = Daemon::start(&dir);
+    let ended: Called = called(&child.wait_with_output().unwrap());
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    assert!(ended.stderr.contains("waiting for the engine"), "{ended:#?}");
+    for (key, result) in results(&only_group(&runs)) {
+        assert_eq!(result["outcome"]["kind"], "finished", "{key}: {result:#}");
+        assert_eq!((&result["valid"], &result["tries"]), (&Value::Bool(true), &Value::from(1)), "{key}: {result:#}");
+    }
+    let left = Command::new("docker").args(["-H", &socket, "ps", "-aq"]).output().unwrap();
+    assert!(left.stdout.is_empty(), "{}", String::from_utf8_lossy(&left.stdout));
+    drop(daemon);
+}
