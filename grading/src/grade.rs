@@ -214,10 +214,23 @@ impl Grader {
     /// # Errors
     /// As [`Grader::grade`]; a submission that cannot be read is invalid, not an error.
     pub fn grade_file(&self, submission: &Path, answers: &Answers, limits: &Limits) -> Result<Graded, GradeError> {
-        match Table::read(submission, limits) {
+        match self.read_submission(submission, limits) {
             Ok(table) => self.grade_strictly(&table, answers),
             Err(error) => Ok(unreadable(&error)),
         }
+    }
+
+    /// Reads a submission; the columns that are graded are typed at once.
+    fn read_submission(&self, path: &Path, limits: &Limits) -> Result<Table, ReadError> {
+        Table::read_for(path, limits, &names(&self.spec.id_columns, &self.spec.target_columns))
+    }
+
+    /// Reads the answers, as [`Answers::read`] does; the columns that are graded against are typed at once.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the file cannot be read.
+    pub fn read_answers(&self, path: &Path) -> Result<Answers, ReadError> {
+        Answers::read_for(path, &names(self.spec.answer_ids(), self.spec.answer_targets()))
     }
 
     /// Reads both files, at the same time, and grades.
@@ -225,7 +238,7 @@ impl Grader {
     /// # Errors
     /// [`GradeError`] if the answers cannot be read or do not fit the competition.
     pub fn grade_files(&self, submission: &Path, answers: &Path, limits: &Limits) -> Result<Graded, GradeError> {
-        let (table, answers) = rayon::join(|| Table::read(submission, limits), || Answers::read(answers));
+        let (table, answers) = rayon::join(|| self.read_submission(submission, limits), || self.read_answers(answers));
         let answers = answers?;
         match table {
             Ok(table) => self.grade_strictly(&table, &answers),
@@ -268,6 +281,10 @@ fn ours<T>(result: Result<T, Refusal>) -> Result<Result<T, InvalidSubmission>, G
         }
         Err(Refusal::Answers(error)) => Err(GradeError::Answers(error)),
     }
+}
+
+fn names<'s>(ids: &'s [String], targets: &'s [String]) -> Vec<&'s str> {
+    ids.iter().chain(targets).map(String::as_str).collect()
 }
 
 fn unreadable(error: &ReadError) -> Graded {

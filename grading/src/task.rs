@@ -32,10 +32,15 @@ impl Answers {
     /// # Errors
     /// [`ReadError`] if the file cannot be read.
     pub fn read(path: &Path) -> Result<Self, ReadError> {
+        Self::read_for(path, &[])
+    }
+
+    /// Reads the answers for the sake of the named columns; see [`Table::read_for`].
+    pub(crate) fn read_for(path: &Path, columns: &[&str]) -> Result<Self, ReadError> {
         let real = path.canonicalize().map_err(|source| ReadError::Io { source })?;
         if path.extension().is_none_or(|extension| extension != "jsonl") {
             let limits = Limits { rows: usize::MAX, columns: usize::MAX, cells: usize::MAX, ..Limits::default() };
-            return Ok(Self::Table(Table::read(&real, &limits)?));
+            return Ok(Self::Table(Table::read_for(&real, &limits, columns)?));
         }
         File::open(&real).map_err(|source| ReadError::Io { source })?;
         Ok(Self::Lines(JsonLines { path: real }))

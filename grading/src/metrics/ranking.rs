@@ -3,8 +3,9 @@
 use rayon::prelude::*;
 
 use super::{Metric, MetricError, MetricOption, OptionKind, check_finite, check_lengths};
-use crate::ids::sortable;
+use crate::ids::{Rows, sortable};
 use crate::invalid::Refusal;
+use crate::spec::Pairing;
 use crate::sum::mean;
 use crate::table::Values;
 use crate::task::Task;
@@ -28,12 +29,28 @@ pub static ROC_AUC: Metric = Metric {
 fn column_auc(task: &Task<'_>, target: usize) -> Result<f64, Refusal> {
     let (column, rows) = (task.prediction(target)?, task.pairs()?.submission);
     let positive = two_classes(task, target)?;
-    // Floats are read where they lie: a copy in the paired order is what a million rows have no memory for.
-    let area = match column.values() {
-        Values::Float(values) => area(&positive, |place| values[rows.at(place)]),
+    let area = match (column.values(), rows) {
+        (Values::Float(values), Rows::InOrder(_)) => roc_auc(&positive, values),
+        // Each row counts once, in whatever order, so that the classes (a byte each) are moved to the scores.
+        (Values::Float(values), Rows::Listed(rows)) if task.spec.pairing == Pairing::Sorted => {
+            let mut moved = vec![false; positive.len()];
+            for (&row, &positive) in rows.iter().zip(&positive) {
+                moved[row as usize] = positive;
+            }
+            roc_auc(&moved, values).map_err(|error| first_in_order(error, values, rows))
+        }
         _ => roc_auc(&positive, &task.predicted_numbers(target)?),
     };
     area.map_err(|error| task.refuse(target, error))
+}
+
+/// The error about the first bad score in the paired order, where one was found in file order.
+fn first_in_order(error: MetricError, scores: &[f64], rows: &[u32]) -> MetricError {
+    let bad = || rows.iter().position(|&row| !scores[row as usize].is_finite());
+    match error.index().and_then(|_| bad()) {
+        Some(place) => super::not_finite(place, scores[rows[place] as usize]),
+        None => error,
+    }
 }
 
 /// The truth of a target as two classes, in the paired order; the larger label is `true`.
@@ -70,28 +87,19 @@ pub(crate) fn two_classes(task: &Task<'_>, target: usize) -> Result<Vec<bool>, R
 /// scikit-learn 1.5.2 `roc_auc_score` (binary). Differs from it in the order of additions: the pairs are counted exactly and divided
 /// once, which is within 1e-15 of the sum of trapezoids.
 pub fn roc_auc(positive: &[bool], score: &[f64]) -> Result<f64, MetricError> {
-    check_lengths(positive.len(), score.len())?;
-    area(positive, |place| score[place])
-}
-
-/// The area with the scores given by place, from 0 to the number of classes.
-fn area(positive: &[bool], score: impl Fn(usize) -> f64 + Sync) -> Result<f64, MetricError> {
     const BLOCK: usize = 65_536;
+    check_lengths(positive.len(), score.len())?;
     // A few sorted blocks are compared pair by pair: sorting them is what takes time, and all cores can do it.
     let block = positive.len().div_ceil(rayon::current_num_threads().min(4)).max(BLOCK);
     let blocks: Vec<Result<[Vec<u64>; 2], MetricError>> = positive
         .par_chunks(block)
+        .zip(score.par_chunks(block))
         .enumerate()
-        .map(|(number, positive)| {
-            let count = positive.iter().filter(|&&p| p).count();
-            let mut classes = [Vec::with_capacity(positive.len() - count), Vec::with_capacity(count)];
-            for (index, &positive) in (number * block..).zip(positive) {
-                let score = score(index);
-                if !score.is_finite() {
-                    return Err(super::not_finite(index, score));
-                }
-                classes[usize::from(positive)].push(sortable(score));
+        .map(|(number, (positive, score))| {
+            if let Some(index) = score.iter().position(|score| !score.is_finite()) {
+                return Err(super::not_finite(number * block + index, score[index]));
             }
+            let mut classes = split_classes(positive, score);
             classes.iter_mut().for_each(|scores| scores.sort_unstable());
             Ok(classes)
         })
@@ -106,21 +114,51 @@ fn area(positive: &[bool], score: impl Fn(usize) -> f64 + Sync) -> Result<f64, M
     Ok(halves as f64 / (2.0 * positives as f64 * negatives as f64))
 }
 
+/// The scores of each class as integers that sort as they do: the negatives' and the positives'.
+fn split_classes(positive: &[bool], score: &[f64]) -> [Vec<u64>; 2] {
+    let count = positive.iter().filter(|&&p| p).count();
+    // Every score is written to both lists, and only its own moves on: a jump could not be foreseen.
+    let mut classes = [vec![0; positive.len() - count + 1], vec![0; count + 1]];
+    let mut ends = [0; 2];
+    for (&positive, &score) in positive.iter().zip(score) {
+        let key = sortable(score);
+        classes[0][ends[0]] = key;
+        classes[1][ends[1]] = key;
+        ends[usize::from(positive)] += 1;
+    }
+    for (scores, end) in classes.iter_mut().zip(ends) {
+        scores.truncate(end);
+    }
+    classes
+}
+
 /// Twice the number of pairs of a value of `above` that is larger than one of `below`, plus the equal pairs once. Both ascend.
 fn halves(above: &[u64], below: &[u64]) -> u128 {
-    let mut halves: u128 = 0;
-    let (mut lower, mut not_above) = (0, 0);
-    for score in above {
-        while lower < below.len() && below[lower] < *score {
-            lower += 1;
+    let (smaller, ties) = pairs(above, below, |below, above| below < above);
+    let not_larger = if ties { pairs(above, below, |below, above| below <= above).0 } else { smaller };
+    smaller + not_larger
+}
+
+/// The number of pairs of a value of `above` and one of `below` that goes before it, and whether two values were found equal. Both ascend.
+///
+/// One list is gone along at each step, whichever: which one cannot be foreseen, so the step must not depend on a jump.
+fn pairs(above: &[u64], below: &[u64], before: impl Fn(u64, u64) -> bool) -> (u128, bool) {
+    let (mut i, mut j, mut ties) = (0, 0, false);
+    let mut count: u128 = 0;
+    while i < above.len() && j < below.len() {
+        // At most 2^32 rows of 2^32 each: no sum of a block overflows.
+        let mut block = 0_u64;
+        for _ in 0..1_024.min(above.len() - i).min(below.len() - j) {
+            let (high, low) = (above[i], below[j]);
+            let passed = before(low, high);
+            ties |= low == high;
+            block += if passed { 0 } else { j as u64 };
+            i += usize::from(!passed);
+            j += usize::from(passed);
         }
-        not_above = not_above.max(lower);
-        while not_above < below.len() && below[not_above] <= *score {
-            not_above += 1;
-        }
-        halves += (lower + not_above) as u128;
+        count += u128::from(block);
     }
-    halves
+    (count + (above.len() - i) as u128 * below.len() as u128, ties)
 }
 
 /// Area under the ROC curve with bands of the true-positive rate weighted differently.

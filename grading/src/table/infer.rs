@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use super::Table;
+use super::number::{IntError, float, integer, is_blank, small_integer};
 
 /// The values of a typed column.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,11 +50,6 @@ pub fn is_missing(cell: &str) -> bool {
             | "nan"
             | "null"
     )
-}
-
-enum IntError {
-    Syntax,
-    Overflow,
 }
 
 /// Types one column.
@@ -150,82 +146,6 @@ where
         Some((_, error)) => Err(error),
         None => Ok(values),
     }
-}
-
-/// C's `isspace` over ASCII.
-fn is_blank(c: char) -> bool {
-    matches!(c, ' ' | '\t'..='\r')
-}
-
-/// Up to 18 digits and nothing else, which is what most integers look like.
-fn small_integer(bytes: &[u8]) -> Option<i64> {
-    if bytes.is_empty() || bytes.len() > 18 {
-        return None;
-    }
-    bytes.iter().try_fold(0, |value, byte| {
-        let digit = byte.wrapping_sub(b'0');
-        (digit <= 9).then(|| value * 10 + i64::from(digit))
-    })
-}
-
-/// `[+-]?digits` with blanks around it.
-fn integer(cell: &str) -> Result<i128, IntError> {
-    let mut bytes = cell.as_bytes();
-    if let (Some(first), Some(last)) = (bytes.first(), bytes.last())
-        && (is_blank(*first as char) || is_blank(*last as char))
-    {
-        bytes = cell.trim_matches(is_blank).as_bytes();
-    }
-    let (negative, digits) = match bytes.split_first() {
-        Some((b'-', rest)) => (true, rest),
-        Some((b'+', rest)) => (false, rest),
-        _ => (false, bytes),
-    };
-    if digits.is_empty() {
-        return Err(IntError::Syntax);
-    }
-    if digits.len() <= 18 {
-        let mut value = 0_i64;
-        for &digit in digits {
-            if !digit.is_ascii_digit() {
-                return Err(IntError::Syntax);
-            }
-            value = value * 10 + i64::from(digit - b'0');
-        }
-        return Ok(i128::from(if negative { -value } else { value }));
-    }
-    let mut value = 0_i128;
-    for &digit in digits {
-        // The digits up to the overflow are looked at before what follows them, as a reader from left to right does.
-        if value > i128::from(u64::MAX) {
-            return Err(IntError::Overflow);
-        }
-        if !digit.is_ascii_digit() {
-            return Err(IntError::Syntax);
-        }
-        value = value * 10 + i128::from(digit - b'0');
-    }
-    Ok(if negative { -value } else { value })
-}
-
-/// A decimal number, or `inf`/`infinity` in any case. Blanks are allowed around a decimal number only.
-fn float(cell: &str) -> Option<f64> {
-    let mut number = cell;
-    if let (Some(first), Some(last)) = (cell.as_bytes().first(), cell.as_bytes().last())
-        && (is_blank(*first as char) || is_blank(*last as char))
-    {
-        number = cell.trim_matches(is_blank);
-    }
-    let value: f64 = number.parse().ok()?;
-    if value.is_finite() {
-        return Some(value);
-    }
-    let digits = number.trim_start_matches(['+', '-']);
-    if digits.starts_with(['i', 'I']) {
-        return (number.len() == cell.len()).then_some(value);
-    }
-    // An overflowing literal is no number for pandas, unless it is negative: it compares with +infinity only.
-    (value == f64::NEG_INFINITY).then_some(value)
 }
 
 fn boolean(cell: &str) -> Option<bool> {

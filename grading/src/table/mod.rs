@@ -14,7 +14,9 @@
 //! ```
 
 mod infer;
+mod number;
 mod open;
+mod plain;
 mod scan;
 
 use std::path::Path;
@@ -23,6 +25,8 @@ use std::sync::OnceLock;
 pub use infer::{Values, is_missing};
 pub use open::{ForeignFormat, read_bytes};
 pub use scan::ReadError;
+
+use plain::Plain;
 
 /// How much of a file is read before it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,13 +57,22 @@ impl Limits {
 pub struct Table {
     text: String,
     names: Vec<String>,
-    /// Where each cell starts, row by row (`stride` cells a row), and one entry for the end. A cell ends one byte before the next starts.
-    starts: Vec<u32>,
+    cells: Cells,
+    /// Cells a row.
     stride: usize,
     /// Cells in front of each row that the header does not name; pandas makes them an index.
     index_cells: usize,
     rows: usize,
     typed: Vec<OnceLock<Values>>,
+}
+
+/// Where each cell starts, row by row, and one entry for the end. A cell ends one byte before the next starts.
+#[derive(Debug)]
+enum Cells {
+    /// Of a plain text, found when a cell is first asked for.
+    Plain { plain: Plain, starts: OnceLock<Vec<u32>> },
+    /// Of a text whose cells were moved together.
+    Moved(Vec<u32>),
 }
 
 impl Table {
@@ -71,12 +84,22 @@ impl Table {
         Self::parse(read_bytes(path, limits.bytes)?, limits)
     }
 
+    /// Reads the file at `path` for the sake of the named columns, which are typed while it is split if they hold numbers.
+    ///
+    /// The table is the one that [`Table::read`] gives, sooner.
+    ///
+    /// # Errors
+    /// As [`Table::read`].
+    pub fn read_for(path: &Path, limits: &Limits, columns: &[&str]) -> Result<Self, ReadError> {
+        scan::scan(read_bytes(path, limits.bytes)?, limits, columns)
+    }
+
     /// Reads CSV bytes. No bytes at all give a table without columns and rows.
     ///
     /// # Errors
     /// [`ReadError`] if the bytes are not UTF-8, a quote stays open, a row is too long, or a limit is passed.
     pub fn parse(bytes: Vec<u8>, limits: &Limits) -> Result<Self, ReadError> {
-        scan::scan(bytes, limits)
+        scan::scan(bytes, limits, &[])
     }
 
     /// Number of data rows.
@@ -110,9 +133,14 @@ impl Table {
 
     /// The raw text of a cell (unquoted), empty where the row is short.
     fn cell(&self, row: usize, column: usize) -> &str {
+        let starts = match &self.cells {
+            Cells::Moved(starts) => starts,
+            // Typed columns were found to be plain, so there are as many cells as there must be.
+            Cells::Plain { plain, starts } => init_once(starts, || plain.starts(&self.text).unwrap_or_default()),
+        };
         let at = row * self.stride + self.index_cells + column;
-        let start = self.starts[at] as usize;
-        let end = (self.starts[at + 1] as usize).saturating_sub(1).max(start);
+        let start = starts[at] as usize;
+        let end = (starts[at + 1] as usize).saturating_sub(1).max(start);
         &self.text[start..end]
     }
 }

@@ -1,9 +1,11 @@
 //! Opening a file that may be anything: a pipe, a link, an archive.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+
+use rayon::prelude::*;
 
 use super::scan::ReadError;
 
@@ -126,11 +128,29 @@ fn read_open(file: File, limit: u64) -> Result<Vec<u8>, ReadError> {
     if metadata.len() > limit {
         return Err(ReadError::TooLarge { bytes: metadata.len(), limit });
     }
-    let mut bytes = Vec::with_capacity(metadata.len() as usize + 2);
+    let mut bytes = read_blocks(&file, metadata.len() as usize);
+    (&file).seek(SeekFrom::Start(bytes.len() as u64)).map_err(io)?;
     // The file may still be growing, so the limit holds for what is read as well.
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(io)?;
+    file.take((limit + 1).saturating_sub(bytes.len() as u64)).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > limit {
         return Err(ReadError::TooLarge { bytes: bytes.len() as u64, limit });
     }
     Ok(bytes)
+}
+
+/// Reads the first `size` bytes of a large file on all cores: what takes time is the memory that is filled. No bytes where that fails or is
+/// not worth while; what is missing is read in order then.
+fn read_blocks(file: &File, size: usize) -> Vec<u8> {
+    const BLOCK: usize = 1 << 20;
+    // Room for a line feed at the end, which should not move the whole text.
+    if size < 4 * BLOCK {
+        return Vec::with_capacity(size + 2);
+    }
+    let mut bytes = vec![0; size + 2];
+    bytes.truncate(size);
+    let blocks = bytes.par_chunks_mut(BLOCK).enumerate();
+    if blocks.map(|(number, block)| file.read_exact_at(block, (number * BLOCK) as u64)).any(|read| read.is_err()) {
+        bytes.clear();
+    }
+    bytes
 }

@@ -1,17 +1,17 @@
 //! The tokenizer: splits CSV bytes into cells by the rules of pandas' C parser, in place.
 //!
-//! One buffer and one offset a cell are all that is kept. A text without quotes, carriage returns and irregular rows is split where it lies, on
-//! all cores. In any other, cells are moved down over the quotes, carriage returns and blank lines that are dropped.
+//! One buffer and one offset a cell are all that is kept. A [`Plain`] text is split where it lies, on all cores. In any other, cells are moved
+//! down over the quotes, carriage returns and blank lines that are dropped.
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::OnceLock;
 
-use memchr::{memchr, memchr_iter, memchr2_iter, memchr3, memrchr};
-use rayon::prelude::*;
+use memchr::{memchr, memchr_iter};
 
 use super::open::ForeignFormat;
-use super::{Limits, Table};
+use super::plain::Plain;
+use super::{Cells, Limits, Table, Values};
 
 /// Why a file is no table.
 #[derive(Debug, thiserror::Error)]
@@ -88,8 +88,8 @@ pub enum ReadError {
     },
 }
 
-/// Splits `bytes` into a table.
-pub(super) fn scan(bytes: Vec<u8>, limits: &Limits) -> Result<Table, ReadError> {
+/// Splits `bytes` into a table, and types the columns of the given names at once if that is quicker.
+pub(super) fn scan(bytes: Vec<u8>, limits: &Limits, wanted: &[&str]) -> Result<Table, ReadError> {
     let limit = limits.bytes.min(Limits::MAX_BYTES);
     if bytes.len() as u64 > limit {
         return Err(ReadError::TooLarge { bytes: bytes.len() as u64, limit });
@@ -105,17 +105,38 @@ pub(super) fn scan(bytes: Vec<u8>, limits: &Limits) -> Result<Table, ReadError> 
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
-    let split = match plain_cells(&text, limits) {
-        Some(cells) => Split { text, ..cells },
-        None => general_cells(text, limits)?,
-    };
-    let Split { text, starts, stride, index_cells, names } = split;
-    let rows = (starts.len() - 1).checked_div(stride).unwrap_or(0);
-    if rows > limits.rows {
-        return Err(ReadError::TooManyRows { limit: limits.rows });
+    if let Some(plain) = Plain::find(&text, limits) {
+        let names = unique_names(plain.names(&text));
+        let places: Vec<usize> = (0..names.len()).filter(|&k| wanted.contains(&names[k].as_str())).collect();
+        let numbers = plain.numbers(&text, &places);
+        let starts = if numbers.is_some() { Some(OnceLock::new()) } else { plain.starts(&text).map(OnceLock::from) };
+        if let Some(starts) = starts {
+            check_rows(plain.rows(), limits)?;
+            let typed: Vec<OnceLock<Values>> = names.iter().map(|_| OnceLock::new()).collect();
+            for (place, values) in places.into_iter().zip(numbers.unwrap_or_default()) {
+                let _ = typed[place].set(values);
+            }
+            let (stride, rows) = (plain.stride(), plain.rows());
+            return Ok(Table {
+                text,
+                names,
+                cells: Cells::Plain { plain, starts },
+                stride,
+                index_cells: 0,
+                rows,
+                typed,
+            });
+        }
     }
+    let Split { text, starts, stride, index_cells, names } = general_cells(text, limits)?;
+    let rows = (starts.len() - 1).checked_div(stride).unwrap_or(0);
+    check_rows(rows, limits)?;
     let typed = names.iter().map(|_| OnceLock::new()).collect();
-    Ok(Table { text, names: unique_names(names), starts, stride, index_cells, rows, typed })
+    Ok(Table { text, names: unique_names(names), cells: Cells::Moved(starts), stride, index_cells, rows, typed })
+}
+
+fn check_rows(rows: usize, limits: &Limits) -> Result<(), ReadError> {
+    if rows > limits.rows { Err(ReadError::TooManyRows { limit: limits.rows }) } else { Ok(()) }
 }
 
 /// A file in cells: the data rows' starts and one more for the end, and the names as they are written.
@@ -126,85 +147,6 @@ struct Split {
     stride: usize,
     index_cells: usize,
     names: Vec<String>,
-}
-
-/// The cells of a text in which every row ends in a line feed and has as many cells as the header, none of them quoted. `None` for any other.
-///
-/// The text is left as it is, and all cores split it.
-fn plain_cells(text: &str, limits: &Limits) -> Option<Split> {
-    let bytes = text.as_bytes();
-    let from = if text.starts_with('\u{feff}') { 3 } else { 0 };
-    let header_end = from + memchr(b'\n', &bytes[from..])?;
-    let header = &text[from..header_end];
-    if is_special(header.as_bytes()) {
-        return None;
-    }
-    let stride = memchr_iter(b',', header.as_bytes()).count() + 1;
-    if header.trim_matches([' ', '\t']).is_empty() || stride > limits.columns {
-        return None;
-    }
-    let starts = plain_starts(bytes, header_end + 1, stride)?;
-    (starts.len() <= limits.cells).then(|| Split {
-        starts,
-        stride,
-        names: header.split(',').map(str::to_owned).collect(),
-        ..Split::default()
-    })
-}
-
-/// The starts of the cells from an offset on, and the end of the text; `None` if some row is blank or has another number of cells.
-fn plain_starts(bytes: &[u8], from: usize, stride: usize) -> Option<Vec<u32>> {
-    const BLOCK: usize = 1 << 20;
-    let end = bytes.len();
-    let mut cuts = vec![from];
-    while let Some(&last) = cuts.last()
-        && last < end
-    {
-        let target = last.saturating_add(BLOCK).min(end);
-        cuts.push(memrchr(b'\n', &bytes[last..target]).map_or_else(
-            || memchr(b'\n', &bytes[target..]).map_or(end, |found| target + found + 1),
-            |found| last + found + 1,
-        ));
-    }
-    let block = |cut: &[usize]| plain_block(&bytes[cut[0]..cut[1]], cut[0], stride);
-    let blocks: Option<Vec<Vec<u32>>> = cuts.par_windows(2).map(block).collect();
-    let blocks = blocks?;
-    let mut starts = Vec::with_capacity(blocks.iter().map(Vec::len).sum::<usize>() + 1);
-    for block in blocks {
-        starts.extend(block);
-    }
-    starts.push(end as u32);
-    Some(starts)
-}
-
-/// Whether some byte needs the general scanner.
-fn is_special(bytes: &[u8]) -> bool {
-    memchr3(b'"', b'\r', 0, bytes).is_some()
-}
-
-/// The starts of the cells of whole rows, or `None` if a row is blank or has another number of cells than `stride`.
-fn plain_block(bytes: &[u8], offset: usize, stride: usize) -> Option<Vec<u32>> {
-    if is_special(bytes) {
-        return None;
-    }
-    let mut starts = Vec::with_capacity(bytes.len() / 8);
-    let (mut start, mut cells) = (0, 0);
-    for at in memchr2_iter(b',', b'\n', bytes) {
-        starts.push((offset + start) as u32);
-        cells += 1;
-        if cells > stride {
-            return None;
-        }
-        if bytes[at] == b'\n' {
-            let blank = cells == 1 && bytes[start..at].iter().all(|b| matches!(b, b' ' | b'\t'));
-            if cells != stride || blank {
-                return None;
-            }
-            cells = 0;
-        }
-        start = at + 1;
-    }
-    Some(starts)
 }
 
 /// The cells of any text, one byte after the other.

@@ -107,3 +107,65 @@ fn plain_and_general_scanners_agree() {
     assert_eq!(a.column("a").unwrap().values(), b.column("a").unwrap().values());
     assert_eq!(a.column("b").unwrap().values(), b.column("b").unwrap().values());
 }
+
+/// A text of about `rows` rows that is long enough for several blocks, with one line in the middle.
+fn long(rows: usize, cell: impl Fn(usize) -> String, middle: &str) -> String {
+    let mut text = String::from("id,x,note\n");
+    for row in 0..rows {
+        text.push_str(&format!("{row},{},a note to fill the line with\n", cell(row)));
+        if row == rows / 2 {
+            text.push_str(middle);
+        }
+    }
+    text
+}
+
+#[test]
+fn columns_typed_at_once_are_those_typed_later() {
+    let float = |row: usize| (row as f64 / 7.0 - 999.5).to_string();
+    let cases: &[(&str, bool)] = &[
+        ("", true),
+        ("5,0.25,x\n", true),
+        ("5,,x\n", true),
+        ("5,NaN,x\n", true),
+        ("5,1e-7,x\n", true),
+        ("5,-inf,x\n", true),
+        ("5, 1.5 ,x\n", true),
+        ("-5,3,x\n", true),
+        ("5,99999999999999999999,x\n", false),
+        ("+5,1,x\n", false),
+        (",1,x\n", false),
+        ("5,true,x\n", false),
+        ("5,1_0,x\n", false),
+        ("5,\"1\",x\n", false),
+        ("\n5,1,x\n", false),
+        ("5,1\n", false),
+    ];
+    for (middle, at_once) in cases {
+        let text = long(40_000, float, middle);
+        let parse = |wanted: &[&str]| scan::scan(text.clone().into_bytes(), &Limits::default(), wanted).unwrap();
+        let (later, now) = (parse(&[]), parse(&["x", "id", "absent"]));
+        assert_eq!(now.typed[0].get().is_some(), *at_once, "{middle:?}");
+        assert_eq!(now.typed[2].get(), None);
+        for name in ["id", "x", "note"] {
+            let (a, b) = (later.column(name).unwrap(), now.column(name).unwrap());
+            // A missing cell is NaN, which equals nothing.
+            assert_eq!(format!("{:?}", a.values()), format!("{:?}", b.values()), "{middle:?}");
+            assert!((0..a.len()).all(|row| a.raw(row) == b.raw(row)), "{middle:?}");
+        }
+    }
+    let long_row = long(40_000, float, "5,1,x,y\n").into_bytes();
+    let error = scan::scan(long_row, &Limits::default(), &["x"]).unwrap_err();
+    assert!(matches!(error, ReadError::LongRow { row: 20_002, found: 4, expected: 3 }), "{error}");
+}
+
+#[test]
+fn large_files_are_read_whole() {
+    let text = long(200_000, |row| row.to_string(), "");
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+    assert_eq!(read_bytes(file.path(), u64::MAX - 1).unwrap(), text.as_bytes());
+    assert!(text.len() > 4 << 20);
+    let limit = text.len() as u64 - 1;
+    assert!(matches!(read_bytes(file.path(), limit), Err(ReadError::TooLarge { .. })));
+}
