@@ -8,10 +8,11 @@ use medalist_reports::compare::{Gate, compare};
 use medalist_reports::data::{ReportData, ReportOptions};
 use medalist_reports::export::{self, Format};
 use medalist_reports::history::History;
+use medalist_reports::html;
 use medalist_reports::leaderboard::SeedRule;
+use medalist_reports::plots::{self, Theme};
 use medalist_reports::read::Reading;
 use medalist_reports::simulate::Simulation;
-use medalist_reports::{html, plots};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
@@ -32,14 +33,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options =
         ReportOptions { title: "Two agents".to_owned(), generated_at: Utc::now(), seed_rule: SeedRule::default() };
     let data = ReportData::compute(&reading, &(), &options);
-    export::write(&dir, &data, &[Format::Html, Format::Pages])?;
+    export::write(&dir, &data, &[Format::Html, Format::Pages, Format::Png])?;
     let comparison = compare(&before.reading(), &after.reading(), Gate::default())?;
     std::fs::write(dir.join("comparison.html"), html::comparison_page(&comparison)?)?;
+    std::fs::write(dir.join("difference.png"), plots::difference(&comparison)?.to_png(Theme::Light)?)?;
     let groups =
         (0..12).map(|draw| agent(if draw % 2 == 0 { "baseline" } else { "candidate" }, 0.0, draw * 17).group());
     let history = History::of(&Reading { groups: groups.collect(), warnings: Vec::new() });
     if let Some(plot) = plots::history(&history)? {
-        std::fs::write(dir.join("history.svg"), plot.to_file())?;
+        std::fs::write(dir.join("history.svg"), plot.to_file()?)?;
+        std::fs::write(dir.join("history.png"), plot.to_png(Theme::Light)?)?;
     }
     Ok(())
 }

@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::attempt::{Grade, Measure};
 use crate::data::{AttemptReport, ReportData};
 use crate::html::{self, HtmlError, PageOptions};
-use crate::plots::{self, PlotError};
+use crate::plots::{self, PlotError, Theme};
 use crate::{leaderboard, text};
 
 /// Bytes of an attempt's log that its page shows.
@@ -31,14 +32,16 @@ pub enum Format {
     MleBench,
     /// `plots/*.svg`.
     Plots,
+    /// `plots/*.png` in light colours and `plots/*-dark.png` in dark ones.
+    Png,
     /// `pages/index.html`, which is the page with a link for every attempt, and `pages/attempts/*.html`.
     Pages,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 7] =
-        [Self::Html, Self::Json, Self::Csv, Self::Markdown, Self::MleBench, Self::Plots, Self::Pages];
+    pub const ALL: [Self; 8] =
+        [Self::Html, Self::Json, Self::Csv, Self::Markdown, Self::MleBench, Self::Plots, Self::Png, Self::Pages];
 
     /// Name on the command line.
     pub fn name(self) -> &'static str {
@@ -49,6 +52,7 @@ impl Format {
             Self::Markdown => "markdown",
             Self::MleBench => "mlebench",
             Self::Plots => "plots",
+            Self::Png => "png",
             Self::Pages => "pages",
         }
     }
@@ -83,30 +87,47 @@ pub enum WriteError {
 pub fn write(dir: &Path, data: &ReportData, formats: &[Format]) -> Result<Vec<PathBuf>, WriteError> {
     make_dir(dir)?;
     let mut written = Vec::new();
-    let mut put = |path: PathBuf, text: &str| {
+    let put = |written: &mut Vec<PathBuf>, path: PathBuf, text: &str| {
         write_file(&path, text.as_bytes())?;
         written.push(path);
         Ok::<(), WriteError>(())
     };
-    let needs_plots = formats.iter().any(|f| matches!(f, Format::Html | Format::Plots | Format::Pages));
-    let plots = if needs_plots { plots::all(data)? } else { Vec::new() };
+    let draws = |format: &Format| matches!(format, Format::Html | Format::Plots | Format::Png | Format::Pages);
+    let plots = if formats.iter().any(draws) { plots::all(data)? } else { Vec::new() };
     for format in formats {
         match format {
-            Format::Html => put(dir.join("report.html"), &html::page_with(data, &plots, PageOptions::default())?)?,
-            Format::Json => put(dir.join("report.json"), &json_text(data))?,
-            Format::Csv => put(dir.join("attempts.csv"), &attempts_csv(data))?,
-            Format::Markdown => put(dir.join("report.md"), &markdown(data))?,
+            Format::Html => {
+                put(&mut written, dir.join("report.html"), &html::page_with(data, &plots, PageOptions::default())?)?
+            }
+            Format::Json => put(&mut written, dir.join("report.json"), &json_text(data))?,
+            Format::Csv => put(&mut written, dir.join("attempts.csv"), &attempts_csv(data))?,
+            Format::Markdown => put(&mut written, dir.join("report.md"), &markdown(data))?,
             Format::MleBench => {
                 for group in &data.groups {
                     let name = format!("{}_grading_report.json", group.id);
-                    put(dir.join(name), &pretty_json(&mle_bench_report(data, &group.id)))?;
+                    put(&mut written, dir.join(name), &pretty_json(&mle_bench_report(data, &group.id)))?;
                 }
             }
             Format::Plots => {
                 make_dir(&dir.join("plots"))?;
                 for plot in &plots {
-                    put(dir.join("plots").join(format!("{}.svg", plot.id)), &plot.to_file())?;
+                    put(&mut written, dir.join("plots").join(format!("{}.svg", plot.id)), &plot.to_file()?)?;
                 }
+            }
+            Format::Png => {
+                make_dir(&dir.join("plots"))?;
+                let themes = [(Theme::Light, ""), (Theme::Dark, "-dark")];
+                let wanted: Vec<_> = plots.iter().flat_map(|plot| themes.map(|theme| (plot, theme))).collect();
+                // Painting and packing the pixels is most of the work of a report, and each picture is on its own.
+                let files: Vec<PathBuf> = wanted
+                    .par_iter()
+                    .map(|(plot, (theme, suffix))| {
+                        let path = dir.join("plots").join(format!("{}{suffix}.png", plot.id));
+                        write_file(&path, &plot.to_png(*theme)?)?;
+                        Ok(path)
+                    })
+                    .collect::<Result<_, WriteError>>()?;
+                written.extend(files);
             }
             Format::Pages => {
                 let attempts = dir.join("pages").join("attempts");
@@ -114,20 +135,20 @@ pub fn write(dir: &Path, data: &ReportData, formats: &[Format]) -> Result<Vec<Pa
                 let links: Vec<String> = (0..data.attempts.len()).map(|i| format!("attempts/{i}.html")).collect();
                 for (i, attempt) in data.attempts.iter().enumerate() {
                     let log = attempt.dir.as_deref().and_then(log_tail);
-                    let page = html::attempt_page(attempt, log.as_deref(), "../index.html")?;
-                    put(attempts.join(format!("{i}.html")), &page)?;
+                    let page = html::attempt_page(attempt, log.as_deref(), "../index.html", None)?;
+                    put(&mut written, attempts.join(format!("{i}.html")), &page)?;
                 }
                 let index = html::page_with(data, &plots, PageOptions { links: &links, live: None })?;
-                put(dir.join("pages").join("index.html"), &index)?;
+                put(&mut written, dir.join("pages").join("index.html"), &index)?;
             }
         }
     }
     Ok(written)
 }
 
-/// The last [`LOG_TAIL`] bytes of an attempt's `run.log`, from a whole line on; agents may write anything, so bytes that are not
-/// UTF-8 and control characters are replaced.
-fn log_tail(dir: &Path) -> Option<String> {
+/// The last 32 KiB of `run.log` in an attempt's folder, from a whole line on; `None` if there is none. Agents may write anything, so
+/// bytes that are not UTF-8 and control characters are replaced.
+pub fn log_tail(dir: &Path) -> Option<String> {
     let mut file = std::fs::File::open(dir.join("run.log")).ok()?;
     let length = file.metadata().ok()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL))).ok()?;

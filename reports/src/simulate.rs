@@ -8,7 +8,7 @@ use crate::attempt::{Attempt, Ending, Grade, Medal, Thresholds};
 use crate::read::{Group, Reading};
 use crate::record::{
     AgentRecord, AttemptKeyRecord, AttemptRecord, CompetitionFacts, ConditionsRecord, GroupRecord, HardwareRecord,
-    LimitsRecord, LlmUsageRecord, OutcomeRecord, SnapshotRecord, TryRecord, UsageRecord,
+    LimitsRecord, LlmUsageRecord, OutcomeRecord, PhaseRecord, SnapshotRecord, TryRecord, UsageRecord,
 };
 use crate::stats::Rng;
 
@@ -67,7 +67,11 @@ impl Simulation {
         }
         let record = GroupRecord {
             id: id.clone(),
-            agent: AgentRecord { id: self.agent.clone(), ..AgentRecord::default() },
+            agent: AgentRecord {
+                id: self.agent.clone(),
+                backbone: Some("a-simulated-model".to_owned()),
+                ..AgentRecord::default()
+            },
             suite: Some("all".to_owned()),
             started_at: Some(started),
             ended_at: Some(started + Duration::hours(30)),
@@ -159,6 +163,7 @@ impl Simulation {
             usage: UsageRecord { memory_peak_bytes: Some((took * 1e6) as u64), ..UsageRecord::default() },
             conditions,
             snapshots,
+            phases: phases(took),
             llm: Some(LlmUsageRecord { calls: 40, cost_usd: Some(0.5 + took / 10_000.0), ..LlmUsageRecord::default() }),
             ..AttemptRecord::default()
         };
@@ -172,4 +177,16 @@ impl Simulation {
             record: Some(Box::new(record)),
         }
     }
+}
+
+fn phases(took: f64) -> Vec<PhaseRecord> {
+    let mut began_s = 0.0;
+    [("image", 40.0), ("create", 2.0), ("agent", took), ("collect", 3.0), ("grade", 1.5)]
+        .into_iter()
+        .map(|(name, took_s)| {
+            let phase = PhaseRecord { name: name.to_owned(), began_s, took_s };
+            began_s += took_s;
+            phase
+        })
+        .collect()
 }

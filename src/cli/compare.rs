@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use medalist_reports::compare::{self, Comparison, Gate};
-use medalist_reports::{compare_text, export, html, plots};
+use medalist_reports::plots::{self, Plot, Theme};
+use medalist_reports::{compare_text, export, html};
 
 use super::Context;
 use super::report::{Experiment, Source, read_groups};
@@ -45,6 +46,9 @@ pub struct Args {
     /// Write the picture of what moved.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Write the same picture as PNG, in light colours.
+    #[arg(long, value_name = "FILE")]
+    png: Option<PathBuf>,
 }
 
 /// Runs the subcommand.
@@ -92,14 +96,29 @@ fn gate(args: &Args) -> Result<Gate, CliError> {
 fn write_files(args: &Args, comparison: &Comparison) -> Result<(), CliError> {
     let put = |path: &Option<PathBuf>, text: &dyn Fn() -> Result<String, CliError>| -> Result<(), CliError> {
         let Some(path) = path else { return Ok(()) };
-        write(path, &text()?)
+        write(path, text()?.as_bytes())
     };
     put(&args.markdown, &|| Ok(compare_text::markdown(comparison)))?;
     put(&args.junit, &|| Ok(compare_text::junit(comparison)))?;
     put(&args.html, &|| Ok(html::comparison_page(comparison)?))?;
-    put(&args.svg, &|| Ok(plots::difference(comparison)?.map(|plot| plot.to_file()).unwrap_or_default()))
+    if args.svg.is_none() && args.png.is_none() {
+        return Ok(());
+    }
+    let plot = plots::difference(comparison)?;
+    write_picture(&plot, args.svg.as_deref(), args.png.as_deref())
 }
 
-pub(super) fn write(path: &Path, text: &str) -> Result<(), CliError> {
-    export::write_file(path, text.as_bytes()).map_err(|error| CliError::new(Exit::Failure, anyhow::Error::new(error)))
+/// Writes a picture to the files that were asked for.
+pub(super) fn write_picture(plot: &Plot, svg: Option<&Path>, png: Option<&Path>) -> Result<(), CliError> {
+    if let Some(path) = svg {
+        write(path, plot.to_file()?.as_bytes())?;
+    }
+    if let Some(path) = png {
+        write(path, &plot.to_png(Theme::Light)?)?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    export::write_file(path, bytes).map_err(|error| CliError::new(Exit::Failure, anyhow::Error::new(error)))
 }

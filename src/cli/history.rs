@@ -6,7 +6,7 @@ use medalist_reports::history::History;
 use medalist_reports::{export, plots};
 
 use super::Context;
-use super::compare::write;
+use super::compare::write_picture;
 use super::report::{Experiment, Source, read_groups};
 use crate::error::{CliError, Exit};
 
@@ -22,6 +22,9 @@ pub struct Args {
     /// Draw the lines into this SVG file.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Draw them into this PNG file, in light colours.
+    #[arg(long, value_name = "FILE")]
+    png: Option<PathBuf>,
     /// Print JSON in place of the table.
     #[arg(long)]
     json: bool,
@@ -45,11 +48,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         }
     }
     let history = History::of(&reading);
-    if let Some(path) = &args.svg {
+    if args.svg.is_some() || args.png.is_some() {
         let plot = plots::history(&history)?.ok_or_else(|| {
             CliError::message(Exit::BadInput, "no run group says when it began, so no line can be drawn")
         })?;
-        write(path, &plot.to_file())?;
+        write_picture(&plot, args.svg.as_deref(), args.png.as_deref())?;
     }
     if args.json {
         context.print(export::pretty_json(&history))?;

@@ -97,6 +97,8 @@ pub enum FormatName {
     Mlebench,
     /// The pictures as SVG files.
     Plots,
+    /// The pictures as PNG files, each in light and in dark colours.
+    Png,
     /// A folder of pages, one an attempt, with its log's end.
     Pages,
     /// The columns of the CSV file as a parquet file.
@@ -119,6 +121,7 @@ impl FormatName {
             Self::Markdown => Format::Markdown,
             Self::Mlebench => Format::MleBench,
             Self::Plots => Format::Plots,
+            Self::Png => Format::Png,
             Self::Pages => Format::Pages,
             Self::Parquet => return None,
         })

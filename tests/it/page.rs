@@ -129,7 +129,8 @@ const CONTRAST: &str = r#"(() => {
   const ground = (e) => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor); if (c.length === 3 || c[3] > 0) return c; } return [255, 255, 255]; };
   const probe = document.createElement("i"); document.body.append(probe);
   const variable = (name) => { probe.style.color = `var(--${name})`; return parse(getComputedStyle(probe).color); };
-  const dark = variable("on-medal").join();
+  const dark = variable("on-medal").join(), inverse = variable("surface").join();
+  const series = ["s0", "s1", "s2"].map(variable);
   const grounds = ["gold", "silver", "bronze", "valid", "invalid", "infra", "unfinished"].map(variable);
   const bad = [];
   const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -140,7 +141,7 @@ const CONTRAST: &str = r#"(() => {
     const svg = e.namespaceURI.endsWith("svg");
     const colour = parse(svg ? style.fill : style.color);
     const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
-    const against = svg && colour.join() === dark ? grounds : [ground(e)];
+    const against = svg && colour.join() === dark ? grounds : svg && colour.join() === inverse ? series : [ground(e)];
     // Letters at medal lines repeat what the caption says; they count as graphics, for which 3:1 holds.
     const wanted = large || (svg && style.fontWeight >= 700) ? 3 : 4.5;
     const worst = Math.min(...against.map((g) => ratio(colour, g)));

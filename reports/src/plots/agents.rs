@@ -1,5 +1,7 @@
 //! Pictures that compare agents: medal rates, outcomes, percentile profiles, cost.
 
+use std::collections::BTreeMap;
+
 use super::scene::{Align, Ink, Marker, PlotError, Scene, fit, text_width};
 use super::{Axis, Form, Plot, SMALL, TEXT, build, legend, percent_grid};
 use crate::attempt::{Measure, Medal};
@@ -16,7 +18,7 @@ pub(super) fn rates(data: &ReportData) -> Result<Option<Plot>, PlotError> {
                    move on other competitions like these (hierarchical bootstrap), for a single one over its attempts \
                    (Wilson). Numbers are medals of attempts."
             .to_owned();
-    build("medal-rates", "Medal rate by complexity and modality", caption, |form| draw_rates(data, form))
+    build("medal-rates", "Medal rate by complexity and modality", caption, |form| draw_rates(data, form)).map(Some)
 }
 
 type Section<'a> = (&'static str, Vec<(String, Vec<Option<&'a Breakdown>>)>);
@@ -120,7 +122,7 @@ pub(super) fn outcomes(data: &ReportData) -> Result<Option<Plot>, PlotError> {
         "What became of every planned attempt. Infrastructure failures are the machine's fault and are shown apart; \
                    in every rate they count as attempts without a medal."
             .to_owned();
-    build("outcomes", "What became of the attempts", caption, |form| draw_outcomes(data, form))
+    build("outcomes", "What became of the attempts", caption, |form| draw_outcomes(data, form)).map(Some)
 }
 
 fn draw_outcomes(data: &ReportData, form: Form) -> Scene {
@@ -170,8 +172,8 @@ fn draw_outcomes(data: &ReportData, form: Form) -> Scene {
             }
             let w = n as f64 * scale;
             scene.area(x, y + 20.0, (w - 2.0).max(1.0), 22.0, *ink);
-            let label = format!("{letter} {n}");
-            if w > text_width(&label, SMALL) + 8.0 {
+            let fits = [format!("{letter} {n}"), n.to_string()].into_iter().find(|l| w > text_width(l, SMALL) + 6.0);
+            if let Some(label) = fits {
                 scene.bold(x + w / 2.0 - 1.0, y + 31.0, label, SMALL, Ink::OnMedal, Align::Middle);
             }
             x += w;
@@ -198,7 +200,7 @@ pub(super) fn percentiles(data: &ReportData) -> Result<Option<Plot>, PlotError> 
     let caption = "Each attempt's place on its Kaggle leaderboard, as the share of teams that are not better, sorted from best to worst. \
                    A curve further up is better everywhere; attempts without a valid submission lie at 0%."
         .to_owned();
-    build("percentiles", "Percentile profiles", caption, |form| draw_percentiles(data, &profiles, form))
+    build("percentiles", "Percentile profiles", caption, |form| draw_percentiles(data, &profiles, form)).map(Some)
 }
 
 fn draw_percentiles(data: &ReportData, profiles: &[Vec<f64>], form: Form) -> Scene {
@@ -254,9 +256,9 @@ pub(super) fn cost(data: &ReportData) -> Result<Option<Plot>, PlotError> {
         return Ok(None);
     }
     let caption = "LLM cost of an attempt against medal rate. The stepped line joins agents that none beats at the same or a lower \
-                   cost; agents with the same backbone carry the same bracketed name."
+                   cost (the Pareto front); dashed lines join agents with the same backbone, which stands in brackets."
         .to_owned();
-    build("cost", "Cost against medal rate", caption, |form| draw_cost(data, &points, form))
+    build("cost", "Cost against medal rate", caption, |form| draw_cost(data, &points, form)).map(Some)
 }
 
 fn draw_cost(data: &ReportData, points: &[(usize, f64, f64)], form: Form) -> Scene {
@@ -287,6 +289,15 @@ fn draw_cost(data: &ReportData, points: &[(usize, f64, f64)], form: Form) -> Sce
         }
     }
     scene.path(front, Ink::Muted, 1);
+    let mut last: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+    for (i, cost, rate) in &sorted {
+        if let Some(backbone) = &data.agents[*i].backbone {
+            let point = (x.at(*cost), y.at(*rate));
+            if let Some(before) = last.insert(backbone, point) {
+                scene.dashed(before, point, Ink::Muted);
+            }
+        }
+    }
     for (i, cost, rate) in points {
         let agent = &data.agents[*i];
         scene.marker(x.at(*cost), y.at(*rate), 6.0, Ink::Series(*i), Marker::of_series(*i));

@@ -13,7 +13,7 @@ pub(super) fn medals(data: &ReportData) -> Result<Option<Plot>, PlotError> {
     let caption = "One cell an attempt, one column a seed. G, S, B: gold, silver, bronze; \u{2022}: valid, no medal; \u{2013}: no valid \
                    submission; X: infrastructure failure; ?: unfinished; empty: not planned."
         .to_owned();
-    build("heat-map", "Competitions and seeds", caption, |form| draw(data, form))
+    build("heat-map", "Competitions and seeds", caption, |form| draw(data, form)).map(Some)
 }
 
 fn draw(data: &ReportData, form: Form) -> Scene {

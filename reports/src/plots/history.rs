@@ -20,7 +20,7 @@ pub fn history(history: &History) -> Result<Option<Plot>, PlotError> {
     let caption = "Share of attempts with any medal in each run group, by the day it began. Lines through the marks are 95% intervals \
                    on the group's competitions."
         .to_owned();
-    build("history", "Medal rate over time", caption, |form| draw(&dated, form))
+    build("history", "Medal rate over time", caption, |form| draw(&dated, form)).map(Some)
 }
 
 fn draw(dated: &[(i64, f64, &HistoryEntry)], form: Form) -> Scene {

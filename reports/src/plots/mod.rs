@@ -4,6 +4,7 @@ mod agents;
 mod compare;
 mod heat;
 mod history;
+mod raster;
 mod scene;
 mod time;
 
@@ -35,6 +36,7 @@ fn best(data: &ReportData) -> ReportData {
 
 pub use self::compare::difference;
 pub use self::history::history;
+pub use self::raster::Theme;
 pub use self::scene::PlotError;
 pub(crate) use self::scene::escape;
 
@@ -44,7 +46,7 @@ use crate::data::{CompetitionReport, ReportData};
 use crate::plots::scene::{Align, Ink, Marker, Scene, text_width};
 
 /// A picture in the sizes of a page.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plot {
     /// Stable name, used as file name and anchor.
     pub id: String,
@@ -56,16 +58,33 @@ pub struct Plot {
     pub wide: String,
     /// `<svg>` element for narrow pages.
     pub narrow: String,
+    #[serde(skip)]
+    scene: Scene,
 }
 
 impl Plot {
-    /// The wide picture as a file of its own, with the colours of both themes.
-    pub fn to_file(&self) -> String {
-        let style = format!("<style>{}svg{{background:var(--surface)}}</style>", crate::html::THEME_CSS);
-        match self.wide.find('>') {
-            Some(end) => format!("{}{style}{}", &self.wide[..=end], &self.wide[end + 1..]),
-            None => self.wide.clone(),
-        }
+    /// The wide picture as an SVG file of its own, with heading and caption and the colours of both themes.
+    ///
+    /// # Errors
+    /// [`PlotError`] if the plotting library fails.
+    pub fn to_file(&self) -> Result<String, PlotError> {
+        let svg = self.scene.framed(&self.title, &self.caption).to_svg(&self.title)?;
+        let style = format!(
+            "<style>{}svg{{background:var(--surface)}}text{{font-family:system-ui,sans-serif}}</style>",
+            crate::html::THEME_CSS
+        );
+        Ok(match svg.find('>') {
+            Some(end) => format!("{}{style}{}", &svg[..=end], &svg[end + 1..]),
+            None => svg,
+        })
+    }
+
+    /// The same as a PNG file in the colours of one theme, 2128 pixels wide.
+    ///
+    /// # Errors
+    /// [`PlotError`] if the picture is too large to be held in memory.
+    pub fn to_png(&self, theme: Theme) -> Result<Vec<u8>, PlotError> {
+        self.scene.framed(&self.title, &self.caption).to_png(theme)
     }
 }
 
@@ -111,6 +130,7 @@ pub fn all(data: &ReportData) -> Result<Vec<Plot>, PlotError> {
         agents::outcomes(data)?,
         heat::medals(data)?,
         agents::percentiles(data)?,
+        time::phases(data)?,
         time::spent(data)?,
         time::scores(data)?,
         agents::cost(data)?,
@@ -118,19 +138,16 @@ pub fn all(data: &ReportData) -> Result<Vec<Plot>, PlotError> {
     Ok(drawn.into_iter().flatten().collect())
 }
 
-pub(crate) fn build(
-    id: &str,
-    title: &str,
-    caption: String,
-    draw: impl Fn(Form) -> Scene,
-) -> Result<Option<Plot>, PlotError> {
-    Ok(Some(Plot {
+pub(crate) fn build(id: &str, title: &str, caption: String, draw: impl Fn(Form) -> Scene) -> Result<Plot, PlotError> {
+    let scene = draw(Form::Wide);
+    Ok(Plot {
         id: id.to_owned(),
         title: title.to_owned(),
-        wide: draw(Form::Wide).to_svg(title)?,
+        wide: scene.to_svg(title)?,
         narrow: draw(Form::Narrow).to_svg(title)?,
         caption,
-    }))
+        scene,
+    })
 }
 
 /// A linear axis.

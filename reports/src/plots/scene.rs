@@ -1,6 +1,7 @@
-//! A drawing as a list of shapes in pixels, and its two outputs through plotters: SVG whose colours follow the page's theme.
+//! A drawing as a list of shapes in pixels, and its two outputs through plotters: SVG whose colours follow the page's theme, and PNG.
 //!
-//! Colours are names ([`Ink`]). In SVG they become CSS variables, so that one picture serves light, dark and print.
+//! Colours are names ([`Ink`]). In SVG they become CSS variables, so that one picture serves light, dark and print; in PNG they
+//! become the colours of one theme.
 
 use std::fmt::Write as _;
 
@@ -9,9 +10,15 @@ use plotters::element::{Circle, PathElement, Polygon, Rectangle, Text};
 use plotters::prelude::{DrawingArea, DrawingBackend, IntoDrawingArea, IntoFont, RGBColor, SVGBackend, ShapeStyle};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, TextStyle};
+use plotters_backend::BackendColor;
+
+use super::raster::{self, Theme};
 
 /// Plotters divides font sizes by this in SVG, because it measures boxes and not ems.
-const FONT_SCALE: f64 = 1.24;
+pub(super) const FONT_SCALE: f64 = 1.24;
+
+/// Text size of captions inside pictures.
+const CAPTION: f64 = 13.0;
 
 /// A colour by its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +70,28 @@ impl Ink {
     fn placeholder(self) -> RGBColor {
         RGBColor(1, 2, self.index())
     }
+
+    /// [`Ink::placeholder`] as backends see it.
+    pub(super) fn placeholder_backend(self) -> BackendColor {
+        self.placeholder().to_backend_color()
+    }
+
+    /// Name of the CSS variable that a placeholder stands for; `None` for any other colour.
+    pub(super) fn css_name((r, g, index): (u8, u8, u8)) -> Option<String> {
+        if (r, g) != (1, 2) {
+            return None;
+        }
+        match index.checked_sub(100) {
+            Some(series) => Some(format!("s{series}")),
+            None => Self::NAMED.get(usize::from(index)).map(|(_, name)| (*name).to_owned()),
+        }
+    }
+
+    /// Every ink there is.
+    #[cfg(test)]
+    pub(super) fn all() -> Vec<Self> {
+        Self::NAMED.iter().map(|(ink, _)| *ink).chain((0..SERIES).map(Self::Series)).collect()
+    }
 }
 
 /// Where a text sits relative to its point.
@@ -98,6 +127,25 @@ enum Shape {
     Label { x: f64, y: f64, text: String, size: f64, ink: Ink, align: Align, bold: bool },
 }
 
+impl Shape {
+    fn moved(&self, right: f64, down: f64) -> Self {
+        let mut moved = self.clone();
+        match &mut moved {
+            Self::Area { x, y, .. } | Self::Marker { x, y, .. } | Self::Label { x, y, .. } => {
+                *x += right;
+                *y += down;
+            }
+            Self::Path { points, .. } => {
+                for (x, y) in points {
+                    *x += right;
+                    *y += down;
+                }
+            }
+        }
+        moved
+    }
+}
+
 /// A drawing.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Scene {
@@ -110,6 +158,12 @@ pub(crate) struct Scene {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot draw the plot: {0}")]
 pub struct PlotError(String);
+
+impl PlotError {
+    pub(super) fn new(reason: String) -> Self {
+        Self(reason)
+    }
+}
 
 impl Scene {
     pub(crate) fn new(width: f64, height: f64) -> Self {
@@ -155,6 +209,21 @@ impl Scene {
         self.shapes.push(Shape::Label { x, y, text: text.into(), size, ink, align, bold: true });
     }
 
+    /// The drawing with a margin, below a heading and a caption: what a picture needs that stands alone.
+    pub(crate) fn framed(&self, title: &str, caption: &str) -> Self {
+        let (margin, line) = (24.0, 18.0);
+        let width = f64::from(self.width);
+        let lines = wrap(caption, CAPTION, width);
+        let top = margin + 30.0 + line * lines.len() as f64 + 14.0;
+        let mut framed = Self::new(width + 2.0 * margin, f64::from(self.height) + top + margin);
+        framed.bold(margin, margin + 8.0, title, 18.0, Ink::Text, Align::Left);
+        for (i, text) in lines.into_iter().enumerate() {
+            framed.text(margin, margin + 38.0 + line * i as f64, text, CAPTION, Ink::Muted, Align::Left);
+        }
+        framed.shapes.extend(self.shapes.iter().map(|shape| shape.moved(margin, top)));
+        framed
+    }
+
     /// Sets the height once everything is placed.
     pub(crate) fn end_at(&mut self, y: f64) {
         self.height = y.ceil().max(1.0) as u32;
@@ -177,6 +246,11 @@ impl Scene {
         );
         out.push_str(&theme(svg[start..].trim_start()));
         Ok(out)
+    }
+
+    /// The drawing as a PNG file, at twice its size in pixels, in the colours of `theme`.
+    pub(super) fn to_png(&self, theme: Theme) -> Result<Vec<u8>, PlotError> {
+        raster::png((self.width, self.height), theme, |raster| self.draw(&raster.into_drawing_area()))
     }
 
     fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Result<(), PlotError> {
@@ -248,12 +322,8 @@ fn theme(svg: &str) -> String {
         let end = at + 8;
         out.push_str(&rest[..at]);
         let index = rest.get(at + 6..end).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match index {
-            Some(i) if i >= 100 => {
-                let _ = write!(out, "\"var(--s{})", i - 100);
-            }
-            Some(i) => {
-                let name = Ink::NAMED.get(usize::from(i)).map_or("text", |(_, name)| name);
+        match index.and_then(|index| Ink::css_name((1, 2, index))) {
+            Some(name) => {
                 let _ = write!(out, "\"var(--{name})");
             }
             None => out.push_str(&rest[at..end]),
@@ -291,6 +361,21 @@ pub(crate) fn fit(text: &str, size: f64, width: f64) -> String {
         kept.push(c);
     }
     format!("{}…", kept.trim_end())
+}
+
+/// The text in lines of at most `width`, broken between words.
+fn wrap(text: &str, size: f64, width: f64) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if text_width(line, size) + text_width(word, size) + size / 3.0 <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 pub(crate) fn escape(text: &str) -> String {

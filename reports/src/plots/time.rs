@@ -9,6 +9,89 @@ use crate::data::{AttemptReport, CompetitionReport, ReportData};
 /// Most attempts that the score picture draws.
 const SCORES_SHOWN: usize = 12;
 
+/// Phases of a try in their order, and what they are called in the picture.
+const PHASES: [(&str, &str); 6] = [
+    ("image", "getting the image"),
+    ("create", "creating the container"),
+    ("agent", "the agent at work"),
+    ("grace", "its grace period"),
+    ("collect", "collecting files"),
+    ("grade", "grading"),
+];
+
+/// Where each agent's time went: shares of the phases in the time of all its attempts.
+pub(super) fn phases(data: &ReportData) -> Result<Option<Plot>, PlotError> {
+    let rows: Vec<(&str, usize, Vec<f64>)> = data
+        .agents
+        .iter()
+        .map(|agent| {
+            let known = || data.attempts_of(&agent.agent).filter(|attempt| !attempt.phases.is_empty());
+            let of = |wanted: &dyn Fn(&str) -> bool| -> f64 {
+                known().flat_map(|a| &a.phases).filter(|phase| wanted(&phase.name)).map(|phase| phase.took_s).sum()
+            };
+            let mut seconds: Vec<f64> = PHASES.iter().map(|(name, _)| of(&|phase| phase == *name)).collect();
+            seconds.push(of(&|phase| PHASES.iter().all(|(name, _)| phase != *name)));
+            (agent.agent.as_str(), known().count(), seconds)
+        })
+        .filter(|(_, _, seconds)| seconds.iter().sum::<f64>() > 0.0)
+        .collect();
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let caption = "Shares of the phases in the wall-clock time of all attempts whose phases were recorded. Numbers are the letters of the \
+                   phases below and their percentages."
+        .to_owned();
+    build("phases", "Where the time went", caption, |form| draw_phases(&rows, form)).map(Some)
+}
+
+fn draw_phases(rows: &[(&str, usize, Vec<f64>)], form: Form) -> Scene {
+    let names: Vec<&str> = PHASES.iter().map(|(_, name)| *name).chain(["other"]).collect();
+    let inks = [
+        Ink::Series(0),
+        Ink::Series(1),
+        Ink::Valid,
+        Ink::Infrastructure,
+        Ink::Invalid,
+        Ink::Series(2),
+        Ink::Unfinished,
+    ];
+    let letters = ["A", "B", "C", "D", "E", "F", "G"];
+    let row = 52.0;
+    let columns = if form.is_narrow() { 1 } else { 4 };
+    let legend = names.len().div_ceil(columns) as f64 * 20.0 + 8.0;
+    let mut scene = Scene::new(form.width(), legend + row * rows.len() as f64 + 4.0);
+    for (i, name) in names.iter().enumerate() {
+        let (x, y) = ((i % columns) as f64 * form.width() / columns as f64, 9.0 + (i / columns) as f64 * 20.0);
+        scene.area(x, y - 8.0, 16.0, 16.0, inks[i]);
+        scene.bold(x + 8.0, y, letters[i], 11.0, on(inks[i]), Align::Middle);
+        scene.text(x + 22.0, y, *name, SMALL, Ink::Text, Align::Left);
+    }
+    for (r, (agent, attempts, seconds)) in rows.iter().enumerate() {
+        let y = legend + row * r as f64;
+        let total: f64 = seconds.iter().sum();
+        let told = format!("{} over {attempts} attempts", crate::text::duration(Some(total)));
+        let room = form.width() - text_width(&told, SMALL) - 12.0;
+        scene.bold(0.0, y + 10.0, fit(agent, TEXT, room), TEXT, Ink::Text, Align::Left);
+        scene.text(form.width(), y + 10.0, told, SMALL, Ink::Muted, Align::Right);
+        let mut x = 0.0;
+        for (i, share) in seconds.iter().map(|s| s / total).enumerate().filter(|(_, share)| *share > 0.0) {
+            let w = share * form.width();
+            scene.area(x, y + 20.0, (w - 2.0).max(1.0), 22.0, inks[i]);
+            let label = format!("{} {:.1}%", letters[i], share * 100.0);
+            if w > text_width(&label, SMALL) + 6.0 {
+                scene.bold(x + w / 2.0 - 1.0, y + 31.0, label, SMALL, on(inks[i]), Align::Middle);
+            }
+            x += w;
+        }
+    }
+    scene
+}
+
+/// Ink of text on an area.
+fn on(ground: Ink) -> Ink {
+    if matches!(ground, Ink::Series(_)) { Ink::Surface } else { Ink::OnMedal }
+}
+
 /// Wall-clock time of the attempts of each competition, per agent.
 pub(super) fn spent(data: &ReportData) -> Result<Option<Plot>, PlotError> {
     if data.attempts.iter().all(|a| a.took_s.is_none()) {
@@ -17,7 +100,7 @@ pub(super) fn spent(data: &ReportData) -> Result<Option<Plot>, PlotError> {
     let caption = "Wall-clock time of every attempt, one mark each; the vertical bar is the mean. A dashed line is the time limit where \
                    it lies in the picture."
         .to_owned();
-    build("time", "Where the time went", caption, |form| draw_spent(data, form))
+    build("time", "Time of every attempt", caption, |form| draw_spent(data, form)).map(Some)
 }
 
 fn draw_spent(data: &ReportData, form: Form) -> Scene {
@@ -30,9 +113,9 @@ fn draw_spent(data: &ReportData, form: Form) -> Scene {
     let label = label.min(form.width() * 0.4);
     let from = if form.is_narrow() { 8.0 } else { label + 20.0 };
     let axis = Axis { low: 0.0, high: longest.max(1e-3) * 1.05, from, to: form.width() - 20.0 };
-    let height = 20.0 * names.len() as f64 + 24.0 + row * data.competitions.len() as f64 + 34.0;
+    let height = 20.0 * names.len() as f64 + 40.0 + row * data.competitions.len() as f64 + 34.0;
     let mut scene = Scene::new(form.width(), height);
-    let top = super::legend(&mut scene, &names, 0.0, form) + 12.0;
+    let top = super::legend(&mut scene, &names, 0.0, form) + 28.0;
     let bottom = top + row * data.competitions.len() as f64;
     scene.end_at(bottom + 26.0);
     let (unit, per) = time_unit(longest);
@@ -40,7 +123,10 @@ fn draw_spent(data: &ReportData, form: Form) -> Scene {
     for tick in ticks.ticks(if form.is_narrow() { 3 } else { 6 }) {
         let x = ticks.at(tick);
         scene.line((x, top - 4.0), (x, bottom), Ink::Grid, 1);
-        scene.text(x, bottom + 14.0, format!("{} {unit}", trim(tick)), SMALL, Ink::Muted, Align::Middle);
+        // Also on top: with 75 competitions the bottom is far away.
+        for y in [top - 14.0, bottom + 14.0] {
+            scene.text(x, y, format!("{} {unit}", trim(tick)), SMALL, Ink::Muted, Align::Middle);
+        }
     }
     for (r, competition) in data.competitions.iter().enumerate() {
         let y = top + row * r as f64;
@@ -99,7 +185,7 @@ pub(super) fn scores(data: &ReportData) -> Result<Option<Plot>, PlotError> {
         "Score of the submission at each snapshot, graded afterwards; dashed lines are the medal thresholds. Shown: {shown} of {all} \
          attempts with snapshots."
     );
-    build("score-over-time", "Score against time", caption, |form| draw_scores(data, &tracked, form))
+    build("score-over-time", "Score against time", caption, |form| draw_scores(data, &tracked, form)).map(Some)
 }
 
 fn scored(attempt: &AttemptReport) -> usize {
@@ -161,7 +247,7 @@ fn draw_panel(
     scene.text(left, top + 26.0, better, SMALL, Ink::Muted, Align::Left);
     let x = Axis { low: 0.0, high: longest * 1.02, from: left + 52.0, to: left + width - 22.0 };
     let y = Axis { low: low - pad, high: high + pad, from: top + height - 26.0, to: top + 42.0 };
-    for tick in y.ticks(4) {
+    for tick in y.ticks(6) {
         scene.line((x.from, y.at(tick)), (x.to, y.at(tick)), Ink::Grid, 1);
         scene.text(x.from - 6.0, y.at(tick), trim(tick), SMALL, Ink::Muted, Align::Right);
     }
