@@ -13,7 +13,7 @@ use crate::data::{by_competition, part_order};
 use crate::estimate::CONFIDENCE;
 use crate::read::Reading;
 use crate::record::{CompetitionFacts, ConditionsRecord, FormatVersion};
-use crate::stats::{self, Cluster, Interval, Rng};
+use crate::stats::{self, Cluster, Exchanged, Interval, Rng};
 
 /// The version of `comparison.json` that this crate writes.
 pub const COMPARISON_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
@@ -342,15 +342,16 @@ fn change(pairs: &[(Cluster, Cluster)]) -> Change {
 }
 
 fn verdict(pairs: &[(Cluster, Cluster)], change: &Change, gate: Gate) -> Verdict {
-    let p = stats::permutation_worse(pairs, &mut Rng::new(stats::SEED));
+    let exchanged = Exchanged::new(pairs, &mut Rng::new(stats::SEED));
+    let p = exchanged.p_worse();
     let alpha = 1.0 - gate.confidence;
     let drop = -change.difference;
     let sure = p <= alpha;
     let large = drop > 0.0 && drop >= gate.margin;
     let power = change.standard_error.map(|error| {
-        // Both conditions must hold: a drop beyond the critical value, and at least the margin.
-        let critical = stats::normal_quantile(gate.confidence) * error;
-        stats::normal_cdf((0.05 - critical.max(gate.margin)) / error)
+        // Both conditions must hold: a drop that the test calls sure, and at least the margin.
+        let wanted = exchanged.critical_drop(alpha).max(gate.margin);
+        stats::normal_cdf((0.05 - wanted) / error)
     });
     let points = |share: f64| format!("{:.1} points", share * 100.0);
     let reason = match (large, sure) {

@@ -3,8 +3,15 @@
 //! Two questions are kept apart everywhere. *On these competitions*: the competitions are fixed, only seeds vary. *On
 //! competitions like these*: the competitions are a sample too. The second interval is the wider one.
 
+mod bootstrap;
+mod exact;
+mod permutation;
+
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+
+pub use self::bootstrap::{bootstrap_competitions, bootstrap_means, bootstrap_seeds};
+pub use self::permutation::{Exchanged, permutation_differs, permutation_worse, sign_flip};
 
 /// Resamples of every headline bootstrap and Monte-Carlo permutation test.
 pub const RESAMPLES: usize = 10_000;
@@ -12,9 +19,6 @@ pub const RESAMPLES: usize = 10_000;
 pub const PART_RESAMPLES: usize = 2_000;
 /// Seed of every resampling, so that equal inputs give equal reports.
 pub const SEED: u64 = 0x006d_6564_616c_6973;
-
-/// Sums of the same numbers in another order differ in their last bits; they count as equal within this.
-const SLACK: f64 = 1e-9;
 
 /// A two-sided interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -73,6 +77,19 @@ impl Rng {
     /// A whole number in `0..n`; `n` must not be 0. The bias is below n / 2^32, far under the noise of a resampling.
     pub fn below(&mut self, n: usize) -> usize {
         (((self.next_u64() >> 32) * n as u64) >> 32) as usize
+    }
+
+    /// The sum of one value at random of each table. Tables must not be empty.
+    fn draw_each<'a>(&mut self, mut tables: impl Iterator<Item = &'a [f64]>) -> f64 {
+        let pick = |table: &[f64], bits: u64| table[((bits * table.len() as u64) >> 32) as usize];
+        let mut sum = 0.0;
+        // One number of 64 bits is enough for two draws.
+        while let Some(table) = tables.next() {
+            let bits = self.next_u64();
+            sum += pick(table, bits >> 32);
+            sum += tables.next().map_or(0.0, |table| pick(table, bits & 0xffff_ffff));
+        }
+        sum
     }
 
     /// A number in `[0, 1)`.
@@ -171,162 +188,6 @@ pub fn cluster_mean(clusters: &[Cluster]) -> f64 {
     sum / n as f64
 }
 
-/// Bootstrap interval of [`cluster_mean`] *on these competitions*: seeds are drawn anew within each competition.
-///
-/// Drawing n of n values understates their variance by (n - 1) / n, which matters at three seeds; deviations are therefore
-/// stretched by sqrt(n / (n - 1)). `None` if no competition has two seeds, or if no seed of any competition differs from
-/// its others: then the data say nothing about how seeds vary.
-pub fn bootstrap_seeds(clusters: &[Cluster], confidence: f64, rng: &mut Rng) -> Option<Interval> {
-    let clusters: Vec<&Cluster> = clusters.iter().filter(|c| !c.is_empty()).collect();
-    let varying: Vec<(&Cluster, f64, f64)> = clusters
-        .iter()
-        .filter(|c| c.iter().any(|x| x != &c[0]))
-        .map(|c| (*c, mean(c), (c.len() as f64 / (c.len() - 1) as f64).sqrt()))
-        .collect();
-    if varying.is_empty() {
-        return None;
-    }
-    let centre = clusters.iter().map(|c| mean(c)).sum::<f64>() / clusters.len() as f64;
-    let mut draws: Vec<f64> = (0..rng.resamples)
-        .map(|_| {
-            let shift: f64 = varying
-                .iter()
-                .map(|(cluster, centre, stretch)| {
-                    let n = cluster.len();
-                    let drawn = (0..n).map(|_| cluster[rng.below(n)]).sum::<f64>() / n as f64;
-                    (drawn - centre) * stretch
-                })
-                .sum();
-            centre + shift / clusters.len() as f64
-        })
-        .collect();
-    Some(percentile_interval(&mut draws, confidence))
-}
-
-/// Hierarchical bootstrap interval of [`cluster_mean`] *on competitions like these*.
-///
-/// Competitions are drawn with replacement, each with all its seeds: the spread of their means already contains the seeds'
-/// (Davison and Hinkley, "Bootstrap methods and their application", section 3.8, strategy 1), and drawing seeds a second
-/// time would count it twice. Deviations are stretched by sqrt(m / (m - 1)) for m competitions, and by the ratio of the t to
-/// the normal quantile, so that the interval also holds for few of them. `None` for fewer than two competitions or no spread.
-pub fn bootstrap_competitions(clusters: &[Cluster], confidence: f64, rng: &mut Rng) -> Option<Interval> {
-    let means: Vec<f64> = clusters.iter().filter(|c| !c.is_empty()).map(|c| mean(c)).collect();
-    bootstrap_means(&means, confidence, rng)
-}
-
-/// [`bootstrap_competitions`] for values that are one a competition already, such as paired differences.
-pub fn bootstrap_means(means: &[f64], confidence: f64, rng: &mut Rng) -> Option<Interval> {
-    let m = means.len();
-    if m < 2 || means.iter().all(|x| x == &means[0]) {
-        return None;
-    }
-    let p = 0.5 + confidence / 2.0;
-    let stretch = (m as f64 / (m - 1) as f64).sqrt() * t_quantile(p, (m - 1) as f64) / normal_quantile(p);
-    let centre = mean(means);
-    let mut draws: Vec<f64> = (0..rng.resamples)
-        .map(|_| {
-            let drawn = (0..m).map(|_| means[rng.below(m)]).sum::<f64>() / m as f64;
-            centre + (drawn - centre) * stretch
-        })
-        .collect();
-    Some(percentile_interval(&mut draws, confidence))
-}
-
-fn percentile_interval(draws: &mut [f64], confidence: f64) -> Interval {
-    let mut at = |p: f64| {
-        let index = ((draws.len() - 1) as f64 * p).round() as usize;
-        *draws.select_nth_unstable_by(index, f64::total_cmp).1
-    };
-    Interval { lower: at((1.0 - confidence) / 2.0), upper: at(0.5 + confidence / 2.0) }
-}
-
-/// Two-sided sign-flip test that paired differences are symmetric about 0.
-///
-/// Exact over all 2^n sign patterns up to 16 non-zero differences, else by [`RESAMPLES`] random patterns with the observed one
-/// counted in. 1 if all differences are 0.
-///
-/// # Source
-/// Agrees with scipy 1.17 `stats.permutation_test((d,), mean, permutation_type="samples")` where that is exact.
-pub fn sign_flip(differences: &[f64], rng: &mut Rng) -> f64 {
-    let nonzero: Vec<f64> = differences.iter().copied().filter(|d| *d != 0.0).collect();
-    let observed = nonzero.iter().sum::<f64>().abs();
-    let reaches = |sum: f64| sum.abs() >= observed - SLACK;
-    if nonzero.len() <= 16 {
-        let all = 1_u32 << nonzero.len();
-        let hits = (0..all)
-            .filter(|pattern| {
-                reaches(nonzero.iter().enumerate().map(|(i, d)| if pattern >> i & 1 == 1 { -d } else { *d }).sum())
-            })
-            .count();
-        return hits as f64 / f64::from(all);
-    }
-    let hits = (0..rng.resamples)
-        .filter(|_| {
-            let mut bits = 0;
-            reaches(
-                nonzero
-                    .iter()
-                    .enumerate()
-                    .map(|(i, d)| {
-                        if i % 64 == 0 {
-                            bits = rng.next_u64();
-                        }
-                        let flip = bits & 1 == 1;
-                        bits >>= 1;
-                        if flip { -d } else { *d }
-                    })
-                    .sum(),
-            )
-        })
-        .count();
-    (hits + 1) as f64 / (rng.resamples + 1) as f64
-}
-
-/// One-sided p value that the candidate is worse: labels are exchanged within each competition.
-///
-/// `pairs` holds (baseline values, candidate values) a competition; the statistic is the mean over competitions of the
-/// difference of means. Valid *on these competitions* without any assumption on how often seeds agree.
-pub fn permutation_worse(pairs: &[(Cluster, Cluster)], rng: &mut Rng) -> f64 {
-    permute(pairs, rng, |drawn, observed| drawn <= observed + SLACK)
-}
-
-/// Two-sided form of [`permutation_worse`].
-pub fn permutation_differs(pairs: &[(Cluster, Cluster)], rng: &mut Rng) -> f64 {
-    permute(pairs, rng, |drawn, observed| drawn.abs() >= observed.abs() - SLACK)
-}
-
-fn permute(pairs: &[(Cluster, Cluster)], rng: &mut Rng, extreme: impl Fn(f64, f64) -> bool) -> f64 {
-    let pairs: Vec<_> = pairs.iter().filter(|(b, c)| !b.is_empty() && !c.is_empty()).collect();
-    let observed: f64 = pairs.iter().map(|(b, c)| mean(c) - mean(b)).sum();
-    let mut fixed = 0.0;
-    let mut pools: Vec<(Vec<f64>, usize, f64)> = Vec::new();
-    for (b, c) in pairs {
-        let pool: Vec<f64> = c.iter().chain(b).copied().collect();
-        if pool.iter().all(|x| x == &pool[0]) {
-            fixed += mean(c) - mean(b);
-        } else {
-            let total = pool.iter().sum();
-            pools.push((pool, c.len(), total));
-        }
-    }
-    let hits = (0..rng.resamples)
-        .filter(|_| {
-            let mut drawn = fixed;
-            for (pool, n, total) in &mut pools {
-                let mut candidate = 0.0;
-                for i in 0..*n {
-                    let j = i + rng.below(pool.len() - i);
-                    pool.swap(i, j);
-                    candidate += pool[i];
-                }
-                drawn += candidate / *n as f64 - (*total - candidate) / (pool.len() - *n) as f64;
-            }
-            extreme(drawn, observed)
-        })
-        .count();
-    (hits + 1) as f64 / (rng.resamples + 1) as f64
-}
-
 /// Exact two-sided McNemar test: `gained` and `lost` are the discordant pairs. 1 if there are none.
 ///
 /// # Source
@@ -407,14 +268,6 @@ pub fn difference(pairs: &[(Cluster, Cluster)]) -> Difference {
 /// Smallest true difference that a two-sided test at `alpha` finds with probability `power`, given its standard error.
 pub fn minimum_detectable(standard_error: f64, alpha: f64, power: f64) -> f64 {
     (normal_quantile(1.0 - alpha / 2.0) + normal_quantile(power)) * standard_error
-}
-
-/// Probability that a one-sided test at `alpha` finds a true drop of `drop`, given its standard error.
-pub fn power_one_sided(drop: f64, standard_error: f64, alpha: f64) -> f64 {
-    if standard_error <= 0.0 {
-        return if drop > 0.0 { 1.0 } else { alpha };
-    }
-    normal_cdf(drop / standard_error - normal_quantile(1.0 - alpha))
 }
 
 #[cfg(test)]

@@ -99,3 +99,43 @@ fn names_from_files_cannot_break_the_formats() {
     assert!(!junit.contains("<b>") && !junit.contains('\u{1}'));
     assert!(!compare_text::markdown(&comparison).contains("x|<b>"));
 }
+
+/// Medals of two versions on 75 competitions with three seeds, the second `drop` worse on average.
+fn medal_pairs(drop: f64, draw: u64) -> Vec<(Cluster, Cluster)> {
+    let simulation = |shift, draw| Simulation {
+        agent: String::new(),
+        competitions: 75,
+        seeds: 3,
+        shift,
+        infrastructure: 0.0,
+        truth: 5,
+        draw,
+    };
+    let rate = |shift| stats::mean(&simulation(shift, 0).rates());
+    // Rates end at 0, so a shift lowers their mean by less than itself.
+    let (mut low, mut high) = (-0.5, 0.0);
+    for _ in 0..50 {
+        let middle = f64::midpoint(low, high);
+        if rate(0.0) - rate(middle) > drop { low = middle } else { high = middle }
+    }
+    let (baseline, candidate) = (simulation(0.0, draw * 2 + 1), simulation(low, draw * 2 + 2));
+    baseline.medals().into_iter().zip(candidate.medals()).collect()
+}
+
+#[test]
+fn a_drop_of_five_points_is_caught_as_often_as_the_gate_says() {
+    let runs = 2_000;
+    let gates = [Gate::default(), Gate { margin: 0.0, confidence: 0.9 }, Gate { margin: 0.04, confidence: 0.9 }];
+    for gate in gates {
+        let (mut caught, mut promised) = (0.0, 0.0);
+        for draw in 0..runs {
+            let pairs = medal_pairs(0.05, draw);
+            let verdict = verdict(&pairs, &change(&pairs), gate);
+            caught += if verdict.regressed { 1.0 } else { 0.0 };
+            promised += verdict.power_at_five_points.expect("three seeds");
+        }
+        let (caught, promised) = (caught / runs as f64, promised / runs as f64);
+        assert!((0.2..0.9).contains(&caught), "caught {caught}: neither never nor always");
+        assert!((caught - promised).abs() < 0.03, "caught {caught}, promised {promised} by {gate:?}");
+    }
+}
