@@ -268,7 +268,7 @@ impl ReportData {
             harness_version: env!("CARGO_PKG_VERSION").to_owned(),
             groups: reading.groups.iter().map(group_report).collect(),
             competitions: competition_reports(&agents),
-            attempts: attempts().map(attempt_report).collect(),
+            attempts: attempts().map(AttemptReport::from).collect(),
             agents: agents.into_iter().map(|(agent, _)| agent).collect(),
             warnings,
         }
@@ -489,30 +489,32 @@ fn competition_result(agent: &str, attempts: &[&Attempt], lower_is_better: bool)
     }
 }
 
-fn attempt_report(attempt: &Attempt) -> AttemptReport {
-    let record = attempt.record.as_deref();
-    let outcome: Option<&OutcomeRecord> = match &attempt.ending {
-        Ending::Ended(outcome) => Some(outcome),
-        _ => None,
-    };
-    AttemptReport {
-        key: attempt.key.clone(),
-        group: attempt.group.clone(),
-        dir: attempt.dir.clone(),
-        modality: attempt.facts.modality.clone(),
-        complexity: attempt.facts.complexity.clone(),
-        outcome: attempt.outcome().to_owned(),
-        detail: outcome.and_then(|o| o.detail.clone()),
-        infrastructure: attempt.is_infrastructure(),
-        grade: attempt.grade.clone(),
-        took_s: record.and_then(|r| r.took_s),
-        started_at: record.and_then(|r| r.started_at),
-        usage: record.map(|r| r.usage.clone()).unwrap_or_default(),
-        conditions: record.map(|r| r.conditions.clone()),
-        snapshots: record.map(|r| r.snapshots.clone()).unwrap_or_default(),
-        tries: record.map(|r| r.tries.clone()).unwrap_or_default(),
-        phases: record.map(|r| r.phases.clone()).unwrap_or_default(),
-        llm: record.and_then(|r| r.llm.clone()),
-        validations: record.and_then(|r| r.validations),
+impl From<&Attempt> for AttemptReport {
+    fn from(attempt: &Attempt) -> Self {
+        let record = attempt.record.as_deref();
+        let outcome: Option<&OutcomeRecord> = match &attempt.ending {
+            Ending::Ended(outcome) => Some(outcome),
+            _ => None,
+        };
+        Self {
+            key: attempt.key.clone(),
+            group: attempt.group.clone(),
+            dir: attempt.dir.clone(),
+            modality: attempt.facts.modality.clone(),
+            complexity: attempt.facts.complexity.clone(),
+            outcome: attempt.outcome().to_owned(),
+            detail: outcome.and_then(|o| o.detail.clone()),
+            infrastructure: attempt.is_infrastructure(),
+            grade: attempt.grade.clone(),
+            took_s: record.and_then(|r| r.took_s),
+            started_at: record.and_then(|r| r.started_at),
+            usage: record.map(|r| r.usage.clone()).unwrap_or_default(),
+            conditions: record.map(|r| r.conditions.clone()),
+            snapshots: record.map(|r| r.snapshots.clone()).unwrap_or_default(),
+            tries: record.map(|r| r.tries.clone()).unwrap_or_default(),
+            phases: record.map(|r| r.phases.clone()).unwrap_or_default(),
+            llm: record.and_then(|r| r.llm.clone()),
+            validations: record.and_then(|r| r.validations),
+        }
     }
 }

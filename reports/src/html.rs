@@ -77,15 +77,21 @@ pub fn page_with(data: &ReportData, plots: &[Plot], options: PageOptions<'_>) ->
     Ok(page)
 }
 
-/// Everything known about one attempt, with a link back to the report. `log` is the end of its log.
+/// Everything known about one attempt, with a link back to the report. `log` is the end of its log; `live` as in [`PageOptions`].
 ///
 /// # Errors
 /// As [`page`].
-pub fn attempt_page(attempt: &AttemptReport, log: Option<&str>, back: &str) -> Result<String, HtmlError> {
+pub fn attempt_page(
+    attempt: &AttemptReport,
+    log: Option<&str>,
+    back: &str,
+    live: Option<&str>,
+) -> Result<String, HtmlError> {
     let page = environment()?.get_template("attempt.html")?.render(context! {
         a => Serde(attempt),
         log => log,
         back => back,
+        live => live,
         version => env!("CARGO_PKG_VERSION"),
         theme => THEME_CSS,
         style => STYLE_CSS,

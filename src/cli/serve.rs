@@ -1,14 +1,14 @@
 //! `medalist serve`: the report's page, kept fresh while a group runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Path as UrlPath, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -16,11 +16,12 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use chrono::Utc;
 use futures_util::{Stream, stream};
-use medalist_reports::attempt::Ending;
-use medalist_reports::data::{ReportData, ReportOptions};
+use medalist_reports::attempt::{Attempt, Ending};
+use medalist_reports::data::{AttemptReport, ReportData, ReportOptions};
 use medalist_reports::html::{self, PageOptions};
 use medalist_reports::leaderboard::SeedRule;
 use medalist_reports::read::{self, Reading};
+use medalist_reports::record::AttemptKeyRecord;
 use medalist_reports::{export, plots};
 use serde::Deserialize;
 use serde_json::json;
@@ -111,9 +112,55 @@ impl Shown {
 
     fn page(&self) -> Result<String, CliError> {
         let data = self.report()?;
-        let events = format!("/events?token={}", self.token);
-        Ok(html::page_with(&data, &plots::all(&data)?, PageOptions { links: &[], live: Some(&events) })?)
+        let events = self.address("/events");
+        let ids = attempt_ids(data.attempts.iter().map(|attempt| (attempt.group.as_str(), &attempt.key)));
+        let links: Vec<String> = ids.iter().map(|id| self.address(&format!("/attempts/{id}"))).collect();
+        Ok(html::page_with(&data, &plots::all(&data)?, PageOptions { links: &links, live: Some(&events) })?)
     }
+
+    /// An address of this server with the token that it needs.
+    fn address(&self, path: &str) -> String {
+        let token = percent_encoded(&self.token);
+        format!("{path}?token={token}")
+    }
+
+    /// The attempt with this id, which is looked up: no path comes from the address.
+    fn attempt(&self, id: &str) -> Result<Option<Attempt>, CliError> {
+        let reading = self.reading()?;
+        let ids = attempt_ids(reading.attempts().map(|attempt| (attempt.group.as_str(), &attempt.key)));
+        let at = ids.iter().position(|known| known == id);
+        Ok(at.and_then(|at| reading.groups.into_iter().flat_map(|group| group.attempts).nth(at)))
+    }
+
+    fn attempt_page(&self, id: &str) -> Result<Option<String>, CliError> {
+        let Some(attempt) = self.attempt(id)? else { return Ok(None) };
+        let log = attempt.dir.as_deref().and_then(export::log_tail);
+        let events = format!("{}&attempt={id}", self.address("/events"));
+        let page =
+            html::attempt_page(&AttemptReport::from(&attempt), log.as_deref(), &self.address("/"), Some(&events))?;
+        Ok(Some(page))
+    }
+}
+
+/// A short name of every attempt for addresses, made of its group and key. It stays the same while groups run and come and go; the
+/// same attempt in a second group of the same name gets a number.
+fn attempt_ids<'a>(attempts: impl Iterator<Item = (&'a str, &'a AttemptKeyRecord)>) -> Vec<String> {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    attempts
+        .map(|(group, key)| {
+            let digest = Sha256::digest(format!("{group}\0{key}"));
+            let id: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+            let times = seen.entry(id.clone()).or_default();
+            *times += 1;
+            if *times == 1 { id } else { format!("{id}-{times}") }
+        })
+        .collect()
+}
+
+/// A text as the value of a query: a user's own token may hold anything.
+fn percent_encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 /// Serves until `stop` is done.
@@ -129,6 +176,7 @@ pub async fn serve(
     let (closing, closed) = tokio::sync::watch::channel(false);
     let app = Router::new()
         .route("/", get(page))
+        .route("/attempts/{id}", get(attempt))
         .route("/report.json", get(report_json))
         .route("/events", get(events))
         .layer(middleware::from_fn_with_state(shown.clone(), check_token))
@@ -173,6 +221,18 @@ async fn page(State((shown, _)): State<Shared>) -> Response {
     answer(shown, |shown| shown.page().map(|text| Html(text).into_response())).await
 }
 
+async fn attempt(State((shown, _)): State<Shared>, UrlPath(id): UrlPath<String>) -> Response {
+    answer(shown, move |shown| {
+        Ok(match shown.attempt_page(&id)? {
+            Some(page) => Html(page).into_response(),
+            None => {
+                (StatusCode::NOT_FOUND, "there is no such attempt any more; go back to the report\n").into_response()
+            }
+        })
+    })
+    .await
+}
+
 async fn report_json(State((shown, _)): State<Shared>) -> Response {
     answer(shown, |shown| {
         let text = export::json_text(&shown.report()?);
@@ -193,9 +253,18 @@ async fn answer(
     }
 }
 
-/// `progress` whenever the counts or the running attempts change, and `changed` whenever the page would.
-async fn events(State((shown, closed)): State<Shared>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let start = Watch { shown, closed, told: None, seen: None, pending: Vec::new() };
+#[derive(Deserialize)]
+struct Watched {
+    attempt: Option<String>,
+}
+
+/// `progress` whenever the counts or the running attempts change, and `changed` whenever the page would: the report's, or that of one
+/// attempt.
+async fn events(
+    State((shown, closed)): State<Shared>,
+    Query(Watched { attempt }): Query<Watched>,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let start = Watch { shown, closed, attempt, told: None, seen: None, pending: Vec::new() };
     let stream = stream::unfold(start, |mut watch| async move {
         loop {
             if let Some(event) = watch.pending.pop() {
@@ -216,16 +285,23 @@ async fn events(State((shown, closed)): State<Shared>) -> Sse<impl Stream<Item =
 struct Watch {
     shown: Arc<Shown>,
     closed: tokio::sync::watch::Receiver<bool>,
+    attempt: Option<String>,
     told: Option<String>,
-    seen: Option<BTreeSet<(PathBuf, u64, Option<std::time::SystemTime>)>>,
+    seen: Option<BTreeSet<FileState>>,
     pending: Vec<Event>,
 }
 
 impl Watch {
     async fn look(&mut self) {
-        let shown = self.shown.clone();
+        let (shown, attempt) = (self.shown.clone(), self.attempt.clone());
         let looked = tokio::task::spawn_blocking(move || {
-            let files: BTreeSet<_> = shown.paths.iter().flat_map(|path| state_files(path, 3)).collect();
+            let files: BTreeSet<_> = match attempt {
+                None => shown.paths.iter().flat_map(|path| state_files(path, 3)).collect(),
+                Some(id) => {
+                    let dir = shown.attempt(&id).ok().flatten().and_then(|attempt| attempt.dir);
+                    dir.iter().flat_map(|dir| [state_files(dir, 1), state_of(&dir.join("run.log"))]).flatten().collect()
+                }
+            };
             let progress = shown.reading().map(|reading| progress(&reading)).ok();
             (files, progress)
         });
@@ -256,14 +332,21 @@ fn progress(reading: &Reading) -> String {
     json!({ "planned": planned, "ended": ended, "running": running }).to_string()
 }
 
-/// The files that a report depends on, with size and time of change.
-fn state_files(path: &Path, depth: usize) -> Vec<(PathBuf, u64, Option<std::time::SystemTime>)> {
+/// A file with its size and time of change.
+type FileState = (PathBuf, u64, Option<SystemTime>);
+
+fn state_of(path: &Path) -> Vec<FileState> {
+    path.metadata().map(|metadata| (path.to_owned(), metadata.len(), metadata.modified().ok())).into_iter().collect()
+}
+
+/// The files that a report depends on.
+fn state_files(path: &Path, depth: usize) -> Vec<FileState> {
     let Ok(metadata) = path.metadata() else { return Vec::new() };
     if metadata.is_file() {
         let watched = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
             matches!(name, "group.json" | "attempt.json" | "grade.json") || name.contains("grading_report")
         });
-        return if watched { vec![(path.to_owned(), metadata.len(), metadata.modified().ok())] } else { Vec::new() };
+        return if watched { state_of(path) } else { Vec::new() };
     }
     if depth == 0 {
         return Vec::new();

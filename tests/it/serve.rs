@@ -9,7 +9,8 @@ use medalist::cli::report::Source;
 use medalist::cli::serve::{Shown, serve};
 use medalist_competitions::Catalogue;
 use medalist_reports::record::{
-    AgentRecord, AttemptKeyRecord, AttemptRecord, GroupRecord, OutcomeRecord, PlannedRecord,
+    AgentRecord, AttemptKeyRecord, AttemptRecord, GroupRecord, LlmUsageRecord, OutcomeRecord, PhaseRecord,
+    PlannedRecord,
 };
 use serde_json::json;
 
@@ -37,6 +38,24 @@ fn group(dir: &Path) {
         ..GroupRecord::default()
     };
     put(&dir.join("group.json"), &record);
+}
+
+/// An attempt at work: its record, and a log of `lines` lines with what agents like to print.
+fn begin(dir: &Path, seed: u32, lines: usize) {
+    let dir = dir.join(format!("{ID}_{seed}"));
+    let record = AttemptRecord {
+        key: key(seed),
+        started_at: Some(chrono::Utc::now()),
+        phases: vec![PhaseRecord { name: "agent".into(), began_s: 1.0, took_s: 2.0 }],
+        llm: Some(LlmUsageRecord { calls: 7, input_tokens: 4_321, ..LlmUsageRecord::default() }),
+        ..AttemptRecord::default()
+    };
+    put(&dir.join("attempt.json"), &record);
+    let mut log = String::new();
+    for line in 0..lines {
+        log += &format!("line {line} <script>document.title = 'taken'</script> \u{1b}[31m{}\n", "x".repeat(50));
+    }
+    std::fs::write(dir.join("run.log"), log).expect("writable");
 }
 
 fn finish(dir: &Path, seed: u32) {
@@ -111,7 +130,9 @@ impl Drop for Server {
 #[test]
 fn nothing_is_shown_without_the_token() {
     let server = Server::start("token");
-    for path in ["/", "/report.json", "/events", "/?token=", "/?token=Secret", "/events?token=x", "/nothing"] {
+    for path in
+        ["/", "/report.json", "/events", "/?token=", "/?token=Secret", "/events?token=x", "/attempts/0", "/nothing"]
+    {
         let answer = server.get(path);
         assert!(answer.starts_with("HTTP/1.1 403"), "{path}: {answer}");
         assert!(!answer.contains(ID), "{path}");
@@ -135,6 +156,52 @@ fn the_page_follows_a_running_group() {
     wait(&mut browser, "document.querySelectorAll('#attempts-table .tag.gold').length === 1");
     assert_eq!(browser.eval("document.querySelector('[name=search]').value"), json!("titanic"), "filters are kept");
     assert_eq!(browser.complaints(), [""; 0]);
+}
+
+#[test]
+fn an_attempt_has_a_live_page_with_the_end_of_its_log() {
+    let Some(mut browser) = Browser::start("serve-attempt") else { return };
+    let server = Server::start("attempt");
+    begin(&server.dir, 0, 5_000);
+    browser.look(1280, "light");
+    browser.open(&format!("http://{}/?token=secret", server.address));
+    let link = browser.eval("document.querySelector('#attempts-table a').href");
+    browser.open(link.as_str().expect("every attempt has a link"));
+
+    assert_eq!(browser.eval("document.querySelector('h1').textContent"), json!(ID));
+    assert_eq!(browser.eval("document.title"), json!(format!("{ID}, tester, seed 0")), "the log cannot run scripts");
+    let log = browser.eval("document.getElementById('log').textContent");
+    let log = log.as_str().expect("a log");
+    assert!(log.len() <= 34 * 1024 && log.len() > 30 * 1024, "{} bytes", log.len());
+    assert!(log.starts_with("line ") && log.contains("line 4999 <script>") && !log.contains('\u{1b}'));
+    assert_eq!(
+        browser.eval("(e => e.scrollTop > 0 && e.scrollTop + e.clientHeight >= e.scrollHeight - 4)(document.getElementById('log'))"),
+        json!(true),
+        "the log shows its end"
+    );
+    assert_eq!(browser.eval("/4321/.test(document.querySelector('main').textContent)"), json!(true), "use of the LLM");
+    wait(&mut browser, "document.getElementById('live').textContent.startsWith('Live: 0 of 2')");
+
+    let mut file = std::fs::File::options()
+        .append(true)
+        .open(server.dir.join(format!("{ID}_0")).join("run.log"))
+        .expect("the log is there");
+    writeln!(file, "one more line").expect("writable");
+    wait(&mut browser, "document.getElementById('log').textContent.includes('one more line')");
+    finish(&server.dir, 0);
+    wait(&mut browser, "document.querySelectorAll('.card .tag.gold').length === 1");
+    assert_eq!(browser.complaints(), [""; 0]);
+    browser.look(390, "dark");
+    let widest = browser.eval("document.documentElement.scrollWidth").as_u64().expect("a number");
+    assert!(widest <= 390, "{widest} px wide");
+
+    browser.open(&format!("http://{}/?token=secret", server.address));
+    browser.eval("document.querySelectorAll('#attempts-table a')[1].click()");
+    wait(&mut browser, "document.title === 'spaceship-titanic, tester, seed 1'");
+    wait(&mut browser, "document.querySelector('main').textContent.includes('There is no log at hand.')");
+    for (path, status) in [("/attempts/..%2F..%2Fetc?token=secret", "404"), ("/attempts/0?token=secret", "404")] {
+        assert!(server.get(path).starts_with(&format!("HTTP/1.1 {status}")), "{path}");
+    }
 }
 
 fn wait(browser: &mut Browser, expression: &str) {

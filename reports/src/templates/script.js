@@ -61,6 +61,10 @@
     if (form && table) filterable(form, table);
   };
   enhance();
+  // A log is read from its end.
+  const atEnd = (log) => !log || log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
+  const toEnd = (log) => { if (log) log.scrollTop = log.scrollHeight; };
+  toEnd(document.getElementById("log"));
 
   const live = document.getElementById("live");
   if (!live) return;
@@ -80,7 +84,12 @@
     const page = new DOMParser().parseFromString(text, "text/html");
     const form = document.getElementById("filters");
     const kept = form ? [...new FormData(form)] : [];
+    const log = document.getElementById("log");
+    const [follow, top] = [atEnd(log), log ? log.scrollTop : 0];
     document.querySelector("main").replaceWith(page.querySelector("main"));
+    const newLog = document.getElementById("log");
+    if (follow) toEnd(newLog);
+    else if (newLog) newLog.scrollTop = top;
     for (const [name, value] of kept) document.getElementById("filters").elements[name].value = value;
     enhance();
   });
