@@ -8,6 +8,8 @@ use chrono::{DateTime, Utc};
 use medalist_reports::record::{AttemptKeyRecord, OutcomeRecord};
 use serde::{Deserialize, Serialize};
 
+use crate::outcome::GpuUsage;
+
 /// One thing that happened, numbered and timed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunEvent {
@@ -71,6 +73,9 @@ pub enum EventKind {
         memory_bytes: u64,
         /// Processors in use, e.g. 1.5.
         cpus: f64,
+        /// Its GPUs, if it has any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gpu: Option<GpuUsage>,
         /// The end of the last line the agent printed.
         last_line: String,
     },

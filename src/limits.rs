@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -93,6 +94,57 @@ pub enum GpuRequest {
     Uuids(Vec<String>),
 }
 
+impl fmt::Display for GpuRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Count(count) => write!(f, "{count}"),
+            Self::All => f.write_str("all"),
+            Self::Uuids(uuids) => f.write_str(&uuids.join(",")),
+        }
+    }
+}
+
+/// A text that asks for GPUs in no known way.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no number of GPUs, expected a number, `all`, `none`, or UUIDs such as `GPU-…,GPU-…`")]
+pub struct GpuRequestError(String);
+
+impl FromStr for GpuRequest {
+    type Err = GpuRequestError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "none" | "0" => Ok(Self::None),
+            "all" => Ok(Self::All),
+            text if text.chars().all(|c| c.is_ascii_digit()) => {
+                text.parse().map(Self::Count).map_err(|_| GpuRequestError(text.to_owned()))
+            }
+            text => {
+                let mut uuids: Vec<String> = Vec::new();
+                for word in text.split(',') {
+                    let uuid = uuid(word)?;
+                    if uuids.contains(&uuid) {
+                        return Err(GpuRequestError(uuid));
+                    }
+                    uuids.push(uuid);
+                }
+                Ok(Self::Uuids(uuids))
+            }
+        }
+    }
+}
+
+/// The UUID of a card or slice.
+///
+/// # Errors
+/// [`GpuRequestError`] for any other word.
+pub fn uuid(word: &str) -> Result<String, GpuRequestError> {
+    let word = word.trim();
+    let is_uuid = word.starts_with("GPU-") || word.starts_with("MIG-");
+    is_uuid.then(|| word.to_owned()).ok_or_else(|| GpuRequestError(word.to_owned()))
+}
+
 /// A GPU handed to an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GpuHandle {
@@ -121,9 +173,28 @@ pub enum GpuAccess {
         control_nodes: Vec<PathBuf>,
         /// Directories of the driver that are mounted read-only at the same place.
         driver_dirs: Vec<PathBuf>,
+        /// Single libraries of the driver that are mounted read-only into [`DRIVER_LIBRARIES`], where the driver has no
+        /// directory of its own.
+        #[serde(default)]
+        driver_files: Vec<PathBuf>,
         /// What `LD_LIBRARY_PATH` must hold.
         library_path: String,
     },
+}
+
+/// Where single libraries of the driver are mounted in a container.
+pub const DRIVER_LIBRARIES: &str = "/usr/local/nvidia/lib64";
+
+impl GpuAccess {
+    /// The name that flags, records and messages use.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::DeviceRequest => "device-request",
+            Self::NvidiaRuntime => "nvidia-runtime",
+            Self::Cdi => "cdi",
+            Self::DeviceNodes { .. } => "device-nodes",
+        }
+    }
 }
 
 /// Durations as seconds in files: a whole number where it is one.
@@ -173,6 +244,21 @@ mod tests {
         value["timeout_s"] = serde_json::json!(-1);
         let message = serde_json::from_value::<Limits>(value).unwrap_err().to_string();
         assert!(message.contains("`-1` is not a number of seconds"), "{message}");
+    }
+
+    #[test]
+    fn gpus_are_asked_for_in_four_ways() {
+        let list = GpuRequest::Uuids(vec!["GPU-1".into(), "MIG-2".into()]);
+        let cases =
+            [("none", GpuRequest::None), ("2", GpuRequest::Count(2)), ("all", GpuRequest::All), ("GPU-1,MIG-2", list)];
+        for (text, request) in cases {
+            assert_eq!(text.parse(), Ok(request.clone()));
+            assert_eq!(request.to_string(), text);
+        }
+        assert_eq!("0".parse(), Ok(GpuRequest::None));
+        for text in ["", "-1", "two", "0,1", "GPU-1,GPU-1", "99999999999"] {
+            assert!(text.parse::<GpuRequest>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -180,6 +180,22 @@ pub struct Usage {
     /// Requests the validation service answered.
     #[serde(default)]
     pub validations: u64,
+    /// Its GPUs, if it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuUsage>,
+}
+
+/// What the cards of an attempt do, all of them together. Others on a shared card count too: the driver tells them not apart.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct GpuUsage {
+    /// Share of the time in which something ran, now: the mean of the cards, 0 to 1.
+    pub utilisation: f64,
+    /// The same over the time watched.
+    pub mean_utilisation: f64,
+    /// Memory now, the sum of the cards.
+    pub memory_bytes: u64,
+    /// The most memory ever seen.
+    pub peak_memory_bytes: u64,
 }
 
 impl Usage {
@@ -194,6 +210,7 @@ impl Usage {
         self.log_bytes = self.log_bytes.max(newer.log_bytes);
         self.log_bytes_dropped = self.log_bytes_dropped.max(newer.log_bytes_dropped);
         self.validations = self.validations.max(newer.validations);
+        self.gpu = newer.gpu.or(self.gpu);
     }
 }
 

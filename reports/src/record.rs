@@ -259,6 +259,22 @@ pub struct TryRecord {
     /// How it ended.
     #[serde(default)]
     pub outcome: Option<OutcomeRecord>,
+    /// GPUs it was given; written before it starts, so that a resumed run knows which cards are taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<GpuRecord>,
+}
+
+/// A GPU that a try was given: a whole card or a slice of one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuRecord {
+    /// `GPU-…` or `MIG-…`, as the driver prints it.
+    pub uuid: String,
+    /// Model, and the profile of a slice.
+    #[serde(default)]
+    pub model: String,
+    /// Memory of the card or slice.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
 }
 
 /// Resources that a try used.
@@ -270,7 +286,7 @@ pub struct UsageRecord {
     /// Processor seconds, user and system, over all processes.
     #[serde(default)]
     pub cpu_s: Option<f64>,
-    /// Mean utilisation of the GPUs, 0 to 1.
+    /// Mean utilisation of the GPUs over the time watched, 0 to 1.
     #[serde(default)]
     pub gpu_utilisation: Option<f64>,
     /// Highest GPU memory use.
@@ -302,6 +318,12 @@ pub struct ConditionsRecord {
     /// Limits in force.
     #[serde(default)]
     pub limits: LimitsRecord,
+    /// How the GPUs got into the container: `device-request`, `nvidia-runtime`, `cdi`, `device-nodes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_access: Option<String>,
+    /// Directories of the machine that were mounted read-only, as `host:container`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<String>,
     /// Digest or id of the image.
     #[serde(default)]
     pub image_digest: Option<String>,
@@ -366,6 +388,9 @@ pub struct LimitsRecord {
     /// GPUs handed to the attempt.
     #[serde(default)]
     pub gpus: u32,
+    /// How many attempts may share each of them; `None` is one, and what older writers left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_share: Option<u32>,
 }
 
 /// A machine.

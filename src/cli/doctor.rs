@@ -6,6 +6,7 @@ use super::Context;
 use super::run::start_runtime;
 use crate::error::{CliError, Exit};
 use crate::executor::{Enforcement, Executor as _};
+use crate::resources::gpu::Gpu;
 use crate::resources::host;
 
 /// Check this machine: container engine, disk, memory, GPUs, credentials, and where each setting comes from.
@@ -49,11 +50,12 @@ impl Finding {
 /// # Errors
 /// Only if stdout cannot be written.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
-    let mut findings = start_runtime()?.block_on(engine());
+    let runtime = start_runtime()?;
+    let mut findings = runtime.block_on(engine());
     findings.push(machine());
     findings.push(disk("data directory", &context.data_dir, 100 << 30));
     findings.push(disk("runs directory", &context.runs_dir, 20 << 30));
-    findings.push(gpus());
+    findings.extend(runtime.block_on(gpus()));
     findings.push(kaggle());
     findings.push(prepared(context)?);
     if args.json {
@@ -162,14 +164,47 @@ fn disk(what: &'static str, path: &std::path::Path, wanted: u64) -> Finding {
     }
 }
 
-fn gpus() -> Finding {
-    let nodes: Vec<String> =
-        (0..64).map(|index| format!("/dev/nvidia{index}")).filter(|node| std::path::Path::new(node).exists()).collect();
-    if nodes.is_empty() {
-        Finding::other("GPUs", Level::Note, "none", "agents that train on a GPU need one; tables and texts do without")
-    } else {
-        Finding::ok("GPUs", format!("{} ({})", nodes.len(), nodes.join(", ")))
-    }
+/// The cards, and the way in which they get into a container.
+async fn gpus() -> Vec<Finding> {
+    let found = super::gpu::checkup(&std::env::temp_dir()).await;
+    let cards = match &found.cards {
+        Ok(inventory) if inventory.gpus.is_empty() => {
+            vec![Finding::other(
+                "GPUs",
+                Level::Note,
+                "none",
+                "agents that train on a GPU need one; tables and texts do without",
+            )]
+        }
+        Ok(inventory) => {
+            let driver = &inventory.driver;
+            let summary = format!("{}, driver {driver}", super::gpu::models(&inventory.gpus));
+            let card = |gpu: &Gpu| {
+                let memory = bytesize::ByteSize::b(gpu.memory_bytes);
+                let node = gpu.minor.map_or(String::new(), |minor| format!(", /dev/nvidia{minor}"));
+                Finding::ok("GPU", format!("{} {}, {memory}{node}", gpu.uuid, gpu.model))
+            };
+            let mut all = vec![Finding::ok("GPUs", summary)];
+            all.extend(inventory.gpus.iter().map(card));
+            all
+        }
+        Err(error) => vec![Finding::other(
+            "GPUs",
+            Level::Note,
+            error.clone(),
+            "the driver is not loaded or a card is lost; `nvidia-smi` must work before medalist can use a GPU",
+        )],
+    };
+    let access = found.probe.map(|probe| match &probe.works {
+        Some(way) => Finding::ok("GPU access", format!("{} ({probe})", way.name())),
+        None => Finding::other(
+            "GPU access",
+            Level::Note,
+            format!("no GPU gets into a container: {probe}"),
+            "install the NVIDIA Container Toolkit, or see docs/gpu.md for a machine without it",
+        ),
+    });
+    cards.into_iter().chain(access).collect()
 }
 
 fn kaggle() -> Finding {

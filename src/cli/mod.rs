@@ -11,6 +11,7 @@ pub mod demo;
 pub mod disclose;
 pub mod doctor;
 mod download;
+mod gpu;
 pub mod grade;
 pub mod grade_sample;
 pub mod history;

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::Context;
+use super::gpu::GpuArgs;
 use super::selection::Selection;
 use crate::agents::{AgentError, AgentSpec, Build};
 use crate::embedded;
@@ -48,7 +49,9 @@ pub struct Args {
     pub executor: ExecutorKind,
     #[command(flatten)]
     pub limits: LimitArgs,
-    /// Attempts at once; as many as processors and memory allow if not given.
+    #[command(flatten)]
+    pub gpus: GpuArgs,
+    /// Attempts at once; as many as processors, memory and GPUs allow if not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub parallel: Option<u64>,
     /// Tries again after a failure of this machine (never after one of the agent).
@@ -225,6 +228,7 @@ pub(super) fn make_plan(args: &Args, context: &Context) -> Result<Plan, CliError
     };
     let suite = args.selection.suite()?.map(|suite| suite.as_str().to_owned());
     let facts: Vec<CompetitionFacts> = chosen.iter().map(|spec| super::report::facts(spec)).collect();
+    args.gpus.check(&facts, context)?;
     let created_at = Utc::now();
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let config = args.limits.container_config()?;
@@ -236,8 +240,11 @@ pub(super) fn make_plan(args: &Args, context: &Context) -> Result<Plan, CliError
         executor: args.executor,
         limits: args.limits.resolve(&config),
         network: args.limits.network(&config),
-        gpus: config.gpus,
-        gpu_share: 1,
+        gpus: args.gpus.gpus.clone().unwrap_or(config.gpus),
+        gpu_share: args.gpus.gpu_share,
+        gpu_pool: args.gpus.gpu_pool.clone(),
+        gpu_access: args.gpus.gpu_access,
+        mounts: args.gpus.mounts.clone(),
         parallel: args.parallel.map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
         retries: args.retries,
         snapshot_every: args.snapshot_every.map(SnapshotEvery),
@@ -248,7 +255,7 @@ pub(super) fn make_plan(args: &Args, context: &Context) -> Result<Plan, CliError
         catalog_dirs: context.catalog_dirs.iter().map(|dir| absolute(dir)).collect(),
         command: std::env::args().collect(),
         notes: args.notes.clone(),
-        attempts: attempts(&agent.id, &facts, args.seeds, Uuid::new_v4),
+        attempts: attempts(&agent.id, &facts, args.seeds, |facts| args.gpus.of(facts), Uuid::new_v4),
         agent,
     })
 }
@@ -282,10 +289,11 @@ fn show_plan(plan: &Plan, args: &Args, context: &Context) -> Result<Exit, CliErr
         return Ok(Exit::Success);
     }
     let limits = &plan.limits;
-    let at_once = capacity(plan).at_once(limits).min(plan.attempts.len());
-    let longest = (limits.timeout + limits.grace).as_secs_f64() * plan.attempts.len().div_ceil(at_once.max(1)) as f64;
+    let found = start_runtime()?.block_on(super::gpu::find(plan))?;
+    let gpus = found.map(|(_, inventory)| inventory.gpus).unwrap_or_default();
+    let forecast = crate::runner::forecast(plan, capacity(plan), &gpus);
     let mut text = format!(
-        "agent      {} ({})\ncommand    {}\nexecutor   {}\nlimits     {} + {} grace, {} cpus, {} memory, {} disk, {} pids\nnetwork    {}\nattempts   {} ({} at once)\nlongest    {}\n\n",
+        "agent      {} ({})\ncommand    {}\nexecutor   {}\nlimits     {} + {} grace, {} cpus, {} memory, {} disk, {} pids\nnetwork    {}\ngpus       {}\nmounts     {}\nattempts   {} ({} at once)\nlongest    {}\n\n",
         plan.agent.id,
         plan.agent.image,
         plan.agent.command.join(" "),
@@ -297,19 +305,26 @@ fn show_plan(plan: &Plan, args: &Args, context: &Context) -> Result<Exit, CliErr
         ByteSize::b(limits.disk_bytes),
         limits.pids,
         plan.network,
+        super::gpu::describe(plan, &gpus),
+        if plan.mounts.is_empty() {
+            "none".to_owned()
+        } else {
+            plan.mounts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        },
         plan.attempts.len(),
-        at_once,
-        crate::sinks::seconds(longest),
+        forecast.at_once,
+        crate::sinks::seconds(forecast.longest.as_secs_f64()),
     );
     for attempt in &plan.attempts {
-        text.push_str(&format!("{}\n", attempt.key));
+        let gpus = attempt.gpus.as_ref().map_or(String::new(), |gpus| format!("  gpus {gpus}"));
+        text.push_str(&format!("{}{gpus}\n", attempt.key));
     }
     context.print(text)?;
     Ok(Exit::Success)
 }
 
 /// What the machine has for this plan.
-fn capacity(plan: &Plan) -> Capacity {
+pub(super) fn capacity(plan: &Plan) -> Capacity {
     Capacity {
         cpus: f64::from(host::cpu_count()),
         memory_bytes: host::memory_bytes().unwrap_or(u64::MAX),
@@ -398,6 +413,8 @@ pub(super) async fn run_plan(
         }
         (Build::Dockerfile { .. }, None) | (Build::Image, _) => {}
     }
+    let mut hardware = host::hardware();
+    let gpus = super::gpu::open(&plan, dir, &*executor, &info, &mut hardware, context).await?;
     let mut sinks: Vec<Box<dyn EventSink>> = vec![Box::new(JsonLines::open(&dir.events())?)];
     if let Some(path) = events {
         sinks.push(Box::new(JsonLines::open(path)?));
@@ -412,7 +429,8 @@ pub(super) async fn run_plan(
     let requests = tokio::spawn(stop::watch(dir.clone(), sender));
     let run = Run {
         capacity: capacity(&plan),
-        hardware: host::hardware(),
+        hardware,
+        gpus,
         local_program: local_program.as_ref().map(|program| program.to_path_buf()),
         plan,
         group: dir.clone(),

@@ -9,4 +9,4 @@ mod transfer;
 pub use client::{ContainerFacts, ContainerState, Engine, EngineError, EngineInfo, ListedContainer};
 pub use config::{ContainerConfig, ContainerConfigError};
 pub use images::{BuildRequest, tar_directory};
-pub(crate) use spec::{Capabilities, INNER, Mounts, container_body};
+pub(crate) use spec::{Capabilities, INNER, INNER_INIT, Mounts, container_body};

@@ -9,12 +9,12 @@ use bollard::models::{
 };
 
 use crate::executor::{DataMode, LABEL, LABEL_NAME, LaunchSpec};
-use crate::limits::{GpuAccess, Network};
+use crate::limits::{DRIVER_LIBRARIES, GpuAccess, Network};
 
 /// Directory in the container that only its root user can enter.
 pub(crate) const INNER: &str = "/.medalist";
 /// The init in the container.
-const INNER_INIT: &str = "/.medalist-init";
+pub(crate) const INNER_INIT: &str = "/.medalist-init";
 
 /// What the init needs: it opens /home for all, becomes `nonroot`, and signals processes of that user.
 const CAPABILITIES: [&str; 6] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"];
@@ -147,27 +147,44 @@ fn all_mounts(spec: &LaunchSpec, mounts: &Mounts<'_>) -> Vec<Mount> {
         let target = if below.is_empty() { data.clone() } else { format!("{data}/{below}") };
         all.push(bind(source, &target, true));
     }
+    all.extend(spec.mounts.iter().map(|(source, target)| bind(source, &target.display().to_string(), true)));
     all
 }
 
+/// Variables by which the NVIDIA runtime is told what to hand over; neither an image nor an agent may set them.
+const VISIBLE_DEVICES: &str = "NVIDIA_VISIBLE_DEVICES";
+const DRIVER_CAPABILITIES: &str = "NVIDIA_DRIVER_CAPABILITIES";
+
+fn set(env: &mut Vec<String>, name: &str, value: &str) {
+    env.retain(|pair| pair.split_once('=').is_none_or(|(known, _)| known != name));
+    env.push(format!("{name}={value}"));
+}
+
 fn add_gpus(spec: &LaunchSpec, host: &mut HostConfig, env: &mut Vec<String>) {
-    if spec.gpus.is_empty() {
+    let uuids: Vec<String> = spec.gpus.iter().map(|gpu| gpu.uuid.clone()).collect();
+    // CUDA's base images ask for every card, and where the NVIDIA runtime is the daemon's default they get them.
+    set(env, VISIBLE_DEVICES, "void");
+    if uuids.is_empty() {
         return;
     }
-    let uuids: Vec<String> = spec.gpus.iter().map(|gpu| gpu.uuid.clone()).collect();
+    let list = uuids.join(",");
+    set(env, "CUDA_VISIBLE_DEVICES", &list);
     match &spec.gpu_access {
         GpuAccess::DeviceRequest => {
+            // The engine fills the variable itself, unless it is there.
+            env.retain(|pair| !pair.starts_with(VISIBLE_DEVICES));
+            set(env, DRIVER_CAPABILITIES, "compute,utility");
             host.device_requests = Some(vec![DeviceRequest {
                 driver: Some("nvidia".to_string()),
                 device_ids: Some(uuids),
-                capabilities: Some(vec![vec!["gpu".to_string()]]),
+                capabilities: Some(vec![["gpu", "compute", "utility"].map(String::from).to_vec()]),
                 ..DeviceRequest::default()
             }]);
         }
         GpuAccess::NvidiaRuntime => {
             host.runtime = Some("nvidia".to_string());
-            env.push(format!("NVIDIA_VISIBLE_DEVICES={}", uuids.join(",")));
-            env.push("NVIDIA_DRIVER_CAPABILITIES=compute,utility".to_string());
+            set(env, VISIBLE_DEVICES, &list);
+            set(env, DRIVER_CAPABILITIES, "compute,utility");
         }
         GpuAccess::Cdi => {
             host.device_requests = Some(vec![DeviceRequest {
@@ -176,7 +193,7 @@ fn add_gpus(spec: &LaunchSpec, host: &mut HostConfig, env: &mut Vec<String>) {
                 ..DeviceRequest::default()
             }]);
         }
-        GpuAccess::DeviceNodes { control_nodes, driver_dirs, library_path } => {
+        GpuAccess::DeviceNodes { control_nodes, driver_dirs, driver_files, library_path } => {
             let own = spec.gpus.iter().flat_map(|gpu| &gpu.device_nodes);
             let device = |node: &PathBuf| DeviceMapping {
                 path_on_host: Some(node.display().to_string()),
@@ -186,6 +203,11 @@ fn add_gpus(spec: &LaunchSpec, host: &mut HostConfig, env: &mut Vec<String>) {
             host.devices = Some(own.chain(control_nodes).map(device).collect());
             let mounts = host.mounts.get_or_insert_default();
             mounts.extend(driver_dirs.iter().map(|dir| bind(dir, &dir.display().to_string(), true)));
+            let files = driver_files.iter().filter_map(|file| {
+                let name = file.file_name()?.to_string_lossy();
+                Some(bind(file, &format!("{DRIVER_LIBRARIES}/{name}"), true))
+            });
+            mounts.extend(files);
             match env.iter_mut().find(|pair| pair.starts_with("LD_LIBRARY_PATH=")) {
                 Some(known) => *known = format!("{known}:{library_path}"),
                 None => env.push(format!("LD_LIBRARY_PATH={library_path}")),
@@ -226,6 +248,7 @@ mod tests {
             network: Network::Sealed,
             gpus: Vec::new(),
             gpu_access: GpuAccess::default(),
+            mounts: Vec::new(),
             data_mode: DataMode::ReadOnly,
             seed: 0,
             privileged: false,
@@ -243,7 +266,8 @@ mod tests {
             log: Path::new("/runs/1/run.log"),
             data: &data,
         };
-        let env = [("SEED".to_string(), "0".to_string())];
+        let pairs = [("SEED", "0"), ("NVIDIA_VISIBLE_DEVICES", "all"), ("CUDA_VISIBLE_DEVICES", "0,1,2,3")];
+        let env = pairs.map(|(name, value)| (name.to_string(), value.to_string()));
         serde_json::to_value(container_body(spec, "agent", &env, &mounts, Capabilities::default())).unwrap()
     }
 
@@ -312,20 +336,31 @@ mod tests {
     #[test]
     fn gpus_are_handed_over_by_uuid_in_each_way() {
         let mut spec = spec();
+        // What the agent's own settings say about cards is not heard.
+        let env_of = |body: &serde_json::Value, name: &str| -> Vec<String> {
+            let all = body["Env"].as_array().unwrap().iter().filter_map(|pair| pair.as_str()?.split_once('='));
+            all.filter(|(known, _)| *known == name).map(|(_, value)| value.to_string()).collect()
+        };
+        let visible = "NVIDIA_VISIBLE_DEVICES";
+        assert_eq!(env_of(&body(&spec), visible), ["void"], "an image that asks for all cards gets none");
         spec.gpus =
             vec![GpuHandle { uuid: "GPU-1".to_string(), index: 3, device_nodes: vec![PathBuf::from("/dev/nvidia3")] }];
+        assert_eq!(env_of(&body(&spec), visible), [] as [&str; 0], "the engine sets it from the request");
+        assert_eq!(env_of(&body(&spec), "CUDA_VISIBLE_DEVICES"), ["GPU-1"]);
         let request = &body(&spec)["HostConfig"]["DeviceRequests"][0];
         assert_eq!(request["DeviceIDs"], serde_json::json!(["GPU-1"]));
         spec.gpu_access = GpuAccess::Cdi;
         let request = &body(&spec)["HostConfig"]["DeviceRequests"][0];
         assert_eq!(request["DeviceIDs"], serde_json::json!(["nvidia.com/gpu=GPU-1"]));
+        assert_eq!(env_of(&body(&spec), visible), ["void"]);
         spec.gpu_access = GpuAccess::NvidiaRuntime;
         let with_runtime = body(&spec);
         assert_eq!(with_runtime["HostConfig"]["Runtime"], "nvidia");
-        assert!(with_runtime["Env"].as_array().unwrap().contains(&"NVIDIA_VISIBLE_DEVICES=GPU-1".into()));
+        assert_eq!(env_of(&with_runtime, visible), ["GPU-1"]);
         spec.gpu_access = GpuAccess::DeviceNodes {
             control_nodes: vec![PathBuf::from("/dev/nvidiactl")],
             driver_dirs: vec![PathBuf::from("/usr/local/nvidia")],
+            driver_files: Vec::new(),
             library_path: "/usr/local/nvidia/lib64".to_string(),
         };
         let plain = body(&spec);

@@ -6,6 +6,7 @@
 pub(crate) mod control;
 pub mod docker;
 pub mod fake;
+pub mod gpu_probe;
 pub mod process;
 pub(crate) mod salvage;
 
@@ -105,6 +106,8 @@ pub struct LaunchSpec {
     pub gpus: Vec<GpuHandle>,
     /// How the GPUs get in.
     pub gpu_access: GpuAccess,
+    /// Directories and files of this machine that are mounted read-only: where from, and where in the container.
+    pub mounts: Vec<(PathBuf, PathBuf)>,
     /// How the data get in.
     pub data_mode: DataMode,
     /// Told to the agent as `SEED`, `MLE_SEED` and `MEDALIST_SEED`.

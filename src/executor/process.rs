@@ -71,6 +71,10 @@ impl ProcessExecutor {
             let what = "an image cannot be started without a container engine".to_string();
             return Err(ExecutorError::Unsupported { what });
         };
+        if !spec.mounts.is_empty() {
+            let what = "nothing can be mounted without a container engine".to_string();
+            return Err(ExecutorError::Unsupported { what });
+        }
         if argv.is_empty() {
             return Err(ExecutorError::Unsupported { what: "the agent names no command to start".to_string() });
         }

@@ -12,6 +12,7 @@
 
 mod config;
 mod forward;
+mod gpus;
 mod log;
 mod measure;
 mod setup;
@@ -32,8 +33,9 @@ fn main() {
     let status = match words.as_slice() {
         ["run", control] => run(Path::new(control)),
         ["validate", file] => validate::post(Path::new(file)),
+        ["gpus"] => gpus::report(),
         _ => {
-            eprintln!("usage: medalist-init run CONTROL-DIR | validate FILE");
+            eprintln!("usage: medalist-init run CONTROL-DIR | validate FILE | gpus");
             2
         }
     };

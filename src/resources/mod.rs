@@ -1,3 +1,4 @@
 //! What this machine has: processors, memory, disk, kernel, GPUs.
 
+pub mod gpu;
 pub mod host;

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use super::gpu::GpuWatch;
 use crate::executor::{
     Executor, ExecutorError, ExitCause, ExitReport, LABEL_NAME, LaunchSpec, Postponed, PreparedImage, RunToken,
     Running, Salvage, Stop, chain,
@@ -88,6 +89,8 @@ pub struct WatchOptions {
     pub kill_patience: Duration,
     /// How long an engine that does not answer is waited for. Containers outlast their daemon.
     pub engine_patience: Duration,
+    /// Its cards, if it has any.
+    pub gpus: Option<Arc<GpuWatch>>,
 }
 
 /// Between two tries to reach an engine that is away.
@@ -104,6 +107,7 @@ impl Default for WatchOptions {
             host_reserve_bytes: 1 << 30,
             kill_patience: Duration::from_secs(60),
             engine_patience: Duration::from_secs(30 * 60),
+            gpus: None,
         }
     }
 }
@@ -201,13 +205,25 @@ pub async fn run_attempt(
     // What the init measured is exact, and all there is if it ended unwatched; where we ended it, our clock counts.
     let watched = running.elapsed_before() + base.elapsed();
     let took = if ending.is_some() { watched } else { ran.unwrap_or(watched) };
-    let outcome = outcome_at_end(cause, ending, took, &spec.limits);
+    let mut outcome = outcome_at_end(cause, ending, took, &spec.limits);
+    // A card that failed spoils what was computed on it, however the agent took it. It is looked at before the end is
+    // written down, so that no harness that dies in between leaves a good outcome behind.
+    if let Some(gpus) = &options.gpus
+        && !outcome.is_infrastructure()
+        && !matches!(outcome, Outcome::Cancelled { .. })
+        && let Some(bad) = gpus.verdict().await
+    {
+        outcome = Outcome::GpuLost { cause: bad.to_string() };
+    }
 
     report(AttemptEvent::Phase(Phase::Collecting));
     let mut usage = drive.usage;
     let salvage = collect(&*running, &host, requests).await;
     usage.memory_bytes = None;
     usage.pids = None;
+    if let Some(gpus) = &options.gpus {
+        usage.gpu = gpus.usage().ok().flatten().or(usage.gpu);
+    }
     let mut end = AttemptEnd {
         outcome,
         usage,
@@ -323,6 +339,7 @@ enum Ending {
     Cancelled(CancelReason),
     DiskFull,
     HostFull(String),
+    GpuLost(String),
 }
 
 struct Drive<'a> {
@@ -453,6 +470,11 @@ async fn watch(
         tokio::time::sleep(options.sample_every).await;
         let mut now = running.usage().await;
         let mut verdict = None;
+        match options.gpus.as_ref().map(|gpus| gpus.usage()) {
+            Some(Ok(gpu)) => now.gpu = gpu,
+            Some(Err(bad)) => verdict = Some(Ending::GpuLost(bad.to_string())),
+            None => {}
+        }
         if Instant::now() >= next_disk {
             let began = Instant::now();
             now.disk_bytes = running.disk_bytes().await;
@@ -462,7 +484,7 @@ async fn watch(
             if limit > 0 && now.disk_bytes.is_some_and(|bytes| bytes > limit) {
                 verdict = Some(Ending::DiskFull);
             } else {
-                verdict = host_full(running, spec, options.host_reserve_bytes);
+                verdict = verdict.or_else(|| host_full(running, spec, options.host_reserve_bytes));
             }
         }
         let merged = {
@@ -506,7 +528,7 @@ fn lock(usage: &std::sync::Mutex<Usage>) -> std::sync::MutexGuard<'_, Usage> {
 }
 
 /// The next request; never, once nobody can send one.
-async fn next_request(requests: &mut mpsc::Receiver<CancelReason>) -> CancelReason {
+pub(super) async fn next_request(requests: &mut mpsc::Receiver<CancelReason>) -> CancelReason {
     match requests.recv().await {
         Some(reason) => reason,
         None => std::future::pending().await,
@@ -532,6 +554,7 @@ fn outcome_at_end(cause: ExitCause, ending: Option<Ending>, took: Duration, limi
         (_, Some(Ending::Cancelled(reason))) => Outcome::Cancelled { reason },
         (_, Some(Ending::DiskFull)) | (ExitCause::DiskFull, None) => Outcome::DiskFull,
         (_, Some(Ending::HostFull(cause))) => Outcome::HostFull { cause },
+        (_, Some(Ending::GpuLost(cause))) => Outcome::GpuLost { cause },
         (ExitCause::Exited(exit), None) => Outcome::Finished { exit },
         (ExitCause::OutOfMemory, None) => Outcome::OutOfMemory,
         (ExitCause::TooManyProcesses, None) => Outcome::TooManyProcesses,
@@ -593,6 +616,7 @@ mod tests {
             network: Network::Sealed,
             gpus: Vec::new(),
             gpu_access: GpuAccess::default(),
+            mounts: Vec::new(),
             data_mode: DataMode::ReadOnly,
             seed: 0,
             privileged: false,

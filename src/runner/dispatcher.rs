@@ -1,6 +1,6 @@
 //! The one place that puts a run in order: starts, attempts' notes, signals; and the only one that makes events.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,17 +9,21 @@ use medalist_reports::record::{AgentRecord, GroupRecord, HardwareRecord, Outcome
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::Judge;
+use super::gpu::{BadCard, Gpus};
+use super::pool::{GpuNeed, GpuPool, Lease};
 use super::resume::{Standing, standing};
-use super::scheduler::Capacity;
+use super::scheduler::{self, Capacity, Forecast, Need, Next, Scheduler};
 use super::stop::StopRequest;
-use super::work::{Begin, Done, work};
+use super::work::{Begin, Done, Ended, work};
 use crate::agents::Build;
 use crate::events::{EventKind, EventSink, GradeLine, RunEvent, RunStats};
 use crate::executor::{Executor, ExecutorError, ExecutorInfo, Program};
 use crate::outcome::{CancelReason, Usage};
 use crate::plan::{ExecutorKind, Plan, PlannedAttempt};
+use crate::resources::gpu::Gpu;
 use crate::store::{GroupDir, GroupLock, StoreError, write_json};
 
 /// Everything a run needs.
@@ -36,6 +40,8 @@ pub struct Run {
     pub judge: Arc<dyn Judge>,
     /// What the machine has.
     pub capacity: Capacity,
+    /// Its GPUs, if attempts get any.
+    pub gpus: Option<Arc<Gpus>>,
     /// What the machine is, for the record.
     pub hardware: HardwareRecord,
     /// Programs of embedded agents on this machine's disk, for executors without images.
@@ -117,7 +123,12 @@ struct MetadataRun {
     success: bool,
 }
 
+/// Between two writings of `metadata.json` while attempts end; the last one always comes.
+const METADATA_EVERY: Duration = Duration::from_secs(5);
+
 struct Active {
+    /// Its position among the attempts that were open when this harness began.
+    number: usize,
     attempt: Arc<PlannedAttempt>,
     requests: mpsc::Sender<CancelReason>,
     started: Option<DateTime<Utc>>,
@@ -130,6 +141,8 @@ struct Dispatcher<'a> {
     seq: u64,
     stats: RunStats,
     metadata: Metadata,
+    /// When `metadata.json` may be written again: it names every attempt, and grows with them.
+    metadata_due: Instant,
     active: BTreeMap<String, Active>,
     cancel: Option<CancelReason>,
     /// Attempts that were asked to stop before they began.
@@ -163,6 +176,7 @@ pub async fn run(
             created_at: run.plan.created_at.format("%Y-%m-%dT%H-%M-%S-UTC").to_string(),
             runs: BTreeMap::new(),
         },
+        metadata_due: Instant::now(),
         active: BTreeMap::new(),
         cancel: None,
         passed_over: BTreeMap::new(),
@@ -197,8 +211,8 @@ impl Dispatcher<'_> {
         for warning in self.run.info.warnings.clone() {
             self.emit(EventKind::Warning { key: None, message: warning });
         }
-        let mut queue: VecDeque<(Arc<PlannedAttempt>, Begin)> = standing.open.into();
-        let mut tasks: JoinSet<(String, Result<Done, RunError>)> = JoinSet::new();
+        let mut queue = Queue::new(&self.run, standing.open);
+        let mut tasks: JoinSet<(String, Result<Ended, RunError>)> = JoinSet::new();
         let (notes, mut inbox) = mpsc::unbounded_channel::<Message>();
         let mut listening = true;
         loop {
@@ -223,7 +237,7 @@ impl Dispatcher<'_> {
                         self.on_message(message);
                     }
                     let written = match result {
-                        Ok(done) => self.on_done(&dir, done).map_err(RunError::from),
+                        Ok(ended) => self.on_ended(&dir, ended, &mut queue).map_err(RunError::from),
                         Err(error) => {
                             self.active.remove(&dir);
                             self.stats.running = self.active.len();
@@ -241,35 +255,29 @@ impl Dispatcher<'_> {
                 }
             }
         }
+        write_json(&self.run.group.metadata(), &self.metadata)?;
         self.write_group((self.stats.finished == self.stats.planned).then(Utc::now))?;
         self.emit(EventKind::GroupFinished { stats: self.stats });
         Ok(self.stats)
     }
 
-    /// Starts attempts in the plan's order while there is room.
+    /// Takes up what runs already, and starts what the scheduler says.
     fn start(
         &mut self,
-        queue: &mut VecDeque<(Arc<PlannedAttempt>, Begin)>,
-        tasks: &mut JoinSet<(String, Result<Done, RunError>)>,
+        queue: &mut Queue,
+        tasks: &mut JoinSet<(String, Result<Ended, RunError>)>,
         notes: &mpsc::UnboundedSender<Message>,
     ) {
-        while let Some((attempt, begin)) = queue.front().cloned() {
-            let limits = &self.run.plan.limits;
-            let left = self.run.capacity.after(self.active.len(), limits);
-            // What runs already has its place, whatever this machine thinks of it.
-            let is_running = matches!(begin, Begin::Attach(_));
-            if !is_running && left.take(limits, self.active.is_empty()).is_none() {
-                break;
-            }
-            queue.pop_front();
+        while let Some((number, begin, lease)) = queue.next() {
+            let attempt = Arc::clone(&queue.open[number].0);
             let (requests, receiver) = mpsc::channel(4);
-            let task = work(Arc::clone(&self.run), Arc::clone(&attempt), begin, receiver, notes.clone());
+            let task = work(Arc::clone(&self.run), Arc::clone(&attempt), begin, lease, receiver, notes.clone());
             let dir = attempt.dir.clone();
             if let Some(reason) = self.passed_over.remove(&dir) {
                 // A fresh channel has room.
                 let _ = requests.try_send(reason);
             }
-            self.active.insert(dir.clone(), Active { attempt, requests, started: None, last_cpu: None });
+            self.active.insert(dir.clone(), Active { number, attempt, requests, started: None, last_cpu: None });
             self.stats.running = self.active.len();
             tasks.spawn(async move { (dir, task.await) });
         }
@@ -335,6 +343,7 @@ impl Dispatcher<'_> {
                     elapsed_s: active.started.map_or(0.0, seconds),
                     memory_bytes: usage.memory_bytes.unwrap_or(0),
                     cpus,
+                    gpu: usage.gpu,
                     last_line,
                 }
             }
@@ -347,12 +356,34 @@ impl Dispatcher<'_> {
         self.emit(event);
     }
 
-    fn on_done(&mut self, dir: &str, done: Done) -> Result<(), StoreError> {
+    /// Takes an attempt's cards and place back, leaves bad cards out, and counts the attempt or queues it again.
+    fn on_ended(&mut self, dir: &str, ended: Ended, queue: &mut Queue) -> Result<(), StoreError> {
         let Some(active) = self.active.remove(dir) else { return Ok(()) };
         self.stats.running = self.active.len();
+        queue.scheduler.end(active.number);
+        for bad in &ended.bad {
+            if queue.leave_out(bad) {
+                let message = format!("GPU {bad}; it is left out of this run from now on");
+                self.emit(EventKind::Warning { key: Some((&active.attempt.key).into()), message });
+            }
+        }
+        match ended.done {
+            Some(done) => self.on_done(dir, &active, done),
+            None => {
+                queue.again(active.number);
+                Ok(())
+            }
+        }
+    }
+
+    fn on_done(&mut self, dir: &str, active: &Active, done: Done) -> Result<(), StoreError> {
         self.stats.count(&done.outcome, &done.grade);
         self.metadata.runs.insert(dir.to_owned(), MetadataRun { success: !done.outcome.infrastructure });
-        let written = write_json(&self.run.group.metadata(), &self.metadata);
+        let mut written = Ok(());
+        if Instant::now() >= self.metadata_due {
+            written = write_json(&self.run.group.metadata(), &self.metadata);
+            self.metadata_due = Instant::now() + METADATA_EVERY;
+        }
         self.emit(EventKind::Finished {
             key: (&active.attempt.key).into(),
             outcome: done.outcome,
@@ -403,6 +434,97 @@ impl Dispatcher<'_> {
             }
         });
     }
+}
+
+/// What is still to be done, and in what order.
+struct Queue {
+    open: Vec<(Arc<PlannedAttempt>, Begin)>,
+    needs: Vec<Need>,
+    scheduler: Scheduler,
+    /// Attempts that run already and have not been taken up yet.
+    running: Vec<usize>,
+    /// Cards that are left out.
+    bad: Vec<String>,
+    began: Instant,
+}
+
+impl Queue {
+    fn new(run: &Run, open: Vec<(Arc<PlannedAttempt>, Begin)>) -> Self {
+        let units = run.gpus.as_ref().map(|gpus| gpus.units()).unwrap_or_default();
+        let mut scheduler = Scheduler::new(run.capacity, GpuPool::new(units));
+        let needs: Vec<Need> = open.iter().map(|(attempt, _)| need(&run.plan, attempt)).collect();
+        let mut running = Vec::new();
+        for (number, (_, begin)) in open.iter().enumerate() {
+            let need = needs[number].clone();
+            match begin {
+                // What runs already has its place and its cards, whatever this machine thinks of it.
+                Begin::Attach(_, cards) => {
+                    scheduler.adopt(number, need, cards, Duration::ZERO);
+                    running.push(number);
+                }
+                Begin::Grade => scheduler.queue(number, need.without_gpus()),
+                Begin::Fresh | Begin::Hopeless(_) => scheduler.queue(number, need),
+            }
+        }
+        Self { open, needs, scheduler, running, bad: Vec::new(), began: Instant::now() }
+    }
+
+    /// What begins now: its number, how, and on which cards.
+    fn next(&mut self) -> Option<(usize, Begin, Lease)> {
+        if !self.running.is_empty() {
+            let number = self.running.remove(0);
+            let begin = self.open[number].1.clone();
+            let uuids = if let Begin::Attach(_, cards) = &begin { cards.clone() } else { Vec::new() };
+            let alone = vec![false; uuids.len()];
+            return Some((number, begin, Lease { uuids, alone }));
+        }
+        let now = self.began.elapsed();
+        match self.scheduler.next(now) {
+            Next::Wait => None,
+            Next::Start(number, lease) => Some((number, self.open[number].1.clone(), lease)),
+            Next::Hopeless(number, why) => {
+                self.scheduler.adopt(number, self.needs[number].without_gpus(), &[], now);
+                Some((number, Begin::Hopeless(why), Lease::default()))
+            }
+        }
+    }
+
+    /// Queues an attempt again that was promised cards it could not use.
+    fn again(&mut self, number: usize) {
+        self.open[number].1 = Begin::Fresh;
+        self.scheduler.queue_first(number, self.needs[number].clone());
+    }
+
+    /// Hands a card to nobody from now on; false if that was so before.
+    fn leave_out(&mut self, bad: &BadCard) -> bool {
+        self.scheduler.leave_out(&bad.card);
+        let is_new = !self.bad.contains(&bad.card);
+        if is_new {
+            self.bad.push(bad.card.clone());
+        }
+        is_new
+    }
+}
+
+/// What an attempt of a plan needs.
+fn need(plan: &Plan, attempt: &PlannedAttempt) -> Need {
+    let limits = &plan.limits;
+    let request = attempt.gpus.as_ref().unwrap_or(&plan.gpus).clone();
+    Need {
+        cpus: limits.cpus,
+        memory_bytes: limits.memory_bytes,
+        gpus: GpuNeed { request, share: plan.gpu_share.max(1) },
+        longest: limits.timeout + limits.grace,
+    }
+}
+
+/// What a plan comes to on a machine if every attempt takes all of its time.
+pub fn forecast(plan: &Plan, capacity: Capacity, units: &[Gpu]) -> Forecast {
+    let mut scheduler = Scheduler::new(capacity, GpuPool::new(units));
+    for (number, attempt) in plan.attempts.iter().enumerate() {
+        scheduler.queue(number, need(plan, attempt));
+    }
+    scheduler::forecast(scheduler)
 }
 
 /// The grade and outcome of an attempt that was over before this harness began.

@@ -9,6 +9,10 @@
 
 pub mod attempt;
 mod dispatcher;
+mod gpu;
+#[cfg(test)]
+mod gpu_tests;
+mod pool;
 mod resume;
 mod scheduler;
 pub mod stop;
@@ -16,8 +20,9 @@ pub mod stop;
 mod tests;
 mod work;
 
-pub use dispatcher::{Run, RunError, run};
-pub use scheduler::Capacity;
+pub use dispatcher::{Run, RunError, forecast, run};
+pub use gpu::{BadCard, GpuWatch, Gpus};
+pub use scheduler::{Capacity, Forecast};
 pub use stop::StopRequest;
 pub(crate) use work::grade_line;
 

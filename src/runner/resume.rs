@@ -55,7 +55,11 @@ pub(super) fn standing(group: &GroupDir, plan: &Plan, orphans: &[Orphan]) -> Res
                 standing.leftovers.push(token);
                 fresh.push((Arc::new(attempt.clone()), Begin::Fresh));
             }
-            (_, _, Some(token)) => running.push((Arc::new(attempt.clone()), Begin::Attach(token))),
+            (_, _, Some(token)) => {
+                let last = record.as_ref().and_then(|record| record.tries.last());
+                let cards = last.map(|last| last.gpus.iter().map(|gpu| gpu.uuid.clone()).collect());
+                running.push((Arc::new(attempt.clone()), Begin::Attach(token, cards.unwrap_or_default())));
+            }
             (_, _, None) => fresh.push((Arc::new(attempt.clone()), Begin::Fresh)),
         }
     }

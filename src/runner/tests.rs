@@ -31,7 +31,7 @@ impl Validator for AlwaysValid {
 }
 
 /// Scores a submission by the number in it.
-struct NumberJudge;
+pub(super) struct NumberJudge;
 
 impl Judge for NumberJudge {
     fn material(&self, _: &str) -> Result<Material, JudgeError> {
@@ -61,14 +61,16 @@ impl Judge for NumberJudge {
 
 /// Keeps events, and rings at the chosen one.
 #[derive(Clone, Default)]
-struct Recorder {
-    events: Arc<Mutex<Vec<RunEvent>>>,
-    ring_at: Option<usize>,
-    bell: Arc<Notify>,
+pub(super) struct Recorder {
+    pub(super) events: Arc<Mutex<Vec<RunEvent>>>,
+    pub(super) ring_at: Option<usize>,
+    pub(super) bell: Arc<Notify>,
+    /// Keeps nothing, for long runs.
+    pub(super) forget: bool,
 }
 
 impl Recorder {
-    fn kinds(&self) -> Vec<EventKind> {
+    pub(super) fn kinds(&self) -> Vec<EventKind> {
         self.events.lock().unwrap().iter().map(|event| event.kind.clone()).collect()
     }
 }
@@ -76,6 +78,9 @@ impl Recorder {
 impl EventSink for Recorder {
     fn on_event(&mut self, event: &RunEvent) -> Result<(), SinkError> {
         let mut events = self.events.lock().unwrap();
+        if self.forget {
+            return Ok(());
+        }
         events.push(event.clone());
         if self.ring_at == Some(events.len()) {
             self.bell.notify_one();
@@ -84,7 +89,7 @@ impl EventSink for Recorder {
     }
 }
 
-fn plan(competitions: usize, seeds: u32) -> Plan {
+pub(super) fn plan(competitions: usize, seeds: u32) -> Plan {
     let facts: Vec<CompetitionFacts> = (0..competitions)
         .map(|number| CompetitionFacts { id: format!("c{number}"), ..CompetitionFacts::default() })
         .collect();
@@ -109,6 +114,9 @@ fn plan(competitions: usize, seeds: u32) -> Plan {
         network: Network::Sealed,
         gpus: GpuRequest::None,
         gpu_share: 1,
+        gpu_pool: Vec::new(),
+        gpu_access: None,
+        mounts: Vec::new(),
         parallel: None,
         retries: 2,
         snapshot_every: None,
@@ -119,7 +127,7 @@ fn plan(competitions: usize, seeds: u32) -> Plan {
         catalog_dirs: Vec::new(),
         command: Vec::new(),
         notes: None,
-        attempts: attempts("agent", &facts, seeds, uuid),
+        attempts: attempts("agent", &facts, seeds, |_| None, uuid),
         agent: AgentSpec {
             id: "agent".into(),
             description: String::new(),
@@ -150,6 +158,7 @@ async fn life(
         info,
         judge: Arc::new(NumberJudge),
         capacity: Capacity { cpus: 2.0, memory_bytes: 1 << 30, attempts: usize::MAX },
+        gpus: None,
         hardware: HardwareRecord::default(),
         local_program: None,
     });
@@ -164,7 +173,7 @@ async fn life(
     }
 }
 
-fn never() -> mpsc::Receiver<StopRequest> {
+pub(super) fn never() -> mpsc::Receiver<StopRequest> {
     let (sender, receiver) = mpsc::channel(1);
     // A sender that lives for ever never asks for anything.
     std::mem::forget(sender);

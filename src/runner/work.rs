@@ -15,12 +15,29 @@ use tokio::sync::mpsc;
 
 use super::attempt::{AttemptEnd, AttemptEvent, Phase, WatchOptions, run_attempt};
 use super::dispatcher::{Message, Note, Run, RunError};
+use super::gpu::{BadCard, GpuWatch};
+use super::pool::Lease;
 use crate::events::GradeLine;
 use crate::executor::{LaunchSpec, Postponed, RunToken};
-use crate::limits::Network;
+use crate::limits::{GpuRequest, Network};
 use crate::outcome::{CancelReason, Outcome, Usage};
-use crate::plan::{Plan, PlannedAttempt};
+use crate::plan::{ExecutorKind, Plan, PlannedAttempt};
 use crate::store::{AttemptDir, StoreError, file_sha256, write_json};
+
+/// What an attempt's task comes back with.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// How the attempt is over; `None` if it must be tried again on other cards.
+    pub(super) done: Option<Done>,
+    /// Cards that must not be handed out again.
+    pub(super) bad: Vec<BadCard>,
+}
+
+impl From<Done> for Ended {
+    fn from(done: Done) -> Self {
+        Self { done: Some(done), bad: Vec::new() }
+    }
+}
 
 /// How an attempt is over, for the dispatcher.
 #[derive(Debug)]
@@ -35,10 +52,12 @@ pub(super) struct Done {
 pub(super) enum Begin {
     /// From nothing.
     Fresh,
-    /// Its agent runs, or has ended without anyone collecting it.
-    Attach(RunToken),
+    /// Its agent runs, or has ended without anyone collecting it; with the cards it was given, by UUID.
+    Attach(RunToken, Vec<String>),
     /// It has ended and was collected, but not graded.
     Grade,
+    /// It cannot run on this machine, for want of cards.
+    Hopeless(String),
 }
 
 /// Runs one attempt to its grade. Everything but a failure of our own files is an outcome.
@@ -46,9 +65,10 @@ pub(super) async fn work(
     run: Arc<Run>,
     attempt: Arc<PlannedAttempt>,
     begin: Begin,
+    lease: Lease,
     mut requests: mpsc::Receiver<CancelReason>,
     notes: mpsc::UnboundedSender<Message>,
-) -> Result<Done, RunError> {
+) -> Result<Ended, RunError> {
     let dir = run.group.attempt(&attempt.dir);
     std::fs::create_dir_all(dir.root()).map_err(|source| StoreError::Io {
         verb: "create",
@@ -57,44 +77,76 @@ pub(super) async fn work(
     })?;
     let mut record = crate::store::read_json_if_there::<AttemptRecord>(&dir.record())?
         .unwrap_or_else(|| fresh_record(&run, &attempt));
-    if matches!(begin, Begin::Grade) {
-        return Ok(grade(&run, &attempt, &dir, record).await?);
-    }
-    let spec = match launch_spec(&run, &attempt, &dir, &mut record) {
+    let watch = match &run.gpus {
+        Some(gpus) if !lease.uuids.is_empty() => Some(gpus.watch(&lease, run.plan.gpu_share)),
+        _ => None,
+    };
+    let spec = match &begin {
+        Begin::Grade => return Ok(grade(&run, &attempt, &dir, record).await?.into()),
+        Begin::Hopeless(cause) => Err(Outcome::GpuLost { cause: cause.clone() }),
+        Begin::Fresh | Begin::Attach(..) => launch_spec(&run, &attempt, &dir, watch.as_deref(), &mut record)
+            .map_err(|cause| Outcome::SetupFailed { cause }),
+    };
+    let spec = match spec {
         Ok(spec) => Arc::new(spec),
-        Err(cause) => {
-            let end = failed_before_start(cause);
-            finish_try(&mut record, &end);
+        Err(outcome) => {
+            finish_try(&mut record, &AttemptEnd { outcome, ..failed_before_start(String::new()) });
             write_json(&dir.record(), &record)?;
-            return Ok(grade(&run, &attempt, &dir, record).await?);
+            return Ok(grade(&run, &attempt, &dir, record).await?.into());
         }
     };
     let note = |note: Note| {
         let _ = notes.send(Message { attempt: attempt.dir.clone(), note });
     };
 
+    let mut bad = Vec::new();
     let mut begin = Some(begin);
     loop {
         let resume = match begin.take() {
-            Some(Begin::Attach(token)) => Some(token),
+            Some(Begin::Attach(token, _)) => Some(token),
             _ => None,
         };
         let attached = resume.is_some();
+        if let (Some(watch), false) = (&watch, attached) {
+            note(Note::Phase("gpu"));
+            let ready = tokio::select! {
+                biased;
+                reason = super::attempt::next_request(&mut requests) => {
+                    let end = AttemptEnd { outcome: Outcome::Cancelled { reason }, ..failed_before_start(String::new()) };
+                    finish_try(&mut record, &end);
+                    write_json(&dir.record(), &record)?;
+                    break;
+                }
+                ready = watch.ready() => ready,
+            };
+            if let Err(card) = ready {
+                // Nothing of the attempt was spent: it goes back to the head of the queue.
+                return Ok(Ended { done: None, bad: vec![card] });
+            }
+        }
         if !attached {
             // A harness that died before the container was made leaves a try without an end; it is this one.
             record.tries.pop_if(|last| last.outcome.is_none());
             set_aside_last_try(&dir, &record)?;
             record.outcome = None;
             let number = u32::try_from(record.tries.len()).unwrap_or(u32::MAX).saturating_add(1);
-            record.tries.push(TryRecord { number, started_at: Some(Utc::now()), ..TryRecord::default() });
+            record.tries.push(TryRecord {
+                number,
+                started_at: Some(Utc::now()),
+                gpus: watch.as_ref().map(|watch| watch.records()).unwrap_or_default(),
+                ..TryRecord::default()
+            });
             record.phases.clear();
             write_json(&dir.record(), &record)?;
         }
         let number = record.tries.len() as u32;
         note(Note::Started { try_number: number, attached });
 
-        let options =
-            WatchOptions { snapshot_every: run.plan.snapshot_every.map(|every| every.0), ..WatchOptions::default() };
+        let options = WatchOptions {
+            snapshot_every: run.plan.snapshot_every.map(|every| every.0),
+            gpus: watch.clone(),
+            ..WatchOptions::default()
+        };
         let shared = Mutex::new((record, None::<StoreError>));
         let clock = Clock::default();
         let report = |event: AttemptEvent| {
@@ -128,11 +180,24 @@ pub(super) async fn work(
         write_json(&dir.record(), &record)?;
         remove_token(&dir)?;
 
+        if let Some(watch) = &watch {
+            // A card is handed on only when what was on it is gone from its memory.
+            bad = match watch.bad() {
+                Some(card) => vec![card],
+                None => watch.emptied().await.err().into_iter().collect(),
+            };
+        }
+
         // A container that vanished while nobody watched costs no retry: the attempt simply has not been made yet.
         let lost_while_away = attached && matches!(end.outcome, Outcome::EngineLost { .. }) && end.salvage.is_none();
         let tries_left = number <= run.plan.retries || lost_while_away;
         if !end.outcome.is_infrastructure() || !tries_left {
             break;
+        }
+        if let (Outcome::GpuLost { .. }, false) = (&end.outcome, bad.is_empty()) {
+            let outcome = outcome_record(&end.outcome);
+            note(Note::TryFailed { outcome, try_number: number, retry_in: Duration::ZERO });
+            return Ok(Ended { done: None, bad });
         }
         let wait = backoff(number);
         note(Note::TryFailed { outcome: outcome_record(&end.outcome), try_number: number, retry_in: wait });
@@ -149,7 +214,8 @@ pub(super) async fn work(
         }
     }
     note(Note::Phase("grade"));
-    Ok(grade(&run, &attempt, &dir, record).await?)
+    let done = grade(&run, &attempt, &dir, record).await?;
+    Ok(Ended { done: Some(done), bad })
 }
 
 /// 10 s, 20 s, 40 s, ... at most 10 minutes: a daemon that restarts needs seconds, a full disk needs a person.
@@ -262,7 +328,9 @@ fn fresh_record(run: &Run, attempt: &PlannedAttempt) -> AttemptRecord {
                 Network::Sealed | Network::Open => Vec::new(),
             },
             sealed: run.info.sealed && plan.network == Network::Sealed && !plan.agent.privileged,
-            limits: limits_record(plan),
+            limits: limits_record(plan, attempt),
+            gpu_access: None,
+            mounts: plan.mounts.iter().map(ToString::to_string).collect(),
             image_digest: None,
             brief_source: None,
             brief_sha256: None,
@@ -284,7 +352,7 @@ fn network_name(network: &Network) -> &'static str {
     }
 }
 
-fn limits_record(plan: &Plan) -> LimitsRecord {
+fn limits_record(plan: &Plan, attempt: &PlannedAttempt) -> LimitsRecord {
     let limits = &plan.limits;
     let some = |value: u64| (value > 0).then_some(value);
     LimitsRecord {
@@ -296,7 +364,14 @@ fn limits_record(plan: &Plan) -> LimitsRecord {
         disk_bytes: some(limits.disk_bytes),
         log_bytes: some(limits.log_bytes),
         pids: some(limits.pids),
-        gpus: 0,
+        gpus: match attempt.gpus.as_ref().unwrap_or(&plan.gpus) {
+            GpuRequest::None => 0,
+            GpuRequest::Count(count) => *count,
+            GpuRequest::Uuids(uuids) => u32::try_from(uuids.len()).unwrap_or(u32::MAX),
+            // Filled in when they are handed out.
+            GpuRequest::All => 0,
+        },
+        gpu_share: (plan.gpu_share > 1).then_some(plan.gpu_share),
     }
 }
 
@@ -305,9 +380,16 @@ fn launch_spec(
     run: &Run,
     attempt: &PlannedAttempt,
     dir: &AttemptDir,
+    watch: Option<&GpuWatch>,
     record: &mut AttemptRecord,
 ) -> Result<LaunchSpec, String> {
     let plan = &run.plan;
+    let gpus = watch.map(GpuWatch::handles).unwrap_or_default();
+    if !gpus.is_empty() {
+        record.conditions.limits.gpus = u32::try_from(gpus.len()).unwrap_or(u32::MAX);
+        let into_container = run.gpus.as_ref().filter(|_| plan.executor == ExecutorKind::Docker);
+        record.conditions.gpu_access = into_container.map(|gpus| gpus.access().name().to_owned());
+    }
     let material = run.judge.material(&attempt.key.competition).map_err(|error| error.to_string())?;
     record.conditions.brief_source = Some(material.brief_source);
     record.conditions.brief_sha256 = Some(material.brief_sha256);
@@ -327,8 +409,9 @@ fn launch_spec(
         attempt_dir: absolute(dir.root())?,
         limits: plan.limits.clone(),
         network: plan.network.clone(),
-        gpus: Vec::new(),
-        gpu_access: crate::limits::GpuAccess::default(),
+        gpus,
+        gpu_access: watch.map(GpuWatch::access).unwrap_or_default(),
+        mounts: plan.mounts.iter().map(|mount| (mount.source.clone(), mount.target.clone())).collect(),
         data_mode: crate::executor::DataMode::ReadOnly,
         seed: attempt.key.seed,
         privileged: plan.agent.privileged,
@@ -407,8 +490,8 @@ fn finish_try(record: &mut AttemptRecord, end: &AttemptEnd) {
     record.usage = UsageRecord {
         memory_peak_bytes: end.usage.peak_memory_bytes,
         cpu_s: end.usage.cpu_time_s,
-        gpu_utilisation: None,
-        gpu_memory_peak_bytes: None,
+        gpu_utilisation: end.usage.gpu.map(|gpu| gpu.mean_utilisation),
+        gpu_memory_peak_bytes: end.usage.gpu.map(|gpu| gpu.peak_memory_bytes),
         log_bytes: Some(end.usage.log_bytes),
         disk_bytes: end.usage.disk_bytes,
     };

@@ -83,7 +83,7 @@ impl EventSink for Progress {
                     attempt.draw();
                 }
             }
-            EventKind::Usage { key, elapsed_s, memory_bytes, cpus, last_line } => {
+            EventKind::Usage { key, elapsed_s, memory_bytes, cpus, gpu, last_line } => {
                 if let Some(attempt) = self.attempts.get_mut(key) {
                     attempt.usage = format!(
                         "{} of {}, {cpus:.1} cpu, {}",
@@ -91,6 +91,13 @@ impl EventSink for Progress {
                         seconds(attempt.timeout_s),
                         bytesize::ByteSize::b(*memory_bytes)
                     );
+                    if let Some(gpu) = gpu {
+                        attempt.usage.push_str(&format!(
+                            ", gpu {:.0} % {}",
+                            gpu.utilisation * 100.0,
+                            bytesize::ByteSize::b(gpu.memory_bytes)
+                        ));
+                    }
                     attempt.last_line.clone_from(last_line);
                     attempt.draw();
                 }

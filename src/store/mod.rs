@@ -4,7 +4,7 @@
 //! <runs>/<timestamp>_run-group_<agent>/
 //!   plan.json        what was asked for; written once, read by `--resume`
 //!   group.json       what reports read
-//!   metadata.json    MLE-bench's own file, written again after every attempt
+//!   metadata.json    MLE-bench's own file, written again as attempts end, every five seconds at most
 //!   events.jsonl     everything that happened, one object a line
 //!   group.lock       held by the harness that writes here
 //!   stop/            what `medalist stop` asks of that harness

@@ -150,6 +150,7 @@ impl Bench {
             network: Network::Sealed,
             gpus: Vec::new(),
             gpu_access: GpuAccess::default(),
+            mounts: Vec::new(),
             data_mode: DataMode::ReadOnly,
             seed: 7,
             privileged: false,

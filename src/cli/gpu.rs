@@ -1,0 +1,274 @@
+//! GPU flags of `run`, what this machine has to meet them, and the way into its containers.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use medalist_reports::record::{AttemptRecord, CompetitionFacts, HardwareRecord};
+
+use super::Context;
+use crate::error::{CliError, Exit};
+use crate::executor::gpu_probe::{Probe, probe};
+use crate::executor::{Executor, ExecutorInfo};
+use crate::limits::{GpuAccess, GpuRequest, uuid};
+use crate::plan::{AccessKind, ExecutorKind, MountSpec, Plan};
+use crate::resources::gpu::{Gpu, Inventory, NvidiaSmi, PROGRAM_VARIABLE};
+use crate::runner::Gpus;
+use crate::store::{GroupDir, read_json_if_there};
+
+/// What each attempt gets of the machine's GPUs and files.
+#[derive(clap::Args, Debug, Clone)]
+pub struct GpuArgs {
+    /// GPUs of each attempt: a number of whole cards (or one MIG slice), `all`, exactly these UUIDs, or `none` (the default).
+    #[arg(long, value_name = "N|all|UUID,...|none")]
+    pub gpus: Option<GpuRequest>,
+    /// Another number for one competition, or for all of a complexity: `--gpus-for high=2`.
+    #[arg(long, value_name = "ID|COMPLEXITY=N")]
+    pub gpus_for: Vec<GpusFor>,
+    /// Attempts that share one card.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub gpu_share: u32,
+    /// The cards that this run may use, by UUID; all if not given.
+    #[arg(long, value_name = "UUID,...", value_delimiter = ',', value_parser = uuid)]
+    pub gpu_pool: Vec<String>,
+    /// How GPUs get into containers; the first way that works if not given.
+    #[arg(long, value_enum, value_name = "WAY")]
+    pub gpu_access: Option<AccessKind>,
+    /// A directory or file of this machine that agents see read-only, e.g. model weights; results name it.
+    #[arg(long = "mount", value_name = "SOURCE[:TARGET]")]
+    pub mounts: Vec<MountSpec>,
+}
+
+/// Another number of GPUs for some competitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GpusFor {
+    /// A competition's id, or a complexity.
+    pub which: String,
+    /// What they get.
+    pub request: GpuRequest,
+}
+
+impl std::str::FromStr for GpusFor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (which, request) = text.split_once('=').ok_or("expected `ID=N` or `high=N`")?;
+        let request = request.parse().map_err(|error: crate::limits::GpuRequestError| error.to_string())?;
+        Ok(Self { which: which.to_owned(), request })
+    }
+}
+
+impl GpuArgs {
+    /// What the competition gets, where that is not what all get; a rule for its id goes before one for its complexity.
+    pub(super) fn of(&self, competition: &CompetitionFacts) -> Option<GpuRequest> {
+        let rule = |name: &str| self.gpus_for.iter().rfind(|rule| rule.which == name);
+        rule(&competition.id).or_else(|| rule(&competition.complexity)).map(|rule| rule.request.clone())
+    }
+
+    /// Refuses rules that fit no competition of the run, and mounts that would break the seal.
+    pub(super) fn check(&self, chosen: &[CompetitionFacts], context: &Context) -> Result<(), CliError> {
+        for rule in &self.gpus_for {
+            if !chosen.iter().any(|facts| facts.id == rule.which || facts.complexity == rule.which) {
+                let message = format!("`--gpus-for {}` fits no competition of this run", rule.which);
+                return Err(CliError::message(Exit::BadInput, message)
+                    .hint("name a competition's id, or `low`, `medium` or `high`"));
+            }
+        }
+        for mount in &self.mounts {
+            mount
+                .check(&[&context.data_dir, &context.runs_dir])
+                .map_err(|error| CliError::new(Exit::BadInput, error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether any attempt of a plan gets a GPU.
+fn wants_gpus(plan: &Plan) -> bool {
+    let some = |request: &GpuRequest| *request != GpuRequest::None;
+    plan.attempts.iter().any(|attempt| some(attempt.gpus.as_ref().unwrap_or(&plan.gpus)))
+}
+
+/// The GPUs that a plan may use, with who tells about them; `None` if it wants none.
+///
+/// # Errors
+/// There is no driver, or it does not have what the plan names.
+pub(super) async fn find(plan: &Plan) -> Result<Option<(NvidiaSmi, Inventory)>, CliError> {
+    if !wants_gpus(plan) {
+        return Ok(None);
+    }
+    let missing = |message: String| {
+        CliError::message(Exit::Environment, message)
+            .hint("`medalist doctor` shows this machine's GPUs; `--gpus none` runs without")
+    };
+    let Some(smi) = NvidiaSmi::find() else {
+        return Err(missing(format!("this machine has no `nvidia-smi`, and {PROGRAM_VARIABLE} names none")));
+    };
+    let mut inventory = smi.inventory().await.map_err(|error| CliError::new(Exit::Environment, error))?;
+    let named = plan.gpu_pool.iter().chain(match &plan.gpus {
+        GpuRequest::Uuids(uuids) => uuids.as_slice(),
+        _ => &[],
+    });
+    for uuid in named {
+        if !inventory.gpus.iter().any(|gpu| gpu.uuid == *uuid) {
+            let known: Vec<&str> = inventory.gpus.iter().map(|gpu| gpu.uuid.as_str()).collect();
+            return Err(missing(format!("this machine has no GPU `{uuid}`, only `{}`", known.join("`, `"))));
+        }
+    }
+    if !plan.gpu_pool.is_empty() {
+        inventory.gpus.retain(|gpu| plan.gpu_pool.contains(&gpu.uuid));
+    }
+    let hopeless = crate::runner::forecast(plan, super::run::capacity(plan), &inventory.gpus).hopeless;
+    if hopeless > 0 {
+        let message = format!("{hopeless} attempts ask for more GPUs than this run has ({})", models(&inventory.gpus));
+        return Err(missing(message));
+    }
+    Ok(Some((smi, inventory)))
+}
+
+/// Cards by model: `2 x NVIDIA H100 80GB HBM3`.
+pub(super) fn models(gpus: &[Gpu]) -> String {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for gpu in gpus {
+        match counts.iter_mut().find(|(model, _)| *model == gpu.model) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((&gpu.model, 1)),
+        }
+    }
+    let words: Vec<String> = counts.iter().map(|(model, count)| format!("{count} x {model}")).collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+}
+
+/// What `--dry-run` says of a plan's GPUs.
+pub(super) fn describe(plan: &Plan, gpus: &[Gpu]) -> String {
+    if !wants_gpus(plan) {
+        return "none".to_owned();
+    }
+    let mut text = match &plan.gpus {
+        GpuRequest::Count(1) => "1 for each attempt".to_owned(),
+        request => format!("{request} for each attempt"),
+    };
+    if plan.gpu_share > 1 {
+        text.push_str(&format!(", {} attempts on a card", plan.gpu_share));
+    }
+    text.push_str(&format!("; of {}", models(gpus)));
+    for gpu in gpus {
+        text.push_str(&format!("\n           {} {}", gpu.uuid, gpu.model));
+    }
+    text
+}
+
+/// Opens the GPUs of a plan: leaves out those that cannot be used, and finds the way into a container of its image.
+///
+/// # Errors
+/// None is left, or none gets into a container.
+pub(super) async fn open(
+    plan: &Plan,
+    dir: &GroupDir,
+    executor: &dyn Executor,
+    info: &ExecutorInfo,
+    hardware: &mut HardwareRecord,
+    context: &Context,
+) -> Result<Option<Arc<Gpus>>, CliError> {
+    let Some((smi, inventory)) = find(plan).await? else { return Ok(None) };
+    hardware.gpus = inventory.gpus.iter().map(|gpu| gpu.model.clone()).collect();
+    hardware.gpu_driver = Some(inventory.driver.clone());
+    let access = match (plan.executor, inventory.gpus.first()) {
+        (ExecutorKind::Docker, Some(gpu)) => {
+            let program = crate::executor::Program::Image { reference: plan.agent.image.clone(), argv: Vec::new() };
+            executor.prepare_image(&program).await.map_err(super::run::executor_error)?;
+            let found = probe(executor, info, gpu, &plan.agent.image, &plan.mounts, plan.gpu_access, dir.root()).await;
+            chosen(found, context)?
+        }
+        _ => GpuAccess::default(),
+    };
+    let (gpus, bad) = Gpus::open(inventory, access, Arc::new(smi), &held(plan, dir)?).await;
+    for card in &bad {
+        context.warn(format_args!("GPU {card}; this run leaves it out"));
+    }
+    if gpus.units().is_empty() {
+        return Err(CliError::message(Exit::Environment, "none of the GPUs of this run can be used")
+            .hint("`nvidia-smi` shows who uses them"));
+    }
+    let mut models: Vec<&str> = gpus.units().iter().map(|gpu| gpu.model.as_str()).collect();
+    models.dedup();
+    if models.len() > 1 {
+        context.warn("the GPUs of this run are of several kinds; `--gpu-pool` can choose equal ones");
+    }
+    Ok(Some(gpus))
+}
+
+fn chosen(found: Probe, context: &Context) -> Result<GpuAccess, CliError> {
+    match found.works {
+        Some(access) => {
+            context.say(format_args!("GPUs get into containers by {}", access.name()));
+            Ok(access)
+        }
+        None => Err(CliError::message(Exit::Environment, format!("no GPU gets into a container: {found}"))
+            .hint("install the NVIDIA Container Toolkit, or see docs/gpu.md for a machine without it")),
+    }
+}
+
+/// Cards of attempts that a killed harness left running: what is on them is ours.
+fn held(plan: &Plan, dir: &GroupDir) -> Result<Vec<String>, CliError> {
+    let mut held = Vec::new();
+    for attempt in &plan.attempts {
+        if let Some(record) = read_json_if_there::<AttemptRecord>(&dir.attempt(&attempt.dir).record())?
+            && let Some(last) = record.tries.last().filter(|last| last.outcome.is_none())
+        {
+            held.extend(last.gpus.iter().map(|gpu| gpu.uuid.clone()));
+        }
+    }
+    Ok(held)
+}
+
+/// What `doctor` says: the cards, and every way into a container that was tried with one of them.
+pub(super) struct Checkup {
+    /// The cards and the driver, or why there are none.
+    pub(super) cards: Result<Inventory, String>,
+    /// The ways into a container, if an engine answers.
+    pub(super) probe: Option<Probe>,
+}
+
+/// Looks at the cards and tries them in containers of the embedded sample agent.
+pub(super) async fn checkup(scratch: &Path) -> Checkup {
+    let Some(smi) = NvidiaSmi::find() else { return Checkup { cards: Ok(Inventory::default()), probe: None } };
+    let inventory = match smi.inventory().await {
+        Ok(inventory) => inventory,
+        Err(error) => return Checkup { cards: Err(error.to_string()), probe: None },
+    };
+    let probe = match inventory.gpus.first() {
+        Some(gpu) => probe_with_sample(gpu, scratch).await,
+        None => None,
+    };
+    Checkup { cards: Ok(inventory), probe }
+}
+
+async fn probe_with_sample(gpu: &Gpu, scratch: &Path) -> Option<Probe> {
+    let docker = crate::executor::docker::DockerExecutor::connect().await.ok()?;
+    let info = docker.check().await.ok()?;
+    let image = crate::embedded::image_reference("medalist/sample", "sample");
+    crate::embedded::ensure_program_image(docker.engine(), &image, "sample").await.ok()?;
+    Some(probe(&docker, &info, gpu, &image, &[], None, scratch).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_for_an_id_goes_before_one_for_a_complexity() {
+        #[derive(clap::Parser)]
+        struct Cli {
+            #[command(flatten)]
+            gpus: GpuArgs,
+        }
+        let typed = ["x", "--gpus", "1", "--gpus-for", "high=2", "--gpus-for", "a=none", "--gpu-pool", "GPU-1,GPU-2"];
+        let args = <Cli as clap::Parser>::try_parse_from(typed).unwrap().gpus;
+        let facts =
+            |id: &str| CompetitionFacts { id: id.into(), complexity: "high".into(), ..CompetitionFacts::default() };
+        assert_eq!(args.of(&facts("a")), Some(GpuRequest::None));
+        assert_eq!(args.of(&facts("b")), Some(GpuRequest::Count(2)));
+        assert_eq!(args.of(&CompetitionFacts::default()), None);
+        assert_eq!(args.gpu_pool, ["GPU-1", "GPU-2"]);
+    }
+}
