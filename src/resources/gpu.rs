@@ -109,7 +109,9 @@ impl NvidiaSmi {
         }
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path)
-            .chain([PathBuf::from("/usr/local/nvidia/bin"), PathBuf::from("/usr/lib/wsl/lib")])
+            // A PATH that names the folder one happens to be in must not decide who is asked.
+            .filter(|dir| dir.is_absolute())
+            .chain([PathBuf::from("/usr/local/nvidia/bin")])
             .map(|dir| dir.join("nvidia-smi"))
             .find(|program| program.is_file())
             .map(Self::new)

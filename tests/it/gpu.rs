@@ -137,8 +137,13 @@ fn stand_in(path: &Path) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_container_gets_exactly_its_cards_nodes() {
     let Some(bench) = Bench::new(Kind::Docker).await else { return };
+    // Below /dev, for a container's other file systems may hold no devices that work.
+    let Ok(nodes) = tempfile::Builder::new().prefix("medalist-test-").tempdir_in("/dev") else {
+        eprintln!("SKIPPED: this user may not make device nodes");
+        return;
+    };
+    let node = |name: &str| nodes.path().join(name);
     let temp = tempfile::tempdir().unwrap();
-    let node = |name: &str| temp.path().join(name);
     let driver = temp.path().join("driver");
     std::fs::create_dir(&driver).unwrap();
     std::fs::write(driver.join("libcuda.so.1"), "the driver").unwrap();
