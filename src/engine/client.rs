@@ -106,6 +106,8 @@ impl From<EngineError> for ExecutorError {
 pub struct EngineInfo {
     /// Server version.
     pub version: String,
+    /// True for Podman, which speaks Docker's API.
+    pub podman: bool,
     /// API version in use.
     pub api: String,
     /// `overlay2`, `fuse-overlayfs`, ...
@@ -251,6 +253,9 @@ impl Engine {
     /// If it does not answer.
     pub async fn info(&self) -> Result<EngineInfo, EngineError> {
         let info = self.docker.info().await.map_err(|error| Self::error("describe itself", error))?;
+        let version = self.docker.version().await.map_err(|error| Self::error("tell its version", error))?;
+        let podman =
+            version.components.unwrap_or_default().iter().any(|component| component.name.starts_with("Podman"));
         let api = self.docker.client_version();
         let backing = info.driver_status.unwrap_or_default().into_iter().find_map(|pair| match pair.as_slice() {
             [name, value] if name == "Backing Filesystem" => Some(value.clone()),
@@ -261,6 +266,7 @@ impl Engine {
         let unsigned = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).unwrap_or(0);
         Ok(EngineInfo {
             version: info.server_version.unwrap_or_default(),
+            podman,
             api: format!("{}.{}", api.major_version, api.minor_version),
             storage_driver: info.driver.unwrap_or_default(),
             backing_filesystem: backing.unwrap_or_default(),

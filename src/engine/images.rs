@@ -64,11 +64,10 @@ impl Engine {
     /// # Errors
     /// If the engine refuses it.
     pub async fn import(&self, tar: Vec<u8>, tag: &str) -> Result<PreparedImage, EngineError> {
-        let (repo, tag_only) = tag.rsplit_once(':').unwrap_or((tag, "latest"));
         let options = CreateImageOptions {
             from_src: Some("-".to_string()),
-            repo: Some(repo.to_string()),
-            tag: Some(tag_only.to_string()),
+            // Podman does not read the parameter `tag` here.
+            repo: Some(with_tag(tag)),
             ..CreateImageOptions::default()
         };
         let mut progress = self.docker.create_image(Some(options), Some(bollard::body_full(Bytes::from(tar))), None);

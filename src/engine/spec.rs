@@ -33,6 +33,9 @@ pub(crate) struct Mounts<'a> {
 pub(crate) struct Capabilities {
     /// Sizes of container layers.
     pub(crate) layer_size: bool,
+    /// Open files and processes of a user, which Podman must be told: left alone it asks for more than it may itself have where
+    /// that is little.
+    pub(crate) told: Option<(u64, u64)>,
 }
 
 /// The request that creates the container of an attempt.
@@ -58,7 +61,7 @@ pub(crate) fn container_body(
         cpuset_cpus: spec.cpuset.clone(),
         pids_limit: positive(limits.pids),
         shm_size: positive(limits.shm_bytes),
-        ulimits: Some(ulimits(spec)),
+        ulimits: Some(ulimits(spec, can)),
         // The init keeps the agent's output; what else the engine would keep has no limit.
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_string()), config: None }),
         tmpfs: Some(HashMap::from([("/private".to_string(), "nosuid,nodev,noexec,size=4096,mode=0700".to_string())])),
@@ -104,14 +107,18 @@ fn network_mode(network: &Network) -> &'static str {
     }
 }
 
-fn ulimits(spec: &LaunchSpec) -> Vec<ResourcesUlimits> {
+fn ulimits(spec: &LaunchSpec, can: Capabilities) -> Vec<ResourcesUlimits> {
     let limits = &spec.limits;
     let ulimit = |name: &str, value: u64| {
-        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        // -1 is no limit, and so is all that i64 cannot hold.
+        let value = i64::try_from(value).unwrap_or(-1);
         ResourcesUlimits { name: Some(name.to_string()), soft: Some(value), hard: Some(value) }
     };
     let mut all = vec![ulimit("core", 0)];
     // The init sets the limit of open files: an engine that is itself limited refuses to start a container with more.
+    if let Some((files, processes)) = can.told {
+        all.extend([ulimit("nofile", files), ulimit("nproc", processes)]);
+    }
     if limits.disk_bytes > 0 {
         // No single file above the disk limit; the init's log must fit too.
         all.push(ulimit("fsize", limits.disk_bytes.max(limits.log_bytes.saturating_add(1 << 20))));

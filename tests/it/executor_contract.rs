@@ -318,7 +318,7 @@ contract! {
         tokio::time::sleep(Duration::from_millis(2500)).await;
         let run = bench.drive(again, Some(token), |_, _| {}).await;
         assert_eq!(run.end.outcome, Outcome::Finished { exit: 5 });
-        assert!(run.end.took >= Duration::from_millis(500) && run.end.took < Duration::from_millis(2400), "{:?}", run.end.took);
+        assert!(run.end.took >= Duration::from_millis(450) && run.end.took < Duration::from_millis(2400), "{:?}", run.end.took);
         assert!(run.end.salvage.unwrap().submission);
     }
 
