@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use medalist_competitions::prepare::PreparedRecord;
 use medalist_competitions::{Catalogue, CatalogueError, CompetitionSpec};
-use medalist_grading::report::{CompetitionFacts as GradingFacts, grade_report};
-use medalist_grading::{Answers, GradeReport, Grader, Leaderboard, Verdict};
+use medalist_grading::report::grade_report;
+use medalist_grading::{Answers, GradeReport, Grader, Verdict};
 use sha2::{Digest as _, Sha256};
 
+use crate::boards::Board;
 use crate::executor::{ValidationReply, Validator};
 use crate::runner::{Judge, JudgeError, Material};
 use crate::store::hex;
@@ -105,16 +106,11 @@ impl Judge for CatalogueJudge {
     fn grade(&self, competition: &str, submission: &Path) -> Result<GradeReport, JudgeError> {
         let spec = self.spec(competition)?;
         let grader = Grader::new(spec.grading.clone()).map_err(JudgeError::new)?;
-        let board = spec.leaderboard_csv().and_then(|text| Leaderboard::parse(text).ok());
-        let facts = GradingFacts {
-            id: spec.id.as_str(),
-            thresholds: spec.thresholds.as_ref().map(|thresholds| thresholds.medals()),
-            leaderboard: board.as_ref(),
-            n_teams: spec.thresholds.as_ref().and_then(|thresholds| thresholds.n_teams).map(u64::from),
-        };
+        let board = Board::in_force(spec, &self.data_dir).map_err(JudgeError::new)?;
         let answers = spec.answers_path(&self.prepared(spec));
         let exists = submission.symlink_metadata().is_ok();
-        let report = grade_report(&facts, &grader, exists.then_some(submission), &answers, &Default::default());
+        let report =
+            grade_report(&board.facts(spec), &grader, exists.then_some(submission), &answers, &Default::default());
         report.map_err(|error| JudgeError::new(error).context(format!("cannot grade `{competition}`")))
     }
 }

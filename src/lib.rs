@@ -6,6 +6,7 @@
 //! the only one that is asynchronous.
 
 pub mod agents;
+pub mod boards;
 pub mod bridge;
 pub mod cli;
 pub mod embedded;

@@ -1,5 +1,6 @@
 //! A competition's final board: its scores, the thresholds they give, and where a new score would stand.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use crate::medal::{Direction, Thresholds};
@@ -61,7 +62,7 @@ impl Leaderboard {
     /// [`LeaderboardError`] says what is wrong with the file.
     pub fn read(path: &Path) -> Result<Self, LeaderboardError> {
         let real = path.canonicalize().map_err(|source| ReadError::Io { source })?;
-        Self::from_table(&Table::read(&real, &Limits::default())?)
+        Self::of_table(&Table::read(&real, &Limits::default())?)
     }
 
     /// Parses the text of a board; see [`Leaderboard::read`].
@@ -69,20 +70,39 @@ impl Leaderboard {
     /// # Errors
     /// [`LeaderboardError`] says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, LeaderboardError> {
-        Self::from_table(&Table::parse(text.as_bytes().to_vec(), &Limits::default())?)
+        Self::of_table(&Table::parse(text.as_bytes().to_vec(), &Limits::default())?)
     }
 
-    fn from_table(table: &Table) -> Result<Self, LeaderboardError> {
-        let column = table.column("score").or_else(|| table.column("Score")).ok_or_else(|| {
-            LeaderboardError::NoScoreColumn(
-                table.names().iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "),
-            )
-        })?;
-        let scores = (0..table.rows()).map(|row| {
-            let number = column.number(row).filter(|score| !score.is_nan());
-            number.ok_or_else(|| LeaderboardError::BadScore { row: row + 1, value: column.raw(row).to_owned() })
-        });
-        Self::new(scores.collect::<Result<_, _>>()?)
+    /// The board of Kaggle's download: the best score of each team (`TeamId`, else `TeamName`; a list of submissions names teams more than
+    /// once), best first in the competition's direction.
+    ///
+    /// # Errors
+    /// [`LeaderboardError`] says what is wrong with the table.
+    pub fn of_teams(table: &Table, direction: Direction) -> Result<Self, LeaderboardError> {
+        let scores = score_column(table)?;
+        let mut scores = match table.column("TeamId").or_else(|| table.column("TeamName")) {
+            None => scores,
+            Some(team) => {
+                let mut best: HashMap<&str, f64> = HashMap::new();
+                for (row, score) in scores.into_iter().enumerate() {
+                    let known = best.entry(team.raw(row)).or_insert(score);
+                    if direction.is_better(score, *known) {
+                        *known = score;
+                    }
+                }
+                best.into_values().collect()
+            }
+        };
+        scores.sort_unstable_by(|a, b| direction.compare(*a, *b));
+        Ok(Self { direction, ..Self::new(scores)? })
+    }
+
+    /// The board of a table's column of scores, in its order; see [`Leaderboard::read`].
+    ///
+    /// # Errors
+    /// [`LeaderboardError`] says what is wrong with the table.
+    pub fn of_table(table: &Table) -> Result<Self, LeaderboardError> {
+        Self::new(score_column(table)?)
     }
 
     /// The scores in board order.
@@ -133,6 +153,18 @@ impl Leaderboard {
         let teams = self.scores.len();
         Some(Standing { rank: better + 1, teams, percentile: 100.0 * (teams - better) as f64 / teams as f64 })
     }
+}
+
+/// The column of scores, whole.
+fn score_column(table: &Table) -> Result<Vec<f64>, LeaderboardError> {
+    let column = table.column("score").or_else(|| table.column("Score")).ok_or_else(|| {
+        LeaderboardError::NoScoreColumn(table.names().iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "))
+    })?;
+    let score = |row: usize| {
+        let number = column.number(row).filter(|score| !score.is_nan());
+        number.ok_or_else(|| LeaderboardError::BadScore { row: row + 1, value: column.raw(row).to_owned() })
+    };
+    (0..table.rows()).map(score).collect()
 }
 
 /// Where a score stands on a board.
@@ -191,6 +223,14 @@ mod tests {
             let board = Leaderboard::parse(text).unwrap();
             assert_eq!((board.scores(), board.direction()), (&[0.1, 0.3][..], Direction::Lower));
         }
+        let of_teams = |text: &str, direction| {
+            let table = Table::parse(text.into(), &Limits::default()).unwrap();
+            Leaderboard::of_teams(&table, direction).unwrap().scores().to_vec()
+        };
+        let submissions = "TeamId,TeamName,SubmissionDate,Score\n7,x,1,0.2\n9,y,1,0.5\n7,x,2,0.6\n8,x,3,0.1\n";
+        assert_eq!(of_teams(submissions, Direction::Higher), [0.6, 0.5, 0.1]);
+        assert_eq!(of_teams(submissions, Direction::Lower), [0.1, 0.2, 0.5]);
+        assert_eq!(of_teams(kaggle, Direction::Lower), [0.1, 0.3]);
         assert!(matches!(Leaderboard::parse("a\n1\n"), Err(LeaderboardError::NoScoreColumn(_))));
         assert!(matches!(Leaderboard::parse("score\n1\nx\n"), Err(LeaderboardError::BadScore { row: 2, .. })));
         assert!(matches!(Leaderboard::parse("score\n"), Err(LeaderboardError::Empty)));

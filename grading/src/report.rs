@@ -21,6 +21,8 @@ pub struct CompetitionFacts<'a> {
     pub leaderboard: Option<&'a Leaderboard>,
     /// Number of teams on the original board, which may be longer than the one at hand.
     pub n_teams: Option<u64>,
+    /// Where the board comes from, if it is the user's own in place of the catalogue's.
+    pub own_leaderboard: Option<&'a str>,
 }
 
 /// The report of one submission, as `grade` writes it and `grade-sample` prints it.
@@ -76,6 +78,9 @@ pub struct GradeReport {
     /// Number of teams.
     #[serde(default)]
     pub n_teams: Option<u64>,
+    /// Where thresholds, rank and percentile come from, if from a board of the user's own in place of the published one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_leaderboard: Option<String>,
     /// What makes the submission invalid.
     #[serde(default)]
     pub invalid: Option<InvalidSubmission>,
@@ -162,6 +167,7 @@ impl GradeReport {
             rank: standing.map(|standing| standing.rank),
             percentile: standing.map(|standing| standing.percentile),
             n_teams: facts.n_teams.or(facts.leaderboard.map(|board| board.scores().len() as u64)),
+            own_leaderboard: facts.own_leaderboard.map(str::to_owned),
             invalid: match verdict {
                 Some(Verdict::Invalid(invalid)) => Some(invalid),
                 _ => None,

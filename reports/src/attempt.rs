@@ -38,6 +38,9 @@ pub struct Grade {
     pub teams: Option<u64>,
     /// Percent of the teams whose score is not better, 0 to 100.
     pub percentile: Option<f64>,
+    /// Where the leaderboard comes from, if it is the user's own in place of the published one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_leaderboard: Option<String>,
     /// Score under the corrected rules, where it differs in meaning from MLE-bench's.
     pub strict_score: Option<f64>,
     /// Why the submission is not valid.

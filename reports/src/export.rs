@@ -242,6 +242,7 @@ pub fn attempt_columns(data: &ReportData) -> Vec<(&'static str, Column)> {
         ("rank", whole(|a| a.grade.rank)),
         ("teams", whole(|a| a.grade.teams)),
         ("percentile", number(|a| a.grade.percentile)),
+        ("own_leaderboard", text(|a| a.grade.own_leaderboard.clone())),
         ("normalised_score", number(|a| Measure::NormalisedScore.value(&a.grade))),
         ("strict_score", number(|a| a.grade.strict_score)),
         ("data_edition", text(|a| a.conditions.as_ref().and_then(|conditions| conditions.data_edition.clone()))),

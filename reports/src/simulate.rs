@@ -120,6 +120,7 @@ impl Simulation {
             valid,
             thresholds: Some(thresholds),
             rank: valid.then_some(1 + ((1.0 - score) * 3000.0) as u64),
+            own_leaderboard: None,
             teams: Some(1200),
             percentile: valid.then(|| (100.0 * (1.0 - (1.0 - score) * 2.5)).max(0.0)),
             problem: (!valid && !lost).then(|| "column `target` is missing".to_owned()),

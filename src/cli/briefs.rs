@@ -55,7 +55,7 @@ pub(crate) fn run(args: &BriefsArgs, context: &Context) -> Result<Exit, CliError
 }
 
 fn import(args: &ImportArgs, context: &Context) -> Result<Exit, CliError> {
-    let folder = descriptions_folder(&args.dir)?;
+    let folder = checkout_folder(&args.dir)?;
     let source = if args.obfuscated { BriefSource::MleBenchObfuscated } else { BriefSource::MleBench };
     let file_name = if args.obfuscated { "description_obfuscated.md" } else { "description.md" };
     let catalogue = context.catalogue()?;
@@ -129,8 +129,8 @@ fn list(context: &Context) -> Result<Exit, CliError> {
     Ok(Exit::Success)
 }
 
-/// The folder that holds a folder with a description for each competition.
-fn descriptions_folder(dir: &Path) -> Result<PathBuf, CliError> {
+/// The folder of a checkout of MLE-bench that holds a folder for each competition.
+pub(super) fn checkout_folder(dir: &Path) -> Result<PathBuf, CliError> {
     let inside = dir.join("mlebench").join("competitions");
     if inside.is_dir() {
         return Ok(inside);
@@ -144,7 +144,7 @@ fn descriptions_folder(dir: &Path) -> Result<PathBuf, CliError> {
 }
 
 /// A checkout made without Git LFS holds short pointers in place of some files.
-fn refuse_pointer(path: &Path, text: &str) -> Result<(), CliError> {
+pub(super) fn refuse_pointer(path: &Path, text: &str) -> Result<(), CliError> {
     if !text.starts_with("version https://git-lfs.github.com/") {
         return Ok(());
     }

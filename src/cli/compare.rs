@@ -57,7 +57,7 @@ pub struct Args {
 /// Unreadable sides, nothing in common, other conditions, or a file that cannot be written.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let gate = gate(args)?;
-    let source = Source::new(context.catalogue()?);
+    let source = Source::new(context.catalogue()?, &context.data_dir);
     let baseline = read_groups(&args.baseline, &Experiment::default(), context, &source)?;
     let candidate = read_groups(&args.against, &Experiment::default(), context, &source)?;
     let comparison = compare::compare(&baseline, &candidate, gate)

@@ -3,15 +3,14 @@
 use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
-use medalist_competitions::{
-    Catalogue, Checksums, CompetitionSpec, Complexity, KnownIssue, Modality, PublishedThresholds, Suite,
-};
-use medalist_grading::Direction;
+use medalist_competitions::{Catalogue, Checksums, CompetitionSpec, Complexity, KnownIssue, Modality, Suite};
+use medalist_grading::{Direction, Thresholds};
 use serde::Serialize;
 
 use super::selection::unknown;
 use super::table::{Column, output_width, render, wrap};
 use super::{Context, checkup};
+use crate::boards::Board;
 use crate::error::{CliError, Exit};
 
 /// Look at the competitions in the catalogue.
@@ -76,7 +75,8 @@ fn list(args: &ListArgs, catalogue: &Catalogue, context: &Context) -> Result<Exi
         .filter(|spec| args.complexity.is_none_or(|complexity| spec.complexity == complexity))
         .collect();
     if args.json {
-        let facts: Vec<Facts<'_>> = specs.iter().map(|spec| Facts::new(spec)).collect();
+        let boards = specs.iter().map(|spec| in_force(spec, context)).collect::<Result<Vec<_>, _>>()?;
+        let facts: Vec<Facts<'_>> = specs.iter().zip(&boards).map(|(spec, board)| Facts::new(spec, board)).collect();
         context.print(format_args!("{}\n", serde_json::to_string_pretty(&facts)?))?;
         return Ok(Exit::Success);
     }
@@ -127,11 +127,17 @@ fn show(args: &ShowArgs, catalogue: &Catalogue, context: &Context) -> Result<Exi
         })?;
         context.print(brief)?;
     } else if args.json {
-        context.print(format_args!("{}\n", serde_json::to_string_pretty(&Facts::new(spec))?))?;
+        let board = in_force(spec, context)?;
+        context.print(format_args!("{}\n", serde_json::to_string_pretty(&Facts::new(spec, &board))?))?;
     } else {
-        context.print(page(&Facts::new(spec), output_width().min(100)))?;
+        let board = in_force(spec, context)?;
+        context.print(page(&Facts::new(spec, &board), output_width().min(100)))?;
     }
     Ok(Exit::Success)
+}
+
+fn in_force(spec: &CompetitionSpec, context: &Context) -> Result<Board, CliError> {
+    Board::in_force(spec, &context.data_dir).map_err(|error| CliError::new(Exit::BadInput, error))
 }
 
 /// Everything known of a competition, as `--json` prints it.
@@ -151,27 +157,21 @@ struct Facts<'a> {
     target_columns: &'a [String],
     answers: &'a str,
     sample_submission: &'a str,
-    thresholds: Option<ThresholdFacts>,
+    thresholds: Option<Thresholds>,
     thresholds_source: Option<&'static str>,
-    n_teams: Option<u32>,
+    n_teams: Option<u64>,
     leaderboard_scores: Option<usize>,
+    /// Where the board in force comes from, if it is the user's own.
+    own_leaderboard: Option<&'a str>,
     checksums: Option<&'a Checksums>,
     has_brief: bool,
     folder: Option<&'a std::path::Path>,
     known_issues: &'a [KnownIssue],
 }
 
-#[derive(Serialize)]
-struct ThresholdFacts {
-    gold: f64,
-    silver: f64,
-    bronze: f64,
-    median: f64,
-}
-
 impl<'a> Facts<'a> {
-    fn new(spec: &'a CompetitionSpec) -> Self {
-        let thresholds = spec.thresholds.as_ref();
+    fn new(spec: &'a CompetitionSpec, board: &'a Board) -> Self {
+        let published = spec.thresholds.as_ref().map(|thresholds| thresholds.source.as_str());
         Self {
             id: spec.id.as_str(),
             title: &spec.title,
@@ -187,15 +187,11 @@ impl<'a> Facts<'a> {
             target_columns: &spec.grading.target_columns,
             answers: &spec.data.answers,
             sample_submission: &spec.data.sample_submission,
-            thresholds: thresholds.map(|&PublishedThresholds { gold, silver, bronze, median, .. }| ThresholdFacts {
-                gold,
-                silver,
-                bronze,
-                median,
-            }),
-            thresholds_source: thresholds.map(|thresholds| thresholds.source.as_str()),
-            n_teams: thresholds.and_then(|thresholds| thresholds.n_teams),
-            leaderboard_scores: spec.leaderboard_csv().map(|text| text.lines().count().saturating_sub(1)),
+            thresholds: board.thresholds,
+            thresholds_source: if board.own.is_some() { Some("own leaderboard") } else { published },
+            n_teams: board.n_teams,
+            leaderboard_scores: board.leaderboard.as_ref().map(|board| board.scores().len()),
+            own_leaderboard: board.own.as_deref(),
             checksums: spec.checksums(),
             has_brief: spec.brief().is_some(),
             folder: spec.folder(),
@@ -235,7 +231,7 @@ fn page(facts: &Facts<'_>, width: usize) -> String {
     field("answers", facts.answers);
     field("sample", facts.sample_submission);
     match &facts.thresholds {
-        Some(ThresholdFacts { gold, silver, bronze, median }) => {
+        Some(Thresholds { gold, silver, bronze, median }) => {
             field("medals", &format!("gold {gold}, silver {silver}, bronze {bronze}; median {median}"));
         }
         None => field("medals", "none: no thresholds are known"),
@@ -270,9 +266,12 @@ fn page(facts: &Facts<'_>, width: usize) -> String {
 }
 
 fn leaderboard_text(facts: &Facts<'_>) -> String {
+    if let Some(origin) = facts.own_leaderboard {
+        return format!("your own: {origin}");
+    }
     match (facts.leaderboard_scores, facts.n_teams) {
         (None, _) => "none here, so no rank or percentile is given".to_owned(),
-        (Some(scores), Some(teams)) if u32::try_from(scores).is_ok_and(|scores| scores < teams) => {
+        (Some(scores), Some(teams)) if (scores as u64) < teams => {
             format!("{scores} of {teams} scores")
         }
         (Some(scores), _) => format!("{scores} scores"),
@@ -318,6 +317,10 @@ mod tests {
         Catalogue::embedded().expect("the catalogue is well-formed")
     }
 
+    fn shipped(spec: &CompetitionSpec) -> Board {
+        Board::in_force(spec, std::path::Path::new("no-data-dir")).expect("the catalogue's boards are well-formed")
+    }
+
     #[test]
     fn the_list_fits_terminals() {
         let catalogue = catalogue();
@@ -333,7 +336,8 @@ mod tests {
     #[test]
     fn every_page_fits_and_says_what_is_missing() {
         for spec in catalogue().iter() {
-            let facts = Facts::new(spec);
+            let board = shipped(spec);
+            let facts = Facts::new(spec, &board);
             let page = page(&facts, 80);
             let too_long = page.lines().find(|line| line.chars().count() > 80 && !line.contains("https://"));
             assert_eq!(too_long, None, "{}", spec.id);
@@ -345,7 +349,8 @@ mod tests {
     fn json_has_thresholds_and_teams() {
         let catalogue = catalogue();
         let spec = catalogue.get("aerial-cactus-identification").expect("it is in the catalogue");
-        let json = serde_json::to_value(Facts::new(spec)).expect("facts serialise");
+        let board = shipped(spec);
+        let json = serde_json::to_value(Facts::new(spec, &board)).expect("facts serialise");
         assert_eq!(json["thresholds"]["gold"], 1.0);
         assert_eq!(json["n_teams"], 1221);
         assert_eq!(json["suites"], serde_json::json!(["low", "all"]));

@@ -21,7 +21,7 @@ pub struct Args {
 /// # Errors
 /// Unreadable groups.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
-    let source = Source::new(context.catalogue()?);
+    let source = Source::new(context.catalogue()?, &context.data_dir);
     let reading = read_groups(&args.groups, &Experiment::default(), context, &source)?;
     context.print(disclose::markdown(&reading))?;
     Ok(Exit::Success)

@@ -7,11 +7,12 @@ use chrono::Utc;
 use medalist_competitions::{Catalogue, CompetitionSpec};
 use medalist_grading::report::{CompetitionFacts, grade_report, submission_file};
 use medalist_grading::table::Limits;
-use medalist_grading::{Answers, GradeReport, Grader, Leaderboard, Medal};
+use medalist_grading::{Answers, GradeReport, Grader, Medal};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Context;
+use crate::boards::Board;
 use crate::error::{CliError, Exit};
 use crate::store;
 
@@ -128,6 +129,14 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         report.total_bronze_medals,
         report.total_above_median,
     ));
+    let own: BTreeMap<&str, &str> = report
+        .competition_reports
+        .iter()
+        .filter_map(|report| Some((report.competition_id.as_str(), report.own_leaderboard.as_deref()?)))
+        .collect();
+    for (id, origin) in own {
+        context.warn(format_args!("`{id}` is measured against a leaderboard of your own: {origin}"));
+    }
     context.say(format_args!("report: {}", path.display()));
     if args.json {
         context.print(format_args!("{json}\n"))?;
@@ -163,7 +172,7 @@ fn grade_group(
     id: &str,
     lines: &[&(usize, Line)],
 ) -> Vec<(usize, Result<GradeReport, Failure>)> {
-    let target = Target::new(catalogue, id);
+    let target = Target::new(catalogue, id, &context.data_dir);
     // Read before the lines share the cores: a thread that waits for the answers must not be the one that reads them.
     let answers = match &target {
         Ok(target) if lines.iter().any(|(_, line)| submission_file(line.submission_path.as_deref()).is_some()) => {
@@ -200,27 +209,20 @@ fn grade_group(
 /// A competition ready to grade.
 pub(super) struct Target<'c> {
     spec: &'c CompetitionSpec,
-    board: Option<Leaderboard>,
+    board: Board,
     pub(super) grader: Grader,
 }
 
 impl<'c> Target<'c> {
-    pub(super) fn new(catalogue: &'c Catalogue, id: &str) -> Result<Self, String> {
+    pub(super) fn new(catalogue: &'c Catalogue, id: &str, data_dir: &Path) -> Result<Self, String> {
         let spec = catalogue.get(id).map_err(|error| error.to_string())?;
         let grader = Grader::new(spec.grading.clone()).map_err(|error| format!("cannot grade `{id}`: {error}"))?;
-        let board = spec.leaderboard_csv().map(Leaderboard::parse).transpose();
-        let board = board.map_err(|error| format!("the leaderboard of `{id}` is broken: {}", chain(&error)))?;
+        let board = Board::in_force(spec, data_dir).map_err(|error| chain(&error))?;
         Ok(Self { spec, board, grader })
     }
 
     fn facts(&self) -> CompetitionFacts<'_> {
-        let thresholds = self.spec.thresholds.as_ref();
-        CompetitionFacts {
-            id: self.spec.id.as_str(),
-            thresholds: thresholds.map(|thresholds| thresholds.medals()),
-            leaderboard: self.board.as_ref(),
-            n_teams: thresholds.and_then(|thresholds| thresholds.n_teams).map(u64::from),
-        }
+        self.board.facts(self.spec)
     }
 
     /// Where the answers are, below a data directory.
@@ -239,7 +241,9 @@ impl<'c> Target<'c> {
 
     fn read_answers(&self, data_dir: &Path) -> Result<Answers, String> {
         let path = self.answers_path(data_dir);
-        Answers::read(&path).map_err(|error| format!("cannot read the answers `{}`: {}", path.display(), chain(&error)))
+        self.grader
+            .read_answers(&path)
+            .map_err(|error| format!("cannot read the answers `{}`: {}", path.display(), chain(&error)))
     }
 
     /// The report of one submission against the answers at a path.

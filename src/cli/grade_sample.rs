@@ -32,8 +32,8 @@ pub struct Args {
 /// The competition is unknown, or its answers cannot be read.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let catalogue = context.catalogue()?;
-    let target =
-        Target::new(&catalogue, &args.competition).map_err(|error| CliError::message(Exit::BadInput, error))?;
+    let target = Target::new(&catalogue, &args.competition, &context.data_dir)
+        .map_err(|error| CliError::message(Exit::BadInput, error))?;
     let answers = args.answers.clone().unwrap_or_else(|| target.answers_path(&context.data_dir));
     let submission = Some(args.submission.as_path()).filter(|path| *path != Path::new("None"));
     let report = target.report(submission, &answers)?;
@@ -45,6 +45,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         context.warn(format_args!("invalid submission: {invalid}"));
     } else if submission.is_some() && !report.submission_exists {
         context.warn(format_args!("`{}` is no file with a name in `.csv`", args.submission.display()));
+    }
+    if let Some(origin) = &report.own_leaderboard {
+        context.warn(format_args!("measured against a leaderboard of your own: {origin}"));
     }
     for issue in &report.strict_issues {
         context.warn(format_args!("a strict reading differs: {issue}"));

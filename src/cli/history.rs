@@ -35,7 +35,7 @@ pub struct Args {
 /// # Errors
 /// Unreadable paths, an agent without groups, or a file that cannot be written.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
-    let source = Source::new(context.catalogue()?);
+    let source = Source::new(context.catalogue()?, &context.data_dir);
     let mut reading = read_groups(&args.paths, &Experiment::default(), context, &source)?;
     if let Some(agent) = &args.agent {
         let mut known: Vec<String> = reading.groups.iter().map(|group| format!("`{}`", group.agent)).collect();

@@ -9,7 +9,6 @@ use clap::ValueEnum;
 
 use medalist_competitions::frame::{ExportColumn, FrameError, write_parquet};
 use medalist_competitions::{Catalogue, CompetitionSpec, Suite};
-use medalist_grading::Leaderboard;
 use medalist_reports::data::{ReportData, ReportOptions};
 use medalist_reports::export::{self, Column, Format};
 use medalist_reports::leaderboard::SeedRule;
@@ -18,6 +17,7 @@ use medalist_reports::record::CompetitionFacts;
 use medalist_reports::terminal;
 
 use super::Context;
+use crate::boards::Board;
 use crate::error::{CliError, Exit};
 
 /// Most attempts that the terminal lists.
@@ -133,7 +133,7 @@ impl FormatName {
 /// # Errors
 /// Nothing to read, or the folder cannot be written.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
-    let source = Source::new(context.catalogue()?);
+    let source = Source::new(context.catalogue()?, &context.data_dir);
     let reading = read_groups(&args.paths, &args.experiment, context, &source)?;
     let title = args.title.clone().unwrap_or_else(|| default_title(&reading));
     let options = ReportOptions { title, generated_at: Utc::now(), seed_rule: args.seeds.rule() };
@@ -232,24 +232,25 @@ fn default_dir(reading: &Reading) -> PathBuf {
 #[derive(Debug)]
 pub struct Source {
     catalogue: Catalogue,
-    boards: Mutex<HashMap<String, Option<Arc<Leaderboard>>>>,
+    data_dir: PathBuf,
+    boards: Mutex<HashMap<String, Arc<Board>>>,
 }
 
 impl Source {
-    /// A source that answers from `catalogue`.
-    pub fn new(catalogue: Catalogue) -> Self {
-        Self { catalogue, boards: Mutex::default() }
+    /// A source that answers from `catalogue` and the leaderboards of the user's own in `data_dir`.
+    pub fn new(catalogue: Catalogue, data_dir: &Path) -> Self {
+        Self { catalogue, data_dir: data_dir.to_owned(), boards: Mutex::default() }
     }
 
-    fn board(&self, id: &str) -> Option<Arc<Leaderboard>> {
+    fn board(&self, id: &str) -> Arc<Board> {
         let mut boards = self.boards.lock().unwrap_or_else(PoisonError::into_inner);
-        boards
-            .entry(id.to_owned())
-            .or_insert_with(|| {
-                let text = self.catalogue.get(id).ok()?.leaderboard_csv()?;
-                Leaderboard::parse(text).ok().map(Arc::new)
-            })
-            .clone()
+        let read = || {
+            let spec = self.catalogue.get(id).ok()?;
+            Board::in_force(spec, &self.data_dir)
+                .inspect_err(|error| tracing::warn!("no percentiles for `{id}`: {error}"))
+                .ok()
+        };
+        Arc::clone(boards.entry(id.to_owned()).or_insert_with(|| Arc::new(read().unwrap_or_default())))
     }
 }
 
@@ -277,7 +278,12 @@ impl CompetitionSource for Source {
     }
 
     fn percentile(&self, id: &str, score: f64) -> Option<f64> {
-        let board = self.board(id)?;
+        let board = self.board(id);
+        let board = board.leaderboard.as_ref()?;
         board.standing(score, board.direction()).map(|standing| standing.percentile)
+    }
+
+    fn own_leaderboard(&self, id: &str) -> Option<String> {
+        self.board(id).own.clone()
     }
 }

@@ -60,7 +60,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let paths = if args.paths.is_empty() { vec![context.runs_dir.clone()] } else { args.paths.clone() };
     let shown = Shown {
         paths,
-        source: Source::new(context.catalogue()?),
+        source: Source::new(context.catalogue()?, &context.data_dir),
         token: args.token.clone().unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string()),
     };
     let token = shown.token.clone();

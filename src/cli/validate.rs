@@ -35,8 +35,8 @@ pub struct Args {
 /// The competition is unknown, or neither its answers nor its sample submission can be read.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let catalogue = context.catalogue()?;
-    let target =
-        Target::new(&catalogue, &args.competition).map_err(|error| CliError::message(Exit::BadInput, error))?;
+    let target = Target::new(&catalogue, &args.competition, &context.data_dir)
+        .map_err(|error| CliError::message(Exit::BadInput, error))?;
     let refusal = refusal(args, context, &target)?;
     let message = match &refusal {
         None => "Submission is valid.".to_owned(),

@@ -90,7 +90,7 @@ impl Server {
         let (tell, told) = std::sync::mpsc::channel();
         let shown = Shown {
             paths: vec![dir.clone()],
-            source: Source::new(Catalogue::embedded().expect("the catalogue")),
+            source: Source::new(Catalogue::embedded().expect("the catalogue"), Path::new("no-data")),
             token: "secret".into(),
         };
         let thread = std::thread::spawn(move || {

@@ -30,6 +30,7 @@ pub(super) struct Entry {
     rank: Option<u64>,
     n_teams: Option<u64>,
     percentile: Option<f64>,
+    own_leaderboard: Option<String>,
     strict_score: Option<f64>,
     invalid: Option<InvalidSubmission>,
 }
@@ -48,6 +49,9 @@ impl Entry {
             [(self.gold_medal, Medal::Gold), (self.silver_medal, Medal::Silver), (self.bronze_medal, Medal::Bronze)]
                 .into_iter()
                 .find_map(|(won, medal)| won.then_some(medal));
+        let asked = score.filter(|_| self.percentile.is_none());
+        let percentile = asked.and_then(|score| source.percentile(&self.competition_id, score));
+        let from_own = percentile.and_then(|_| source.own_leaderboard(&self.competition_id));
         Grade {
             score,
             medal,
@@ -61,7 +65,8 @@ impl Entry {
             thresholds,
             rank: self.rank,
             teams: self.n_teams,
-            percentile: self.percentile.or_else(|| source.percentile(&self.competition_id, score?)),
+            percentile: self.percentile.or(percentile),
+            own_leaderboard: self.own_leaderboard.or(from_own),
             strict_score: self.strict_score,
             problem: self.invalid.map(|invalid| invalid.to_string()),
         }

@@ -6,7 +6,7 @@ mod foreign;
 mod group;
 mod json;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -25,6 +25,9 @@ pub trait CompetitionSource: Sync {
 
     /// Percent of the leaderboard's teams whose score is not better than `score`, 0 to 100; `None` without a leaderboard.
     fn percentile(&self, id: &str, score: f64) -> Option<f64>;
+
+    /// Where that leaderboard comes from, if it is the user's own in place of the published one.
+    fn own_leaderboard(&self, id: &str) -> Option<String>;
 }
 
 impl CompetitionSource for () {
@@ -37,6 +40,10 @@ impl CompetitionSource for () {
     }
 
     fn percentile(&self, _: &str, _: f64) -> Option<f64> {
+        None
+    }
+
+    fn own_leaderboard(&self, _: &str) -> Option<String> {
         None
     }
 }
@@ -190,8 +197,25 @@ pub fn read(paths: &[PathBuf], source: &dyn CompetitionSource) -> Result<Reading
         }
         copy
     });
+    warnings.extend(groups.iter().filter_map(own_leaderboards));
     warnings.sort();
     Ok(Reading { groups, warnings })
+}
+
+/// That a group's medals, ranks and percentiles are not those of the published leaderboards.
+fn own_leaderboards(group: &Group) -> Option<Warning> {
+    const SHOWN: usize = 3;
+    let boards: BTreeMap<&str, &str> = group
+        .attempts
+        .iter()
+        .filter_map(|attempt| Some((attempt.key.competition.as_str(), attempt.grade.own_leaderboard.as_deref()?)))
+        .collect();
+    let mut shown: Vec<String> = boards.iter().take(SHOWN).map(|(id, origin)| format!("`{id}` ({origin})")).collect();
+    if boards.len() > SHOWN {
+        shown.push(format!("and {} more", boards.len() - SHOWN));
+    }
+    let message = format!("is measured against leaderboards of your own for {}", shown.join(", "));
+    (!boards.is_empty()).then(|| Warning::new(&group.path, message))
 }
 
 fn find(path: &Path, found: &mut Vec<Found>, warnings: &mut Vec<Warning>) -> Result<(), ReadError> {

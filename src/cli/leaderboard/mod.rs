@@ -1,5 +1,7 @@
 //! `medalist leaderboard`: measured rows among the published ones.
 
+mod import;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -15,7 +17,10 @@ use crate::error::{CliError, Exit};
 
 /// Print MLE-bench's leaderboard, with rows of your own run groups computed as MLE-bench does.
 #[derive(clap::Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    command: Option<Subcommand>,
     /// Run groups or grading reports; without any, the published rows alone.
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -40,12 +45,21 @@ pub struct Args {
     json: bool,
 }
 
+/// What else there is to do with leaderboards.
+#[derive(clap::Subcommand, Debug)]
+enum Subcommand {
+    Import(import::ImportArgs),
+}
+
 /// Runs the subcommand.
 ///
 /// # Errors
 /// Unreadable paths, or seeds that cannot be built.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
-    let source = Source::new(context.catalogue()?);
+    if let Some(Subcommand::Import(args)) = &args.command {
+        return import::run(args, context);
+    }
+    let source = Source::new(context.catalogue()?, &context.data_dir);
     let asked = !args.paths.is_empty() || args.experiment.is_named();
     let reading = asked.then(|| read_groups(&args.paths, &args.experiment, context, &source)).transpose()?;
     let groups: &[Group] = reading.as_ref().map_or(&[], |reading| &reading.groups);
