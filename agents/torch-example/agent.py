@@ -70,7 +70,7 @@ class Net(nn.Module):
     def __init__(self, classes):
         super().__init__()
         layers, last = [], 1
-        for width in (64, 128, 128):
+        for width in (128, 256, 256):
             layers += [nn.Conv2d(last, width, 3, padding=1), nn.BatchNorm2d(width), nn.GELU()]
             last = width
         self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Dropout(0.3))

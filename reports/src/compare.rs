@@ -463,7 +463,7 @@ fn mcnemar(pairs: &[(Cluster, Cluster)]) -> McNemar {
 /// Condition, weight, whether it belongs to a competition, and its value in words.
 type Facet = (&'static str, Weight, bool, fn(&ConditionsRecord) -> String);
 
-const FACETS: [Facet; 16] = [
+const FACETS: [Facet; 18] = [
     ("brief", Weight::Refused, true, |c| known_or(c.brief_sha256.as_deref())),
     ("prepared data", Weight::Refused, true, |c| known_or(c.data_sha256.as_deref())),
     ("edition of the data", Weight::Refused, true, |c| known_or(c.data_edition.as_deref())),
@@ -474,6 +474,10 @@ const FACETS: [Facet; 16] = [
     }),
     ("processors", Weight::Flagged, false, |c| c.limits.cpus.map_or("none".into(), |n| n.to_string())),
     ("GPUs handed out", Weight::Flagged, false, |c| c.limits.gpus.to_string()),
+    ("attempts on a GPU", Weight::Flagged, false, |c| c.limits.gpu_share.unwrap_or(1).to_string()),
+    ("mounted directories", Weight::Flagged, false, |c| {
+        if c.mounts.is_empty() { "none".into() } else { c.mounts.join(", ") }
+    }),
     ("executor", Weight::Flagged, false, |c| c.executor.clone()),
     ("sealed", Weight::Flagged, false, |c| c.sealed.to_string()),
     ("processor model", Weight::Flagged, false, |c| c.hardware.cpu.clone()),

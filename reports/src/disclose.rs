@@ -37,11 +37,19 @@ pub fn markdown(reading: &Reading) -> String {
     line("Processor", of(&|r| format!("{} ({} logical)", r.conditions.hardware.cpu, r.conditions.hardware.cpu_count)));
     line("Memory of the machine", of(&|r| text::bytes(r.conditions.hardware.memory_bytes)));
     line("GPUs handed to an attempt", of(&|r| r.conditions.limits.gpus.to_string()));
+    line("Attempts that share a GPU", of(&|r| r.conditions.limits.gpu_share.unwrap_or(1).to_string()));
     line("GPU models", of(&|r| r.conditions.hardware.gpus.join(", ")));
     line("GPU driver", of(&|r| r.conditions.hardware.gpu_driver.clone().unwrap_or_default()));
     line("Kernel", of(&|r| r.conditions.hardware.kernel.clone()));
     line("Network", of(&|r| network(r)));
     line("Sealed", of(&|r| if r.conditions.sealed { "yes" } else { "no" }.to_owned()));
+    line(
+        "Mounted from the machine",
+        of(&|r| match r.conditions.mounts.as_slice() {
+            [] => "nothing".to_owned(),
+            mounts => mounts.join(", "),
+        }),
+    );
     line("Executor", of(&|r| r.conditions.executor.clone()));
     line("Feedback on the test set", "validity of the submission's format only; scores are never shown".to_owned());
     line("Validations asked for", validations(&records));

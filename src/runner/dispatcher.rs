@@ -215,8 +215,10 @@ impl Dispatcher<'_> {
         let mut tasks: JoinSet<(String, Result<Ended, RunError>)> = JoinSet::new();
         let (notes, mut inbox) = mpsc::unbounded_channel::<Message>();
         let mut listening = true;
+        // Room comes only when something ends: notes and samples, of which there are many more, change nothing.
+        let mut has_room = true;
         loop {
-            if self.cancel.is_none() {
+            if std::mem::take(&mut has_room) && self.cancel.is_none() {
                 self.start(&mut queue, &mut tasks, &notes);
             }
             if tasks.is_empty() {
@@ -231,6 +233,7 @@ impl Dispatcher<'_> {
                 },
                 Some(message) = inbox.recv() => self.on_message(message),
                 Some(joined) = tasks.join_next() => {
+                    has_room = true;
                     let (dir, result) = joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
                     // Whatever the task said before its end comes first.
                     while let Ok(message) = inbox.try_recv() {

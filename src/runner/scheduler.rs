@@ -148,13 +148,13 @@ impl Scheduler {
     /// What starts next; to be asked again until it says [`Next::Wait`].
     pub(super) fn next(&mut self, now: Duration) -> Next {
         let Some((who, need)) = self.waiting.front().cloned() else { return Next::Wait };
-        if let Some(why) = self.room.pool.hopeless(&need.gpus) {
-            self.waiting.pop_front();
-            return Next::Hopeless(who, why);
-        }
         if let Some(lease) = self.room.take(who, &need, &|_| true) {
             self.waiting.pop_front();
             return self.started(who, need, lease, now);
+        }
+        if let Some(why) = self.room.pool.hopeless(&need.gpus) {
+            self.waiting.pop_front();
+            return Next::Hopeless(who, why);
         }
         let (at, after) = self.reservation(who, &need, now);
         let mut tried: Vec<Need> = Vec::new();
