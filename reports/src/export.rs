@@ -1,7 +1,8 @@
 //! Files that other programs read: JSON, CSV, Markdown, MLE-bench's grading report, and the pictures.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::fs::File;
+use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -99,7 +100,15 @@ pub fn write(dir: &Path, data: &ReportData, formats: &[Format]) -> Result<Vec<Pa
             Format::Html => {
                 put(&mut written, dir.join("report.html"), &html::page_with(data, &plots, PageOptions::default())?)?
             }
-            Format::Json => put(&mut written, dir.join("report.json"), &json_text(data))?,
+            Format::Json => {
+                let path = dir.join("report.json");
+                // Thousands of attempts make a text that memory need not hold.
+                replace_file(&path, Durability::Synced, |file| {
+                    serde_json::to_writer_pretty(&mut *file, data)?;
+                    file.write_all(b"\n")
+                })?;
+                written.push(path);
+            }
             Format::Csv => put(&mut written, dir.join("attempts.csv"), &attempts_csv(data))?,
             Format::Markdown => put(&mut written, dir.join("report.md"), &markdown(data))?,
             Format::MleBench => {
@@ -133,11 +142,20 @@ pub fn write(dir: &Path, data: &ReportData, formats: &[Format]) -> Result<Vec<Pa
                 let attempts = dir.join("pages").join("attempts");
                 make_dir(&attempts)?;
                 let links: Vec<String> = (0..data.attempts.len()).map(|i| format!("attempts/{i}.html")).collect();
-                for (i, attempt) in data.attempts.iter().enumerate() {
-                    let log = attempt.dir.as_deref().and_then(log_tail);
-                    let page = html::attempt_page(attempt, log.as_deref(), "../index.html", None)?;
-                    put(&mut written, attempts.join(format!("{i}.html")), &page)?;
-                }
+                let pages: Vec<PathBuf> = data
+                    .attempts
+                    .par_iter()
+                    .enumerate()
+                    .map(|(i, attempt)| {
+                        let log = attempt.dir.as_deref().and_then(log_tail);
+                        let page = html::attempt_page(attempt, log.as_deref(), "../index.html", None)?;
+                        let path = attempts.join(format!("{i}.html"));
+                        // Thousands of pages that can be made again are not worth waiting for the disk.
+                        replace_file(&path, Durability::Cached, |file| file.write_all(page.as_bytes()))?;
+                        Ok(path)
+                    })
+                    .collect::<Result<_, WriteError>>()?;
+                written.extend(pages);
                 let index = html::page_with(data, &plots, PageOptions { links: &links, live: None })?;
                 put(&mut written, dir.join("pages").join("index.html"), &index)?;
             }
@@ -149,7 +167,7 @@ pub fn write(dir: &Path, data: &ReportData, formats: &[Format]) -> Result<Vec<Pa
 /// The last 32 KiB of `run.log` in an attempt's folder, from a whole line on; `None` if there is none. Agents may write anything, so
 /// bytes that are not UTF-8 and control characters are replaced.
 pub fn log_tail(dir: &Path) -> Option<String> {
-    let mut file = std::fs::File::open(dir.join("run.log")).ok()?;
+    let mut file = File::open(dir.join("run.log")).ok()?;
     let length = file.metadata().ok()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL))).ok()?;
     let mut bytes = Vec::new();
@@ -168,11 +186,31 @@ fn make_dir(dir: &Path) -> Result<(), WriteError> {
 /// # Errors
 /// [`WriteError::File`].
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+    replace_file(path, Durability::Synced, |file| file.write_all(bytes))
+}
+
+/// Whether a file is on the disk, or only on its way there, before it takes its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    Synced,
+    Cached,
+}
+
+fn replace_file(
+    path: &Path,
+    durability: Durability,
+    fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
+) -> Result<(), WriteError> {
     let failed = |source| WriteError::File { path: path.to_owned(), source };
     let name = path.file_name().map_or_else(Default::default, |name| name.to_string_lossy().into_owned());
     let aside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let result = std::fs::File::create(&aside)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+    let result = File::create(&aside)
+        .and_then(|file| {
+            let mut file = BufWriter::new(file);
+            fill(&mut file)?;
+            let file = file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+            if durability == Durability::Synced { file.sync_all() } else { Ok(()) }
+        })
         .and_then(|()| std::fs::rename(&aside, path));
     if result.is_err() {
         // The error that matters is the first one.

@@ -1,6 +1,7 @@
 //! The page: one HTML file with everything in it, which asks the network for nothing.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, context};
@@ -61,8 +62,7 @@ pub fn page_with(data: &ReportData, plots: &[Plot], options: PageOptions<'_>) ->
         breakdown_table("modality", data, |agent| &agent.by_modality),
         breakdown_table("category", data, |agent| &agent.by_category),
     ];
-    let environment = environment()?;
-    let page = environment.get_template("report.html")?.render(context! {
+    let page = ENVIRONMENT.get_template("report.html")?.render(context! {
         data => Serde(data),
         plots => Serde(plots),
         links => Serde(options.links),
@@ -87,7 +87,7 @@ pub fn attempt_page(
     back: &str,
     live: Option<&str>,
 ) -> Result<String, HtmlError> {
-    let page = environment()?.get_template("attempt.html")?.render(context! {
+    let page = ENVIRONMENT.get_template("attempt.html")?.render(context! {
         a => Serde(attempt),
         log => log,
         back => back,
@@ -133,7 +133,7 @@ fn breakdown_table<'a>(
 /// [`HtmlError`], which with the embedded template is a bug.
 pub fn comparison_page(comparison: &Comparison) -> Result<String, HtmlError> {
     let plot = plots::difference(comparison)?;
-    let page = environment()?.get_template("comparison.html")?.render(context! {
+    let page = ENVIRONMENT.get_template("comparison.html")?.render(context! {
         c => Serde(comparison),
         conditions => Serde(compare_text::conditions(comparison)),
         plot => Serde(plot),
@@ -145,7 +145,10 @@ pub fn comparison_page(comparison: &Comparison) -> Result<String, HtmlError> {
     Ok(page)
 }
 
-fn environment() -> Result<Environment<'static>, minijinja::Error> {
+/// The templates are parsed once: a folder of pages fills them thousands of times.
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(environment);
+
+fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.add_filter("pct", |value: Option<f64>| text::percent(value));
@@ -164,8 +167,12 @@ fn environment() -> Result<Environment<'static>, minijinja::Error> {
     environment.add_filter("points", |value: Option<f64>| text::points(value));
     environment.add_filter("points_interval", |value: Serde<Option<Interval>>| text::points_interval(*value));
     environment.add_filter("p", text::p_value);
-    environment.add_template("attempt.html", include_str!("templates/attempt.html"))?;
-    environment.add_template("comparison.html", include_str!("templates/comparison.html"))?;
-    environment.add_template("report.html", include_str!("templates/report.html"))?;
-    Ok(environment)
+    for (name, template) in [
+        ("attempt.html", include_str!("templates/attempt.html")),
+        ("comparison.html", include_str!("templates/comparison.html")),
+        ("report.html", include_str!("templates/report.html")),
+    ] {
+        environment.add_template(name, template).expect("embedded templates parse, as every test of a page shows");
+    }
+    environment
 }

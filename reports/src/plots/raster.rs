@@ -4,6 +4,7 @@
 //! every machine; characters that it lacks appear as its empty box.
 
 use std::convert::Infallible;
+use std::io::Write as _;
 
 use plotters_backend::text_anchor::HPos;
 use plotters_backend::{
@@ -16,6 +17,8 @@ use super::scene::{FONT_SCALE, Ink, PlotError};
 
 /// Pixels of the picture for one CSS pixel, so that it is sharp on dense screens and in print.
 const SCALE: f32 = 2.0;
+/// Most pixels at that scale, which take 80 MB; a picture with hundreds of rows is drawn at half of it.
+const MOST_PIXELS: f32 = 20e6;
 
 const REGULAR: &[u8] = include_bytes!("font/Inter-Regular.otf");
 const BOLD: &[u8] = include_bytes!("font/Inter-SemiBold.otf");
@@ -72,11 +75,14 @@ pub(super) fn png(
 ) -> Result<Vec<u8>, PlotError> {
     let failed = |what: String| PlotError::new(format!("{what} in a picture of {width} x {height}"));
     let face = |bytes| Face::parse(bytes, 0).map_err(|error| failed(format!("the font cannot be read ({error})")));
-    let mut pixels = Pixmap::new((width as f32 * SCALE) as u32, (height as f32 * SCALE) as u32)
+    let large = width as f32 * height as f32 * SCALE * SCALE > MOST_PIXELS;
+    let scale = if large { 1.0 } else { SCALE };
+    let mut pixels = Pixmap::new((width as f32 * scale) as u32, (height as f32 * scale) as u32)
         .ok_or_else(|| failed("no room for the pixels".to_owned()))?;
     let raster = Raster {
         pixels: &mut pixels,
         size: (width, height),
+        transform: Transform::from_scale(scale, scale),
         palette: Palette::of(theme),
         regular: face(REGULAR)?,
         bold: face(BOLD)?,
@@ -84,22 +90,30 @@ pub(super) fn png(
     let ground = raster.resolve(Ink::Surface.placeholder_backend());
     raster.pixels.fill(ground);
     draw(raster)?;
-    encode(&pixels).map_err(|error| PlotError::new(format!("cannot encode the PNG ({error})")))
+    encode(&pixels, scale).map_err(|error| PlotError::new(format!("cannot encode the PNG ({error})")))
 }
 
-fn encode(pixels: &Pixmap) -> Result<Vec<u8>, png::EncodingError> {
+fn encode(pixels: &Pixmap, scale: f32) -> Result<Vec<u8>, png::EncodingError> {
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, pixels.width(), pixels.height());
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::Fast);
     // Pixels a metre at 96 CSS pixels an inch, so that documents place it at its size in the page.
-    let density = (96.0 * SCALE / 0.0254) as u32;
+    let density = (96.0 * scale / 0.0254) as u32;
     encoder.set_pixel_dims(Some(png::PixelDimensions { xppu: density, yppu: density, unit: png::Unit::Meter }));
     let mut writer = encoder.write_header()?;
-    // The ground is opaque, so every pixel is and alpha can go.
-    let rgb: Vec<u8> = pixels.data().chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
-    writer.write_image_data(&rgb)?;
+    let mut stream = writer.stream_writer()?;
+    let mut rgb = Vec::with_capacity(pixels.width() as usize * 3);
+    for row in pixels.data().chunks_exact(pixels.width() as usize * 4) {
+        rgb.clear();
+        // The ground is opaque, so every pixel is and alpha can go.
+        for pixel in row.chunks_exact(4) {
+            rgb.extend_from_slice(&pixel[..3]);
+        }
+        stream.write_all(&rgb)?;
+    }
+    stream.finish()?;
     writer.finish()?;
     Ok(file)
 }
@@ -108,6 +122,7 @@ fn encode(pixels: &Pixmap) -> Result<Vec<u8>, png::EncodingError> {
 pub(super) struct Raster<'a> {
     pixels: &'a mut Pixmap,
     size: (u32, u32),
+    transform: Transform,
     palette: Palette,
     regular: Face<'static>,
     bold: Face<'static>,
@@ -129,14 +144,14 @@ impl Raster<'_> {
     fn fill(&mut self, path: Option<Path>, colour: BackendColor) {
         let Some(path) = path else { return };
         let paint = self.paint(colour);
-        self.pixels.fill_path(&path, &paint, FillRule::Winding, Transform::from_scale(SCALE, SCALE), None);
+        self.pixels.fill_path(&path, &paint, FillRule::Winding, self.transform, None);
     }
 
     fn stroke(&mut self, path: Option<Path>, style: &impl BackendStyle) {
         let Some(path) = path else { return };
         let paint = self.paint(style.color());
         let stroke = Stroke { width: style.stroke_width() as f32, ..Stroke::default() };
-        self.pixels.stroke_path(&path, &paint, &stroke, Transform::from_scale(SCALE, SCALE), None);
+        self.pixels.stroke_path(&path, &paint, &stroke, self.transform, None);
     }
 }
 
