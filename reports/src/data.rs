@@ -315,7 +315,7 @@ fn agent_report<'a>(
         leaderboard_gaps: problems.into_iter().map(|(column, error)| format!("{column}: {error}")).collect(),
         cost_usd: (!costs.is_empty()).then(|| costs.iter().sum()),
         took_s: attempts.iter().filter_map(|a| a.record.as_ref()?.took_s).sum(),
-        mixed_conditions: mixed_conditions(&attempts),
+        mixed_conditions: different_suites(groups).into_iter().chain(mixed_conditions(&attempts)).collect(),
     };
     (report, attempts)
 }
@@ -376,6 +376,15 @@ fn pass_at_k(by_competition: &BTreeMap<&str, Vec<&Attempt>>) -> Vec<PassAtK> {
             (!chances.is_empty()).then(|| PassAtK { k, value: stats::mean(&chances), competitions: chances.len() })
         })
         .collect()
+}
+
+/// Suites that differ within one agent's groups, which gives some competitions more attempts than others.
+fn different_suites(groups: &[&Group]) -> Option<String> {
+    let suites: BTreeSet<&str> = groups.iter().filter_map(|group| group.record.as_ref()?.suite.as_deref()).collect();
+    let names = suites.iter().copied().collect::<Vec<_>>().join(", ");
+    (suites.len() > 1).then(|| {
+        format!("its run groups are of different suites ({names}): competitions in several of them have more attempts")
+    })
 }
 
 /// Conditions that differ within one agent's attempts, which makes their mean a mix.
@@ -518,3 +527,6 @@ impl From<&Attempt> for AttemptReport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! `medalist report`: numbers, pictures and a page from run groups.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,7 +20,7 @@ use super::Context;
 use crate::boards::Board;
 use crate::error::{CliError, Exit};
 
-/// Most attempts that the terminal lists.
+/// Most attempts, and most files of one folder, that the terminal lists.
 const LISTED: usize = 60;
 
 /// Write a report on run groups: a table here, and a page, pictures and data in a folder.
@@ -155,10 +155,23 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     } else {
         context.print(terminal::render(&data, LISTED))?;
     }
-    for path in written {
+    tell_written(&written, context);
+    Ok(Exit::Success)
+}
+
+/// Names every file, but only the folder where there are many.
+fn tell_written(written: &[PathBuf], context: &Context) {
+    let mut folders: BTreeMap<&Path, usize> = BTreeMap::new();
+    for folder in written.iter().filter_map(|path| path.parent()) {
+        *folders.entry(folder).or_default() += 1;
+    }
+    let crowded = |path: &PathBuf| path.parent().is_some_and(|folder| folders.get(folder) > Some(&LISTED));
+    for path in written.iter().filter(|path| !crowded(path)) {
         context.say(format_args!("wrote {}", path.display()));
     }
-    Ok(Exit::Success)
+    for (folder, count) in folders.iter().filter(|(_, count)| **count > LISTED) {
+        context.say(format_args!("wrote {count} files in {}", folder.display()));
+    }
 }
 
 /// The attempts' table as parquet.

@@ -72,6 +72,16 @@ fn another_task_is_refused_and_another_machine_flagged() {
 }
 
 #[test]
+fn another_edition_of_the_data_is_refused() {
+    let (a, mut b) = (simulated("v1", 0.0, 11), simulated("v2", 0.0, 12));
+    b.groups[0].attempts[0].record.as_mut().expect("ours").conditions.data_edition = Some("fixed".to_owned());
+    let comparison = compare(&a, &b, Gate::default()).expect("shared");
+    let refused: Vec<_> = comparison.refusals().collect();
+    assert_eq!(refused.len(), 1);
+    assert_eq!((refused[0].condition.as_str(), &refused[0].baseline), ("edition of the data", &vec!["v1".to_owned()]));
+}
+
+#[test]
 fn one_seed_has_no_interval_on_these_but_one_on_ones_like_these() {
     let one = |agent: &str, draw| {
         Simulation { agent: agent.into(), competitions: 30, seeds: 1, shift: 0.0, infrastructure: 0.0, truth: 5, draw }
