@@ -92,6 +92,6 @@ fn the_demo_runs_without_a_daemon_and_says_what_is_lost() {
     let group = &json_groups(&context)[0];
     let runs = context.join("medalist-demo/runs");
     let runs = runs.to_str().unwrap();
-    assert!(context.ok(&["--runs-dir", runs, "status", group]).stdout.starts_with("4/4 done"));
+    assert!(context.ok(&["--runs-dir", runs, "status", group]).stdout.contains("\n4/4 done"));
     assert!(context.ok(&["--runs-dir", runs, "replay", group]).stdout.contains("finished: 4/4 done"));
 }
