@@ -213,6 +213,12 @@ async fn a_card_is_handed_on_only_when_its_memory_is_empty() {
     assert!(began(&records[1]) >= began(&records[0]));
     let warnings = warnings(&recorder);
     assert!(warnings.len() == 1 && warnings[0].contains("9.0 GiB of its memory are in use"), "{warnings:?}");
+    // It is noticed at the end of the attempt that left it, not by the next one that would have had the card.
+    let blamed = recorder.kinds().into_iter().find_map(|kind| match kind {
+        EventKind::Warning { key, .. } => key.map(|key| key.competition),
+        _ => None,
+    });
+    assert_eq!(blamed.as_deref(), Some("c1"));
     assert_eq!(records[0].usage.gpu_memory_peak_bytes, Some(9 << 30));
 }
 
