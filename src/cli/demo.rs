@@ -56,7 +56,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
             let (dir, name) = GroupDir::create(&context.runs_dir, &plan.group)?;
             let plan = Plan { group: name, ..plan };
             write_json(&dir.plan(), &plan)?;
-            let stats = run_plan(plan, &dir, opened, None, &context).await?;
+            let stats = run_plan(plan, &dir, None, opened, None, &context).await?;
             groups.push(dir.root().display().to_string());
             Ok::<_, CliError>(stats)
         })?;

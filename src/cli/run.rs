@@ -26,7 +26,7 @@ use crate::limits::{Limits, Network};
 use crate::outcome::CancelReason;
 use crate::plan::{ExecutorKind, PLAN_FORMAT, Plan, SnapshotEvery, attempts, group_name};
 use crate::resources::host;
-use crate::runner::{Capacity, Judge as _, Run, RunError, StopRequest, run as run_group, stop};
+use crate::runner::{Capacity, Judge as _, Run, RunError, StopRequest, run as run_group, stop, write_group};
 use crate::sinks::{JsonLines, Lines, Progress};
 use crate::store::{GroupDir, find, read_json, write_json};
 
@@ -69,6 +69,9 @@ pub struct Args {
     /// Words to keep with the group and show on its report.
     #[arg(long)]
     pub notes: Option<String>,
+    /// Write the group's plan and stop; `medalist attempt` then runs its attempts one by one, on any machine.
+    #[arg(long, conflicts_with = "resume")]
+    pub plan_only: bool,
     /// Show what would run, and stop.
     #[arg(long)]
     pub dry_run: bool,
@@ -171,14 +174,26 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         return show_plan(&plan, args, context);
     }
     check_consent(&plan)?;
+    if args.plan_only {
+        let (dir, plan) = create_group(plan, context)?;
+        write_group(&dir, &plan, &host::hardware(), None)?;
+        context.print(format_args!("{}\n", dir.root().display()))?;
+        return Ok(Exit::Success);
+    }
     let runtime = start_runtime()?;
     runtime.block_on(async {
         let opened = open_executor(plan.executor).await?;
-        let (dir, name) = GroupDir::create(&context.runs_dir, &plan.group)?;
-        let plan = Plan { group: name, ..plan };
-        write_json(&dir.plan(), &plan)?;
+        let (dir, plan) = create_group(plan, context)?;
         launch(plan, dir, opened, args.events.as_deref(), context).await
     })
+}
+
+/// Makes the group's folder with the plan in it.
+fn create_group(plan: Plan, context: &Context) -> Result<(GroupDir, Plan), CliError> {
+    let (dir, name) = GroupDir::create(&context.runs_dir, &plan.group)?;
+    let plan = Plan { group: name, ..plan };
+    write_json(&dir.plan(), &plan)?;
+    Ok((dir, plan))
 }
 
 fn resume(group: &Path, args: &Args, context: &Context) -> Result<Exit, CliError> {
@@ -186,6 +201,46 @@ fn resume(group: &Path, args: &Args, context: &Context) -> Result<Exit, CliError
         CliError::new(Exit::BadInput, error)
             .hint("`--resume` takes a run group's folder, or its name below the runs folder")
     })?;
+    let plan = read_plan(&dir)?;
+    check_consent(&plan)?;
+    start_runtime()?.block_on(async {
+        let opened = open_executor(plan.executor).await?;
+        launch(plan, dir, opened, args.events.as_deref(), context).await
+    })
+}
+
+/// Run one attempt of a planned group in this process: for schedulers, and for several machines that share the group's folder.
+#[derive(clap::Args, Debug)]
+pub struct AttemptArgs {
+    /// The group: its folder, or its name below the runs folder.
+    group: PathBuf,
+    /// The attempt: its folder, its key (competition/agent/seed), or its competition if the group has one attempt on it.
+    attempt: String,
+}
+
+/// Runs `attempt`.
+///
+/// # Errors
+/// [`CliError`] with the documented exit codes.
+pub fn attempt(args: &AttemptArgs, context: &Context) -> Result<Exit, CliError> {
+    let found = find::attempt(&context.runs_dir, &args.attempt, Some(&args.group)).map_err(super::logs::find_error)?;
+    let plan = read_plan(&found.group)?;
+    if stop::is_stopped(&found.group) {
+        let root = found.group.root().display();
+        return Err(CliError::message(Exit::Interrupted, format!("`{root}` was stopped"))
+            .hint(format!("`medalist run --resume {root}` goes on with it")));
+    }
+    check_consent(&plan)?;
+    let dir = found.attempt.dir.clone();
+    let plan = Plan { attempts: vec![found.attempt], ..plan };
+    start_runtime()?.block_on(async {
+        let opened = open_executor(plan.executor).await?;
+        let stats = run_plan(plan, &found.group, Some(dir), opened, None, context).await?;
+        Ok(exit_of(&stats))
+    })
+}
+
+fn read_plan(dir: &GroupDir) -> Result<Plan, CliError> {
     let plan: Plan = read_json(&dir.plan()).map_err(|error| CliError::new(Exit::BadInput, error))?;
     if !PLAN_FORMAT.reads(plan.format) {
         return Err(CliError::message(
@@ -194,11 +249,7 @@ fn resume(group: &Path, args: &Args, context: &Context) -> Result<Exit, CliError
         )
         .hint("a newer medalist made this group; use that one"));
     }
-    check_consent(&plan)?;
-    start_runtime()?.block_on(async {
-        let opened = open_executor(plan.executor).await?;
-        launch(plan, dir, opened, args.events.as_deref(), context).await
-    })
+    Ok(plan)
 }
 
 /// The runtime of every command that waits.
@@ -376,21 +427,23 @@ async fn launch(
     events: Option<&Path>,
     context: &Context,
 ) -> Result<Exit, CliError> {
-    let stats = run_plan(plan, &dir, opened, events, context).await?;
+    let stats = run_plan(plan, &dir, None, opened, events, context).await?;
     context.say(format_args!("report: medalist report {}", dir.root().display()));
     Ok(exit_of(&stats))
 }
 
-/// Runs the attempts of a plan that are not over yet.
+/// Runs the attempts of a plan that are not over yet: all of the group, or the one in the folder `only`.
 pub(super) async fn run_plan(
     plan: Plan,
     dir: &GroupDir,
+    only: Option<String>,
     opened: Opened,
     events: Option<&Path>,
     context: &Context,
 ) -> Result<RunStats, CliError> {
-    let lock =
-        dir.lock().map_err(|error| CliError::new(Exit::BadInput, error).hint("wait for it, or stop it with Ctrl-C"))?;
+    let locked = only.as_ref().map_or_else(|| dir.lock(), |attempt| dir.lock_attempt(attempt));
+    let lock = locked
+        .map_err(|error| CliError::new(Exit::BadInput, error).hint("wait for it, or stop it with `medalist stop`"))?;
     let judge = CatalogueJudge::new(plan.data_dir.clone(), &plan.catalog_dirs)?;
     for attempt in &plan.attempts {
         judge.material(&attempt.key.competition).map_err(|error| {
@@ -415,7 +468,8 @@ pub(super) async fn run_plan(
     }
     let mut hardware = host::hardware();
     let gpus = super::gpu::open(&plan, dir, &*executor, &info, &mut hardware, context).await?;
-    let mut sinks: Vec<Box<dyn EventSink>> = vec![Box::new(JsonLines::open(&dir.events())?)];
+    let kept = only.as_ref().map_or_else(|| dir.events(), |attempt| dir.attempt(attempt).events());
+    let mut sinks: Vec<Box<dyn EventSink>> = vec![Box::new(JsonLines::open(&kept)?)];
     if let Some(path) = events {
         sinks.push(Box::new(JsonLines::open(path)?));
     }
@@ -426,7 +480,7 @@ pub(super) async fn run_plan(
     }
     let (sender, mut cancels) = mpsc::channel(4);
     let signals = tokio::spawn(watch_signals(sender.clone()));
-    let requests = tokio::spawn(stop::watch(dir.clone(), sender));
+    let requests = tokio::spawn(stop::watch(dir.clone(), only.clone(), sender));
     let run = Run {
         capacity: capacity(&plan),
         hardware,
@@ -434,6 +488,7 @@ pub(super) async fn run_plan(
         local_program: local_program.as_ref().map(|program| program.to_path_buf()),
         plan,
         group: dir.clone(),
+        only,
         executor,
         info,
         judge: Arc::new(judge),

@@ -304,7 +304,12 @@ impl Executor for DockerExecutor {
         Box::pin(async move {
             let control = Control::of(&spec.attempt_dir);
             let created = self.create(&spec, &control).await;
-            let id = created.inspect_err(|_| drop(control.remove()))?;
+            // An engine that went away may have done what was asked all the same: then its container needs its files.
+            let id = created.inspect_err(|error| {
+                if !error.is_engine_away() {
+                    drop(control.remove());
+                }
+            })?;
             let begin = async {
                 let services = Services::open(&spec, control.dir())?;
                 self.engine.start(&id).await.map_err(|error| engine_error("start the container", error))?;
@@ -315,6 +320,7 @@ impl Executor for DockerExecutor {
                     let started = Utc::now();
                     Ok(self.running(id, spec, control, services, started, Duration::ZERO))
                 }
+                Err(error) if error.is_engine_away() => Err(error),
                 Err(error) => {
                     // What is left of it has our label; the reason for the failure is what counts now.
                     let _ = self.engine.remove(&id).await;

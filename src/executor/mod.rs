@@ -387,7 +387,8 @@ pub trait Executor: Send + Sync {
     fn prepare_image<'a>(&'a self, program: &'a Program)
     -> BoxFuture<'a, Result<Option<PreparedImage>, ExecutorError>>;
 
-    /// Starts an attempt. On an error nothing of it is left.
+    /// Starts an attempt. On an error nothing of it is left, unless the engine is away: then it may have been started, and
+    /// [`Executor::list_orphans`] tells once the engine is back.
     fn start(&self, spec: Arc<LaunchSpec>) -> BoxFuture<'_, Result<Box<dyn Running>, ExecutorError>>;
 
     /// Finds a started attempt again, running or ended, and takes over its validation service.

@@ -32,6 +32,9 @@ pub struct Run {
     pub plan: Plan,
     /// Where to write.
     pub group: GroupDir,
+    /// The folder of the only attempt that this process runs, beside others that run other attempts of the group: then the
+    /// group's own files are left alone.
+    pub only: Option<String>,
     /// What runs attempts.
     pub executor: Arc<dyn Executor>,
     /// What that executor is here.
@@ -49,6 +52,14 @@ pub struct Run {
 }
 
 impl Run {
+    /// Where its events are kept.
+    pub fn events(&self) -> std::path::PathBuf {
+        match &self.only {
+            Some(dir) => self.group.attempt(dir).events(),
+            None => self.group.events(),
+        }
+    }
+
     /// What an attempt starts: an image, or a command of this machine.
     pub(super) fn program(&self, argv: Vec<String>) -> Program {
         match self.plan.executor {
@@ -165,7 +176,7 @@ pub async fn run(
 ) -> Result<RunStats, RunError> {
     let labels = [(super::GROUP_LABEL.to_owned(), run.plan.group.clone())].into();
     let orphans = run.executor.list_orphans(&labels).await?;
-    let standing = standing(&run.group, &run.plan, &orphans)?;
+    let standing = standing(&run, &orphans)?;
     let resumed = standing.events_so_far > 0;
     let mut dispatcher = Dispatcher {
         sinks,
@@ -258,7 +269,7 @@ impl Dispatcher<'_> {
                 }
             }
         }
-        write_json(&self.run.group.metadata(), &self.metadata)?;
+        self.write_metadata()?;
         self.write_group((self.stats.finished == self.stats.planned).then(Utc::now))?;
         self.emit(EventKind::GroupFinished { stats: self.stats });
         Ok(self.stats)
@@ -384,7 +395,7 @@ impl Dispatcher<'_> {
         self.metadata.runs.insert(dir.to_owned(), MetadataRun { success: !done.outcome.infrastructure });
         let mut written = Ok(());
         if Instant::now() >= self.metadata_due {
-            written = write_json(&self.run.group.metadata(), &self.metadata);
+            written = self.write_metadata();
             self.metadata_due = Instant::now() + METADATA_EVERY;
         }
         self.emit(EventKind::Finished {
@@ -397,32 +408,18 @@ impl Dispatcher<'_> {
         written
     }
 
+    fn write_metadata(&self) -> Result<(), StoreError> {
+        match self.run.only {
+            Some(_) => Ok(()),
+            None => write_json(&self.run.group.metadata(), &self.metadata),
+        }
+    }
+
     fn write_group(&self, ended_at: Option<DateTime<Utc>>) -> Result<(), StoreError> {
-        let plan = &self.run.plan;
-        let record = GroupRecord {
-            format: RECORD_FORMAT,
-            id: plan.group.clone(),
-            agent: AgentRecord {
-                id: plan.agent.id.clone(),
-                version: None,
-                backbone: Some(plan.agent.backbone.clone()).filter(|text| !text.is_empty()),
-                image: Some(plan.agent.image.clone()),
-                files_sha256: Some(plan.agent.files_sha256.clone()),
-            },
-            suite: plan.suite.clone(),
-            attempts: plan
-                .attempts
-                .iter()
-                .map(|attempt| PlannedRecord { key: (&attempt.key).into(), dir: attempt.dir.clone() })
-                .collect(),
-            started_at: Some(plan.created_at),
-            ended_at,
-            harness_version: env!("CARGO_PKG_VERSION").to_owned(),
-            command: plan.command.clone(),
-            hardware: self.run.hardware.clone(),
-            notes: plan.notes.clone(),
-        };
-        write_json(&self.run.group.group(), &record)
+        match self.run.only {
+            Some(_) => Ok(()),
+            None => write_group(&self.run.group, &self.run.plan, &self.run.hardware, ended_at),
+        }
     }
 
     /// Numbers an event and hands it to every sink. A sink that fails is dropped: the run is worth more than its display.
@@ -437,6 +434,42 @@ impl Dispatcher<'_> {
             }
         });
     }
+}
+
+/// Writes what reports read of a group.
+///
+/// # Errors
+/// [`StoreError`] if the file cannot be written.
+pub fn write_group(
+    group: &GroupDir,
+    plan: &Plan,
+    hardware: &HardwareRecord,
+    ended_at: Option<DateTime<Utc>>,
+) -> Result<(), StoreError> {
+    let record = GroupRecord {
+        format: RECORD_FORMAT,
+        id: plan.group.clone(),
+        agent: AgentRecord {
+            id: plan.agent.id.clone(),
+            version: None,
+            backbone: Some(plan.agent.backbone.clone()).filter(|text| !text.is_empty()),
+            image: Some(plan.agent.image.clone()),
+            files_sha256: Some(plan.agent.files_sha256.clone()),
+        },
+        suite: plan.suite.clone(),
+        attempts: plan
+            .attempts
+            .iter()
+            .map(|attempt| PlannedRecord { key: (&attempt.key).into(), dir: attempt.dir.clone() })
+            .collect(),
+        started_at: Some(plan.created_at),
+        ended_at,
+        harness_version: env!("CARGO_PKG_VERSION").to_owned(),
+        command: plan.command.clone(),
+        hardware: hardware.clone(),
+        notes: plan.notes.clone(),
+    };
+    write_json(&group.group(), &record)
 }
 
 /// What is still to be done, and in what order.

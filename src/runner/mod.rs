@@ -20,7 +20,7 @@ pub mod stop;
 mod tests;
 mod work;
 
-pub use dispatcher::{Run, RunError, forecast, run};
+pub use dispatcher::{Run, RunError, forecast, run, write_group};
 pub use gpu::{BadCard, GpuWatch, Gpus};
 pub use scheduler::{Capacity, Forecast};
 pub use stop::StopRequest;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use medalist_grading::GradeReport;
 use medalist_reports::record::AttemptRecord;
 
-use super::dispatcher::Over;
+use super::dispatcher::{Over, Run};
 use super::work::{Begin, grade_line};
 use crate::executor::{Orphan, RunToken};
-use crate::plan::{Plan, PlannedAttempt};
-use crate::store::{GroupDir, StoreError, read_json_if_there};
+use crate::plan::PlannedAttempt;
+use crate::store::{StoreError, read_json_if_there};
 
 /// Where every attempt of a plan stands.
 #[derive(Debug)]
@@ -29,7 +29,8 @@ pub(super) struct Standing {
 ///
 /// A token on disk says that an attempt was started, but the container itself is the better witness: it carries the
 /// attempt's name from its creation on, so that a harness killed between creating and writing still finds it.
-pub(super) fn standing(group: &GroupDir, plan: &Plan, orphans: &[Orphan]) -> Result<Standing, StoreError> {
+pub(super) fn standing(run: &Run, orphans: &[Orphan]) -> Result<Standing, StoreError> {
+    let (group, plan) = (&run.group, &run.plan);
     let by_name: BTreeMap<&str, &RunToken> =
         orphans.iter().map(|orphan| (orphan.token.name.as_str(), &orphan.token)).collect();
     let mut standing = Standing { over: Vec::new(), open: Vec::new(), leftovers: Vec::new(), events_so_far: 0 };
@@ -66,6 +67,6 @@ pub(super) fn standing(group: &GroupDir, plan: &Plan, orphans: &[Orphan]) -> Res
     standing.open = running;
     standing.open.append(&mut fresh);
     standing.events_so_far =
-        std::fs::read(group.events()).map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count() as u64);
+        std::fs::read(run.events()).map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count() as u64);
     Ok(standing)
 }

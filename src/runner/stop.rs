@@ -47,6 +47,26 @@ pub fn request(group: &GroupDir, request: &StopRequest) -> Result<(), StoreError
     write_atomic(&folder.join(name), word)
 }
 
+/// True if all attempts of the group were asked to end and no harness has run it since.
+pub fn is_stopped(group: &GroupDir) -> bool {
+    group.stop_requests().join(WHOLE_GROUP).is_file()
+}
+
+/// The request that is there for one attempt alone, which is taken, or for the whole group, which stays for the others.
+fn take_one(group: &GroupDir, dir: &str) -> Vec<StopRequest> {
+    let mut requests = Vec::new();
+    for (name, reason) in [(WHOLE_GROUP, CancelReason::Interrupt), (dir, CancelReason::Stopped)] {
+        let path = group.stop_requests().join(name);
+        let Ok(word) = std::fs::read(&path) else { continue };
+        if name == dir && std::fs::remove_file(&path).is_err() {
+            continue;
+        }
+        let reason = if word.starts_with(b"kill") { CancelReason::Kill } else { reason };
+        requests.push(StopRequest::Attempt { dir: dir.to_owned(), reason });
+    }
+    requests
+}
+
 /// Takes the requests that are there.
 fn take(group: &GroupDir) -> Vec<StopRequest> {
     let entries = std::fs::read_dir(group.stop_requests()).into_iter().flatten().flatten();
@@ -72,12 +92,21 @@ fn take(group: &GroupDir) -> Vec<StopRequest> {
     requests
 }
 
-/// Hands requests to the dispatcher until it is gone. What was asked of an earlier harness that died is over.
-pub async fn watch(group: GroupDir, wishes: mpsc::Sender<StopRequest>) {
-    take(&group);
+/// Hands requests to the dispatcher until it is gone: all, or those about the only attempt that it runs. What was asked of
+/// an earlier harness that died is over.
+pub async fn watch(group: GroupDir, only: Option<String>, wishes: mpsc::Sender<StopRequest>) {
+    let look = || match &only {
+        Some(dir) => take_one(&group, dir),
+        None => take(&group),
+    };
+    let mut told = Vec::new();
+    look();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        for request in take(&group) {
+        // One that stays is obeyed once.
+        let new: Vec<StopRequest> = look().into_iter().filter(|request| !told.contains(request)).collect();
+        told = look();
+        for request in new {
             if wishes.send(request).await.is_err() {
                 return;
             }

@@ -154,6 +154,7 @@ async fn life(
     let state = Arc::new(Run {
         plan: plan.clone(),
         group: group.clone(),
+        only: None,
         executor: Arc::clone(executor) as Arc<dyn crate::executor::Executor>,
         info,
         judge: Arc::new(NumberJudge),

@@ -45,7 +45,7 @@ pub enum StoreError {
         message: String,
     },
     /// Another process works on the group.
-    #[error("another `medalist run` is working on `{path}`")]
+    #[error("another medalist is working on `{path}`")]
     Locked {
         /// The group's folder.
         path: PathBuf,
@@ -139,20 +139,36 @@ impl GroupDir {
     /// # Errors
     /// [`StoreError::Locked`] if another process holds it.
     pub fn lock(&self) -> Result<GroupLock, StoreError> {
-        let path = self.root.join("group.lock");
-        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(StoreError::io("open", &path))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(GroupLock { _lock: lock }),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StoreError::Locked { path: self.root.clone() }),
-            Err((_, errno)) => Err(StoreError::io("lock", &path)(errno.into())),
-        }
+        let lock = flock(&self.root, "group.lock", FlockArg::LockExclusiveNonblock)?;
+        Ok(GroupLock { _locks: vec![lock] })
+    }
+
+    /// Takes one attempt of the group for this process, beside others that hold other attempts; makes its folder.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if another process holds the attempt or the whole group.
+    pub fn lock_attempt(&self, dir: &str) -> Result<GroupLock, StoreError> {
+        let group = flock(&self.root, "group.lock", FlockArg::LockSharedNonblock)?;
+        let attempt = self.root.join(dir);
+        std::fs::create_dir_all(&attempt).map_err(StoreError::io("create", &attempt))?;
+        let attempt = flock(&attempt, "attempt.lock", FlockArg::LockExclusiveNonblock)?;
+        Ok(GroupLock { _locks: vec![group, attempt] })
     }
 }
 
-/// Proof that this process alone writes to a group.
+/// Proof that this process alone writes to a group, or to one attempt of it.
 #[derive(Debug)]
 pub struct GroupLock {
-    _lock: Flock<File>,
+    _locks: Vec<Flock<File>>,
+}
+
+fn flock(folder: &Path, name: &str, how: FlockArg) -> Result<Flock<File>, StoreError> {
+    let path = folder.join(name);
+    let file = OpenOptions::new().create(true).append(true).open(&path).map_err(StoreError::io("open", &path))?;
+    Flock::lock(file, how).map_err(|(_, errno)| match errno {
+        nix::errno::Errno::EWOULDBLOCK => StoreError::Locked { path: folder.to_owned() },
+        errno => StoreError::io("lock", &path)(errno.into()),
+    })
 }
 
 /// The folder of an attempt.
@@ -175,6 +191,11 @@ impl AttemptDir {
     /// The grade of what was submitted.
     pub fn grade(&self) -> PathBuf {
         self.root.join("grade.json")
+    }
+
+    /// What happened, where the attempt was run by a process of its own.
+    pub fn events(&self) -> PathBuf {
+        self.root.join("events.jsonl")
     }
 
     /// What a resumed run needs to find a running container again.

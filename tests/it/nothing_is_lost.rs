@@ -302,3 +302,50 @@ async fn a_daemon_killed_while_agents_run_or_are_collected_loses_nothing() {
     assert!(left.stdout.is_empty(), "{}", String::from_utf8_lossy(&left.stdout));
     drop(daemon);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attempts_of_a_plan_run_as_processes_of_their_own() {
+    if engine().await.is_none() {
+        return;
+    }
+    let context = prepared(&["print", "working", "+", "sleep", "2500", "+", "submit-sample"]);
+    let runs = context.join("runs");
+    let limits = ["--cpus", "0.5", "--memory", "256MiB", "--disk", "1GiB"];
+    let planned = context.ok(&[
+        &["run", "--agent", "agents/probe", "--plan-only", "-c"],
+        COMPETITIONS.as_slice(),
+        limits.as_slice(),
+    ]
+    .concat());
+    let group = only_group(&runs);
+    assert_eq!(Path::new(planned.stdout.trim()).canonicalize().unwrap(), group.canonicalize().unwrap());
+    let name = name(&group);
+    let start = |competition: &str| {
+        context
+            .command()
+            .args(["attempt", &name, competition])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let processes = COMPETITIONS.map(start);
+    until("both logs", || {
+        COMPETITIONS.iter().all(|competition| context.run(&["logs", competition]).stdout.contains("working"))
+    });
+    for taken in [context.run(&["attempt", &name, COMPETITIONS[0]]), context.run(&["run", "--resume", &name])] {
+        assert_eq!(taken.code, 3, "{taken:#?}");
+        assert!(taken.stderr.contains("another medalist is working on"), "{taken:#?}");
+    }
+    for process in processes {
+        let ended = called(&process.wait_with_output().unwrap());
+        assert_eq!(ended.code, 0, "{ended:#?}");
+    }
+    let before = results(&group);
+    assert!(before.values().all(|result| result["valid"] == true && result["tries"] == 1), "{before:#?}");
+    let resumed = context.ok(&["run", "--resume", &name]);
+    assert!(resumed.stderr.contains("finished: 2/2 done"), "{resumed:#?}");
+    assert_eq!(results(&group), before, "there was nothing left to do");
+    assert!(json(&group.join("group.json"))["ended_at"].is_string());
+    assert_eq!(json(&group.join("metadata.json"))["runs"].as_object().unwrap().len(), 2);
+}
