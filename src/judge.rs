@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::boards::Board;
 use crate::executor::{ValidationReply, Validator};
 use crate::runner::{Judge, JudgeError, Material};
-use crate::store::hex;
+use crate::store::{file_sha256, hex};
 
 /// Judges by the catalogue's competitions and the prepared data in a data directory.
 pub struct CatalogueJudge {
@@ -117,8 +117,7 @@ impl Judge for CatalogueJudge {
 
 /// SHA-256 of the manifest that preparation left, which lists every prepared file with its hash.
 fn data_hash(prepared: &Path) -> Option<String> {
-    let manifest = std::fs::read(prepared.parent()?.join("manifest.json")).ok()?;
-    Some(hex(&Sha256::digest(&manifest)))
+    file_sha256(&prepared.parent()?.join("manifest.json")).ok().map(|(hash, _)| hash)
 }
 
 /// The validation service's judge: the grader itself, of which only the verdict's words come out, as in MLE-bench.

@@ -48,11 +48,10 @@ fn add_list(
     rows: &[u32],
     shown: &dyn Fn(Json) -> Result<Json, PrepareError>,
 ) -> Result<(), PrepareError> {
-    let mut text = "[".to_owned();
-    for (i, &row) in rows.iter().enumerate() {
-        text.push_str(if i == 0 { "" } else { ", " });
-        text.push_str(&shown(pictures.get(row as usize)?)?.dump(JsonStyle::Compact));
-    }
-    text.push(']');
-    archive.add_bytes(member, text)
+    let objects = rows.iter().enumerate().map(|(i, &row)| {
+        let begin = if i == 0 { "[" } else { ", " };
+        Ok(begin.to_owned() + &shown(pictures.get(row as usize)?)?.dump(JsonStyle::Compact))
+    });
+    let none = rows.is_empty().then(|| Ok("[".to_owned()));
+    archive.add_pieces(member, none.into_iter().chain(objects).chain([Ok("]".to_owned())]))
 }

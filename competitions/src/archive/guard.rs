@@ -70,6 +70,15 @@ impl<'a> Guard<'a> {
         Ok(path)
     }
 
+    /// As [`name`](Self::name), but where names that differ in case do not collide, it is for the caller to see that none is there twice:
+    /// a list of millions need not be held here as well.
+    pub(crate) fn member(&mut self, member: &str) -> Result<PathBuf, ArchiveError> {
+        match self.ignores_case {
+            true => self.name(member),
+            false => safe_path(member).map_err(|what| self.refuse(member, what)),
+        }
+    }
+
     /// Counts unpacked bytes, announced or written.
     pub(crate) fn size(&mut self, bytes: u64) -> Result<(), ArchiveError> {
         self.unpacked = self.unpacked.saturating_add(bytes);

@@ -9,6 +9,7 @@ mod shared_file;
 #[cfg(test)]
 mod tests;
 mod unpack;
+mod zip_names;
 mod zip_source;
 
 use std::path::PathBuf;

@@ -124,10 +124,9 @@ impl Packing {
         let Self::Zip(writer) = self else {
             return Ok(false);
         };
-        let file = reader.packed(member).map_err(other)?;
-        if !matches!(file.compression(), CompressionMethod::Deflated | CompressionMethod::Stored) {
+        let Some(file) = reader.packed(member).map_err(other)? else {
             return Ok(false);
-        }
+        };
         writer.raw_copy_file_rename(file, name).map_err(zip_error)?;
         Ok(true)
     }

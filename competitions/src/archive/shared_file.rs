@@ -22,6 +22,13 @@ impl SharedFile {
     }
 }
 
+impl SharedFile {
+    /// Reads at a place of the file, which leaves the reader's own place as it is.
+    pub(super) fn read_from(&self, buffer: &mut [u8], place: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, place)
+    }
+}
+
 impl Read for SharedFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read_at(buffer, self.position)?;

@@ -221,3 +221,77 @@ fn deflate64_is_unpacked_and_packed_anew() {
     packing.finish().unwrap();
     assert_eq!(read(&open(&packed).unwrap(), "far.csv"), far);
 }
+
+#[test]
+fn names_are_read_as_python_reads_them() {
+    let name = |raw: &[u8], flags: u16, extra: &[u8]| {
+        let (_folder, path) = zip_by_hand(&[(raw, b"x")], flags, extra);
+        let zip = open(&path).unwrap();
+        zip.below("").map(str::to_owned).collect::<Vec<_>>().remove(0)
+    };
+    assert_eq!(name("Größe.csv".as_bytes(), 1 << 11, &[]), "Größe.csv");
+    assert_eq!(name(b"Gr\x94\xe1e.csv", 0, &[]), "Größe.csv");
+    assert_eq!(name("ö".as_bytes(), 0, &[]), "├╢");
+    let mut extra = vec![0x75, 0x70, 7, 0, 1];
+    extra.extend(rawzip::crc32(b"\xf6").to_le_bytes());
+    extra.extend("ö".as_bytes());
+    assert_eq!(name(b"\xf6", 0, &extra), "ö");
+    extra[5] ^= 1;
+    assert_eq!(name(b"\xf6", 0, &extra), "÷");
+}
+
+#[test]
+fn names_that_are_there_twice_are_refused() {
+    let (_folder, path) = zip_by_hand(&[(b"a/b", b"1"), (b"c", b"2"), (b"a//b", b"3")], 0, &[]);
+    assert_eq!(refusal(&path), "member `a/b` of `a.zip` is refused: it is there twice");
+    let (_folder, path) = zip_by_hand(&[(b"a/b", b"1"), (b"A/b", b"2")], 0, &[]);
+    assert!(open(&path).is_ok());
+    let error = ZipSource::open(&path, "a.zip", true).err().unwrap().to_string();
+    assert_eq!(error, "member `A/b` of `a.zip` is refused: this file system does not tell it from `a/b`");
+}
+
+#[test]
+fn members_with_other_sizes_than_announced_are_named() {
+    let (_folder, path) = zip_by_hand(&[(b"a.txt", b"12345")], 0, &[]);
+    let whole = fs::read(&path).unwrap();
+    let directory = whole.windows(4).position(|window| window == b"PK\x01\x02").unwrap();
+    for (announced, found) in [(4, "found more"), (6, "found 5")] {
+        let mut bytes = whole.clone();
+        bytes[directory + 24] = announced;
+        fs::write(&path, bytes).unwrap();
+        let zip = open(&path).unwrap();
+        let Err(CopyError::Read(error)) = zip.reader().copy("a.txt", &mut Vec::new()) else {
+            panic!("another size should be an error");
+        };
+        let expected = format!("member `a.txt` of `a.zip` cannot be read (expected {announced} bytes, {found})");
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+/// A zip of stored members, written by hand: no packer takes such names.
+fn zip_by_hand(members: &[(&[u8], &[u8])], flags: u16, extra: &[u8]) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.zip");
+    let (mut bytes, mut directory) = (Vec::new(), Vec::new());
+    for (name, data) in members {
+        let begin = bytes.len() as u32;
+        let mut head = [20, 0].to_vec();
+        head.extend(flags.to_le_bytes());
+        head.extend([0; 6]);
+        head.extend(rawzip::crc32(data).to_le_bytes());
+        head.extend([(data.len() as u32).to_le_bytes(); 2].concat());
+        head.extend((name.len() as u16).to_le_bytes());
+        head.extend((extra.len() as u16).to_le_bytes());
+        bytes.extend([b"PK\x03\x04", &head[..], name, extra, data].concat());
+        let end = [&[0; 10][..], &begin.to_le_bytes(), name, extra].concat();
+        directory.extend([b"PK\x01\x02\x14\x00", &head[..], &end].concat());
+    }
+    let begin = bytes.len() as u32;
+    bytes.extend(&directory);
+    let count = (members.len() as u16).to_le_bytes();
+    bytes.extend([b"PK\x05\x06\0\0\0\0", &count[..], &count].concat());
+    bytes.extend([(directory.len() as u32).to_le_bytes(), begin.to_le_bytes()].concat());
+    bytes.extend([0, 0]);
+    fs::write(&path, bytes).unwrap();
+    (folder, path)
+}

@@ -1,7 +1,7 @@
 //! Files as they are, against the manifest of the preparation and the checksums that MLE-bench publishes.
 
 use super::{Check, FileProblem, Layer, Subject, counted, failed, passed, skipped, stored_manifest};
-use crate::prepare::{Difference, Manifest, ManifestDifference, PrepareError, Verification};
+use crate::prepare::{Difference, ManifestDifference, ManifestEntry, PrepareError, Verification};
 
 pub(super) fn checks(subject: &Subject<'_>) -> Result<Vec<Check>, PrepareError> {
     let mut checks = vec![download(subject)?];
@@ -42,19 +42,18 @@ fn recorded(subject: &Subject<'_>) -> Result<Vec<Check>, PrepareError> {
         };
         return Ok(layers.map(|(name, layer)| skipped(name, layer, why)).into());
     };
-    let found = Manifest::of(&subject.prepared)?;
     let graded = subject.graded();
-    let differences = manifest.differences(&found);
+    let differences = manifest.differences(&subject.prepared)?;
     let check = |(name, layer): (&'static str, Layer)| {
         let is_here = |file: &str| graded.iter().any(|graded| graded == file) == (layer == Layer::Grading);
-        let here = manifest.files.iter().filter(|(file, _)| is_here(file));
+        let here = manifest.iter().filter(|(file, _)| is_here(file));
         let (count, bytes) = here.fold((0, 0), |(count, bytes), (_, entry)| (count + 1, bytes + entry.bytes));
         let files: Vec<FileProblem> = differences
             .iter()
             .filter(|(file, _)| is_here(file))
             .map(|(file, difference)| FileProblem {
                 file: file.clone(),
-                problem: words(file, difference, &manifest, &found),
+                problem: words(*difference, manifest.get(file)),
             })
             .collect();
         let recorded = format!("{} of {bytes} bytes", counted(count, "file"));
@@ -73,15 +72,15 @@ fn is_are(count: usize) -> String {
     format!("{} {}", counted(count, "file"), if count == 1 { "is" } else { "are" })
 }
 
-fn words(file: &str, difference: &ManifestDifference, manifest: &Manifest, found: &Manifest) -> String {
-    let bytes = |manifest: &Manifest| manifest.files.get(file).map_or(0, |entry| entry.bytes);
+fn words(difference: ManifestDifference, before: Option<&ManifestEntry>) -> String {
+    let before = before.map_or(0, |entry| entry.bytes);
     match difference {
-        ManifestDifference::Missing => format!("is missing ({} bytes were there)", bytes(manifest)),
-        ManifestDifference::Unexpected => format!("was not made by the preparation ({} bytes)", bytes(found)),
-        ManifestDifference::Changed => match (bytes(manifest), bytes(found)) {
-            (before, now) if before == now => format!("has other content in the same {now} bytes"),
-            (before, now) => format!("has other content: {now} bytes, {before} were there"),
-        },
+        ManifestDifference::Missing => format!("is missing ({before} bytes were there)"),
+        ManifestDifference::Unexpected { bytes } => format!("was not made by the preparation ({bytes} bytes)"),
+        ManifestDifference::Changed { bytes } if bytes == before => {
+            format!("has other content in the same {bytes} bytes")
+        }
+        ManifestDifference::Changed { bytes } => format!("has other content: {bytes} bytes, {before} were there"),
     }
 }
 

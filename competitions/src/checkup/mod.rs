@@ -172,5 +172,5 @@ fn counted(count: usize, what: &str) -> String {
 /// The manifest that a preparation left, if there is a whole one.
 fn stored_manifest(subject: &Subject<'_>) -> Option<Manifest> {
     subject.record.as_ref()?;
-    serde_json::from_slice(&std::fs::read(subject.home.join("manifest.json")).ok()?).ok()
+    Manifest::read(&subject.home.join("manifest.json"))
 }

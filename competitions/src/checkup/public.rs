@@ -67,7 +67,7 @@ fn is_table(name: &str) -> bool {
 /// The tables in a zip; one that cannot be read is another check's matter.
 fn look_into(path: &Path, name: &str, look: &mut dyn FnMut(&str, &mut dyn Read)) {
     let Ok(zip) = ZipSource::open(path, name, false) else { return };
-    let mut reader = zip.reader();
+    let reader = zip.reader();
     for member in zip.below("").filter(|member| is_table(member)) {
         if let Ok(mut stream) = reader.open(member) {
             look(&format!("{name}/{member}"), &mut stream);

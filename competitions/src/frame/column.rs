@@ -31,6 +31,14 @@ impl Rows {
         }
     }
 
+    /// Whether the rows are in the order in which they are stored.
+    pub(super) fn are_ascending(&self) -> bool {
+        match self {
+            Self::All(_) => true,
+            Self::Picked(list, range) => list[range.clone()].is_sorted(),
+        }
+    }
+
     /// Whether both are the same rows without comparing them one by one.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {

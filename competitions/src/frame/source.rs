@@ -3,6 +3,8 @@
 //! Small files are held in memory. Of large ones only the row offsets are, 4 bytes a row, so that a table of any size
 //! can be split and written in any order.
 
+mod fetch;
+
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -14,6 +16,7 @@ use super::FrameError;
 use super::float::FloatParser;
 use super::infer::{Guess, is_missing, parse_bool, parse_i64, parse_u64};
 use super::value::{Kind, Value};
+pub(super) use fetch::FetchedRows;
 
 /// Files up to this size are read into memory whole.
 const IN_MEMORY: u64 = 24 << 20;
@@ -175,6 +178,11 @@ impl CsvSource {
         }
         let offsets = scan.offsets;
         Ok(Self { name: name.to_owned(), bytes, offsets, columns, separator, floats: options.floats })
+    }
+
+    /// Whether rows are read from a file whenever they are wanted.
+    pub(super) fn is_on_disk(&self) -> bool {
+        matches!(self.bytes, Bytes::File { .. })
     }
 
     pub(super) fn reader(&self) -> RowReader<'_> {

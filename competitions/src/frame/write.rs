@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::column::{Column, Rows};
 use super::float::is_canonical;
 use super::infer::is_missing;
-use super::source::{CsvSource, RowReader};
+use super::source::{CsvSource, FetchedRows, RowReader};
 use super::value::{Kind, Value};
 use super::{Frame, FrameError};
 
@@ -179,16 +179,22 @@ impl Frame {
                 }
             });
         }
+        let scattered: Vec<bool> =
+            sources.iter().map(|(source, rows)| source.is_on_disk() && !rows.are_ascending()).collect();
         let batch = ROWS * rayon::current_num_threads();
-        for begin in (0..self.rows).step_by(batch) {
-            let end = (begin + batch).min(self.rows);
-            let starts: Vec<usize> = (begin..end).step_by(ROWS).collect();
-            let texts: Vec<Result<Vec<u8>, FrameError>> = starts
-                .par_iter()
-                .map(|&start| print_rows(start..(start + ROWS).min(end), &sources, &cells, style))
-                .collect();
-            for text in texts {
-                out.write_all(&text?)?;
+        let mut fetched = Fetched { from: 0, to: 0, rows: Vec::new() };
+        while fetched.to < self.rows {
+            fetched = Fetched::next(&sources, &scattered, fetched.to, self.rows)?;
+            for begin in (fetched.from..fetched.to).step_by(batch) {
+                let end = (begin + batch).min(fetched.to);
+                let starts: Vec<usize> = (begin..end).step_by(ROWS).collect();
+                let texts: Vec<Result<Vec<u8>, FrameError>> = starts
+                    .par_iter()
+                    .map(|&start| print_rows(start..(start + ROWS).min(end), &sources, &fetched, &cells, style))
+                    .collect();
+                for text in texts {
+                    out.write_all(&text?)?;
+                }
             }
         }
         out.flush()?;
@@ -220,9 +226,47 @@ pub enum WriteCsvError {
     Cell(#[from] FrameError),
 }
 
+/// Rows of the output from `from` to `to`, and for each source that is read in no order what it has for them.
+struct Fetched {
+    from: usize,
+    to: usize,
+    rows: Vec<Option<FetchedRows>>,
+}
+
+impl Fetched {
+    /// Fetches as many rows as take a bounded amount of memory; all rows, if none has to be fetched.
+    fn next(
+        sources: &[(&Arc<CsvSource>, &Rows)],
+        scattered: &[bool],
+        from: usize,
+        end: usize,
+    ) -> Result<Self, FrameError> {
+        const BYTES: u64 = 96 << 20;
+        const ROWS: usize = 1 << 20;
+        let jumping = || sources.iter().zip(scattered).filter(|(_, scattered)| **scattered).map(|(source, _)| source);
+        if jumping().next().is_none() {
+            return Ok(Self { from, to: end, rows: sources.iter().map(|_| None).collect() });
+        }
+        let mut to = end.min(from + ROWS);
+        let bytes = |to: usize| -> u64 {
+            jumping().map(|(source, rows)| source.about_bytes((from..to).map(|row| rows.at(row)))).sum()
+        };
+        while to - from > 1 && bytes(to) > BYTES {
+            to = from + (to - from) / 2;
+        }
+        let fetch = |((source, rows), scattered): (&(&Arc<CsvSource>, &Rows), &bool)| {
+            let wanted = || (from..to).map(|row| rows.at(row) as u32).collect::<Vec<_>>();
+            scattered.then(|| source.fetch(&wanted())).transpose()
+        };
+        let rows = sources.iter().zip(scattered).map(fetch).collect::<Result<_, _>>()?;
+        Ok(Self { from, to, rows })
+    }
+}
+
 fn print_rows(
     rows: Range<usize>,
     sources: &[(&Arc<CsvSource>, &Rows)],
+    fetched: &Fetched,
     cells: &[Cells<'_>],
     style: &CsvStyle,
 ) -> Result<Vec<u8>, FrameError> {
@@ -232,7 +276,11 @@ fn print_rows(
         let loaded = readers
             .iter_mut()
             .zip(sources)
-            .map(|(reader, (_, rows))| reader.load(rows.at(row)))
+            .zip(&fetched.rows)
+            .map(|((reader, (_, rows)), there)| match there {
+                Some(there) => Ok(reader.load_fetched(rows.at(row), there, row - fetched.from)),
+                None => reader.load(rows.at(row)),
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let line = out.len();
         for (i, cell) in cells.iter().enumerate() {

@@ -1,36 +1,50 @@
 //! What a preparation made: every file with its size and the hash of its content.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use md5::{Digest, Md5};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Sha256;
 
 use super::{PrepareError, error_at};
 use crate::archive::{CopyError, ZipSource};
 
 /// All prepared files of a competition, by their path below `prepared/`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+///
+/// There may be millions, so they are held without an allocation each.
+#[derive(Clone, Debug, Default)]
 pub struct Manifest {
-    /// The files.
-    pub files: BTreeMap<String, ManifestEntry>,
+    /// All names one after another.
+    names: String,
+    /// In the order of the names.
+    files: Vec<Listed>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Listed {
+    name_begin: u64,
+    name_length: u32,
+    entry: ManifestEntry,
 }
 
 /// One prepared file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestEntry {
     /// Its size.
     pub bytes: u64,
     /// What `sha256` was taken of.
     pub content: Content,
-    /// The hash of the content, in hexadecimal digits.
-    pub sha256: String,
+    /// The hash of the content; 64 hexadecimal digits in files.
+    #[serde(with = "digits")]
+    pub sha256: [u8; 32],
 }
 
 /// What stands for the content of a file when it is hashed.
@@ -46,15 +60,21 @@ pub enum Content {
 }
 
 /// One difference between a manifest and what is there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ManifestDifference {
     /// The file is not there any more.
     Missing,
     /// The file was not made by the preparation.
-    Unexpected,
+    Unexpected {
+        /// Its size.
+        bytes: u64,
+    },
     /// The file has other content.
-    Changed,
+    Changed {
+        /// Its size now.
+        bytes: u64,
+    },
 }
 
 impl Manifest {
@@ -63,8 +83,163 @@ impl Manifest {
     /// # Errors
     /// When a file cannot be read.
     pub fn of(prepared: &Path) -> Result<Self, PrepareError> {
+        let mut made = Self::default();
+        each_file(prepared, |name, entry| made.push(name, entry))?;
+        made.sort();
+        Ok(made)
+    }
+
+    /// A stored manifest, if the file is there and whole.
+    pub(crate) fn read(path: &Path) -> Option<Self> {
+        serde_json::from_reader(BufReader::new(File::open(path).ok()?)).ok()
+    }
+
+    fn push(&mut self, name: &str, entry: ManifestEntry) {
+        let name_length = u32::try_from(name.len()).expect("no file system has names of 4 GiB");
+        self.files.push(Listed { name_begin: self.names.len() as u64, name_length, entry });
+        self.names.push_str(name);
+    }
+
+    fn sort(&mut self) {
+        let mut files = std::mem::take(&mut self.files);
+        files.sort_unstable_by(|a, b| self.name_of(a).cmp(self.name_of(b)));
+        self.files = files;
+    }
+
+    fn name_of(&self, file: &Listed) -> &str {
+        let begin = file.name_begin as usize;
+        &self.names[begin..begin + file.name_length as usize]
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        self.files.binary_search_by(|file| self.name_of(file).cmp(name)).ok()
+    }
+
+    /// The files in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &ManifestEntry)> {
+        self.files.iter().map(|file| (self.name_of(file), &file.entry))
+    }
+
+    /// The file of that name.
+    pub fn get(&self, name: &str) -> Option<&ManifestEntry> {
+        self.place(name).map(|place| &self.files[place].entry)
+    }
+
+    /// The number of files.
+    pub fn count(&self) -> usize {
+        self.files.len()
+    }
+
+    /// The size of all files.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.entry.bytes).sum()
+    }
+
+    /// How the files below `prepared` differ from this manifest.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn differences(&self, prepared: &Path) -> Result<BTreeMap<String, ManifestDifference>, PrepareError> {
+        let mut differences = BTreeMap::new();
+        let mut seen = vec![false; self.files.len()];
+        each_file(prepared, |name, found| {
+            let difference = match self.place(name) {
+                None => ManifestDifference::Unexpected { bytes: found.bytes },
+                Some(place) => {
+                    seen[place] = true;
+                    if self.files[place].entry.sha256 == found.sha256 {
+                        return;
+                    }
+                    ManifestDifference::Changed { bytes: found.bytes }
+                }
+            };
+            differences.insert(name.to_owned(), difference);
+        })?;
+        let missing = self.files.iter().zip(seen).filter(|(_, seen)| !seen);
+        differences.extend(missing.map(|(file, _)| (self.name_of(file).to_owned(), ManifestDifference::Missing)));
+        Ok(differences)
+    }
+}
+
+/// In files: `{"files": {"public/train.csv": {"bytes": 1, "content": "bytes", "sha256": "…"}, …}}`.
+impl Serialize for Manifest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Files<'a>(&'a Manifest);
+        impl Serialize for Files<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_map(self.0.iter())
+            }
+        }
+        let mut manifest = serializer.serialize_struct("Manifest", 1)?;
+        manifest.serialize_field("files", &Files(self))?;
+        manifest.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Manifest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Files(Manifest);
+        impl<'de> Deserialize<'de> for Files {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_map(FilesVisitor)
+            }
+        }
+        struct FilesVisitor;
+        impl<'de> Visitor<'de> for FilesVisitor {
+            type Value = Files;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("files by their names")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Files, A::Error> {
+                let mut manifest = Manifest::default();
+                while let Some((name, entry)) = map.next_entry::<String, ManifestEntry>()? {
+                    manifest.push(&name, entry);
+                }
+                manifest.sort();
+                Ok(Files(manifest))
+            }
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Stored {
+            files: Files,
+        }
+        Ok(Stored::deserialize(deserializer)?.files.0)
+    }
+}
+
+/// A hash as hexadecimal digits.
+mod digits {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(hash: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::hex(hash))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let wrong = || serde::de::Error::custom(format!("`{text}` is no SHA-256, expected 64 hexadecimal digits"));
+        let mut hash = [0; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(wrong());
+        }
+        for (byte, pair) in hash.iter_mut().zip(text.as_bytes().chunks(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
+        }
+        Ok(hash)
+    }
+}
+
+/// Hashes all files below `prepared` but the brief, some at a time on all threads, and shows them one after another.
+fn each_file(prepared: &Path, mut visit: impl FnMut(&str, ManifestEntry)) -> Result<(), PrepareError> {
+    const BATCH: usize = 4096;
+    let mut entries = walkdir::WalkDir::new(prepared).sort_by_file_name().into_iter().peekable();
+    while entries.peek().is_some() {
         let mut names = Vec::new();
-        for entry in walkdir::WalkDir::new(prepared).sort_by_file_name() {
+        for entry in entries.by_ref().take(BATCH) {
             let entry = entry.map_err(|error| {
                 let place = error.path().unwrap_or(prepared).to_owned();
                 error_at("read", &place)(error.into())
@@ -77,40 +252,13 @@ impl Manifest {
                 }
             }
         }
-        let entries = names.into_par_iter().map(|name| {
-            let entry = ManifestEntry::of(&prepared.join(&name), &name)?;
-            Ok((name, entry))
-        });
-        Ok(Self { files: entries.collect::<Result<_, PrepareError>>()? })
-    }
-
-    /// The number of files.
-    pub fn count(&self) -> usize {
-        self.files.len()
-    }
-
-    /// The size of all files.
-    pub fn bytes(&self) -> u64 {
-        self.files.values().map(|entry| entry.bytes).sum()
-    }
-
-    /// How `found` differs from this manifest, by file.
-    pub fn differences(&self, found: &Self) -> BTreeMap<String, ManifestDifference> {
-        let mut differences = BTreeMap::new();
-        for (name, entry) in &self.files {
-            match found.files.get(name) {
-                None => differences.insert(name.clone(), ManifestDifference::Missing),
-                Some(other) if other.sha256 != entry.sha256 => {
-                    differences.insert(name.clone(), ManifestDifference::Changed)
-                }
-                Some(_) => None,
-            };
+        let hashed: Vec<Result<ManifestEntry, PrepareError>> =
+            names.par_iter().map(|name| ManifestEntry::of(&prepared.join(name), name)).collect();
+        for (name, entry) in names.iter().zip(hashed) {
+            visit(name, entry?);
         }
-        for name in found.files.keys().filter(|name| !self.files.contains_key(*name)) {
-            differences.insert(name.clone(), ManifestDifference::Unexpected);
-        }
-        differences
     }
+    Ok(())
 }
 
 /// The description given to agents is put beside the data and may be another one later.
@@ -132,13 +280,13 @@ impl ManifestEntry {
         } else {
             let mut hash = Sha256::new();
             hash_file(path, &mut |bytes| hash.update(bytes))?;
-            (Content::Bytes, hex(&hash.finalize()))
+            (Content::Bytes, hash.finalize().into())
         };
         Ok(Self { bytes, content, sha256 })
     }
 }
 
-fn members_hash(zip: &ZipSource, path: &Path) -> Result<String, PrepareError> {
+fn members_hash(zip: &ZipSource, path: &Path) -> Result<[u8; 32], PrepareError> {
     struct Sink<'a>(&'a mut Sha256);
     impl io::Write for Sink<'_> {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -159,12 +307,14 @@ fn members_hash(zip: &ZipSource, path: &Path) -> Result<String, PrepareError> {
             CopyError::Write(error) => error_at("read", path)(error),
         })?;
     }
-    Ok(hex(&hash.finalize()))
+    Ok(hash.finalize().into())
 }
 
 fn hash_file(path: &Path, update: &mut dyn FnMut(&[u8])) -> Result<(), PrepareError> {
     let mut file = File::open(path).map_err(error_at("read", path))?;
-    let mut buffer = vec![0; 256 << 10];
+    let size = file.metadata().map_err(error_at("read", path))?.len();
+    // Most files of large data sets are small.
+    let mut buffer = vec![0; size.clamp(512, 256 << 10) as usize];
     loop {
         match file.read(&mut buffer).map_err(error_at("read", path))? {
             0 => return Ok(()),
@@ -180,6 +330,6 @@ pub(super) fn md5_of(path: &Path) -> Result<String, PrepareError> {
     Ok(hex(&hash.finalize()))
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -36,7 +36,6 @@ use std::path::Path;
 
 pub use context::{Fetch, Prepare, PreparedFile};
 pub use error::PrepareError;
-pub(crate) use manifest::hex;
 pub use manifest::{Content, Manifest, ManifestDifference, ManifestEntry};
 pub use packer::Packer;
 pub use parquet::ParquetOutput;

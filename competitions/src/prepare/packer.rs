@@ -115,6 +115,23 @@ impl<'a> Packer<'a> {
         self.done(result)
     }
 
+    /// Adds a member of a zip or 7z whose bytes are made piece by piece and never held together.
+    ///
+    /// # Errors
+    /// When a piece cannot be made or the archive cannot be written.
+    pub fn add_pieces(
+        &mut self,
+        member: &str,
+        pieces: impl IntoIterator<Item = Result<String, PrepareError>>,
+    ) -> Result<(), PrepareError> {
+        let mut stream = Pieces { pieces: pieces.into_iter(), piece: Vec::new(), at: 0, failure: None };
+        let result = self.packing.add(member, u64::MAX, &mut stream);
+        match stream.failure {
+            Some(failure) => Err(failure),
+            None => self.done(result),
+        }
+    }
+
     /// Adds a table as a CSV file.
     ///
     /// # Errors
@@ -180,5 +197,32 @@ impl std::io::Write for Member<'_> {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+/// Pieces as one stream; an error in making one ends it and is kept.
+struct Pieces<I> {
+    pieces: I,
+    piece: Vec<u8>,
+    at: usize,
+    failure: Option<PrepareError>,
+}
+
+impl<I: Iterator<Item = Result<String, PrepareError>>> Read for Pieces<I> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.at == self.piece.len() {
+            match self.pieces.next() {
+                None => return Ok(0),
+                Some(Ok(piece)) => (self.piece, self.at) = (piece.into_bytes(), 0),
+                Some(Err(failure)) => {
+                    self.failure = Some(failure);
+                    return Err(std::io::Error::other("a piece could not be made"));
+                }
+            }
+        }
+        let length = buffer.len().min(self.piece.len() - self.at);
+        buffer[..length].copy_from_slice(&self.piece[self.at..self.at + length]);
+        self.at += length;
+        Ok(length)
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -246,7 +246,7 @@ impl Home {
         if let Some(differing) = verification.as_ref().filter(|verification| !verification.is_clean()) {
             return Err(PrepareError::Verification { id: request.spec.id.to_string(), what: differing.summary() });
         }
-        let manifest = record.and_then(|_| read_json(&self.path.join("manifest.json")));
+        let manifest = record.and_then(|_| Manifest::read(&self.path.join("manifest.json")));
         Ok(Some(Prepared { path, was_there: true, manifest, verification }))
     }
 
@@ -258,7 +258,7 @@ impl Home {
             && !archive.is_file()
             && !unpacked.exists()
         {
-            write_whole(&archive, bytes)?;
+            write_whole(&archive, |out| out.write_all(bytes))?;
         }
         let location = match &request.raw {
             RawInput::Zip(path) | RawInput::Dir(path) => path.clone(),
@@ -407,15 +407,17 @@ fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), PrepareError> {
-    let text = serde_json::to_vec_pretty(value).map_err(|error| error_at("write", path)(error.into()))?;
-    write_whole(path, &text)
+    write_whole(path, |out| serde_json::to_writer_pretty(out, value).map_err(io::Error::from))
 }
 
 /// Writes a file that is whole or absent.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), PrepareError> {
+fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), PrepareError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(error_at("write", path))?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(error_at("write", path))?;
+    let mut out = BufWriter::with_capacity(256 << 10, &mut file);
+    write(&mut out).and_then(|()| out.flush()).map_err(error_at("write", path))?;
+    drop(out);
+    file.as_file().sync_all().map_err(error_at("write", path))?;
     file.persist(path).map_err(|error| error_at("write", path)(error.error))?;
     Ok(())
 }

@@ -337,7 +337,7 @@ impl Raw {
                 visit(&mut BufReader::with_capacity(BUFFER, file))
             }
             Place::Zip(zip, inner) if zip.contains(&inner) => {
-                let mut reader = zip.reader();
+                let reader = zip.reader();
                 let stream = reader.open(&inner)?;
                 visit(&mut BufReader::with_capacity(BUFFER, stream))
             }
