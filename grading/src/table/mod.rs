@@ -91,7 +91,7 @@ impl Table {
     /// # Errors
     /// As [`Table::read`].
     pub fn read_for(path: &Path, limits: &Limits, columns: &[&str]) -> Result<Self, ReadError> {
-        scan::scan(read_bytes(path, limits.bytes)?, limits, columns)
+        Self::parse_for(read_bytes(path, limits.bytes)?, limits, columns)
     }
 
     /// Reads CSV bytes. No bytes at all give a table without columns and rows.
@@ -99,7 +99,15 @@ impl Table {
     /// # Errors
     /// [`ReadError`] if the bytes are not UTF-8, a quote stays open, a row is too long, or a limit is passed.
     pub fn parse(bytes: Vec<u8>, limits: &Limits) -> Result<Self, ReadError> {
-        scan::scan(bytes, limits, &[])
+        Self::parse_for(bytes, limits, &[])
+    }
+
+    /// Reads CSV bytes for the sake of the named columns; see [`Table::read_for`].
+    ///
+    /// # Errors
+    /// As [`Table::parse`].
+    pub fn parse_for(bytes: Vec<u8>, limits: &Limits, columns: &[&str]) -> Result<Self, ReadError> {
+        scan::scan(bytes, limits, columns)
     }
 
     /// Number of data rows.

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn table(text: &str) -> Table {
@@ -142,8 +144,8 @@ fn columns_typed_at_once_are_those_typed_later() {
         ("5,1\n", false),
     ];
     for (middle, at_once) in cases {
-        let text = long(40_000, float, middle);
-        let parse = |wanted: &[&str]| scan::scan(text.clone().into_bytes(), &Limits::default(), wanted).unwrap();
+        let text = long(200, float, middle);
+        let parse = |wanted: &[&str]| Table::parse_for(text.clone().into(), &Limits::default(), wanted).unwrap();
         let (later, now) = (parse(&[]), parse(&["x", "id", "absent"]));
         assert_eq!(now.typed[0].get().is_some(), *at_once, "{middle:?}");
         assert_eq!(now.typed[2].get(), None);
@@ -154,9 +156,9 @@ fn columns_typed_at_once_are_those_typed_later() {
             assert!((0..a.len()).all(|row| a.raw(row) == b.raw(row)), "{middle:?}");
         }
     }
-    let long_row = long(40_000, float, "5,1,x,y\n").into_bytes();
-    let error = scan::scan(long_row, &Limits::default(), &["x"]).unwrap_err();
-    assert!(matches!(error, ReadError::LongRow { row: 20_002, found: 4, expected: 3 }), "{error}");
+    let long_row = long(200, float, "5,1,x,y\n").into_bytes();
+    let error = Table::parse_for(long_row, &Limits::default(), &["x"]).unwrap_err();
+    assert!(matches!(error, ReadError::LongRow { row: 102, found: 4, expected: 3 }), "{error}");
 }
 
 #[test]
@@ -168,4 +170,39 @@ fn large_files_are_read_whole() {
     assert!(text.len() > 4 << 20);
     let limit = text.len() as u64 - 1;
     assert!(matches!(read_bytes(file.path(), limit), Err(ReadError::TooLarge { .. })));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    /// Whatever the cells, and wherever they are cut into blocks, typing at once changes nothing.
+    #[test]
+    fn typing_at_once_changes_nothing(
+        cells in prop::collection::vec(
+            prop::sample::select(&["7", "-3", "0.25", "12345678.5", "1", "-0", "0", "1e3", "", "NA", " 2", "x", "99999999999999999999", "+1", "5."]),
+            0..60,
+        ),
+        numbers in 0_usize..9,
+        columns in 1_usize..4,
+    ) {
+        // Mostly numbers, or no column would be typed at once.
+        let few = ["7", "-3", "0.25", "12345678.5", "1", "-0", "0"];
+        let cell = |k: usize, cell: &'static str| if k % 9 < numbers { few[k % few.len()] } else { cell };
+        let cells: Vec<&str> = cells.iter().enumerate().map(|(k, c)| cell(k, c)).collect();
+        let names = ["a", "b", "c"];
+        let mut text = names[..columns].join(",") + "\n";
+        for row in cells.chunks(columns) {
+            text.push_str(&row.join(","));
+            text.push('\n');
+        }
+        let shown = |wanted: &[&str]| match Table::parse_for(text.clone().into(), &Limits::default(), wanted) {
+            Ok(table) => {
+                let columns = (0..table.names().len()).map(|k| table.column_at(k));
+                columns.map(|c| format!("{:?} {:?}", c.values(), (0..c.len()).map(|r| c.raw(r)).collect::<Vec<_>>())).collect()
+            }
+            Err(error) => error.to_string(),
+        };
+        prop_assert_eq!(shown(&[]), shown(&["a", "c"]));
+        prop_assert_eq!(shown(&[]), shown(&names));
+    }
 }
