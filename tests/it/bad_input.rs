@@ -72,10 +72,22 @@ fn every_mistake_is_named_with_a_way_out() {
             says: &["plain/demo-digits`", "hint:", "--data-dir"],
         },
         Case {
-            name: "no events to replay",
+            name: "no group to replay",
             args: &["replay", "no-such-group"],
             code: 3,
-            says: &["events.jsonl", "hint:"],
+            says: &["`no-such-group` is no run group", "plan.json", "hint:"],
+        },
+        Case {
+            name: "no group at all to look at",
+            args: &["--runs-dir", "none", "status"],
+            code: 3,
+            says: &["no run groups in `none`", "hint:"],
+        },
+        Case {
+            name: "no attempt to follow",
+            args: &["--runs-dir", "none", "logs", "-f", "demo-digits"],
+            code: 3,
+            says: &["no attempt `demo-digits`", "hint:", "--group"],
         },
     ];
     for case in cases {
