@@ -48,10 +48,11 @@ async fn of_an_attempt_over_a_bare_container() {
 /// Attempts at once in a group.
 const AT_ONCE: usize = 4;
 
-/// Runs a group of `seeds` attempts, or the beginning of it; its time and the most memory that the harness held, in MiB.
-fn group(context: &TestContext, seeds: usize, at_most: Duration) -> (Duration, u64) {
+/// Runs a group of `seeds` attempts of an agent, or the beginning of it; its time and the most memory that the harness held, in MiB.
+fn group(context: &TestContext, agent: &str, seeds: usize, at_most: Duration) -> (Duration, u64) {
     let mut command = context.command();
-    command.args(["-q", "run", "--agent", "agents/probe", "-c", "demo-bikes", "--seeds", &seeds.to_string()]);
+    let agent = format!("agents/{agent}");
+    command.args(["-q", "run", "--agent", &agent, "-c", "demo-bikes", "--seeds", &seeds.to_string()]);
     command.args(["--parallel", &AT_ONCE.to_string(), "--cpus", "0.5", "--memory", "128MiB", "--disk", "1GiB"]);
     let began = Instant::now();
     let mut child = command.stderr(Stdio::null()).spawn().unwrap();
@@ -78,11 +79,13 @@ async fn of_a_group_over_a_bare_loop() {
     }
     let context = TestContext::new();
     context.ok(&["prepare", "-c", "demo-bikes"]);
-    std::fs::create_dir_all(context.join("agents/probe")).unwrap();
-    let toml = format!(
-        "id = \"probe\"\nbuild = \"image\"\nimage = \"{IMAGE}\"\ncommand = [\"/home/agent/probe\", \"submit-sample\"]\n"
-    );
-    std::fs::write(context.join("agents/probe/agent.toml"), toml).unwrap();
+    for (agent, steps) in [("trivial", "\"print\", \"x\""), ("submits", "\"submit-sample\"")] {
+        let dir = context.join("agents").join(agent);
+        std::fs::create_dir_all(&dir).unwrap();
+        let image = format!("build = \"image\"\nimage = \"{IMAGE}\"\n");
+        let toml = format!("id = \"{agent}\"\n{image}command = [\"/home/agent/probe\", {steps}]\n");
+        std::fs::write(dir.join("agent.toml"), toml).unwrap();
+    }
     let began = Instant::now();
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -95,13 +98,12 @@ async fn of_a_group_over_a_bare_loop() {
         }
     });
     let theirs = began.elapsed();
-    let (ours, memory) = group(&context, ATTEMPTS, Duration::MAX);
-    let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
-    println!(
-        "{ATTEMPTS} attempts, {AT_ONCE} at once: bare loop {:.1} s, group {:.1} s ({ratio:.2} x), harness {memory} MiB",
-        theirs.as_secs_f64(),
-        ours.as_secs_f64()
-    );
-    let (_, memory) = group(&context, 1000, Duration::from_secs(20));
+    println!("bare loop of {ATTEMPTS}, {AT_ONCE} at once: {:.1} s", theirs.as_secs_f64());
+    for agent in ["trivial", "submits"] {
+        let (ours, memory) = group(&context, agent, ATTEMPTS, Duration::MAX);
+        let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
+        println!("group of {ATTEMPTS} `{agent}`: {:.1} s ({ratio:.2} x), harness {memory} MiB", ours.as_secs_f64());
+    }
+    let (_, memory) = group(&context, "trivial", 1000, Duration::from_secs(20));
     println!("1000 attempts queued: harness {memory} MiB");
 }
