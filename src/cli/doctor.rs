@@ -9,7 +9,7 @@ use crate::executor::{Enforcement, Executor as _};
 use crate::resources::gpu::Gpu;
 use crate::resources::host;
 
-/// Check this machine: container engine, disk, memory, GPUs, credentials, and where each setting comes from.
+/// Check this machine: container engine, disk, memory, GPUs and credentials.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Print the findings as JSON.

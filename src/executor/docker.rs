@@ -140,8 +140,8 @@ fn container_name(spec: &LaunchSpec) -> String {
 fn image_missing(reference: &str, cause: &str) -> ExecutorError {
     let after = if cause.is_empty() { String::new() } else { format!(" (pulling it: {cause})") };
     let hint = format!(
-        "build it with `medalist agents build`, `docker load` it from a file, or pull it where a registry can be \
-         reached{after}"
+        "give its agent a Dockerfile (`build = \"dockerfile\"`), `docker load` it from a file, or pull it where a registry \
+         can be reached{after}"
     );
     ExecutorError::ImageMissing { image: reference.to_string(), hint }
 }

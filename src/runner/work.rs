@@ -159,6 +159,7 @@ pub(super) async fn work(
         let end = run_attempt(&*run.executor, Arc::clone(&spec), resume, &options, &mut requests, &report).await;
         let (returned, error) = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
         record = returned;
+        close_phase(&mut record, clock.0.elapsed().as_secs_f64());
         if let Some(error) = error {
             return Err(error.into());
         }
