@@ -181,7 +181,8 @@ pub(super) async fn open(
         }
         _ => GpuAccess::default(),
     };
-    let (gpus, bad) = Gpus::open(inventory, access, Arc::new(smi), &held(plan, dir)?).await;
+    let claims = crate::executor::control::cache_dir().join("gpus");
+    let (gpus, bad) = Gpus::open(inventory, access, Arc::new(smi), &held(plan, dir)?, Some(claims)).await;
     for card in &bad {
         context.warn(format_args!("GPU {card}; this run leaves it out"));
     }

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use medalist_reports::record::GpuRecord;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use tokio::time::Instant;
 
 use super::pool::Lease;
@@ -43,6 +47,8 @@ pub struct Gpus {
     inventory: Inventory,
     access: GpuAccess,
     driver: Arc<dyn GpuDriver>,
+    /// Where this user's harnesses claim cards, so that no two of them hand out one.
+    claims: Option<PathBuf>,
     /// The cards as they were when the run began.
     before: BTreeMap<String, Sample>,
     now: Mutex<Look>,
@@ -64,12 +70,14 @@ impl Gpus {
     /// Looks at the cards for the first time and leaves out those that cannot be used: they are the second value. Must be
     /// called in a runtime; the cards are looked at again and again as long as the value lives.
     ///
-    /// `held` are cards on which attempts of this run are already.
+    /// `held` are cards on which attempts of this run are already; `claims` is the directory in which all harnesses that share
+    /// the machine claim what they hand out.
     pub async fn open(
         mut inventory: Inventory,
         access: GpuAccess,
         driver: Arc<dyn GpuDriver>,
         held: &[String],
+        claims: Option<PathBuf>,
     ) -> (Arc<Self>, Vec<BadCard>) {
         let cards = cards_of(&inventory.gpus);
         let samples = driver.samples(&cards).await;
@@ -92,7 +100,7 @@ impl Gpus {
             before.insert(sample.card.clone(), sample);
         }
         inventory.gpus.retain(|gpu| !bad.iter().any(|bad| bad.card == gpu.card) || held.contains(&gpu.uuid));
-        let gpus = Arc::new(Self { inventory, access, driver, before, now: Mutex::default() });
+        let gpus = Arc::new(Self { inventory, access, driver, claims, before, now: Mutex::default() });
         let watched = Arc::downgrade(&gpus);
         tokio::spawn(async move {
             loop {
@@ -149,6 +157,8 @@ impl Gpus {
         });
         Arc::new(GpuWatch {
             alone: cards_of(&alone.cloned().collect::<Vec<_>>()),
+            shared: share > 1,
+            claimed: Mutex::default(),
             exclusive: share == 1 && !units.iter().any(Gpu::is_slice),
             cards: cards_of(&units),
             units,
@@ -181,6 +191,8 @@ pub struct GpuWatch {
     /// Cards that nobody else was on when they were taken.
     alone: Vec<String>,
     exclusive: bool,
+    shared: bool,
+    claimed: Mutex<Vec<Flock<File>>>,
     seen: Mutex<Seen>,
 }
 
@@ -220,11 +232,41 @@ impl GpuWatch {
         self.gpus.access.clone()
     }
 
+    /// Claims the cards against other harnesses of this user, for as long as this value lives.
+    ///
+    /// # Errors
+    /// The card that another one has.
+    pub(super) fn claim(&self) -> Result<(), BadCard> {
+        let Some(dir) = &self.gpus.claims else { return Ok(()) };
+        let mut claimed = lock(&self.claimed);
+        if !claimed.is_empty() {
+            return Ok(());
+        }
+        let how = if self.shared { FlockArg::LockSharedNonblock } else { FlockArg::LockExclusiveNonblock };
+        for unit in &self.units {
+            let opened = fs_err::create_dir_all(dir)
+                .and_then(|()| File::options().create(true).append(true).open(dir.join(format!("{}.lock", unit.uuid))));
+            match opened.map(|file| Flock::lock(file, how)) {
+                Ok(Ok(lock)) => claimed.push(lock),
+                Ok(Err((_, Errno::EWOULDBLOCK))) => {
+                    claimed.clear();
+                    let cause = "another medalist has an attempt on it".to_owned();
+                    return Err(BadCard { card: unit.card.clone(), cause });
+                }
+                // A directory that cannot be used must not stop a run that may well be the only one.
+                Ok(Err((_, error))) => tracing::warn!(%error, gpu = unit.uuid, "the card cannot be claimed"),
+                Err(error) => tracing::warn!(%error, gpu = unit.uuid, "the card cannot be claimed"),
+            }
+        }
+        Ok(())
+    }
+
     /// Before a start: waits until the cards are sound and, where nobody else is on them, empty.
     ///
     /// # Errors
-    /// The card that is not.
+    /// The card that is not, or that another harness has.
     pub(super) async fn ready(&self) -> Result<(), BadCard> {
+        self.claim()?;
         self.empty(&self.alone).await
     }
 

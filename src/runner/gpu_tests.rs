@@ -89,7 +89,7 @@ async fn life(
     let units = pool::tests::gpus(cards, 8);
     let inventory = Inventory { driver: "1".into(), gpus: units };
     let held: Vec<String> = pool::tests::gpus(cards, 8).into_iter().map(|gpu| gpu.uuid).collect();
-    let (gpus, bad) = Gpus::open(inventory, GpuAccess::DeviceRequest, driver, &held).await;
+    let (gpus, bad) = Gpus::open(inventory, GpuAccess::DeviceRequest, driver, &held, None).await;
     assert_eq!(bad, []);
     let state = Arc::new(Run {
         plan: plan.clone(),
@@ -343,4 +343,30 @@ async fn ten_thousand_attempts_keep_64_cards_busy() {
     assert!(took <= bound * 1.05, "{took} s, lower bound {bound} s");
     assert!(worst <= plan.limits.timeout * 2, "{worst:?}");
     assert!(grown < 100 << 20, "{grown} bytes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_card_that_another_harness_hands_out_is_left_to_it() {
+    let claims = tempfile::tempdir().unwrap();
+    let harness = async || {
+        let inventory = Inventory { driver: "1".into(), gpus: pool::tests::gpus(2, 8) };
+        let driver = Arc::new(FakeDriver(Box::new(|_| idle())));
+        let claims = Some(claims.path().to_owned());
+        Gpus::open(inventory, GpuAccess::DeviceRequest, driver, &[], claims).await.0
+    };
+    let (first, second) = (harness().await, harness().await);
+    let cards: Vec<String> = first.units().iter().map(|gpu| gpu.uuid.clone()).collect();
+    let lease = |card: usize| pool::Lease { uuids: vec![cards[card].clone()], alone: vec![true] };
+    let held = first.watch(&lease(0), 1);
+    held.ready().await.unwrap();
+    held.ready().await.unwrap();
+    let refused = second.watch(&lease(0), 1).ready().await.unwrap_err();
+    assert!(refused.cause.contains("another medalist"), "{refused}");
+    assert!(second.watch(&lease(0), 2).ready().await.is_err(), "a card of one's own is not shared");
+    let other = second.watch(&lease(1), 2);
+    other.ready().await.unwrap();
+    first.watch(&lease(1), 2).ready().await.unwrap();
+    assert!(first.watch(&lease(1), 1).ready().await.is_err(), "a shared card is nobody's own");
+    drop(held);
+    second.watch(&lease(0), 1).ready().await.unwrap();
 }

@@ -107,6 +107,11 @@ pub(super) async fn work(
             _ => None,
         };
         let attached = resume.is_some();
+        if let (Some(watch), true) = (&watch, attached)
+            && let Err(card) = watch.claim()
+        {
+            note(Note::Warning(format!("GPU {card}, though it was given to this one")));
+        }
         if let (Some(watch), false) = (&watch, attached) {
             note(Note::Phase("gpu"));
             let ready = tokio::select! {
