@@ -35,9 +35,8 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
         image.set("file_name", format!("test2019/{name}"));
         test_images.push(image);
     }
-    let mut public_test = raw.clone();
-    public_test.remove("categories");
-    public_test.remove("annotations");
+    let kept = fields.iter().filter(|(key, _)| !["categories", "annotations", "images"].contains(&key.as_str()));
+    let mut public_test = Json::Object(kept.cloned().collect());
     public_test.set("images", test_images);
     let keys: Vec<&str> = public_test.as_object().unwrap_or_default().iter().map(|(key, _)| key.as_str()).collect();
     let known = keys.iter().all(|key| ["images", "info", "licenses"].contains(key));

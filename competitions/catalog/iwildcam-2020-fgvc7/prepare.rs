@@ -120,27 +120,31 @@ fn partition(
 
 /// What becomes of records on the way through a pandas table: all have all keys, in order of first appearance; gaps are NaN;
 /// integers beside gaps or floats are floats.
-fn as_table(records: Vec<Json>) -> Vec<Json> {
+fn as_table(mut records: Vec<Json>) -> Vec<Json> {
     let mut keys: Vec<String> = Vec::new();
     for (key, _) in records.iter().flat_map(|record| record.as_object().unwrap_or_default()) {
         if !keys.contains(key) {
             keys.push(key.clone());
         }
     }
-    let mut table: Vec<Vec<(String, Json)>> = records.iter().map(|_| Vec::with_capacity(keys.len())).collect();
-    for key in keys {
-        let cells = || records.iter().map(|record| record.get(&key));
+    let is_float = |key: &String| {
+        let cells = || records.iter().map(|record| record.get(key));
         let numeric = cells().all(|cell| matches!(cell, None | Some(Json::Null | Json::Int(_) | Json::Float(_))));
-        let float = numeric && cells().any(|cell| !matches!(cell, Some(Json::Int(_))));
-        for (record, cell) in table.iter_mut().zip(cells()) {
-            let value = match cell {
+        numeric && cells().any(|cell| !matches!(cell, Some(Json::Int(_))))
+    };
+    let floats: Vec<bool> = keys.iter().map(is_float).collect();
+    // One after the other: two such lists are more than is wanted in memory.
+    for record in &mut records {
+        let cells = keys.iter().zip(&floats).map(|(key, float)| {
+            let value = match record.remove(key) {
                 None => Json::Float(f64::NAN),
-                Some(Json::Null) if float => Json::Float(f64::NAN),
-                Some(Json::Int(value)) if float => Json::Float(*value as f64),
-                Some(value) => value.clone(),
+                Some(Json::Null) if *float => Json::Float(f64::NAN),
+                Some(Json::Int(value)) if *float => Json::Float(value as f64),
+                Some(value) => value,
             };
-            record.push((key.clone(), value));
-        }
+            (key.clone(), value)
+        });
+        *record = Json::Object(cells.collect());
     }
-    table.into_iter().map(Json::Object).collect()
+    records
 }

@@ -300,6 +300,8 @@ impl Parser<'_> {
             let value = self.value()?;
             fields.push((key, value));
             if !self.goes_on(b'}')? {
+                // There may be hundreds of thousands of small objects.
+                fields.shrink_to_fit();
                 return Ok(Json::Object(last_of_equal_keys(fields)));
             }
         }
