@@ -468,8 +468,19 @@ pub(super) async fn run_plan(
     }
     let mut hardware = host::hardware();
     let gpus = super::gpu::open(&plan, dir, &*executor, &info, &mut hardware, context).await?;
-    let kept = only.as_ref().map_or_else(|| dir.events(), |attempt| dir.attempt(attempt).events());
-    let mut sinks: Vec<Box<dyn EventSink>> = vec![Box::new(JsonLines::open(&kept)?)];
+    let run = Run {
+        capacity: capacity(&plan),
+        hardware,
+        gpus,
+        local_program: local_program.as_ref().map(|program| program.to_path_buf()),
+        plan,
+        group: dir.clone(),
+        only: only.clone(),
+        executor,
+        info,
+        judge: Arc::new(judge),
+    };
+    let mut sinks: Vec<Box<dyn EventSink>> = vec![Box::new(JsonLines::open(&run.events())?)];
     if let Some(path) = events {
         sinks.push(Box::new(JsonLines::open(path)?));
     }
@@ -480,19 +491,7 @@ pub(super) async fn run_plan(
     }
     let (sender, mut cancels) = mpsc::channel(4);
     let signals = tokio::spawn(watch_signals(sender.clone()));
-    let requests = tokio::spawn(stop::watch(dir.clone(), only.clone(), sender));
-    let run = Run {
-        capacity: capacity(&plan),
-        hardware,
-        gpus,
-        local_program: local_program.as_ref().map(|program| program.to_path_buf()),
-        plan,
-        group: dir.clone(),
-        only,
-        executor,
-        info,
-        judge: Arc::new(judge),
-    };
+    let requests = tokio::spawn(stop::watch(dir.clone(), only, sender));
     let result = run_group(Arc::new(run), &lock, &mut sinks, &mut cancels).await;
     signals.abort();
     requests.abort();

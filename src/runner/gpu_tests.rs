@@ -8,9 +8,9 @@ use medalist_reports::record::AttemptRecord;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::tests::{NumberJudge, Recorder, never, plan};
+use super::tests::{NumberJudge, Recorder, never, plan, until_the_bell};
 use super::*;
-use crate::events::{EventKind, EventSink, RunStats};
+use crate::events::{EventKind, RunStats};
 use crate::executor::fake::{FakeExecutor, Script};
 use crate::executor::{BoxFuture, Executor as _, LaunchSpec};
 use crate::limits::{GpuAccess, GpuRequest};
@@ -103,15 +103,7 @@ async fn life(
         hardware: Default::default(),
         local_program: None,
     });
-    let lock = group.lock().unwrap();
-    let mut sinks: Vec<Box<dyn EventSink>> =
-        vec![Box::new(crate::sinks::JsonLines::open(&group.events()).unwrap()), Box::new(recorder.clone())];
-    let bell = Arc::clone(&recorder.bell);
-    tokio::select! {
-        biased;
-        () = bell.notified() => None,
-        stats = run(state, &lock, &mut sinks, cancels) => Some(stats.unwrap()),
-    }
+    until_the_bell(state, recorder, cancels).await
 }
 
 fn records(plan: &Plan, group: &GroupDir) -> Vec<AttemptRecord> {

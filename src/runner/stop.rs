@@ -103,20 +103,43 @@ pub async fn watch(group: GroupDir, only: Option<String>, wishes: mpsc::Sender<S
     look();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
+        let found = look();
         // One that stays is obeyed once.
-        let new: Vec<StopRequest> = look().into_iter().filter(|request| !told.contains(request)).collect();
-        told = look();
-        for request in new {
-            if wishes.send(request).await.is_err() {
+        for request in found.iter().filter(|request| !told.contains(*request)) {
+            if wishes.send(request.clone()).await.is_err() {
                 return;
             }
         }
+        told = found;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_hands_on_what_is_asked_after_it_began_and_once() {
+        let temp = tempfile::tempdir().unwrap();
+        let (group, _) = GroupDir::create(temp.path(), "group").unwrap();
+        let attempt = |reason| StopRequest::Attempt { dir: "titanic_1".to_owned(), reason };
+        for (only, all_of_it) in [
+            (None, StopRequest::Group(CancelReason::Interrupt)),
+            (Some("titanic_1".to_owned()), attempt(CancelReason::Interrupt)),
+        ] {
+            request(&group, &attempt(CancelReason::Kill)).unwrap();
+            let (sender, mut wishes) = mpsc::channel(4);
+            let watching = tokio::spawn(watch(group.clone(), only, sender));
+            tokio::time::sleep(LOOK_EVERY / 2).await;
+            request(&group, &attempt(CancelReason::Stopped)).unwrap();
+            assert_eq!(wishes.recv().await, Some(attempt(CancelReason::Stopped)), "what was asked before is over");
+            request(&group, &StopRequest::Group(CancelReason::Interrupt)).unwrap();
+            assert_eq!(wishes.recv().await, Some(all_of_it));
+            tokio::time::sleep(LOOK_EVERY * 5).await;
+            assert!(wishes.try_recv().is_err(), "one that stays is not told again");
+            watching.abort();
+        }
+    }
 
     #[test]
     fn a_request_is_taken_once() {

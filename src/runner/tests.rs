@@ -163,9 +163,18 @@ async fn life(
         hardware: HardwareRecord::default(),
         local_program: None,
     });
-    let lock = group.lock().unwrap();
+    until_the_bell(state, recorder, cancels).await
+}
+
+/// Runs to the end, or until the recorder rings.
+pub(super) async fn until_the_bell(
+    state: Arc<Run>,
+    recorder: &Recorder,
+    cancels: &mut mpsc::Receiver<StopRequest>,
+) -> Option<RunStats> {
+    let lock = state.group.lock().unwrap();
     let mut sinks: Vec<Box<dyn EventSink>> =
-        vec![Box::new(crate::sinks::JsonLines::open(&group.events()).unwrap()), Box::new(recorder.clone())];
+        vec![Box::new(crate::sinks::JsonLines::open(&state.events()).unwrap()), Box::new(recorder.clone())];
     let bell = Arc::clone(&recorder.bell);
     tokio::select! {
         biased;
