@@ -522,6 +522,8 @@ async fn grade(
             }
         }
         record.submission = submission_record(&dir);
+        // A harness that died here once has noted it already.
+        record.phases.retain(|phase| phase.name != "grade");
         if let Some(last) = record.phases.last() {
             let began_s = last.began_s + last.took_s;
             record.phases.push(PhaseRecord {
@@ -531,10 +533,7 @@ async fn grade(
             });
         }
         let grade = match &report {
-            Ok(report) => {
-                write_json(&dir.grade(), report)?;
-                grade_line(report)
-            }
+            Ok(report) => grade_line(report),
             Err(error) => {
                 // The agent is not to blame for answers that cannot be read.
                 record.outcome = Some(OutcomeRecord {
@@ -547,6 +546,10 @@ async fn grade(
             }
         };
         write_json(&dir.record(), &record)?;
+        // The grade comes last: where there is one, nothing is left to be done.
+        if let Ok(report) = &report {
+            write_json(&dir.grade(), report)?;
+        }
         let outcome = record.outcome.clone().unwrap_or_default();
         Ok(Done { outcome, grade, took: Duration::from_secs_f64(record.took_s.unwrap_or(0.0).max(0.0)) })
     });
