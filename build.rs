@@ -1,5 +1,5 @@
-//! Compiles the container init and the built-in agents as static programs without any crate, so that the harness can carry them
-//! inside itself.
+//! Compiles the container init and the built-in agents as static programs without any crate, so
+//! that the harness can carry them inside itself.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,13 @@ fn main() {
 
 /// Compiles one program and tells its path to the crate as `MEDALIST_<NAME>`.
 fn compile(source: &str, name: &str, opt_level: &str) {
-    println!("cargo::rerun-if-changed={}", Path::new(source).parent().unwrap_or(Path::new(".")).display());
-    let variable = |name: &str| env::var(name).unwrap_or_else(|_| panic!("cargo sets `{name}` for build scripts"));
+    println!(
+        "cargo::rerun-if-changed={}",
+        Path::new(source).parent().unwrap_or(Path::new(".")).display()
+    );
+    let variable = |name: &str| {
+        env::var(name).unwrap_or_else(|_| panic!("cargo sets `{name}` for build scripts"))
+    };
     let out = PathBuf::from(variable("OUT_DIR")).join(format!("medalist-{name}"));
     let target = variable("TARGET");
     let status = Command::new(variable("RUSTC"))

@@ -1,4 +1,5 @@
-//! Turns `catalog/*/` into static data: the texts of every competition, and a table of the preparations that are code.
+//! Turns `catalog/*/` into static data: the texts of every competition, and a table of the
+//! preparations that are code.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,8 @@ use std::{env, fs, io};
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=catalog");
-    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it for build scripts"));
+    let root =
+        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it for build scripts"));
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it for build scripts"));
     let folders = competition_folders(&root.join("catalog"))?;
     fs::write(out.join("catalog.rs"), catalog_source(&folders))?;
@@ -28,7 +30,10 @@ fn competition_folders(catalog: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn folder_name(folder: &Path) -> &str {
-    folder.file_name().and_then(|name| name.to_str()).expect("folders of the catalogue have names in UTF-8")
+    folder
+        .file_name()
+        .and_then(|name| name.to_str())
+        .expect("folders of the catalogue have names in UTF-8")
 }
 
 fn catalog_source(folders: &[PathBuf]) -> String {
@@ -39,7 +44,11 @@ fn catalog_source(folders: &[PathBuf]) -> String {
             if path.is_file() { format!("Some(include_str!({path:?}))") } else { "None".to_owned() }
         };
         let raw = folder.join("raw.zip");
-        let raw = if raw.is_file() { format!("Some(include_bytes!({raw:?}))") } else { "None".to_owned() };
+        let raw = if raw.is_file() {
+            format!("Some(include_bytes!({raw:?}))")
+        } else {
+            "None".to_owned()
+        };
         writeln!(
             source,
             "    EmbeddedFolder {{ id: {:?}, competition: include_str!({:?}), brief: {}, leaderboard: {}, checksums: {}, raw: {} }},",
@@ -56,7 +65,8 @@ fn catalog_source(folders: &[PathBuf]) -> String {
     source
 }
 
-/// A module for each `prepare.rs` and the function that finds one by id; nothing while no folder has one.
+/// A module for each `prepare.rs` and the function that finds one by id; nothing while no folder
+/// has one.
 fn recipes_source(folders: &[PathBuf]) -> String {
     let (mut modules, mut table) = (String::new(), String::new());
     for folder in folders {
@@ -65,7 +75,8 @@ fn recipes_source(folders: &[PathBuf]) -> String {
             continue;
         }
         let (id, module) = (folder_name(folder), module_name(folder_name(folder)));
-        writeln!(modules, "#[path = {path:?}]\nmod {module};").expect("writing to a string succeeds");
+        writeln!(modules, "#[path = {path:?}]\nmod {module};")
+            .expect("writing to a string succeeds");
         writeln!(table, "    ({id:?}, {module}::prepare),").expect("writing to a string succeeds");
     }
     if modules.is_empty() {
@@ -85,7 +96,9 @@ fn recipes_source(folders: &[PathBuf]) -> String {
 }
 
 fn module_name(id: &str) -> String {
-    let name: String =
-        id.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+    let name: String = id
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' })
+        .collect();
     if name.starts_with(|c: char| c.is_ascii_digit()) { format!("_{name}") } else { name }
 }

@@ -1,7 +1,8 @@
 //! What an agent is: its image, its start command and its settings.
 //!
-//! Two formats are read. Ours is a folder with `agent.toml` (see `docs/agents.md`); MLE-bench's is a `config.yaml` whose top-level
-//! keys are agent ids. Both become an [`AgentSpec`]. Values of secrets are resolved when an attempt starts and never stored.
+//! Two formats are read. Ours is a folder with `agent.toml` (see `docs/agents.md`); MLE-bench's is
+//! a `config.yaml` whose top-level keys are agent ids. Both become an [`AgentSpec`]. Values of
+//! secrets are resolved when an attempt starts and never stored.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -88,7 +89,9 @@ pub enum AgentError {
         message: String,
     },
     /// A secret that the agent names is not set.
-    #[error("agent `{agent}` needs the secret `{name}` for `{key}`, but the environment variable `{name}` is not set")]
+    #[error(
+        "agent `{agent}` needs the secret `{name}` for `{key}`, but the environment variable `{name}` is not set"
+    )]
     SecretMissing {
         /// The agent's id.
         agent: String,
@@ -98,7 +101,9 @@ pub enum AgentError {
         key: String,
     },
     /// Secrets are named, but the user did not agree to hand them to the container.
-    #[error("agent `{agent}` asks for secrets ({names}), which would be readable inside its container")]
+    #[error(
+        "agent `{agent}` asks for secrets ({names}), which would be readable inside its container"
+    )]
     SecretsRefused {
         /// The agent's id.
         agent: String,
@@ -176,8 +181,8 @@ const EMBEDDED: [(&str, &str); 2] = [
 ];
 
 impl AgentSpec {
-    /// Finds an agent: a built-in name, a folder with `agent.toml`, `<agents_dir>/<name>`, or an id in one of the `config.yaml`
-    /// files below `agents_dir`.
+    /// Finds an agent: a built-in name, a folder with `agent.toml`, `<agents_dir>/<name>`, or an id
+    /// in one of the `config.yaml` files below `agents_dir`.
     ///
     /// # Errors
     /// [`AgentError`] names the file that is missing or malformed.
@@ -207,7 +212,8 @@ impl AgentSpec {
     /// As [`AgentSpec::find`].
     pub fn from_folder(dir: &Path) -> Result<Self, AgentError> {
         let path = dir.join("agent.toml");
-        let text = std::fs::read_to_string(&path).map_err(|source| AgentError::Read { path: path.clone(), source })?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| AgentError::Read { path: path.clone(), source })?;
         Self::from_toml(&text, &path, Some(dir))
     }
 
@@ -218,7 +224,9 @@ impl AgentSpec {
             (BuildKind::Scratch, _) => {
                 let program = toml.program.clone().unwrap_or_else(|| toml.id.clone());
                 if !EMBEDDED.iter().any(|(id, _)| *id == program) {
-                    return Err(malformed(format!("`build = \"scratch\"` has no embedded program `{program}`")));
+                    return Err(malformed(format!(
+                        "`build = \"scratch\"` has no embedded program `{program}`"
+                    )));
                 }
                 Build::Embedded { program }
             }
@@ -227,10 +235,13 @@ impl AgentSpec {
                 dir: dir.to_owned(),
                 dockerfile: toml.dockerfile.clone().unwrap_or_else(|| PathBuf::from("Dockerfile")),
             },
-            (BuildKind::Dockerfile, None) => return Err(malformed("a built-in agent cannot have a Dockerfile".into())),
+            (BuildKind::Dockerfile, None) => {
+                return Err(malformed("a built-in agent cannot have a Dockerfile".into()));
+            }
         };
-        let arguments =
-            toml.kwargs_type.arguments(toml.kwargs.iter().map(|(key, value)| (key.as_str(), toml_text(value))));
+        let arguments = toml
+            .kwargs_type
+            .arguments(toml.kwargs.iter().map(|(key, value)| (key.as_str(), toml_text(value))));
         let mut command = toml.command.unwrap_or_else(|| START.map(str::to_owned).to_vec());
         command.extend(arguments);
         let files_sha256 = match dir {
@@ -238,7 +249,8 @@ impl AgentSpec {
             None => hex(&Sha256::digest(text.as_bytes())),
         };
         Ok(Self {
-            // The tag of an image that is built here is its files' hash, so that a changed agent never meets its old image.
+            // The tag of an image that is built here is its files' hash, so that a changed agent
+            // never meets its old image.
             image: toml.image.unwrap_or_else(|| match build {
                 Build::Dockerfile { .. } => format!("medalist/{}:{}", toml.id, &files_sha256[..12]),
                 Build::Embedded { .. } | Build::Image => format!("medalist/{}", toml.id),
@@ -256,24 +268,29 @@ impl AgentSpec {
 
     /// Reads every agent of an MLE-bench `config.yaml`.
     ///
-    /// Keys without `start` are helpers for YAML anchors and give no agent. The image is named after the file's folder, as
-    /// MLE-bench does.
+    /// Keys without `start` are helpers for YAML anchors and give no agent. The image is named
+    /// after the file's folder, as MLE-bench does.
     ///
     /// # Errors
     /// As [`AgentSpec::find`].
     pub fn from_mlebench(path: &Path) -> Result<Vec<Self>, AgentError> {
         let malformed = |message: String| AgentError::Malformed { path: path.to_owned(), message };
-        let text =
-            std::fs::read_to_string(path).map_err(|source| AgentError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| AgentError::Read { path: path.to_owned(), source })?;
         let root: serde_json::Map<String, serde_json::Value> =
             serde_saphyr::from_str(&text).map_err(|error| malformed(error.to_string()))?;
         let dir = path.parent().unwrap_or(Path::new("."));
         let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-        let image = absolute.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let image = absolute
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let files_sha256 = files_hash(dir)?;
         let mut agents = Vec::new();
         for (id, value) in &root {
-            let Some(entry) = value.as_object().filter(|entry| entry.contains_key("start")) else { continue };
+            let Some(entry) = value.as_object().filter(|entry| entry.contains_key("start")) else {
+                continue;
+            };
             if entry.contains_key("mount_docker_socket") {
                 return Err(malformed(format!(
                     "`{id}.mount_docker_socket`: the Docker socket never enters a container"
@@ -295,14 +312,26 @@ impl AgentSpec {
                     )));
                 }
                 None if kwargs.is_empty() => KwargsType::Argparse,
-                None => return Err(malformed(format!("`{id}.kwargs_type` is missing although `kwargs` has entries"))),
+                None => {
+                    return Err(malformed(format!(
+                        "`{id}.kwargs_type` is missing although `kwargs` has entries"
+                    )));
+                }
             };
             let mut command: Vec<String> = START.map(str::to_owned).to_vec();
-            command.extend(style.arguments(kwargs.iter().map(|(key, value)| (key.as_str(), python_text(value)))));
+            command.extend(
+                style.arguments(
+                    kwargs.iter().map(|(key, value)| (key.as_str(), python_text(value))),
+                ),
+            );
             let dockerfile = entry.get("dockerfile").and_then(|file| file.as_str()).map_or_else(
                 || PathBuf::from("Dockerfile"),
                 // Written relative to the agents folder; the build context is the agent's own.
-                |file| Path::new(file).file_name().map_or_else(|| PathBuf::from("Dockerfile"), PathBuf::from),
+                |file| {
+                    Path::new(file)
+                        .file_name()
+                        .map_or_else(|| PathBuf::from("Dockerfile"), PathBuf::from)
+                },
             );
             agents.push(Self {
                 id: id.clone(),
@@ -311,8 +340,14 @@ impl AgentSpec {
                 image: image.clone(),
                 build: Build::Dockerfile { dir: dir.to_owned(), dockerfile },
                 command,
-                env: map("env_vars")?.iter().map(|(key, value)| (key.clone(), python_text(value))).collect(),
-                privileged: entry.get("privileged").and_then(serde_json::Value::as_bool).unwrap_or(false),
+                env: map("env_vars")?
+                    .iter()
+                    .map(|(key, value)| (key.clone(), python_text(value)))
+                    .collect(),
+                privileged: entry
+                    .get("privileged")
+                    .and_then(serde_json::Value::as_bool)
+                    .unwrap_or(false),
                 files_sha256: files_sha256.clone(),
             });
         }
@@ -323,7 +358,9 @@ impl AgentSpec {
     pub fn secrets(&self) -> Vec<(String, String)> {
         let env = self.env.iter().map(|(key, value)| (key.clone(), value));
         let command = self.command.iter().map(|value| ("command".to_owned(), value));
-        env.chain(command).filter_map(|(key, value)| Some((key, secret_name(value)?.to_owned()))).collect()
+        env.chain(command)
+            .filter_map(|(key, value)| Some((key, secret_name(value)?.to_owned())))
+            .collect()
     }
 
     /// The environment and command with secrets filled in from `lookup`.
@@ -342,19 +379,30 @@ impl AgentSpec {
                 key: key.to_owned(),
             }),
         };
-        let env = self.env.iter().map(|(key, value)| Ok((key.clone(), fill(key, value)?))).collect::<Result<_, _>>()?;
-        let command = self.command.iter().map(|value| fill("command", value)).collect::<Result<_, _>>()?;
+        let env = self
+            .env
+            .iter()
+            .map(|(key, value)| Ok((key.clone(), fill(key, value)?)))
+            .collect::<Result<_, _>>()?;
+        let command =
+            self.command.iter().map(|value| fill("command", value)).collect::<Result<_, _>>()?;
         Ok((env, command))
     }
 }
 
-/// The name in a value that begins with `${{ secrets.NAME }}`; what follows is dropped, as MLE-bench does.
+/// The name in a value that begins with `${{ secrets.NAME }}`; what follows is dropped, as
+/// MLE-bench does.
 fn secret_name(value: &str) -> Option<&str> {
     // omegaconf arguments carry their key in front.
-    let value = value.split_once('=').map_or(value, |(_, rest)| if rest.starts_with("${{") { rest } else { value });
+    let value = value
+        .split_once('=')
+        .map_or(value, |(_, rest)| if rest.starts_with("${{") { rest } else { value });
     let (inner, _) = value.strip_prefix("${{")?.split_once("}}")?;
     let name = inner.trim().strip_prefix("secrets.")?;
-    name.chars().all(|c| c.is_alphanumeric() || c == '_').then_some(name).filter(|name| !name.is_empty())
+    name.chars()
+        .all(|c| c.is_alphanumeric() || c == '_')
+        .then_some(name)
+        .filter(|name| !name.is_empty())
 }
 
 fn toml_text(value: &toml::Value) -> String {
@@ -412,7 +460,8 @@ fn files_hash(dir: &Path) -> Result<String, AgentError> {
     files.sort();
     let mut hash = Sha256::new();
     for file in files {
-        let bytes = std::fs::read(&file).map_err(|source| AgentError::Read { path: file.clone(), source })?;
+        let bytes = std::fs::read(&file)
+            .map_err(|source| AgentError::Read { path: file.clone(), source })?;
         let name = file.strip_prefix(dir).unwrap_or(&file).to_string_lossy().into_owned();
         hash.update((name.len() as u64).to_le_bytes());
         hash.update(name.as_bytes());
@@ -443,12 +492,24 @@ mod tests {
         let agents_dir = temp.path().join("agents");
         let aide = AgentSpec::find("aide", &agents_dir).unwrap();
         assert_eq!(aide.image, "aide");
-        assert_eq!(aide.command[2..], ["agent.steps=500", "agent.debug=True", "agent.model=gpt-4"].map(str::to_owned));
+        assert_eq!(
+            aide.command[2..],
+            ["agent.steps=500", "agent.debug=True", "agent.model=gpt-4"].map(str::to_owned)
+        );
         assert_eq!(aide.secrets(), [("KEY".to_owned(), "SOME_KEY".to_owned())]);
         assert_eq!(aide.env["LIMIT"], "86400");
         let dev = AgentSpec::find("aide/dev", &agents_dir).unwrap();
-        assert!(dev.privileged && dev.command.contains(&"agent.steps=1".to_owned()), "{:?}", dev.command);
-        assert!(AgentSpec::find("defaults/none", &agents_dir).unwrap_err().to_string().contains("aide/dev"));
+        assert!(
+            dev.privileged && dev.command.contains(&"agent.steps=1".to_owned()),
+            "{:?}",
+            dev.command
+        );
+        assert!(
+            AgentSpec::find("defaults/none", &agents_dir)
+                .unwrap_err()
+                .to_string()
+                .contains("aide/dev")
+        );
         let missing = aide.resolve(|_| None).unwrap_err().to_string();
         assert!(missing.contains("`SOME_KEY`"), "{missing}");
         assert_eq!(aide.resolve(|_| Some("v".into())).unwrap().0["KEY"], "v");

@@ -1,7 +1,8 @@
-//! The leaderboard in force for a competition: the catalogue's, or one that the user imported in its place.
+//! The leaderboard in force for a competition: the catalogue's, or one that the user imported in
+//! its place.
 //!
-//! An imported board is kept beside the competition's prepared data, where preparing again does not touch it. Only scores are kept: names of
-//! teams are nobody's business here.
+//! An imported board is kept beside the competition's prepared data, where preparing again does not
+//! touch it. Only scores are kept: names of teams are nobody's business here.
 
 use std::path::{Path, PathBuf};
 
@@ -149,9 +150,17 @@ impl Board {
             });
         }
         Ok(Self {
-            leaderboard: spec.leaderboard_csv().map(Leaderboard::parse).transpose().map_err(broken)?,
+            leaderboard: spec
+                .leaderboard_csv()
+                .map(Leaderboard::parse)
+                .transpose()
+                .map_err(broken)?,
             thresholds: spec.thresholds.as_ref().map(|thresholds| thresholds.medals()),
-            n_teams: spec.thresholds.as_ref().and_then(|thresholds| thresholds.n_teams).map(u64::from),
+            n_teams: spec
+                .thresholds
+                .as_ref()
+                .and_then(|thresholds| thresholds.n_teams)
+                .map(u64::from),
             own: None,
         })
     }

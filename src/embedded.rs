@@ -24,7 +24,8 @@ fn program(name: &str) -> &'static [u8] {
     known.expect("reading agents refuses programs that are not embedded").1
 }
 
-/// The image reference of an embedded agent: its tag is the program's hash, so that a new version never meets an old image.
+/// The image reference of an embedded agent: its tag is the program's hash, so that a new version
+/// never meets an old image.
 pub fn image_reference(image: &str, name: &str) -> String {
     format!("{image}:{}", &hex(&Sha256::digest(program(name)))[..12])
 }
@@ -45,7 +46,11 @@ pub fn write_program(name: &str) -> std::io::Result<tempfile::TempPath> {
 ///
 /// # Errors
 /// The engine's.
-pub async fn ensure_program_image(engine: &Engine, reference: &str, name: &str) -> Result<(), ExecutorError> {
+pub async fn ensure_program_image(
+    engine: &Engine,
+    reference: &str,
+    name: &str,
+) -> Result<(), ExecutorError> {
     if engine.image(reference).await?.is_some() {
         return Ok(());
     }
@@ -117,8 +122,11 @@ mod tests {
             assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o111, 0o111);
             let tar = program_tar(bytes);
             let mut archive = tar::Archive::new(&tar[..]);
-            let names: Vec<String> =
-                archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string()).collect();
+            let names: Vec<String> = archive
+                .entries()
+                .unwrap()
+                .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+                .collect();
             assert_eq!(names, ["home", "tmp", "etc", "agent"]);
         }
         assert!(image_reference("medalist/sample", "sample").starts_with("medalist/sample:"));

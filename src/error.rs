@@ -14,7 +14,8 @@ pub enum Exit {
     Failure = 1,
     /// The command line itself is wrong (clap's own code).
     Usage = 2,
-    /// An input is missing, unreadable or malformed: an unknown id, a raw file cut short, unreadable answers.
+    /// An input is missing, unreadable or malformed: an unknown id, a raw file cut short,
+    /// unreadable answers.
     BadInput = 3,
     /// This machine lacks something: no daemon, no image, no credentials, no permission.
     Environment = 4,
@@ -76,9 +77,9 @@ impl CliError {
 
     fn is_disk_full(&self) -> bool {
         self.error.chain().any(|cause| {
-            cause
-                .downcast_ref::<io::Error>()
-                .is_some_and(|e| matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+            cause.downcast_ref::<io::Error>().is_some_and(|e| {
+                matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            })
         })
     }
 
@@ -130,7 +131,8 @@ mod tests {
     #[test]
     fn a_full_disk_sets_code_and_hint() {
         let full = io::Error::from(io::ErrorKind::StorageFull);
-        let error = CliError::new(Exit::BadInput, anyhow::Error::from(full).context("cannot write `x`"));
+        let error =
+            CliError::new(Exit::BadInput, anyhow::Error::from(full).context("cannot write `x`"));
         assert_eq!(error.exit(), Exit::DiskFull);
         assert!(error.render().contains("hint: the disk is full"), "{}", error.render());
     }
@@ -139,7 +141,11 @@ mod tests {
     fn causes_and_hints_are_printed_once_each() {
         let inner = io::Error::other("no such page");
         let error =
-            CliError::new(Exit::BadInput, anyhow::Error::from(inner).context("cannot prepare `a`")).hint("try `b`");
-        assert_eq!(error.render(), "error: cannot prepare `a`\n  caused by: no such page\nhint: try `b`\n");
+            CliError::new(Exit::BadInput, anyhow::Error::from(inner).context("cannot prepare `a`"))
+                .hint("try `b`");
+        assert_eq!(
+            error.render(),
+            "error: cannot prepare `a`\n  caused by: no such page\nhint: try `b`\n"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! The border between running and showing: everything that happens in a run is a [`RunEvent`].
 //!
-//! The live stream and the stored log are one type, so a replay is "read events, feed sinks". Events own their data.
+//! The live stream and the stored log are one type, so a replay is "read events, feed sinks".
+//! Events own their data.
 
 use std::fmt;
 
@@ -152,7 +153,9 @@ impl fmt::Display for GradeLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.submitted, self.valid, self.score, self.medal.as_deref()) {
             (false, ..) => f.write_str("no submission"),
-            (true, false, ..) => write!(f, "invalid submission: {}", self.problem.as_deref().unwrap_or("unreadable")),
+            (true, false, ..) => {
+                write!(f, "invalid submission: {}", self.problem.as_deref().unwrap_or("unreadable"))
+            }
             (true, true, None, _) => f.write_str("score is not a number"),
             (true, true, Some(score), None) => write!(f, "score {score}, no medal"),
             (true, true, Some(score), Some(medal)) => write!(f, "score {score}, {medal}"),

@@ -1,4 +1,5 @@
-//! The catalogue as the runner sees it: what an agent gets on a competition, and what its submission is worth.
+//! The catalogue as the runner sees it: what an agent gets on a competition, and what its
+//! submission is worth.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -45,14 +46,16 @@ impl CatalogueJudge {
     }
 
     fn answers(&self, spec: &CompetitionSpec) -> Result<Arc<Answers>, JudgeError> {
-        // The lock is held while reading, so that many attempts on one competition read its answers once.
+        // The lock is held while reading, so that many attempts on one competition read its answers
+        // once.
         let mut known = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(answers) = known.get(spec.id.as_str()) {
             return Ok(Arc::clone(answers));
         }
         let path = spec.answers_path(&self.prepared(spec));
-        let answers = Answers::read(&path)
-            .map_err(|error| JudgeError::new(error).context(format!("cannot read the answers `{}`", path.display())))?;
+        let answers = Answers::read(&path).map_err(|error| {
+            JudgeError::new(error).context(format!("cannot read the answers `{}`", path.display()))
+        })?;
         let answers = Arc::new(answers);
         known.insert(spec.id.as_str().to_owned(), Arc::clone(&answers));
         Ok(answers)
@@ -82,15 +85,20 @@ impl Judge for CatalogueJudge {
         let public_dir = self.prepared(spec).join("public");
         if !public_dir.is_dir() {
             return Err(JudgeError {
-                message: format!("`{competition}` is not prepared: there is no `{}`", public_dir.display()),
+                message: format!(
+                    "`{competition}` is not prepared: there is no `{}`",
+                    public_dir.display()
+                ),
             });
         }
-        let grader = Grader::new(spec.grading.clone())
-            .map_err(|error| JudgeError::new(error).context(format!("cannot grade `{competition}`")))?;
-        let answers = self.answers(spec)?;
-        let brief = spec.brief_in(&self.data_dir).map_err(JudgeError::new)?.ok_or_else(|| JudgeError {
-            message: format!("`{competition}` has neither a description.md nor a brief.md"),
+        let grader = Grader::new(spec.grading.clone()).map_err(|error| {
+            JudgeError::new(error).context(format!("cannot grade `{competition}`"))
         })?;
+        let answers = self.answers(spec)?;
+        let brief =
+            spec.brief_in(&self.data_dir).map_err(JudgeError::new)?.ok_or_else(|| JudgeError {
+                message: format!("`{competition}` has neither a description.md nor a brief.md"),
+            })?;
         let (brief_source, description) = (brief.source.as_str(), brief.text.into_owned());
         Ok(Material {
             brief_source: brief_source.to_owned(),
@@ -109,9 +117,16 @@ impl Judge for CatalogueJudge {
         let board = Board::in_force(spec, &self.data_dir).map_err(JudgeError::new)?;
         let answers = spec.answers_path(&self.prepared(spec));
         let exists = submission.symlink_metadata().is_ok();
-        let report =
-            grade_report(&board.facts(spec), &grader, exists.then_some(submission), &answers, &Default::default());
-        report.map_err(|error| JudgeError::new(error).context(format!("cannot grade `{competition}`")))
+        let report = grade_report(
+            &board.facts(spec),
+            &grader,
+            exists.then_some(submission),
+            &answers,
+            &Default::default(),
+        );
+        report.map_err(|error| {
+            JudgeError::new(error).context(format!("cannot grade `{competition}`"))
+        })
     }
 }
 
@@ -120,7 +135,8 @@ fn data_hash(prepared: &Path) -> Option<String> {
     file_sha256(&prepared.parent()?.join("manifest.json")).ok().map(|(hash, _)| hash)
 }
 
-/// The validation service's judge: the grader itself, of which only the verdict's words come out, as in MLE-bench.
+/// The validation service's judge: the grader itself, of which only the verdict's words come out,
+/// as in MLE-bench.
 struct GraderValidator {
     grader: Grader,
     answers: Arc<Answers>,
@@ -136,7 +152,9 @@ impl Validator for GraderValidator {
         };
         match self.grader.grade_file(csv, &self.answers, &Default::default()) {
             Ok(graded) => match graded.verdict {
-                Verdict::Scored(_) => ValidationReply { valid: true, message: "Submission is valid.".to_owned() },
+                Verdict::Scored(_) => {
+                    ValidationReply { valid: true, message: "Submission is valid.".to_owned() }
+                }
                 Verdict::Invalid(invalid) => refused(invalid.message),
             },
             // Nothing about the answers may reach the agent.

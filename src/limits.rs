@@ -27,7 +27,8 @@ pub struct Limits {
     pub pids: u64,
     /// Bytes written to the container's own layer, /home included; 0 means no limit.
     pub disk_bytes: u64,
-    /// Bytes of the agent's output that are kept in `run.log`; what comes after is counted and dropped.
+    /// Bytes of the agent's output that are kept in `run.log`; what comes after is counted and
+    /// dropped.
     pub log_bytes: u64,
     /// Largest submission that is validated or salvaged.
     pub submission_bytes: u64,
@@ -107,7 +108,9 @@ impl fmt::Display for GpuRequest {
 
 /// A text that asks for GPUs in no known way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no number of GPUs, expected a number, `all`, `none`, or UUIDs such as `GPU-…,GPU-…`")]
+#[error(
+    "`{0}` is no number of GPUs, expected a number, `all`, `none`, or UUIDs such as `GPU-…,GPU-…`"
+)]
 pub struct GpuRequestError(String);
 
 impl FromStr for GpuRequest {
@@ -173,8 +176,8 @@ pub enum GpuAccess {
         control_nodes: Vec<PathBuf>,
         /// Directories of the driver that are mounted read-only at the same place.
         driver_dirs: Vec<PathBuf>,
-        /// Single libraries of the driver that are mounted read-only into [`DRIVER_LIBRARIES`], where the driver has no
-        /// directory of its own.
+        /// Single libraries of the driver that are mounted read-only into [`DRIVER_LIBRARIES`],
+        /// where the driver has no directory of its own.
         #[serde(default)]
         driver_files: Vec<PathBuf>,
         /// What `LD_LIBRARY_PATH` must hold.
@@ -220,8 +223,11 @@ pub mod seconds {
     /// Negative, not finite, or too large for a [`Duration`].
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let value = f64::deserialize(deserializer)?;
-        Duration::try_from_secs_f64(value)
-            .map_err(|_| serde::de::Error::custom(format!("`{value}` is not a number of seconds, expected 0 or more")))
+        Duration::try_from_secs_f64(value).map_err(|_| {
+            serde::de::Error::custom(format!(
+                "`{value}` is not a number of seconds, expected 0 or more"
+            ))
+        })
     }
 }
 
@@ -249,8 +255,12 @@ mod tests {
     #[test]
     fn gpus_are_asked_for_in_four_ways() {
         let list = GpuRequest::Uuids(vec!["GPU-1".into(), "MIG-2".into()]);
-        let cases =
-            [("none", GpuRequest::None), ("2", GpuRequest::Count(2)), ("all", GpuRequest::All), ("GPU-1,MIG-2", list)];
+        let cases = [
+            ("none", GpuRequest::None),
+            ("2", GpuRequest::Count(2)),
+            ("all", GpuRequest::All),
+            ("GPU-1,MIG-2", list),
+        ];
         for (text, request) in cases {
             assert_eq!(text.parse(), Ok(request.clone()));
             assert_eq!(request.to_string(), text);
@@ -263,8 +273,11 @@ mod tests {
 
     #[test]
     fn networks_have_stable_names() {
-        let text =
-            serde_json::to_string(&[Network::Sealed, Network::Allowlist(vec!["pypi.org".into()]), Network::Open]);
+        let text = serde_json::to_string(&[
+            Network::Sealed,
+            Network::Allowlist(vec!["pypi.org".into()]),
+            Network::Open,
+        ]);
         assert_eq!(text.unwrap(), r#"["sealed",{"allowlist":["pypi.org"]},"open"]"#);
     }
 }

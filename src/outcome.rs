@@ -185,7 +185,8 @@ pub struct Usage {
     pub gpu: Option<GpuUsage>,
 }
 
-/// What the cards of an attempt do, all of them together. Others on a shared card count too: the driver tells them not apart.
+/// What the cards of an attempt do, all of them together. Others on a shared card count too: the
+/// driver tells them not apart.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct GpuUsage {
     /// Share of the time in which something ran, now: the mean of the cards, 0 to 1.
@@ -252,7 +253,8 @@ mod tests {
 
     #[test]
     fn an_update_keeps_peaks() {
-        let mut usage = Usage { peak_memory_bytes: Some(10), memory_bytes: Some(9), ..Usage::default() };
+        let mut usage =
+            Usage { peak_memory_bytes: Some(10), memory_bytes: Some(9), ..Usage::default() };
         usage.update(&Usage { memory_bytes: Some(4), ..Usage::default() });
         assert_eq!((usage.memory_bytes, usage.peak_memory_bytes), (Some(4), Some(10)));
     }

@@ -1,4 +1,5 @@
-//! What will run is computed first and is a value: `run --dry-run` prints it, `run` takes it, the report counts against it.
+//! What will run is computed first and is a value: `run --dry-run` prints it, `run` takes it, the
+//! report counts against it.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -92,7 +93,8 @@ pub struct PlannedAttempt {
     pub gpus: Option<GpuRequest>,
 }
 
-/// The ways of a GPU into a container, as they are asked for; [`crate::limits::GpuAccess`] is what becomes of one on a machine.
+/// The ways of a GPU into a container, as they are asked for; [`crate::limits::GpuAccess`] is what
+/// becomes of one on a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum AccessKind {
@@ -106,7 +108,8 @@ pub enum AccessKind {
     DeviceNodes,
 }
 
-/// A directory or file of this machine that containers see read-only. Prints and parses as `SOURCE:TARGET`, or `PATH` for both.
+/// A directory or file of this machine that containers see read-only. Prints and parses as
+/// `SOURCE:TARGET`, or `PATH` for both.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct MountSpec {
@@ -152,11 +155,15 @@ impl FromStr for MountSpec {
     fn from_str(text: &str) -> Result<Self, MountError> {
         let (source, target) = text.split_once(':').unwrap_or((text, text));
         let mount = Self { source: source.into(), target: target.into() };
-        let plain = |path: &Path| path.is_absolute() && !path.components().any(|part| part == Component::ParentDir);
+        let plain = |path: &Path| {
+            path.is_absolute() && !path.components().any(|part| part == Component::ParentDir)
+        };
         let ours = ["/private", "/.medalist", "/.medalist-init", "/home", "/proc", "/sys", "/dev"];
         let why = if !plain(&mount.source) || !plain(&mount.target) {
             "both paths must be absolute and without `..`"
-        } else if mount.target == Path::new("/") || ours.iter().any(|ours| mount.target.starts_with(ours)) {
+        } else if mount.target == Path::new("/")
+            || ours.iter().any(|ours| mount.target.starts_with(ours))
+        {
             "that place in the container is the harness's or the kernel's"
         } else {
             return Ok(mount);
@@ -166,7 +173,8 @@ impl FromStr for MountSpec {
 }
 
 impl MountSpec {
-    /// Checks that the mount shows an agent nothing that a run keeps from it: neither holds nor lies in one of `secret`.
+    /// Checks that the mount shows an agent nothing that a run keeps from it: neither holds nor
+    /// lies in one of `secret`.
     ///
     /// # Errors
     /// [`MountError`] names the place, or says that there is nothing to mount.
@@ -175,11 +183,14 @@ impl MountSpec {
         let source = self.source.canonicalize().map_err(|cause| error(cause.to_string()))?;
         let sockets = ["/run", "/var/run"].map(PathBuf::from);
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let secret = secret.iter().map(|path| real(path)).chain(sockets.iter().map(|path| real(path)));
+        let secret =
+            secret.iter().map(|path| real(path)).chain(sockets.iter().map(|path| real(path)));
         for place in secret {
             if source.starts_with(&place) || place.starts_with(&source) {
                 let place = place.display();
-                return Err(error(format!("it would show agents `{place}`, which holds answers, runs or sockets")));
+                return Err(error(format!(
+                    "it would show agents `{place}`, which holds answers, runs or sockets"
+                )));
             }
         }
         Ok(())
@@ -205,7 +216,8 @@ impl fmt::Display for ExecutorKind {
     }
 }
 
-/// Which attempt: one agent on one competition with one seed. Prints and parses as `spaceship-titanic/dummy/0`.
+/// Which attempt: one agent on one competition with one seed. Prints and parses as
+/// `spaceship-titanic/dummy/0`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct AttemptKey {
@@ -265,9 +277,10 @@ impl From<&AttemptKey> for AttemptKeyRecord {
 
 /// Attempts of one agent on competitions with seeds `0..seeds`.
 ///
-/// Seeds are the outer loop, so that a run that is cut short has whole seeds. In a seed the attempts that may take longest come
-/// first, and of those the ones with the most cards, so that the end of a run is made of short ones. `gpus_for` says which
-/// competitions get other GPUs than the plan's; `uuid` names the folders.
+/// Seeds are the outer loop, so that a run that is cut short has whole seeds. In a seed the
+/// attempts that may take longest come first, and of those the ones with the most cards, so that
+/// the end of a run is made of short ones. `gpus_for` says which competitions get other GPUs than
+/// the plan's; `uuid` names the folders.
 pub fn attempts(
     agent: &str,
     competitions: &[CompetitionFacts],
@@ -280,7 +293,9 @@ pub fn attempts(
         _ => 0,
     };
     let mut order: Vec<&CompetitionFacts> = competitions.iter().collect();
-    order.sort_by_key(|competition| (expected_length(competition), std::cmp::Reverse(cards(competition))));
+    order.sort_by_key(|competition| {
+        (expected_length(competition), std::cmp::Reverse(cards(competition)))
+    });
     let order = &order;
     (0..seeds)
         .flat_map(|seed| order.iter().map(move |competition| (seed, *competition)))
@@ -293,8 +308,9 @@ pub fn attempts(
         .collect()
 }
 
-/// How long a competition is expected to keep an agent, from the longest down. All have the same limit; what differs is how
-/// much of it an agent uses, and the complexity is the best guess there is.
+/// How long a competition is expected to keep an agent, from the longest down. All have the same
+/// limit; what differs is how much of it an agent uses, and the complexity is the best guess there
+/// is.
 fn expected_length(competition: &CompetitionFacts) -> u32 {
     match competition.complexity.as_str() {
         "high" => 0,
@@ -306,7 +322,10 @@ fn expected_length(competition: &CompetitionFacts) -> u32 {
 
 /// The name of a group, as MLE-bench writes it: `2026-11-24T12-00-00-UTC_run-group_<agent>`.
 pub fn group_name(at: DateTime<Utc>, agent: &str) -> String {
-    let agent: String = agent.chars().map(|c| if c.is_alphanumeric() || "._-".contains(c) { c } else { '-' }).collect();
+    let agent: String = agent
+        .chars()
+        .map(|c| if c.is_alphanumeric() || "._-".contains(c) { c } else { '-' })
+        .collect();
     format!("{}-UTC_run-group_{agent}", at.format("%Y-%m-%dT%H-%M-%S"))
 }
 
@@ -341,8 +360,11 @@ mod tests {
             complexity: complexity.into(),
             ..CompetitionFacts::default()
         };
-        let all = [facts("l", "low"), facts("h", "high"), facts("m", "medium"), facts("big", "medium")];
-        let gpus = |competition: &CompetitionFacts| (competition.id == "big").then_some(GpuRequest::Count(4));
+        let all =
+            [facts("l", "low"), facts("h", "high"), facts("m", "medium"), facts("big", "medium")];
+        let gpus = |competition: &CompetitionFacts| {
+            (competition.id == "big").then_some(GpuRequest::Count(4))
+        };
         let plan = attempts("x", &all, 2, gpus, Uuid::nil);
         let keys: Vec<String> = plan.iter().map(|attempt| attempt.key.to_string()).collect();
         assert_eq!(keys[..4], ["h/x/0", "big/x/0", "m/x/0", "l/x/0"]);
@@ -356,8 +378,9 @@ mod tests {
         let data = temp.path().join("data");
         std::fs::create_dir_all(data.join("c/prepared/private")).unwrap();
         std::fs::create_dir(temp.path().join("weights")).unwrap();
-        let mount =
-            |path: &str| -> Result<MountSpec, MountError> { temp.path().join(path).display().to_string().parse() };
+        let mount = |path: &str| -> Result<MountSpec, MountError> {
+            temp.path().join(path).display().to_string().parse()
+        };
         mount("weights").unwrap().check(&[&data]).unwrap();
         for path in ["data", "data/c/prepared/private", "."] {
             let source = temp.path().join(path);

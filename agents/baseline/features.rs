@@ -1,4 +1,5 @@
-//! Columns of text turned into numbers: plain numbers, dates, parts of structured codes, categories.
+//! Columns of text turned into numbers: plain numbers, dates, parts of structured codes,
+//! categories.
 
 use std::collections::HashMap;
 
@@ -51,7 +52,8 @@ pub(crate) fn moment(cell: &str) -> Option<f64> {
     if bytes[4] != b'-' || bytes[7] != b'-' {
         return None;
     }
-    let part = |range: std::ops::Range<usize>| date.get(range).and_then(|text| text.parse::<i64>().ok());
+    let part =
+        |range: std::ops::Range<usize>| date.get(range).and_then(|text| text.parse::<i64>().ok());
     let (year, month, day) = (part(0..4)?, part(5..7)?, part(8..10)?);
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
@@ -59,8 +61,10 @@ pub(crate) fn moment(cell: &str) -> Option<f64> {
     // Days of the civil calendar, counted in years that begin in March.
     let shifted = if month <= 2 { year - 1 } else { year };
     let of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-    let days =
-        365 * shifted + shifted.div_euclid(4) - shifted.div_euclid(100) + shifted.div_euclid(400) + of_year - 719_468;
+    let days = 365 * shifted + shifted.div_euclid(4) - shifted.div_euclid(100)
+        + shifted.div_euclid(400)
+        + of_year
+        - 719_468;
     let mut clock = 0.0;
     if let Some(time) = cell.get(11..) {
         for (value, unit) in time.trim_end_matches('Z').split(':').zip([24.0, 1440.0, 86_400.0]) {
@@ -84,13 +88,16 @@ pub(crate) fn numbers(column: &Column) -> Vec<f32> {
     column.iter().map(|cell| number(cell).map_or(f32::NAN, |v| v as f32)).collect()
 }
 
-/// Builds the features of a mixed table. `guide` is one number per training row that categories are averaged over.
+/// Builds the features of a mixed table. `guide` is one number per training row that categories are
+/// averaged over.
 pub(crate) fn build(columns: &[Shared], guide: &[Vec<f32>], seed: u64) -> Vec<Feature> {
     let mut out = Vec::new();
     for Shared { name, train, test } in columns {
         match kind(train, test) {
             Kind::Constant => {}
-            Kind::Number => out.push(Feature { name: name.clone(), train: numbers(train), test: numbers(test) }),
+            Kind::Number => {
+                out.push(Feature { name: name.clone(), train: numbers(train), test: numbers(test) })
+            }
             Kind::Moment => moments(name, train, test, &mut out),
             Kind::Category | Kind::Text => {
                 categories(name, train, test, guide, seed, &mut out);
@@ -123,17 +130,22 @@ fn moments(name: &str, train: &Column, test: &Column, out: &mut Vec<Feature>) {
         ("day of month", |t| month_and_day(t.floor() as i64).1 as f32),
     ];
     for (field, of) in fields {
-        let read = |column: &Column| column.iter().map(|cell| moment(cell).map_or(f32::NAN, of)).collect();
+        let read =
+            |column: &Column| column.iter().map(|cell| moment(cell).map_or(f32::NAN, of)).collect();
         out.push(Feature { name: format!("{name} {field}"), train: read(train), test: read(test) });
     }
 }
 
-/// Splits codes such as `B/0/P` or `0001_02` into their parts, when nearly all cells have equally many.
+/// Splits codes such as `B/0/P` or `0001_02` into their parts, when nearly all cells have equally
+/// many.
 fn parts(name: &str, train: &Column, test: &Column) -> Vec<(String, Column, Column)> {
     for separator in ['/', '_', ':', '-', ' '] {
         let sizes = |column: &Column, size: usize| {
             let filled = column.iter().filter(|cell| !cell.is_empty()).count();
-            let fit = column.iter().filter(|cell| !cell.is_empty() && cell.split(separator).count() == size).count();
+            let fit = column
+                .iter()
+                .filter(|cell| !cell.is_empty() && cell.split(separator).count() == size)
+                .count();
             filled > 0 && fit * 100 >= filled * 97
         };
         for size in 2..=4 {
@@ -147,7 +159,9 @@ fn parts(name: &str, train: &Column, test: &Column) -> Vec<(String, Column, Colu
                     part
                 };
                 return (0..size)
-                    .map(|index| (format!("{name}[{index}]"), pick(train, index), pick(test, index)))
+                    .map(|index| {
+                        (format!("{name}[{index}]"), pick(train, index), pick(test, index))
+                    })
                     .collect();
             }
         }
@@ -161,13 +175,22 @@ fn counts(name: &str, train: &Column, test: &Column, out: &mut Vec<Feature>) {
     for cell in train.iter().chain(test.iter()) {
         *seen.entry(cell).or_default() += 1.0;
     }
-    let read =
-        |column: &Column| column.iter().map(|cell| if cell.is_empty() { f32::NAN } else { seen[cell] }).collect();
+    let read = |column: &Column| {
+        column.iter().map(|cell| if cell.is_empty() { f32::NAN } else { seen[cell] }).collect()
+    };
     out.push(Feature { name: format!("count of {name}"), train: read(train), test: read(test) });
 }
 
-/// A category becomes its frequency and, per output, the mean of the guide over the other folds, drawn towards the overall mean.
-fn categories(name: &str, train: &Column, test: &Column, guide: &[Vec<f32>], seed: u64, out: &mut Vec<Feature>) {
+/// A category becomes its frequency and, per output, the mean of the guide over the other folds,
+/// drawn towards the overall mean.
+fn categories(
+    name: &str,
+    train: &Column,
+    test: &Column,
+    guide: &[Vec<f32>],
+    seed: u64,
+    out: &mut Vec<Feature>,
+) {
     const FOLDS: usize = 5;
     const PULL: f64 = 10.0;
     counts(name, train, test, out);
@@ -199,14 +222,21 @@ fn categories(name: &str, train: &Column, test: &Column, guide: &[Vec<f32>], see
                 .fold((0.0, 0.0), |acc, f| (acc.0 + sums[level][f].0, acc.1 + sums[level][f].1));
             ((sum + PULL * mean) / (count + PULL)) as f32
         };
-        let on_train = train.iter().enumerate().map(|(row, cell)| value(levels[cell], Some(fold[row]))).collect();
-        let on_test =
-            test.iter().map(|cell| levels.get(cell).map_or(mean as f32, |&level| value(level, None))).collect();
+        let on_train = train
+            .iter()
+            .enumerate()
+            .map(|(row, cell)| value(levels[cell], Some(fold[row])))
+            .collect();
+        let on_test = test
+            .iter()
+            .map(|cell| levels.get(cell).map_or(mean as f32, |&level| value(level, None)))
+            .collect();
         out.push(Feature { name: format!("target by {name}"), train: on_train, test: on_test });
     }
 }
 
-/// Skewed amounts that are zero for many rows (money, counts) get a sum and a number of zeros, if there are three or more.
+/// Skewed amounts that are zero for many rows (money, counts) get a sum and a number of zeros, if
+/// there are three or more.
 fn totals(features: &mut Vec<Feature>) {
     let is_amount = |feature: &&Feature| {
         let zeros = feature.train.iter().filter(|v| **v == 0.0).count();
@@ -219,16 +249,25 @@ fn totals(features: &mut Vec<Feature>) {
     if amounts.len() < 3 {
         return;
     }
-    let fold = |rows: usize, of: &dyn Fn(&Feature) -> &Vec<f32>, term: fn(f32) -> f32| -> Vec<f32> {
-        (0..rows)
-            .map(|row| amounts.iter().map(|feature| of(feature)[row]).filter(|v| !v.is_nan()).map(term).sum())
-            .collect()
-    };
+    let fold =
+        |rows: usize, of: &dyn Fn(&Feature) -> &Vec<f32>, term: fn(f32) -> f32| -> Vec<f32> {
+            (0..rows)
+                .map(|row| {
+                    amounts
+                        .iter()
+                        .map(|feature| of(feature)[row])
+                        .filter(|v| !v.is_nan())
+                        .map(term)
+                        .sum()
+                })
+                .collect()
+        };
     let (n, m) = (amounts[0].train.len(), amounts[0].test.len());
     let mut made = Vec::new();
-    for (name, term) in
-        [("sum of amounts", (|v| v) as fn(f32) -> f32), ("amounts of zero", |v| f32::from(u8::from(v == 0.0)))]
-    {
+    for (name, term) in [
+        ("sum of amounts", (|v| v) as fn(f32) -> f32),
+        ("amounts of zero", |v| f32::from(u8::from(v == 0.0))),
+    ] {
         made.push(Feature {
             name: name.to_owned(),
             train: fold(n, &|f| &f.train, term),

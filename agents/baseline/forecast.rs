@@ -1,4 +1,5 @@
-//! Forecasts: several simple forecasters are tried on the end of the training span, the best mixture is kept.
+//! Forecasts: several simple forecasters are tried on the end of the training span, the best
+//! mixture is kept.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -23,7 +24,8 @@ pub(crate) fn span(columns: &[Shared]) -> Option<Span> {
         if !matches!(features::kind(train, test), Kind::Moment) {
             continue;
         }
-        let read = |column: &Column| column.iter().map(features::moment).collect::<Option<Vec<f64>>>();
+        let read =
+            |column: &Column| column.iter().map(features::moment).collect::<Option<Vec<f64>>>();
         let (Some(a), Some(b)) = (read(train), read(test)) else { continue };
         let last = a.iter().copied().fold(f64::MIN, f64::max);
         if b.iter().all(|&t| t > last) {
@@ -69,7 +71,10 @@ pub(crate) fn forecast(
         .collect();
     let mut categories = Vec::new();
     let mut levels = Vec::new();
-    for column in columns.iter().filter(|column| matches!(features::kind(column.train, column.test), Kind::Category)) {
+    for column in columns
+        .iter()
+        .filter(|column| matches!(features::kind(column.train, column.test), Kind::Category))
+    {
         let (a, b) = (column.train, column.test);
         let mut codes: BTreeMap<&str, usize> = BTreeMap::new();
         let coded: Vec<usize> = a
@@ -95,7 +100,8 @@ pub(crate) fn forecast(
     let last = span.train.iter().copied().fold(f64::MIN, f64::max);
     let first = span.train.iter().copied().fold(f64::MAX, f64::min);
     let ahead = span.test.iter().copied().fold(f64::MIN, f64::max) - last;
-    // The rehearsal forecasts the last stretch of the training span, as long as the real one but a quarter of it at most.
+    // The rehearsal forecasts the last stretch of the training span, as long as the real one but a
+    // quarter of it at most.
     let border = last - ahead.min((last - first) / 4.0);
     let past: Vec<usize> = (0..rows.split).filter(|&row| span.train[row] <= border).collect();
     let held: Vec<usize> = (0..rows.split).filter(|&row| span.train[row] > border).collect();
@@ -132,13 +138,20 @@ pub(crate) fn forecast(
     let (best, second) = (&scored[0], &scored[1]);
     let mixed: Vec<f64> = best.2.iter().zip(&second.2).map(|(a, b)| (a + b) / 2.0).collect();
     let chosen = if rmse(&mixed, &truth) < best.0 { vec![best.1, second.1] } else { vec![best.1] };
-    log(format!("kept: {}", chosen.iter().map(|&index| candidates[index].0).collect::<Vec<_>>().join(" and ")));
-    let guesses: Vec<Vec<f64>> = chosen.iter().map(|&index| candidates[index].1(&rows, &all, &test, target)).collect();
-    (0..test.len()).map(|row| guesses.iter().map(|guess| guess[row]).sum::<f64>() / guesses.len() as f64).collect()
+    log(format!(
+        "kept: {}",
+        chosen.iter().map(|&index| candidates[index].0).collect::<Vec<_>>().join(" and ")
+    ));
+    let guesses: Vec<Vec<f64>> =
+        chosen.iter().map(|&index| candidates[index].1(&rows, &all, &test, target)).collect();
+    (0..test.len())
+        .map(|row| guesses.iter().map(|guess| guess[row]).sum::<f64>() / guesses.len() as f64)
+        .collect()
 }
 
 fn rmse(guess: &[f64], truth: &[f64]) -> f64 {
-    (guess.iter().zip(truth).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / truth.len().max(1) as f64).sqrt()
+    (guess.iter().zip(truth).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / truth.len().max(1) as f64)
+        .sqrt()
 }
 
 fn hour(moment: f64) -> usize {
@@ -154,7 +167,8 @@ fn profile(rows: &Rows, known: &[usize], asked: &[usize], target: &[f64]) -> Vec
     let last = known.iter().map(|&row| rows.moments[row]).fold(f64::MIN, f64::max);
     let mut cells = vec![(0f64, 0f64); 48];
     let mut whole = (0f64, 0f64);
-    let cell = |row: usize| hour(rows.moments[row]) * 2 + usize::from(weekday(rows.moments[row]) >= 5);
+    let cell =
+        |row: usize| hour(rows.moments[row]) * 2 + usize::from(weekday(rows.moments[row]) >= 5);
     for &row in known.iter().filter(|&&row| rows.moments[row] > last - 28.0) {
         let slot = &mut cells[cell(row)];
         *slot = (slot.0 + target[row], slot.1 + 1.0);
@@ -169,11 +183,23 @@ fn ages(rows: &Rows, known: &[usize], half_life: f64) -> Vec<f64> {
     known.iter().map(|&row| 0.5f64.powf((last - rows.moments[row]) / half_life)).collect()
 }
 
-/// Hour crossed with the kind of day, weekday, categories, and the numbers with their squares; newer rows may weigh more.
-fn ridge(rows: &Rows, known: &[usize], asked: &[usize], target: &[f64], alpha: f64, half_life: f64) -> Vec<f64> {
+/// Hour crossed with the kind of day, weekday, categories, and the numbers with their squares;
+/// newer rows may weigh more.
+fn ridge(
+    rows: &Rows,
+    known: &[usize],
+    asked: &[usize],
+    target: &[f64],
+    alpha: f64,
+    half_life: f64,
+) -> Vec<f64> {
     let spread: Vec<(f32, f32)> = (0..rows.numbers.len())
         .map(|feature| {
-            let values: Vec<f32> = known.iter().map(|&row| rows.number(feature, row)).filter(|v| !v.is_nan()).collect();
+            let values: Vec<f32> = known
+                .iter()
+                .map(|&row| rows.number(feature, row))
+                .filter(|v| !v.is_nan())
+                .collect();
             let n = values.len().max(1) as f32;
             let mean = values.iter().sum::<f32>() / n;
             (mean, (values.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / n).sqrt().max(1e-6))
@@ -206,7 +232,8 @@ fn ridge(rows: &Rows, known: &[usize], asked: &[usize], target: &[f64], alpha: f
     linear::ridge(&train, &truth, &ages(rows, known, half_life), &test, alpha)
 }
 
-/// Boosted trees over calendar and numbers; of the calendar only what comes round again within the span.
+/// Boosted trees over calendar and numbers; of the calendar only what comes round again within the
+/// span.
 fn boosted(
     rows: &Rows,
     known: &[usize],
@@ -219,13 +246,19 @@ fn boosted(
     let ages = ages(rows, known, half_life);
     let mut rng = Rng::new(seed ^ 0xF0);
     // Older rows are left out at random rather than weighed: the trees take plain rows.
-    let known: Vec<usize> =
-        known.iter().zip(ages).filter(|(_, weight)| rng.unit() < *weight).map(|(row, _)| *row).collect();
+    let known: Vec<usize> = known
+        .iter()
+        .zip(ages)
+        .filter(|(_, weight)| rng.unit() < *weight)
+        .map(|(row, _)| *row)
+        .collect();
     let column = |of: &dyn Fn(usize) -> f32| -> (Vec<f32>, Vec<f32>) {
         (known.iter().map(|&row| of(row)).collect(), asked.iter().map(|&row| of(row)).collect())
     };
-    let mut columns =
-        vec![column(&|row| hour(rows.moments[row]) as f32), column(&|row| weekday(rows.moments[row]) as f32)];
+    let mut columns = vec![
+        column(&|row| hour(rows.moments[row]) as f32),
+        column(&|row| weekday(rows.moments[row]) as f32),
+    ];
     columns.extend(rows.categories.iter().map(|codes| column(&|row| codes[row] as f32)));
     columns.extend((0..rows.numbers.len()).map(|feature| column(&|row| rows.number(feature, row))));
     let (train, test): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
@@ -233,9 +266,16 @@ fn boosted(
     let truth: Vec<Vec<f32>> = known.iter().map(|&row| vec![target[row] as f32]).collect();
     let fold = rng::folds(known.len(), 6, &mut rng);
     let held: Vec<bool> = fold.iter().map(|&f| f == 0).collect();
-    let settings =
-        trees::Settings { rounds: 250, rate: 0.08, leaves: 16, min_rows: 10, column_share: 0.7, row_share: 0.8 };
-    let lesson = Lesson { target: &truth, held_out: &held, loss: Loss::Squared, seed: rng.next(), deadline };
+    let settings = trees::Settings {
+        rounds: 250,
+        rate: 0.08,
+        leaves: 16,
+        min_rows: 10,
+        column_share: 0.7,
+        row_share: 0.8,
+    };
+    let lesson =
+        Lesson { target: &truth, held_out: &held, loss: Loss::Squared, seed: rng.next(), deadline };
     let guess = trees::boost(&train, &test, &lesson, &settings).test;
     guess.into_iter().map(|row| f64::from(row[0])).collect()
 }

@@ -109,7 +109,8 @@ pub(crate) fn inflate(data: &[u8], limit: usize) -> Result<Vec<u8>, &'static str
         let last = bits.take(1)? == 1;
         match bits.take(2)? {
             0 => {
-                // A stored block starts at the next whole byte; the bit buffer never holds more than 7 bits here.
+                // A stored block starts at the next whole byte; the bit buffer never holds more
+                // than 7 bits here.
                 bits.count = 0;
                 bits.buffer = 0;
                 let header = bits.data.get(bits.at..bits.at + 4).ok_or(BAD)?;
@@ -121,11 +122,20 @@ pub(crate) fn inflate(data: &[u8], limit: usize) -> Result<Vec<u8>, &'static str
                 let mut lengths = [8u8; 288];
                 lengths[144..256].fill(9);
                 lengths[256..280].fill(7);
-                block(&mut bits, &mut out, &Huffman::new(&lengths), &Huffman::new(&[5; 30]), limit)?;
+                block(
+                    &mut bits,
+                    &mut out,
+                    &Huffman::new(&lengths),
+                    &Huffman::new(&[5; 30]),
+                    limit,
+                )?;
             }
             2 => {
-                let (literals, distances, codes) =
-                    (bits.take(5)? as usize + 257, bits.take(5)? as usize + 1, bits.take(4)? as usize + 4);
+                let (literals, distances, codes) = (
+                    bits.take(5)? as usize + 257,
+                    bits.take(5)? as usize + 1,
+                    bits.take(4)? as usize + 4,
+                );
                 let mut lengths = [0u8; 19];
                 for &slot in &ORDER[..codes] {
                     lengths[slot] = bits.take(3)? as u8;
@@ -184,10 +194,18 @@ fn block(
 }
 
 /// Finds the members of a zip archive: name and unpacked bytes of those that `wanted` names.
-pub(crate) fn unzip(data: &[u8], mut wanted: impl FnMut(&str) -> bool) -> Result<Vec<(String, Vec<u8>)>, &'static str> {
-    let u16_at = |at: usize| data.get(at..at + 2).map(|b| u16::from_le_bytes([b[0], b[1]]) as usize).ok_or(BAD);
-    let u32_at =
-        |at: usize| data.get(at..at + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize).ok_or(BAD);
+pub(crate) fn unzip(
+    data: &[u8],
+    mut wanted: impl FnMut(&str) -> bool,
+) -> Result<Vec<(String, Vec<u8>)>, &'static str> {
+    let u16_at = |at: usize| {
+        data.get(at..at + 2).map(|b| u16::from_le_bytes([b[0], b[1]]) as usize).ok_or(BAD)
+    };
+    let u32_at = |at: usize| {
+        data.get(at..at + 4)
+            .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize)
+            .ok_or(BAD)
+    };
     let end = data.windows(4).rposition(|w| w == b"PK\x05\x06").ok_or("not a zip archive")?;
     let (count, mut at) = (u16_at(end + 10)?, u32_at(end + 16)?);
     let mut out = Vec::new();
@@ -195,7 +213,8 @@ pub(crate) fn unzip(data: &[u8], mut wanted: impl FnMut(&str) -> bool) -> Result
         let (method, packed, size) = (u16_at(at + 10)?, u32_at(at + 20)?, u32_at(at + 24)?);
         let (name_len, extra, comment, local) =
             (u16_at(at + 28)?, u16_at(at + 30)?, u16_at(at + 32)?, u32_at(at + 42)?);
-        let name = String::from_utf8_lossy(data.get(at + 46..at + 46 + name_len).ok_or(BAD)?).into_owned();
+        let name =
+            String::from_utf8_lossy(data.get(at + 46..at + 46 + name_len).ok_or(BAD)?).into_owned();
         at += 46 + name_len + extra + comment;
         if wanted(&name) {
             let start = local + 30 + u16_at(local + 26)? + u16_at(local + 28)?;
@@ -231,7 +250,9 @@ pub(crate) fn png(data: &[u8]) -> Result<Picture, &'static str> {
         at += 12 + size;
     }
     let header = header.ok_or(BAD)?;
-    let side = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]) as usize;
+    let side = |at: usize| {
+        u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]) as usize
+    };
     let (width, height, depth, kind) = (side(0), side(4), header[8] as usize, header[9]);
     if header[12] != 0
         || width == 0
@@ -280,7 +301,10 @@ pub(crate) fn png(data: &[u8]) -> Result<Picture, &'static str> {
         let sample = |index: usize| match depth {
             8 => cells[index],
             16 => cells[index * 2],
-            _ => (cells[index * depth / 8] >> (8 - depth - index * depth % 8)) & ((1 << depth) - 1) as u8,
+            _ => {
+                (cells[index * depth / 8] >> (8 - depth - index * depth % 8))
+                    & ((1 << depth) - 1) as u8
+            }
         };
         for column in 0..width {
             match kind {
@@ -288,7 +312,9 @@ pub(crate) fn png(data: &[u8]) -> Result<Picture, &'static str> {
                     let entry = sample(column) as usize * 3;
                     pixels.extend_from_slice(palette.get(entry..entry + 3).ok_or(BAD)?);
                 }
-                0 if depth < 8 => pixels.push((sample(column) as usize * 255 / ((1 << depth) - 1)) as u8),
+                0 if depth < 8 => {
+                    pixels.push((sample(column) as usize * 255 / ((1 << depth) - 1)) as u8)
+                }
                 _ => pixels.extend((0..channels).map(|channel| sample(column * samples + channel))),
             }
         }
@@ -309,18 +335,21 @@ fn paeth(left: u8, up: u8, corner: u8) -> u8 {
 }
 
 impl Picture {
-    /// Box-averages to `[side, side, channels]` in 0..1, channel after channel; grey pictures are repeated when 3 channels are asked for.
+    /// Box-averages to `[side, side, channels]` in 0..1, channel after channel; grey pictures are
+    /// repeated when 3 channels are asked for.
     pub(crate) fn resized(&self, side: usize, channels: usize) -> Vec<f32> {
         let mut out = Vec::with_capacity(side * side * channels);
         for channel in 0..channels {
             for y in 0..side {
-                let (top, bottom) = (y * self.height / side, ((y + 1) * self.height).div_ceil(side));
+                let (top, bottom) =
+                    (y * self.height / side, ((y + 1) * self.height).div_ceil(side));
                 for x in 0..side {
                     let (from, to) = (x * self.width / side, ((x + 1) * self.width).div_ceil(side));
                     let mut sum = 0u64;
                     for row in top..bottom {
                         for column in from..to {
-                            let pixel = &self.pixels[(row * self.width + column) * self.channels..][..self.channels];
+                            let pixel = &self.pixels[(row * self.width + column) * self.channels..]
+                                [..self.channels];
                             sum += if channels == 1 && self.channels == 3 {
                                 pixel.iter().map(|&v| u64::from(v)).sum::<u64>() / 3
                             } else {

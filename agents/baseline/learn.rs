@@ -52,7 +52,9 @@ impl Lesson<'_> {
     /// Mean loss of `guesses` for the rows that are held out; 0 if none is.
     pub(crate) fn held_out_loss(&self, guesses: &[Vec<f32>]) -> f64 {
         let (mut sum, mut count) = (0.0, 0.0);
-        for ((guess, truth), _) in guesses.iter().zip(self.target).zip(self.held_out).filter(|(_, held)| **held) {
+        for ((guess, truth), _) in
+            guesses.iter().zip(self.target).zip(self.held_out).filter(|(_, held)| **held)
+        {
             sum += self.loss.of(guess, truth);
             count += 1.0;
         }

@@ -20,8 +20,10 @@ fn hash(kind: u8, text: &[u8]) -> u32 {
 
 fn tokens(text: &str) -> Vec<u32> {
     let lower = text.to_lowercase();
-    let words: Vec<&str> =
-        lower.split(|c: char| !c.is_alphanumeric() && c != '\'').filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> = lower
+        .split(|c: char| !c.is_alphanumeric() && c != '\'')
+        .filter(|word| !word.is_empty())
+        .collect();
     let mut out = Vec::new();
     for (place, word) in words.iter().enumerate() {
         out.push(hash(1, word.as_bytes()));
@@ -38,7 +40,8 @@ fn tokens(text: &str) -> Vec<u32> {
     out
 }
 
-/// Turns texts into rows of weighted, hashed words, word pairs and letter groups (sublinear tf-idf, unit length).
+/// Turns texts into rows of weighted, hashed words, word pairs and letter groups (sublinear tf-idf,
+/// unit length).
 pub(crate) fn words<'a>(
     train: impl Iterator<Item = &'a str>,
     test: impl Iterator<Item = &'a str>,
@@ -75,7 +78,12 @@ pub(crate) fn words<'a>(
 }
 
 /// Linear scores by AdaGrad: guesses for the training and the test rows.
-pub(crate) fn fit(train: &[Sparse], test: &[Sparse], lesson: &Lesson, epochs: usize) -> (Rows, Rows) {
+pub(crate) fn fit(
+    train: &[Sparse],
+    test: &[Sparse],
+    lesson: &Lesson,
+    epochs: usize,
+) -> (Rows, Rows) {
     const RATE: f32 = 0.3;
     const SHRINK: f32 = 2e-5;
     let outputs = lesson.outputs();
@@ -98,13 +106,16 @@ pub(crate) fn fit(train: &[Sparse], test: &[Sparse], lesson: &Lesson, epochs: us
         rng.shuffle(&mut order);
         for (count, &row) in order.iter().enumerate() {
             let guess = lesson.loss.activate(&score(&train[row], &weights, &bias));
-            let errors: Vec<f32> = guess.iter().zip(&lesson.target[row]).map(|(p, y)| p - y).collect();
+            let errors: Vec<f32> =
+                guess.iter().zip(&lesson.target[row]).map(|(p, y)| p - y).collect();
             let size: f32 = errors.iter().map(|e| e * e).sum();
             for &(slot, value) in &train[row] {
                 let slot = slot as usize;
                 sums[slot] += size * value * value;
                 let step = RATE / sums[slot].sqrt();
-                for (weight, error) in weights[slot * outputs..(slot + 1) * outputs].iter_mut().zip(&errors) {
+                for (weight, error) in
+                    weights[slot * outputs..(slot + 1) * outputs].iter_mut().zip(&errors)
+                {
                     *weight -= step * (error * value + SHRINK * *weight);
                 }
             }
@@ -116,12 +127,21 @@ pub(crate) fn fit(train: &[Sparse], test: &[Sparse], lesson: &Lesson, epochs: us
             }
         }
     }
-    let finish = |rows: &[Sparse]| rows.iter().map(|row| lesson.loss.activate(&score(row, &weights, &bias))).collect();
+    let finish = |rows: &[Sparse]| {
+        rows.iter().map(|row| lesson.loss.activate(&score(row, &weights, &bias))).collect()
+    };
     (finish(train), finish(test))
 }
 
-/// Ridge regression on dense rows `[row][column]` by the normal equations; gives the guesses for `test`.
-pub(crate) fn ridge(train: &[Vec<f32>], target: &[f64], weight: &[f64], test: &[Vec<f32>], alpha: f64) -> Vec<f64> {
+/// Ridge regression on dense rows `[row][column]` by the normal equations; gives the guesses for
+/// `test`.
+pub(crate) fn ridge(
+    train: &[Vec<f32>],
+    target: &[f64],
+    weight: &[f64],
+    test: &[Vec<f32>],
+    alpha: f64,
+) -> Vec<f64> {
     let columns = train.first().map_or(0, Vec::len);
     let total: f64 = weight.iter().sum();
     let mean = target.iter().zip(weight).map(|(y, w)| y * w).sum::<f64>() / total;
@@ -147,7 +167,8 @@ pub(crate) fn ridge(train: &[Vec<f32>], target: &[f64], weight: &[f64], test: &[
         for j in 0..=i {
             let dot: f64 = (0..j).map(|k| square[i * columns + k] * square[j * columns + k]).sum();
             let rest = square[i * columns + j] - dot;
-            square[i * columns + j] = if i == j { rest.max(1e-12).sqrt() } else { rest / square[j * columns + j] };
+            square[i * columns + j] =
+                if i == j { rest.max(1e-12).sqrt() } else { rest / square[j * columns + j] };
         }
     }
     for i in 0..columns {
@@ -158,5 +179,7 @@ pub(crate) fn ridge(train: &[Vec<f32>], target: &[f64], weight: &[f64], test: &[
         let dot: f64 = (i + 1..columns).map(|k| square[k * columns + i] * right[k]).sum();
         right[i] = (right[i] - dot) / square[i * columns + i];
     }
-    test.iter().map(|row| mean + row.iter().zip(&right).map(|(x, w)| f64::from(*x) * w).sum::<f64>()).collect()
+    test.iter()
+        .map(|row| mean + row.iter().zip(&right).map(|(x, w)| f64::from(*x) * w).sum::<f64>())
+        .collect()
 }

@@ -23,9 +23,17 @@ impl Layer {
     fn new(inputs: usize, outputs: usize, rng: &mut Rng) -> Self {
         let size = inputs * outputs + outputs;
         let scale = (2.0 / inputs as f64).sqrt();
-        let mut weights: Vec<f32> = (0..inputs * outputs).map(|_| (rng.normal() * scale) as f32).collect();
+        let mut weights: Vec<f32> =
+            (0..inputs * outputs).map(|_| (rng.normal() * scale) as f32).collect();
         weights.resize(size, 0.0);
-        Self { inputs, outputs, weights, gradient: vec![0.0; size], first: vec![0.0; size], second: vec![0.0; size] }
+        Self {
+            inputs,
+            outputs,
+            weights,
+            gradient: vec![0.0; size],
+            first: vec![0.0; size],
+            second: vec![0.0; size],
+        }
     }
 
     fn forward(&self, input: &[f32]) -> Vec<f32> {
@@ -42,8 +50,10 @@ impl Layer {
                 continue;
             }
             let span = k * self.inputs..(k + 1) * self.inputs;
-            for ((g, x), (o, w)) in
-                self.gradient[span.clone()].iter_mut().zip(input).zip(out.iter_mut().zip(&self.weights[span]))
+            for ((g, x), (o, w)) in self.gradient[span.clone()]
+                .iter_mut()
+                .zip(input)
+                .zip(out.iter_mut().zip(&self.weights[span]))
             {
                 *g += e * x;
                 *o += e * w;
@@ -60,8 +70,9 @@ impl Layer {
             self.gradient[i] = 0.0;
             self.first[i] = 0.9 * self.first[i] + 0.1 * g;
             self.second[i] = 0.999 * self.second[i] + 0.001 * g * g;
-            self.weights[i] -=
-                rate * (self.first[i] / fix1 / ((self.second[i] / fix2).sqrt() + 1e-7) + 1e-3 * self.weights[i]);
+            self.weights[i] -= rate
+                * (self.first[i] / fix1 / ((self.second[i] / fix2).sqrt() + 1e-7)
+                    + 1e-3 * self.weights[i]);
         }
     }
 }
@@ -96,7 +107,12 @@ fn shifted(picture: &[f32], side: usize, dx: isize, dy: isize) -> Vec<f32> {
 }
 
 /// Guesses for the training and the test pictures.
-pub(crate) fn fit(train: &[Vec<f32>], test: &[Vec<f32>], lesson: &Lesson, settings: &Settings) -> (Rows, Rows) {
+pub(crate) fn fit(
+    train: &[Vec<f32>],
+    test: &[Vec<f32>],
+    lesson: &Lesson,
+    settings: &Settings,
+) -> (Rows, Rows) {
     const BATCH: usize = 32;
     let mut rng = Rng::new(lesson.seed);
     let mut lower = Layer::new(train[0].len(), settings.hidden, &mut rng);
@@ -110,12 +126,19 @@ pub(crate) fn fit(train: &[Vec<f32>], test: &[Vec<f32>], lesson: &Lesson, settin
             for &row in batch {
                 let mut shift = || rng.below(2 * reach + 1) as isize - reach as isize;
                 let (dx, dy) = (shift(), shift());
-                let input =
-                    if dx == 0 && dy == 0 { train[row].clone() } else { shifted(&train[row], settings.side, dx, dy) };
-                let hidden: Vec<f32> = lower.forward(&input).into_iter().map(|v| v.max(0.0)).collect();
+                let input = if dx == 0 && dy == 0 {
+                    train[row].clone()
+                } else {
+                    shifted(&train[row], settings.side, dx, dy)
+                };
+                let hidden: Vec<f32> =
+                    lower.forward(&input).into_iter().map(|v| v.max(0.0)).collect();
                 let guess = lesson.loss.activate(&upper.forward(&hidden));
-                let error: Vec<f32> =
-                    guess.iter().zip(&lesson.target[row]).map(|(p, y)| (p - y) / batch.len() as f32).collect();
+                let error: Vec<f32> = guess
+                    .iter()
+                    .zip(&lesson.target[row])
+                    .map(|(p, y)| (p - y) / batch.len() as f32)
+                    .collect();
                 let mut below = upper.backward(&hidden, &error);
                 for (e, h) in below.iter_mut().zip(&hidden) {
                     if *h <= 0.0 {
@@ -126,7 +149,8 @@ pub(crate) fn fit(train: &[Vec<f32>], test: &[Vec<f32>], lesson: &Lesson, settin
             }
             time += 1;
             // The step shrinks along half a cosine wave.
-            let rate = 0.002 * (0.02 + 0.49 * (1.0 + (std::f32::consts::PI * time as f32 / steps as f32).cos()));
+            let rate = 0.002
+                * (0.02 + 0.49 * (1.0 + (std::f32::consts::PI * time as f32 / steps as f32).cos()));
             lower.step(rate, time);
             upper.step(rate, time);
             if lesson.is_over() {

@@ -10,9 +10,11 @@ const BOUNDARY: &str = "medalist-baseline-7f3c9a";
 /// The service's answer as it came, or nothing where there is no service.
 pub(crate) fn validate(submission: &Path) -> Option<String> {
     let file = std::fs::read(submission).ok()?;
-    // Outside a container the harness names another port. By number: a bare image may have no table of host names.
+    // Outside a container the harness names another port. By number: a bare image may have no table
+    // of host names.
     let url = std::env::var("MEDALIST_VALIDATE_URL").unwrap_or_default();
-    let named = url.strip_prefix("http://localhost:").and_then(|rest| rest.split('/').next()?.parse().ok());
+    let named =
+        url.strip_prefix("http://localhost:").and_then(|rest| rest.split('/').next()?.parse().ok());
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, named.unwrap_or(5000)));
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;

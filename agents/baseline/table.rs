@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::rng::Rng;
 
-/// Above this many bytes a training table is thinned while it is read, so that memory stays bounded.
+/// Above this many bytes a training table is thinned while it is read, so that memory stays
+/// bounded.
 const THIN_ABOVE: usize = 96 << 20;
 
 /// The cells of a column, one after the other in a single buffer.
@@ -63,7 +64,10 @@ impl Table {
     }
 
     pub(crate) fn take(&self, rows: &[usize]) -> Table {
-        Table { names: self.names.clone(), columns: self.columns.iter().map(|c| c.take(rows)).collect() }
+        Table {
+            names: self.names.clone(),
+            columns: self.columns.iter().map(|c| c.take(rows)).collect(),
+        }
     }
 }
 
@@ -75,7 +79,8 @@ pub(crate) enum Keep {
     Sample(u64),
 }
 
-/// Reads a table whose first record is its header. Short records are filled up, surplus cells dropped.
+/// Reads a table whose first record is its header. Short records are filled up, surplus cells
+/// dropped.
 pub(crate) fn parse(bytes: &[u8], separator: u8, keep: Keep) -> io::Result<Table> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     let share = match keep {
@@ -137,8 +142,13 @@ fn read_record(bytes: &[u8], mut at: usize, separator: u8, record: &mut Vec<Stri
     }
 }
 
-/// Writes `header` and `rows` aside and moves them into place, so that a half-written file is never seen.
-pub(crate) fn write(path: &Path, header: &[String], rows: impl Iterator<Item = Vec<String>>) -> io::Result<()> {
+/// Writes `header` and `rows` aside and moves them into place, so that a half-written file is never
+/// seen.
+pub(crate) fn write(
+    path: &Path,
+    header: &[String],
+    rows: impl Iterator<Item = Vec<String>>,
+) -> io::Result<()> {
     let aside = path.with_extension("csv.part");
     let mut out = BufWriter::new(std::fs::File::create(&aside)?);
     write_record(&mut out, header)?;

@@ -1,4 +1,5 @@
-//! What is to be done, worked out from the files alone: tables, ids, targets, and how the answer must look.
+//! What is to be done, worked out from the files alone: tables, ids, targets, and how the answer
+//! must look.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -38,7 +39,8 @@ pub(crate) enum Answer {
     Several { columns: Vec<String>, binary: bool },
 }
 
-/// Finds the tables, or says in a sentence what is missing. `on_sample` sees the sample submission as soon as it is read.
+/// Finds the tables, or says in a sentence what is missing. `on_sample` sees the sample submission
+/// as soon as it is read.
 pub(crate) fn find(
     data: &Path,
     seed: u64,
@@ -52,15 +54,21 @@ pub(crate) fn find(
         .unwrap_or_default();
     let tables: Vec<&PathBuf> = files.iter().filter(|path| is_table(path)).collect();
     let is_sample = |path: &Path| stem(path).replace(['_', '-'], "").contains("samplesub");
-    let sample_path =
-        tables.iter().find(|path| is_sample(path)).ok_or("there is no sample submission among the data")?;
+    let sample_path = tables
+        .iter()
+        .find(|path| is_sample(path))
+        .ok_or("there is no sample submission among the data")?;
     let sample = load(sample_path, Keep::All)?;
     on_sample(&sample)?;
     if sample.names.len() < 2 {
         return Err("the sample submission has a single column".to_owned());
     }
     let id = sample.names[0].clone();
-    let mut notes = vec![format!("sample submission: {} with {} rows", shown(data, sample_path), sample.rows())];
+    let mut notes = vec![format!(
+        "sample submission: {} with {} rows",
+        shown(data, sample_path),
+        sample.rows()
+    )];
     let others = || tables.iter().filter(|path| !is_sample(path));
     let train_path = others()
         .filter(|path| !stem(path).contains("test"))
@@ -76,8 +84,14 @@ pub(crate) fn find(
     let test_path = others()
         .filter(|path| stem(path).contains("test"))
         .max_by_key(|path| (stem(path) == "test", header(path).contains(&id)));
-    let test = test_path.map(|path| load(path, Keep::All)).transpose()?.and_then(|table| aligned(&sample, &table));
-    let test = test.unwrap_or_else(|| Table { names: vec![id.clone()], columns: vec![sample.columns[0].clone()] });
+    let test = test_path
+        .map(|path| load(path, Keep::All))
+        .transpose()?
+        .and_then(|table| aligned(&sample, &table));
+    let test = test.unwrap_or_else(|| Table {
+        names: vec![id.clone()],
+        columns: vec![sample.columns[0].clone()],
+    });
     let answer = answer(&sample, &train, &test, &description)?;
     let train_key = if train.has(&id) { id.clone() } else { train.names[0].clone() };
     let pictures = pictures(&files, train.column(&train_key), &sample.columns[0]);
@@ -127,17 +141,20 @@ fn load(path: &Path, keep: Keep) -> Result<Table, String> {
     let mut bytes = fs::read(path).map_err(|e| fail(e.to_string()))?;
     let name = path.to_string_lossy().to_lowercase();
     if name.ends_with(".zip") {
-        let members = image::unzip(&bytes, |name| is_table(Path::new(name)) && !name.starts_with("__MACOSX"))
-            .map_err(|e| fail(e.to_owned()))?;
+        let members =
+            image::unzip(&bytes, |name| is_table(Path::new(name)) && !name.starts_with("__MACOSX"))
+                .map_err(|e| fail(e.to_owned()))?;
         bytes = members.into_iter().next().ok_or_else(|| fail("no table inside".to_owned()))?.1;
     }
-    table::parse(&bytes, if name.contains(".tsv") { b'\t' } else { b',' }, keep).map_err(|e| fail(e.to_string()))
+    table::parse(&bytes, if name.contains(".tsv") { b'\t' } else { b',' }, keep)
+        .map_err(|e| fail(e.to_string()))
 }
 
 fn header(path: &Path) -> Vec<String> {
     use std::io::{BufRead, BufReader};
     let mut line = Vec::new();
-    let read = fs::File::open(path).and_then(|file| BufReader::new(file).read_until(b'\n', &mut line));
+    let read =
+        fs::File::open(path).and_then(|file| BufReader::new(file).read_until(b'\n', &mut line));
     match read {
         Ok(_) => table::parse(&line, b',', Keep::All).map(|table| table.names).unwrap_or_default(),
         Err(_) => Vec::new(),
@@ -150,7 +167,8 @@ fn aligned(sample: &Table, test: &Table) -> Option<Table> {
     let Some(keys) = test.column(&sample.names[0]) else {
         return (test.rows() == sample.rows()).then(|| test.clone());
     };
-    let places: HashMap<&str, usize> = keys.iter().enumerate().map(|(row, key)| (key, row)).collect();
+    let places: HashMap<&str, usize> =
+        keys.iter().enumerate().map(|(row, key)| (key, row)).collect();
     let rows: Option<Vec<usize>> = ids.iter().map(|id| places.get(id).copied()).collect();
     rows.map(|rows| test.take(&rows))
 }
@@ -168,16 +186,21 @@ fn distinct(column: &Column) -> Vec<String> {
     out
 }
 
-fn answer(sample: &Table, train: &Table, test: &Table, description: &str) -> Result<Answer, String> {
+fn answer(
+    sample: &Table,
+    train: &Table,
+    test: &Table,
+    description: &str,
+) -> Result<Answer, String> {
     let text = description.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
     let wanted = &sample.names[1..];
     if wanted.len() > 1 {
         if wanted.iter().all(|name| train.has(name)) {
             let binary = wanted.iter().all(|name| {
-                train
-                    .column(name)
-                    .is_some_and(|c| c.iter().all(|cell| matches!(number(cell), Some(v) if v == 0.0 || v == 1.0)))
+                train.column(name).is_some_and(|c| {
+                    c.iter().all(|cell| matches!(number(cell), Some(v) if v == 0.0 || v == 1.0))
+                })
             });
             return Ok(Answer::Several { columns: wanted.to_vec(), binary });
         }
@@ -189,22 +212,27 @@ fn answer(sample: &Table, train: &Table, test: &Table, description: &str) -> Res
             }
             let exact = |class: &String| wanted.iter().position(|column| column == class);
             let ending = |class: &String| {
-                wanted
-                    .iter()
-                    .position(|column| column.ends_with(&format!("_{class}")) || column.ends_with(&format!(" {class}")))
+                wanted.iter().position(|column| {
+                    column.ends_with(&format!("_{class}")) || column.ends_with(&format!(" {class}"))
+                })
             };
-            let places: Option<Vec<usize>> =
-                classes.iter().map(exact).collect::<Option<_>>().or_else(|| classes.iter().map(ending).collect());
+            let places: Option<Vec<usize>> = classes
+                .iter()
+                .map(exact)
+                .collect::<Option<_>>()
+                .or_else(|| classes.iter().map(ending).collect());
             if let Some(places) = places {
                 return Ok(Answer::Chances { column: name.clone(), classes, places });
             }
         }
-        return Err("the submission has several columns that the training table does not explain".to_owned());
+        return Err("the submission has several columns that the training table does not explain"
+            .to_owned());
     }
     let column = if train.has(&wanted[0]) {
         wanted[0].clone()
     } else {
-        let mut extra = train.names.iter().filter(|name| !test.has(name) && **name != sample.names[0]);
+        let mut extra =
+            train.names.iter().filter(|name| !test.has(name) && **name != sample.names[0]);
         match (extra.next(), extra.next()) {
             (Some(name), None) => name.clone(),
             _ => return Err(format!("the training table has no column `{}`", wanted[0])),
@@ -212,15 +240,32 @@ fn answer(sample: &Table, train: &Table, test: &Table, description: &str) -> Res
     };
     let classes = distinct(train.column(&column).expect("found above"));
     let numeric = classes.iter().all(|cell| number(cell).is_some());
-    let whole = numeric && classes.iter().all(|cell| number(cell).is_some_and(|v| v.fract() == 0.0));
-    let distance =
-        says(&["rmse", "mean squared", "squared error", "absolute error", "logarithmic error", "kappa", "rmsle"]);
+    let whole =
+        numeric && classes.iter().all(|cell| number(cell).is_some_and(|v| v.fract() == 0.0));
+    let distance = says(&[
+        "rmse",
+        "mean squared",
+        "squared error",
+        "absolute error",
+        "logarithmic error",
+        "kappa",
+        "rmsle",
+    ]);
     if numeric && (!whole || classes.len() > 60 || (classes.len() > 2 && distance)) {
         return Ok(Answer::Number { column });
     }
     if classes.len() == 2 {
-        let fractions = sample.columns[1].iter().any(|cell| number(cell).is_some_and(|v| v.fract() != 0.0));
-        let ranked = says(&["auc", "area under", "log loss", "logloss", "log_loss", "average precision", "probabilit"]);
+        let fractions =
+            sample.columns[1].iter().any(|cell| number(cell).is_some_and(|v| v.fract() != 0.0));
+        let ranked = says(&[
+            "auc",
+            "area under",
+            "log loss",
+            "logloss",
+            "log_loss",
+            "average precision",
+            "probabilit",
+        ]);
         if fractions || (ranked && !says(&["classification accuracy"])) {
             return Ok(Answer::Chance { column, classes });
         }
@@ -229,15 +274,22 @@ fn answer(sample: &Table, train: &Table, test: &Table, description: &str) -> Res
 }
 
 /// The picture of every row, if nearly all rows have one.
-fn pictures(files: &[PathBuf], train: Option<&Column>, test: &Column) -> Option<(Vec<PathBuf>, Vec<PathBuf>)> {
+fn pictures(
+    files: &[PathBuf],
+    train: Option<&Column>,
+    test: &Column,
+) -> Option<(Vec<PathBuf>, Vec<PathBuf>)> {
     let mut by_name: [HashMap<String, &PathBuf>; 2] = [HashMap::new(), HashMap::new()];
     for path in files {
         let name = path.file_name()?.to_string_lossy().into_owned();
-        let known =
-            [".png", ".jpg", ".jpeg"].iter().find_map(|ending| name.to_lowercase().strip_suffix(ending).map(str::len));
+        let known = [".png", ".jpg", ".jpeg"]
+            .iter()
+            .find_map(|ending| name.to_lowercase().strip_suffix(ending).map(str::len));
         if let Some(length) = known {
-            let folder = path.parent().map(|p| p.to_string_lossy().to_lowercase()).unwrap_or_default();
-            let part = usize::from(folder.rsplit('/').next().is_some_and(|last| last.contains("test")));
+            let folder =
+                path.parent().map(|p| p.to_string_lossy().to_lowercase()).unwrap_or_default();
+            let part =
+                usize::from(folder.rsplit('/').next().is_some_and(|last| last.contains("test")));
             by_name[part].insert(name[..length].to_owned(), path);
             by_name[part].insert(name, path);
         }
@@ -255,7 +307,8 @@ fn pictures(files: &[PathBuf], train: Option<&Column>, test: &Column) -> Option<
             .collect()
     };
     let (train, test) = (look_up(train?, 0), look_up(test, 1));
-    let missing = |paths: &[PathBuf]| paths.iter().filter(|path| path.as_os_str().is_empty()).count();
+    let missing =
+        |paths: &[PathBuf]| paths.iter().filter(|path| path.as_os_str().is_empty()).count();
     let few = |paths: &[PathBuf]| !paths.is_empty() && missing(paths) * 20 <= paths.len();
     (few(&train) && few(&test)).then_some((train, test))
 }
@@ -269,5 +322,10 @@ pub(crate) fn shared_columns(task: &Task) -> Vec<String> {
         | Answer::Chances { column, .. } => [column.as_str()].into(),
         Answer::Several { columns, .. } => columns.iter().map(String::as_str).collect(),
     };
-    task.train.names.iter().filter(|name| task.test.has(name) && !targets.contains(name.as_str())).cloned().collect()
+    task.train
+        .names
+        .iter()
+        .filter(|name| task.test.has(name) && !targets.contains(name.as_str()))
+        .cloned()
+        .collect()
 }

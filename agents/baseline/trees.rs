@@ -26,7 +26,8 @@ pub(crate) fn bin(train: &[Vec<f32>], test: &[Vec<f32>]) -> (Binned, Binned) {
             cuts.extend((1..BINS - 1).map(|i| values[i * values.len() / (BINS - 1)]));
             cuts.dedup();
         }
-        let place = |v: &f32| if v.is_nan() { 0 } else { 1 + cuts.partition_point(|cut| cut < v) as u8 };
+        let place =
+            |v: &f32| if v.is_nan() { 0 } else { 1 + cuts.partition_point(|cut| cut < v) as u8 };
         out.0.columns.push(a.iter().map(place).collect());
         out.1.columns.push(b.iter().map(place).collect());
     }
@@ -61,14 +62,20 @@ pub(crate) struct Boosted {
 }
 
 /// Trains until the rows that are held out no longer gain.
-pub(crate) fn boost(train: &Binned, test: &Binned, lesson: &Lesson, settings: &Settings) -> Boosted {
+pub(crate) fn boost(
+    train: &Binned,
+    test: &Binned,
+    lesson: &Lesson,
+    settings: &Settings,
+) -> Boosted {
     let (target, loss) = (lesson.target, lesson.loss);
     let (outputs, n) = (lesson.outputs(), target.len());
     let m = test.columns.first().map_or(0, Vec::len);
     let mut rng = Rng::new(lesson.seed);
     let mut used: Vec<u32> = lesson.rows().into_iter().map(|row| row as u32).collect();
     let judged = used.len() < n;
-    let start: Vec<f32> = (0..outputs).map(|k| loss.start(used.iter().map(|&row| target[row as usize][k]))).collect();
+    let start: Vec<f32> =
+        (0..outputs).map(|k| loss.start(used.iter().map(|&row| target[row as usize][k]))).collect();
     let mut scores: Rows = vec![start.clone(); n];
     let mut test_scores: Rows = vec![start; m];
     let mut best = (f64::INFINITY, 0, scores.clone(), test_scores.clone());
@@ -87,7 +94,8 @@ pub(crate) fn boost(train: &Binned, test: &Binned, lesson: &Lesson, settings: &S
             let rows = &used[..((used.len() as f64 * settings.row_share) as usize).max(1)];
             let mut columns: Vec<usize> = (0..train.columns.len()).collect();
             rng.shuffle(&mut columns);
-            columns.truncate(((columns.len() as f64 * settings.column_share).ceil() as usize).max(1));
+            columns
+                .truncate(((columns.len() as f64 * settings.column_share).ceil() as usize).max(1));
             let tree = grow(train, &gradients, rows, &columns, settings);
             for (row, score) in scores.iter_mut().enumerate() {
                 score[k] += settings.rate * walk(&tree, train, row);
@@ -125,24 +133,40 @@ struct Leaf {
 }
 
 /// Grows a tree leaf by leaf, always splitting where the gain is largest.
-fn grow(data: &Binned, gradients: &[(f32, f32)], rows: &[u32], columns: &[usize], settings: &Settings) -> Vec<Node> {
+fn grow(
+    data: &Binned,
+    gradients: &[(f32, f32)],
+    rows: &[u32],
+    columns: &[usize],
+    settings: &Settings,
+) -> Vec<Node> {
     let leaf_value = |rows: &[u32]| {
         let (g, h) = totals(gradients, rows);
         (-g / (h + 1.0)) as f32
     };
     let mut nodes = vec![Node { column: 0, cut: 0, left: 0, right: 0, value: leaf_value(rows) }];
-    let mut leaves =
-        vec![Leaf { node: 0, rows: rows.to_vec(), split: best_split(data, gradients, rows, columns, settings) }];
+    let mut leaves = vec![Leaf {
+        node: 0,
+        rows: rows.to_vec(),
+        split: best_split(data, gradients, rows, columns, settings),
+    }];
     for _ in 1..settings.leaves {
         let gain = |leaf: &Leaf| leaf.split.as_ref().map_or(0.0, |split| split.gain);
-        let Some(at) = (0..leaves.len()).max_by(|&a, &b| gain(&leaves[a]).total_cmp(&gain(&leaves[b]))) else { break };
+        let Some(at) =
+            (0..leaves.len()).max_by(|&a, &b| gain(&leaves[a]).total_cmp(&gain(&leaves[b])))
+        else {
+            break;
+        };
         let Some(split) = leaves[at].split.take() else { break };
         let leaf = leaves.swap_remove(at);
-        let (left, right): (Vec<u32>, Vec<u32>) =
-            leaf.rows.iter().partition(|&&row| data.columns[split.column][row as usize] <= split.cut);
+        let (left, right): (Vec<u32>, Vec<u32>) = leaf
+            .rows
+            .iter()
+            .partition(|&&row| data.columns[split.column][row as usize] <= split.cut);
         let first = nodes.len();
         let parent = &mut nodes[leaf.node];
-        (parent.column, parent.cut, parent.left, parent.right) = (split.column, split.cut, first, first + 1);
+        (parent.column, parent.cut, parent.left, parent.right) =
+            (split.column, split.cut, first, first + 1);
         for (offset, rows) in [left, right].into_iter().enumerate() {
             nodes.push(Node { column: 0, cut: 0, left: 0, right: 0, value: leaf_value(&rows) });
             let split = best_split(data, gradients, &rows, columns, settings);
@@ -202,7 +226,8 @@ fn best_split(
 fn walk(tree: &[Node], data: &Binned, row: usize) -> f32 {
     let mut node = &tree[0];
     while node.left != 0 {
-        node = &tree[if data.columns[node.column][row] <= node.cut { node.left } else { node.right }];
+        node =
+            &tree[if data.columns[node.column][row] <= node.cut { node.left } else { node.right }];
     }
     node.value
 }

@@ -11,27 +11,40 @@ fn folder(variable: &str, fallback: &str) -> PathBuf {
 
 /// `sample_submission.csv`, `sampleSubmission.csv` and the like; the first in the order of names.
 fn sample_submission(data: &Path) -> Result<PathBuf, String> {
-    let entries = fs::read_dir(data).map_err(|error| format!("cannot read {}: {error}", data.display()))?;
+    let entries =
+        fs::read_dir(data).map_err(|error| format!("cannot read {}: {error}", data.display()))?;
     let mut found: Vec<PathBuf> = entries
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase().replace(['_', '-'], "");
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .to_lowercase()
+                .replace(['_', '-'], "");
             name.starts_with("samplesub") && name.ends_with(".csv")
         })
         .collect();
     found.sort();
-    found.into_iter().next().ok_or_else(|| format!("there is no sample submission in {}", data.display()))
+    found
+        .into_iter()
+        .next()
+        .ok_or_else(|| format!("there is no sample submission in {}", data.display()))
 }
 
 fn submit() -> Result<String, String> {
     let sample = sample_submission(&folder("DATA_DIR", "/home/data"))?;
     let target = folder("SUBMISSION_DIR", "/home/submission");
-    fs::create_dir_all(&target).map_err(|error| format!("cannot make {}: {error}", target.display()))?;
+    fs::create_dir_all(&target)
+        .map_err(|error| format!("cannot make {}: {error}", target.display()))?;
     let target = target.join("submission.csv");
-    // The bytes alone: a copied read-only file mode would be in the way of whoever collects the file.
-    let bytes = fs::read(&sample).map_err(|error| format!("cannot read {}: {error}", sample.display()))?;
-    fs::write(&target, &bytes).map_err(|error| format!("cannot write {}: {error}", target.display()))?;
+    // The bytes alone: a copied read-only file mode would be in the way of whoever collects the
+    // file.
+    let bytes =
+        fs::read(&sample).map_err(|error| format!("cannot read {}: {error}", sample.display()))?;
+    fs::write(&target, &bytes)
+        .map_err(|error| format!("cannot write {}: {error}", target.display()))?;
     Ok(format!("submitted {} as it is, {} bytes", sample.display(), bytes.len()))
 }
 

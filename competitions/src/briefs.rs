@@ -1,4 +1,5 @@
-//! Which text describes a competition to the agent: our own brief, or MLE-bench's description that the user imported.
+//! Which text describes a competition to the agent: our own brief, or MLE-bench's description that
+//! the user imported.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,8 @@ use crate::spec::{CompetitionSpec, SpecError, read_text};
 pub enum BriefSource {
     /// The brief of the catalogue.
     Catalogue,
-    /// Another text that was found with the prepared data, as MLE-bench's own preparation leaves one.
+    /// Another text that was found with the prepared data, as MLE-bench's own preparation leaves
+    /// one.
     Prepared,
     /// MLE-bench's description, imported from the user's own checkout.
     MleBench,
@@ -51,7 +53,8 @@ pub struct Brief<'a> {
     pub source: BriefSource,
 }
 
-/// Where an imported text lies: beside the competition's prepared data, where preparing again does not touch it.
+/// Where an imported text lies: beside the competition's prepared data, where preparing again does
+/// not touch it.
 ///
 /// `None` for sources that are not imported.
 pub fn imported_brief_path(data_dir: &Path, id: &str, source: BriefSource) -> Option<PathBuf> {
@@ -59,8 +62,8 @@ pub fn imported_brief_path(data_dir: &Path, id: &str, source: BriefSource) -> Op
 }
 
 impl CompetitionSpec {
-    /// The text that an agent gets: an imported one if there is one (the disguised one first), else the one beside the prepared
-    /// data, else the brief.
+    /// The text that an agent gets: an imported one if there is one (the disguised one first), else
+    /// the one beside the prepared data, else the brief.
     ///
     /// # Errors
     /// A text cannot be read.
@@ -71,11 +74,14 @@ impl CompetitionSpec {
                 return Ok(Some(Brief { text: Cow::Owned(text), source }));
             }
         }
-        let prepared = data_dir.join(self.id.as_str()).join("prepared").join("public").join("description.md");
+        let prepared =
+            data_dir.join(self.id.as_str()).join("prepared").join("public").join("description.md");
         if let Some(text) = read_text(&prepared)?.filter(|text| self.brief() != Some(text)) {
             return Ok(Some(Brief { text: Cow::Owned(text), source: BriefSource::Prepared }));
         }
-        Ok(self.brief().map(|text| Brief { text: Cow::Borrowed(text), source: BriefSource::Catalogue }))
+        Ok(self
+            .brief()
+            .map(|text| Brief { text: Cow::Borrowed(text), source: BriefSource::Catalogue }))
     }
 }
 
@@ -89,18 +95,23 @@ mod tests {
         let catalogue = Catalogue::embedded().expect("the catalogue is well-formed");
         let spec = catalogue.get("aerial-cactus-identification").expect("it is in the catalogue");
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        let source = || spec.brief_in(dir.path()).expect("it is readable").map(|brief| brief.source);
+        let source =
+            || spec.brief_in(dir.path()).expect("it is readable").map(|brief| brief.source);
         assert_eq!(source(), Some(BriefSource::Catalogue));
         let prepared = dir.path().join(spec.id.as_str()).join("prepared/public");
         fs_err::create_dir_all(&prepared).expect("the directory is writable");
-        for (text, found) in [(spec.brief(), BriefSource::Catalogue), (Some("official"), BriefSource::Prepared)] {
+        for (text, found) in
+            [(spec.brief(), BriefSource::Catalogue), (Some("official"), BriefSource::Prepared)]
+        {
             fs_err::write(prepared.join("description.md"), text.unwrap_or_default())
                 .expect("the directory is writable");
             assert_eq!(source(), Some(found));
         }
         for imported in [BriefSource::MleBench, BriefSource::MleBenchObfuscated] {
-            let path = imported_brief_path(dir.path(), spec.id.as_str(), imported).expect("it is kept in a file");
-            fs_err::create_dir_all(path.parent().expect("it has a folder")).expect("the directory is writable");
+            let path = imported_brief_path(dir.path(), spec.id.as_str(), imported)
+                .expect("it is kept in a file");
+            fs_err::create_dir_all(path.parent().expect("it has a folder"))
+                .expect("the directory is writable");
             fs_err::write(path, "official").expect("the directory is writable");
             assert_eq!(source(), Some(imported));
         }

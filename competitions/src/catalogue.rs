@@ -101,7 +101,8 @@ impl Catalogue {
     /// Adds a user's own competitions: `dir` is such a folder, or holds such folders.
     ///
     /// # Errors
-    /// The directory cannot be read or holds no competition, a folder is malformed, or an id is taken.
+    /// The directory cannot be read or holds no competition, a folder is malformed, or an id is
+    /// taken.
     pub fn with_dir(mut self, dir: &Path) -> Result<Self, CatalogueError> {
         for folder in competition_folders(dir)? {
             let spec = CompetitionSpec::read_folder(&folder)?;
@@ -118,9 +119,10 @@ impl Catalogue {
     /// # Errors
     /// [`CatalogueError::Unknown`] with the nearest id.
     pub fn get(&self, id: &str) -> Result<&CompetitionSpec, CatalogueError> {
-        self.competitions
-            .get(id)
-            .ok_or_else(|| CatalogueError::Unknown { id: id.to_owned(), nearest: self.nearest(id).map(str::to_owned) })
+        self.competitions.get(id).ok_or_else(|| CatalogueError::Unknown {
+            id: id.to_owned(),
+            nearest: self.nearest(id).map(str::to_owned),
+        })
     }
 
     /// Every competition, in the order of the ids.
@@ -133,13 +135,17 @@ impl Catalogue {
         self.iter().filter(move |spec| suite.contains(spec))
     }
 
-    /// The id that somebody who typed `id` most likely meant: one that holds it, else the fewest edits away.
+    /// The id that somebody who typed `id` most likely meant: one that holds it, else the fewest
+    /// edits away.
     fn nearest(&self, id: &str) -> Option<&str> {
         let typed = id.to_lowercase();
-        let distance = |known: &str| levenshtein::distance(typed.chars(), known.to_lowercase().chars());
+        let distance =
+            |known: &str| levenshtein::distance(typed.chars(), known.to_lowercase().chars());
         let part = |known: &&str| typed.len() >= 4 && known.to_lowercase().contains(&typed);
         let ids = || self.competitions.keys().map(String::as_str);
-        let nearest = ids().min_by_key(|known| distance(known)).filter(|known| distance(known) <= known.len() / 3);
+        let nearest = ids()
+            .min_by_key(|known| distance(known))
+            .filter(|known| distance(known) <= known.len() / 3);
         ids().filter(part).min_by_key(|known| known.len()).or(nearest)
     }
 }
@@ -147,14 +153,18 @@ impl Catalogue {
 fn competition_folders(dir: &Path) -> Result<Vec<PathBuf>, CatalogueError> {
     if dir.join("competition.toml").is_file() {
         // The folder's name is compared with the id, so `.` and `x/..` have to be resolved.
-        let folder =
-            fs_err::canonicalize(dir).map_err(|source| CatalogueError::Directory { path: dir.to_owned(), source })?;
+        let folder = fs_err::canonicalize(dir)
+            .map_err(|source| CatalogueError::Directory { path: dir.to_owned(), source })?;
         return Ok(vec![folder]);
     }
     let entries = fs_err::read_dir(dir).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let entries = entries.map_err(|source| CatalogueError::Directory { path: dir.to_owned(), source })?;
-    let mut folders: Vec<PathBuf> =
-        entries.iter().map(fs_err::DirEntry::path).filter(|path| path.join("competition.toml").is_file()).collect();
+    let entries =
+        entries.map_err(|source| CatalogueError::Directory { path: dir.to_owned(), source })?;
+    let mut folders: Vec<PathBuf> = entries
+        .iter()
+        .map(fs_err::DirEntry::path)
+        .filter(|path| path.join("competition.toml").is_file())
+        .collect();
     if folders.is_empty() {
         return Err(CatalogueError::NoCompetition { path: dir.to_owned() });
     }
@@ -175,15 +185,16 @@ mod tests {
     fn every_folder_is_a_competition_of_its_name() {
         let catalogue = catalogue();
         assert_eq!(catalogue.iter().count(), EMBEDDED.len());
-        assert!(
-            EMBEDDED.iter().all(|folder| { catalogue.get(folder.id).is_ok_and(|spec| spec.id.as_str() == folder.id) })
-        );
+        assert!(EMBEDDED.iter().all(|folder| {
+            catalogue.get(folder.id).is_ok_and(|spec| spec.id.as_str() == folder.id)
+        }));
     }
 
     #[test]
     fn suites_have_their_sizes() {
         let catalogue = catalogue();
-        let sizes = Suite::ALL.iter().map(|suite| catalogue.suite(*suite).count()).collect::<Vec<_>>();
+        let sizes =
+            Suite::ALL.iter().map(|suite| catalogue.suite(*suite).count()).collect::<Vec<_>>();
         assert_eq!(sizes[..6], [22, 38, 15, 75, 7, 30]);
         assert!(catalogue.suite(Suite::SystemCard).all(|spec| Suite::All.contains(spec)));
     }
@@ -191,7 +202,8 @@ mod tests {
     #[test]
     fn thresholds_fall_from_gold_to_median() {
         for spec in catalogue().iter() {
-            let thresholds = spec.thresholds.as_ref().unwrap_or_else(|| panic!("{} has thresholds", spec.id));
+            let thresholds =
+                spec.thresholds.as_ref().unwrap_or_else(|| panic!("{} has thresholds", spec.id));
             let ladder = [thresholds.gold, thresholds.silver, thresholds.bronze, thresholds.median];
             let direction = spec.grading.direction;
             let ordered = ladder.windows(2).all(|pair| direction.is_as_good(pair[0], pair[1]));
@@ -206,8 +218,13 @@ mod tests {
             assert_ne!(spec.complexity, Complexity::Unrated, "{}", spec.id);
             assert!(spec.category.is_some(), "{}", spec.id);
             let checksums = spec.checksums().unwrap_or_else(|| panic!("{} has checksums", spec.id));
-            let sums = checksums.public.values().chain(checksums.private.values()).chain(&checksums.zip);
-            assert!(sums.clone().count() > 0 && sums.clone().all(|sum| sum.len() == 32), "{}", spec.id);
+            let sums =
+                checksums.public.values().chain(checksums.private.values()).chain(&checksums.zip);
+            assert!(
+                sums.clone().count() > 0 && sums.clone().all(|sum| sum.len() == 32),
+                "{}",
+                spec.id
+            );
         }
     }
 
@@ -215,9 +232,18 @@ mod tests {
     fn the_register_is_sourced() {
         for spec in catalogue().iter() {
             let told = spec.known_issues.iter().any(|issue| issue.strict.is_some());
-            assert!(told || spec.grading.strict.is_none(), "{}: the strict verdict is not explained", spec.id);
+            assert!(
+                told || spec.grading.strict.is_none(),
+                "{}: the strict verdict is not explained",
+                spec.id
+            );
             for issue in &spec.known_issues {
-                assert!(issue.source.starts_with("https://github.com/"), "{}: {}", spec.id, issue.source);
+                assert!(
+                    issue.source.starts_with("https://github.com/"),
+                    "{}: {}",
+                    spec.id,
+                    issue.source
+                );
                 assert!(issue.summary.ends_with('.'), "{}: {}", spec.id, issue.summary);
                 let mut patterns = issue.leave_out.iter().chain(&issue.changes);
                 assert!(patterns.all(|pattern| pattern.starts_with("public/")), "{}", spec.id);
@@ -233,11 +259,16 @@ mod tests {
             let brief = spec.brief().unwrap_or_else(|| panic!("{} has a brief", spec.id));
             let words = brief.split_whitespace().count();
             assert!((100..400).contains(&words), "{}: {words} words", spec.id);
-            let example = brief.split("```").nth(1).unwrap_or_else(|| panic!("{} has an example", spec.id));
+            let example =
+                brief.split("```").nth(1).unwrap_or_else(|| panic!("{} has an example", spec.id));
             let header = example.trim_start().lines().next().unwrap_or_default().replace('"', "");
             let columns: Vec<&str> = header.split(',').collect();
             for column in &spec.grading.id_columns {
-                assert!(columns.contains(&column.as_str()), "{}: `{column}` is not in `{header}`", spec.id);
+                assert!(
+                    columns.contains(&column.as_str()),
+                    "{}: `{column}` is not in `{header}`",
+                    spec.id
+                );
             }
         }
     }
@@ -303,7 +334,8 @@ mod tests {
              [data]\nanswers = \"private/answers.csv\"\nsample_submission = \"public/sample_submission.csv\"\n\
              [grading]\nmetric = \"accuracy\"\ndirection = \"higher\"\nid_columns = [\"id\"]\ntarget_columns = [\"label\"]\n"
         );
-        fs_err::write(folder.join("competition.toml"), text).expect("the test directory is writable");
+        fs_err::write(folder.join("competition.toml"), text)
+            .expect("the test directory is writable");
         folder
     }
 
@@ -324,10 +356,14 @@ mod tests {
     fn own_folders_are_checked() {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let message = |dir: &Path| {
-            let error = whole_message(&catalogue().with_dir(dir).expect_err("the folder is refused"));
+            let error =
+                whole_message(&catalogue().with_dir(dir).expect_err("the folder is refused"));
             error.replace(&dir.display().to_string(), "DIR")
         };
-        assert!(message(&dir.path().join("absent")).starts_with("cannot read the catalogue directory `DIR`"));
+        assert!(
+            message(&dir.path().join("absent"))
+                .starts_with("cannot read the catalogue directory `DIR`")
+        );
         assert!(message(dir.path()).starts_with("no competition in `DIR`"));
 
         write_folder(dir.path(), "spaceship-titanic", "");
@@ -339,7 +375,10 @@ mod tests {
         let unknown = tempfile::tempdir().expect("a temporary directory can be made");
         write_folder(unknown.path(), "mine", "tilte = \"x\"");
         let text = message(unknown.path());
-        assert!(text.starts_with("`DIR/mine/competition.toml` is not valid") && text.contains("tilte"), "{text}");
+        assert!(
+            text.starts_with("`DIR/mine/competition.toml` is not valid") && text.contains("tilte"),
+            "{text}"
+        );
 
         let moved = tempfile::tempdir().expect("a temporary directory can be made");
         let folder = write_folder(moved.path(), "mine", "");
@@ -351,6 +390,9 @@ mod tests {
     }
 
     fn whole_message(error: &dyn std::error::Error) -> String {
-        error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {}", whole_message(source)))
+        error.source().map_or_else(
+            || error.to_string(),
+            |source| format!("{error}: {}", whole_message(source)),
+        )
     }
 }

@@ -1,8 +1,9 @@
 //! The catalogue of MLE-bench competitions and their bit-exact preparation.
 //!
-//! A competition is one folder: `competition.toml` (facts), `brief.md` (the task), `leaderboard.csv` (scores),
-//! `checksums.toml` and, where the preparation is code, `prepare.rs`. The folders under `catalog/` are compiled in;
-//! [`Catalogue::with_dir`] adds folders of the user's own.
+//! A competition is one folder: `competition.toml` (facts), `brief.md` (the task),
+//! `leaderboard.csv` (scores), `checksums.toml` and, where the preparation is code, `prepare.rs`.
+//! The folders under `catalog/` are compiled in; [`Catalogue::with_dir`] adds folders of the user's
+//! own.
 //!
 //! ```
 //! use medalist_competitions::{Catalogue, Suite};
@@ -25,7 +26,8 @@ pub mod rng;
 mod spec;
 mod suites;
 
-/// The preparations in code, one module for each folder with a `prepare.rs`; made by the build script.
+/// The preparations in code, one module for each folder with a `prepare.rs`; made by the build
+/// script.
 mod recipes {
     include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
 }
@@ -33,7 +35,7 @@ mod recipes {
 pub use briefs::{Brief, BriefSource, imported_brief_path};
 pub use catalogue::{Catalogue, CatalogueError};
 pub use spec::{
-    Checksums, CompetitionId, CompetitionIdError, CompetitionSpec, Complexity, DataPaths, IssueKind, KnownIssue,
-    Modality, PublishedThresholds, SpecError, ThresholdSource,
+    Checksums, CompetitionId, CompetitionIdError, CompetitionSpec, Complexity, DataPaths,
+    IssueKind, KnownIssue, Modality, PublishedThresholds, SpecError, ThresholdSource,
 };
 pub use suites::{Suite, UnknownSuite};

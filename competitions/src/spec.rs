@@ -8,7 +8,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The name of a competition, which is also the name of its folder: letters, digits, `-`, `_` and `.`, as Kaggle has them.
+/// The name of a competition, which is also the name of its folder: letters, digits, `-`, `_` and
+/// `.`, as Kaggle has them.
 ///
 /// Only parsing makes one, so an id is always safe to use as a path component.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -73,7 +74,8 @@ impl fmt::Display for CompetitionId {
     }
 }
 
-/// A fixed set of words: the enum, its list, and the word of each variant for files, flags and tables.
+/// A fixed set of words: the enum, its list, and the word of each variant for files, flags and
+/// tables.
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident ($what:literal) { $($(#[$variant_meta:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$meta])*
@@ -110,7 +112,8 @@ macro_rules! words {
 }
 
 words! {
-    /// The kind of data that dominates a competition; [`Modality::Multimodal`] only where no single kind does.
+    /// The kind of data that dominates a competition; [`Modality::Multimodal`] only where no single
+    /// kind does.
     Modality ("modality") {
         Image = "image",
         Text = "text",
@@ -219,7 +222,8 @@ pub struct DataPaths {
     pub answers: String,
     /// A submission of the best score, where the answers themselves are not shaped like one.
     pub gold_submission: Option<String>,
-    /// A valid submission without knowledge, such as `public/sample_submission.csv`; some are private.
+    /// A valid submission without knowledge, such as `public/sample_submission.csv`; some are
+    /// private.
     pub sample_submission: String,
 }
 
@@ -265,7 +269,8 @@ pub struct KnownIssue {
     /// What `prepare --fixed` does about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fixed: Option<String>,
-    /// Files that `prepare --fixed` leaves out: patterns relative to `prepared/` with `*` for any part of a name.
+    /// Files that `prepare --fixed` leaves out: patterns relative to `prepared/` with `*` for any
+    /// part of a name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leave_out: Vec<String>,
     /// Files that the recipe makes otherwise under `--fixed`, as such patterns.
@@ -386,12 +391,14 @@ impl CompetitionSpec {
         prepared.join(&self.data.sample_submission)
     }
 
-    /// A submission of the best score, below the competition's `prepared/` directory: the answers themselves in most.
+    /// A submission of the best score, below the competition's `prepared/` directory: the answers
+    /// themselves in most.
     pub fn gold_submission_path(&self, prepared: &Path) -> PathBuf {
         prepared.join(self.data.gold_submission.as_ref().unwrap_or(&self.data.answers))
     }
 
-    /// Reads a competition from the texts of its folder; `path` names the `competition.toml` in messages.
+    /// Reads a competition from the texts of its folder; `path` names the `competition.toml` in
+    /// messages.
     pub(crate) fn parse(text: &str, files: FolderFiles, path: &Path) -> Result<Self, SpecError> {
         let mut spec: Self = parse_toml(text, path)?;
         spec.files = files;
@@ -423,20 +430,28 @@ impl CompetitionSpec {
         let files = FolderFiles {
             brief: read_text(&folder.join("brief.md"))?.map(Cow::Owned),
             leaderboard: read_text(&folder.join("leaderboard.csv"))?.map(Cow::Owned),
-            checksums: read_text(&checksums)?.map(|text| parse_toml(&text, &checksums)).transpose()?,
+            checksums: read_text(&checksums)?
+                .map(|text| parse_toml(&text, &checksums))
+                .transpose()?,
             raw_zip: None,
             folder: Some(folder.to_owned()),
         };
         let mut spec = Self::parse(&text, files, &path)?;
         if spec.grading.metric == "command" {
             // The program is named relative to the folder, wherever grading is started.
-            let place =
-                fs_err::canonicalize(folder).map_err(|source| SpecError::Read { path: folder.to_owned(), source })?;
-            spec.grading.options.insert("folder".to_owned(), toml::Value::String(place.display().to_string()));
+            let place = fs_err::canonicalize(folder)
+                .map_err(|source| SpecError::Read { path: folder.to_owned(), source })?;
+            spec.grading
+                .options
+                .insert("folder".to_owned(), toml::Value::String(place.display().to_string()));
         }
         match folder.file_name() {
             Some(name) if name != spec.id.as_str() => Err(SpecError::Value {
-                problem: format!("`id` is `{}`, expected the name of its folder, `{}`", spec.id, name.display()),
+                problem: format!(
+                    "`id` is `{}`, expected the name of its folder, `{}`",
+                    spec.id,
+                    name.display()
+                ),
                 path,
             }),
             _ => Ok(spec),
@@ -450,8 +465,12 @@ fn is_prepared_path(path: &str) -> bool {
     rest.is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")))
 }
 
-pub(crate) fn parse_toml<T: serde::de::DeserializeOwned>(text: &str, path: &Path) -> Result<T, SpecError> {
-    toml::from_str(text).map_err(|source| SpecError::Toml { path: path.to_owned(), source: Box::new(source) })
+pub(crate) fn parse_toml<T: serde::de::DeserializeOwned>(
+    text: &str,
+    path: &Path,
+) -> Result<T, SpecError> {
+    toml::from_str(text)
+        .map_err(|source| SpecError::Toml { path: path.to_owned(), source: Box::new(source) })
 }
 
 pub(crate) fn read_text(path: &Path) -> Result<Option<String>, SpecError> {

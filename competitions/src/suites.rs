@@ -33,7 +33,8 @@ pub struct UnknownSuite(pub String);
 
 impl Suite {
     /// Every suite, in the order in which they are listed.
-    pub const ALL: &[Self] = &[Self::Low, Self::Medium, Self::High, Self::All, Self::Dev, Self::SystemCard, Self::Demo];
+    pub const ALL: &[Self] =
+        &[Self::Low, Self::Medium, Self::High, Self::All, Self::Dev, Self::SystemCard, Self::Demo];
 
     /// The suite's name in files and flags.
     pub const fn as_str(self) -> &'static str {
@@ -48,7 +49,8 @@ impl Suite {
         }
     }
 
-    /// Whether the competition belongs to the suite. A user's own never does, whatever complexity it states.
+    /// Whether the competition belongs to the suite. A user's own never does, whatever complexity
+    /// it states.
     pub fn contains(self, spec: &CompetitionSpec) -> bool {
         let rated = |complexity| spec.complexity == complexity;
         spec.folder().is_none()
@@ -56,7 +58,9 @@ impl Suite {
                 Self::Low => rated(Complexity::Low),
                 Self::Medium => rated(Complexity::Medium),
                 Self::High => rated(Complexity::High),
-                Self::All => rated(Complexity::Low) || rated(Complexity::Medium) || rated(Complexity::High),
+                Self::All => {
+                    rated(Complexity::Low) || rated(Complexity::Medium) || rated(Complexity::High)
+                }
                 Self::Dev => rated(Complexity::Dev),
                 Self::SystemCard => SYSTEM_CARD.contains(&spec.id.as_str()),
                 Self::Demo => rated(Complexity::Demo),

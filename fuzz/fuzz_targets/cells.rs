@@ -1,4 +1,5 @@
-//! The parsers inside cells: run lengths, boxes, points, sets, orders. The first byte chooses a competition, the rest is the graded cell.
+//! The parsers inside cells: run lengths, boxes, points, sets, orders. The first byte chooses a
+//! competition, the rest is the graded cell.
 
 #![no_main]
 
@@ -8,7 +9,8 @@ use libfuzzer_sys::fuzz_target;
 use medalist_grading::table::{Limits, Table};
 use medalist_grading::{Answers, Grader, GradingSpec};
 
-/// Competitions with something to parse: entry, header of the answers, and their one row. The ids come first.
+/// Competitions with something to parse: entry, header of the answers, and their one row. The ids
+/// come first.
 const COMPETITIONS: &[(&str, &str, &str)] = &[
     (include_str!("../../competitions/catalog/hubmap-kidney-segmentation/competition.toml"), "id,height_pixels,width_pixels,encoding", "a,9,7,3 4 9 2"),
     (include_str!("../../competitions/catalog/google-research-identify-contrails-reduce-global-warming/competition.toml"), "record_id,height,width,encoded_pixels", "1,9,7,3 4 9 2"),

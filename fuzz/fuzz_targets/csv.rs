@@ -1,4 +1,5 @@
-//! The CSV reader: any bytes are a table or refused, and every cell of a table can be read in every way.
+//! The CSV reader: any bytes are a table or refused, and every cell of a table can be read in every
+//! way.
 
 #![no_main]
 

@@ -17,7 +17,8 @@ const ROWS: usize = 1_000_000;
 fn noise(seed: u64) -> impl Iterator<Item = u64> {
     let mut state = seed;
     std::iter::repeat_with(move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         state >> 33
     })
 }
@@ -50,11 +51,13 @@ fn grader() -> Grader {
 fn grade(bencher: Bencher<'_, '_>, id: impl Fn(u64) -> String) {
     let (answers, submission) = million_rows(id);
     let grader = grader();
-    bencher.with_inputs(|| (answers.clone(), submission.clone())).bench_values(|(answers, submission)| {
-        let parse = |bytes| Table::parse(bytes, &Limits::default()).expect("it is a table");
-        let (submission, answers) = rayon::join(|| parse(submission), || parse(answers));
-        grader.grade(&submission, &Answers::Table(answers)).expect("the answers are good")
-    });
+    bencher.with_inputs(|| (answers.clone(), submission.clone())).bench_values(
+        |(answers, submission)| {
+            let parse = |bytes| Table::parse(bytes, &Limits::default()).expect("it is a table");
+            let (submission, answers) = rayon::join(|| parse(submission), || parse(answers));
+            grader.grade(&submission, &Answers::Table(answers)).expect("the answers are good")
+        },
+    );
 }
 
 #[divan::bench(sample_count = 10)]
@@ -70,7 +73,9 @@ fn a_million_rows_with_text_ids(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_count = 10)]
 fn reading_a_million_rows(bencher: Bencher<'_, '_>) {
     let (_, submission) = million_rows(|k| k.to_string());
-    bencher.with_inputs(|| submission.clone()).bench_values(|bytes| Table::parse(bytes, &Limits::default()));
+    bencher
+        .with_inputs(|| submission.clone())
+        .bench_values(|bytes| Table::parse(bytes, &Limits::default()));
 }
 
 #[divan::bench(sample_count = 10)]
@@ -97,14 +102,19 @@ fn macro_f1_of_a_million_in_64_000_classes(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_count = 10)]
 fn lwlrap_of_5000_rows_in_80_classes(bencher: Bencher<'_, '_>) {
     let rows: Vec<(Vec<bool>, Vec<f64>)> = (0..5000)
-        .map(|k| (noise(k).map(|v| v % 60 == 0).take(80).collect(), noise(k + 1).map(share).take(80).collect()))
+        .map(|k| {
+            (
+                noise(k).map(|v| v % 60 == 0).take(80).collect(),
+                noise(k + 1).map(share).take(80).collect(),
+            )
+        })
         .collect();
     bencher.bench(|| lwlrap(black_box(&rows).iter().cloned()));
 }
 
 #[divan::bench]
 fn edit_distance_of_100_characters(bencher: Bencher<'_, '_>) {
-    let [a, b]: [String; 2] =
-        [1, 2].map(|seed| noise(seed).map(|v| char::from(b'A' + (v % 26) as u8)).take(100).collect());
+    let [a, b]: [String; 2] = [1, 2]
+        .map(|seed| noise(seed).map(|v| char::from(b'A' + (v % 26) as u8)).take(100).collect());
     bencher.bench(|| edit_distance(black_box(&a), black_box(&b)));
 }

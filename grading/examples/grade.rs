@@ -16,11 +16,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: grade COMPETITION.toml SUBMISSION.csv ANSWERS".into());
     };
     let mut entry: toml::Table = std::fs::read_to_string(competition)?.parse()?;
-    let spec: GradingSpec = entry.remove("grading").ok_or("the file has no [grading] table")?.try_into()?;
+    let spec: GradingSpec =
+        entry.remove("grading").ok_or("the file has no [grading] table")?.try_into()?;
     let grader = Grader::new(spec)?;
-    let graded = grader.grade_files(Path::new(submission), Path::new(answers), &Limits::default())?;
+    let graded =
+        grader.grade_files(Path::new(submission), Path::new(answers), &Limits::default())?;
     match graded.verdict {
-        Verdict::Scored(score) => println!("{}: {} ({})", grader.metric().name, score.rounded, score.raw),
+        Verdict::Scored(score) => {
+            println!("{}: {} ({})", grader.metric().name, score.rounded, score.raw)
+        }
         Verdict::Invalid(invalid) => println!("invalid: {invalid}"),
     }
     for issue in graded.strict_issues {

@@ -19,7 +19,9 @@ pub(crate) fn check(task: &Task<'_>, check: Check) -> Result<(), Refusal> {
         Check::OrderedColumns => ordered_columns(task),
         Check::ColumnCount => column_count(task),
         Check::FirstColumn => first_column(task),
-        Check::RowCount if task.submission.rows() != task.answer_count() => Err(task.row_count().into()),
+        Check::RowCount if task.submission.rows() != task.answer_count() => {
+            Err(task.row_count().into())
+        }
         Check::RowCount => Ok(()),
         Check::NotEmpty if task.submission.rows() == 0 => {
             Err(InvalidSubmission::new(InvalidKind::RowCount, "the submission has no rows").into())
@@ -88,12 +90,13 @@ fn exact_columns(task: &Task<'_>) -> Result<(), Refusal> {
     columns_present(task, &task.spec.id_columns)?;
     columns_present(task, &task.spec.target_columns)?;
     match task.submission.names().iter().find(|name| !wanted(task).any(|w| w == *name)) {
-        Some(name) => {
-            Err(InvalidSubmission::new(InvalidKind::ExtraColumn, "the submission has a column it must not have")
-                .in_column(name)
-                .expecting(column_list(task))
-                .into())
-        }
+        Some(name) => Err(InvalidSubmission::new(
+            InvalidKind::ExtraColumn,
+            "the submission has a column it must not have",
+        )
+        .in_column(name)
+        .expecting(column_list(task))
+        .into()),
         None => Ok(()),
     }
 }
@@ -129,10 +132,13 @@ fn first_column(task: &Task<'_>) -> Result<(), Refusal> {
     };
     match task.submission.names().first() {
         Some(found) if found == wanted => Ok(()),
-        Some(found) => Err(InvalidSubmission::new(InvalidKind::ColumnOrder, format!("the first column is `{found}`"))
-            .in_column(found)
-            .expecting(format!("`{wanted}` as the first column"))
-            .into()),
+        Some(found) => Err(InvalidSubmission::new(
+            InvalidKind::ColumnOrder,
+            format!("the first column is `{found}`"),
+        )
+        .in_column(found)
+        .expecting(format!("`{wanted}` as the first column"))
+        .into()),
         None => Err(missing_column(task.submission, wanted).into()),
     }
 }
@@ -152,7 +158,8 @@ fn numeric(column: &Column<'_>) -> Result<(), Refusal> {
         return Ok(());
     }
     // The cell to blame is the first one that is no number; a column without rows has none.
-    let culprit = (0..column.len()).find(|&row| column.text(row).is_some_and(|cell| cell.parse::<f64>().is_err()));
+    let culprit = (0..column.len())
+        .find(|&row| column.text(row).is_some_and(|cell| cell.parse::<f64>().is_err()));
     Err(match culprit {
         Some(row) => not_a_number(row, column),
         None => InvalidSubmission::new(InvalidKind::NotANumber, "the column is not numeric")
@@ -189,12 +196,14 @@ fn range(column: &Column<'_>, low: f64, high: f64) -> Result<(), Refusal> {
         _ => (0..column.len()).find(|&row| column.number(row).is_some_and(|v| v < low || v > high)),
     };
     match outside {
-        Some(row) => Err(InvalidSubmission::new(InvalidKind::OutOfRange, "the value is out of range")
-            .at(row)
-            .in_column(column.name())
-            .with_value(column.raw(row))
-            .expecting(format!("a number from {low} to {high}"))
-            .into()),
+        Some(row) => {
+            Err(InvalidSubmission::new(InvalidKind::OutOfRange, "the value is out of range")
+                .at(row)
+                .in_column(column.name())
+                .with_value(column.raw(row))
+                .expecting(format!("a number from {low} to {high}"))
+                .into())
+        }
         None => Ok(()),
     }
 }
@@ -208,8 +217,9 @@ fn not_missing(column: &Column<'_>) -> Result<(), Refusal> {
 
 /// The verdict that a cell is missing.
 pub fn missing_value(column: &Column<'_>, row: usize) -> InvalidSubmission {
-    let invalid =
-        InvalidSubmission::new(InvalidKind::MissingValue, "the cell is missing").at(row).in_column(column.name());
+    let invalid = InvalidSubmission::new(InvalidKind::MissingValue, "the cell is missing")
+        .at(row)
+        .in_column(column.name());
     match column.raw(row) {
         "" => invalid.expecting("a value"),
         word => invalid.with_value(word).expecting("a value (this word reads as a missing one)"),
@@ -244,7 +254,8 @@ fn row_sum(task: &Task<'_>) -> Result<(), Refusal> {
         return numeric(column);
     }
     for row in 0..task.submission.rows() {
-        let sum: f64 = columns.iter().filter_map(|column| column.number(row)).filter(|v| !v.is_nan()).sum();
+        let sum: f64 =
+            columns.iter().filter_map(|column| column.number(row)).filter(|v| !v.is_nan()).sum();
         let off = match task.spec.row_sum_decimals {
             Some(decimals) => {
                 let scale = 10_f64.powi(decimals);
@@ -253,11 +264,14 @@ fn row_sum(task: &Task<'_>) -> Result<(), Refusal> {
             None => (sum - 1.0).abs() > tolerance || sum.is_nan(),
         };
         if off {
-            return Err(InvalidSubmission::new(InvalidKind::RowSum, "the row's values do not add up to 1")
-                .at(row)
-                .with_value(sum.to_string())
-                .expecting(format!("a sum of 1 within {tolerance:e}"))
-                .into());
+            return Err(InvalidSubmission::new(
+                InvalidKind::RowSum,
+                "the row's values do not add up to 1",
+            )
+            .at(row)
+            .with_value(sum.to_string())
+            .expecting(format!("a sum of 1 within {tolerance:e}"))
+            .into());
         }
     }
     Ok(())
@@ -267,7 +281,9 @@ fn ids(task: &Task<'_>, rule: IdRule) -> Result<(), Refusal> {
     let (answer_ids, submission_ids) = (task.answer_ids()?, task.submission_ids()?);
     let (answers, submission) = rayon::join(|| task.sorted_answers(), || task.sorted_submission());
     let (answers, submission): (&Rows, &Rows) = (answers?, submission?);
-    let show = |columns: &[Column<'_>], row: usize| columns.iter().map(|c| c.raw(row)).collect::<Vec<_>>().join(", ");
+    let show = |columns: &[Column<'_>], row: usize| {
+        columns.iter().map(|c| c.raw(row)).collect::<Vec<_>>().join(", ")
+    };
     let names = || task.spec.id_columns.join(", ");
     match id_difference((&answer_ids, answers), (&submission_ids, submission), rule) {
         None => Ok(()),
@@ -278,14 +294,15 @@ fn ids(task: &Task<'_>, rule: IdRule) -> Result<(), Refusal> {
         .in_column(names())
         .expecting(format!("a row with id `{}`", show(&answer_ids, answer_row)))
         .into()),
-        Some(IdDifference::Unknown { submission_row }) => {
-            Err(InvalidSubmission::new(InvalidKind::Ids, "an id is not one of the test set's, or occurs too often")
-                .at(submission_row)
-                .in_column(names())
-                .with_value(show(&submission_ids, submission_row))
-                .expecting("each id of the test set, as often as it occurs there")
-                .into())
-        }
+        Some(IdDifference::Unknown { submission_row }) => Err(InvalidSubmission::new(
+            InvalidKind::Ids,
+            "an id is not one of the test set's, or occurs too often",
+        )
+        .at(submission_row)
+        .in_column(names())
+        .with_value(show(&submission_ids, submission_row))
+        .expecting("each id of the test set, as often as it occurs there")
+        .into()),
     }
 }
 

@@ -45,7 +45,8 @@ pub struct Score {
 pub struct Graded {
     /// As MLE-bench decides.
     pub verdict: Verdict,
-    /// The score without the reference's known faults; none if the submission is invalid in either reading.
+    /// The score without the reference's known faults; none if the submission is invalid in either
+    /// reading.
     pub strict_score: Option<f64>,
     /// Why the strict reading differs, one entry a fault.
     pub strict_issues: Vec<InvalidSubmission>,
@@ -133,8 +134,8 @@ impl Grader {
     /// # Errors
     /// [`SpecError`] names what is wrong with the table.
     pub fn new(spec: GradingSpec) -> Result<Self, SpecError> {
-        let metric =
-            Metric::find(&spec.metric).ok_or_else(|| SpecError::UnknownMetric { name: spec.metric.clone() })?;
+        let metric = Metric::find(&spec.metric)
+            .ok_or_else(|| SpecError::UnknownMetric { name: spec.metric.clone() })?;
         for (key, names, expected) in [
             ("answer_id_columns", spec.answer_ids().len(), spec.id_columns.len()),
             ("answer_columns", spec.answer_targets().len(), spec.target_columns.len()),
@@ -148,7 +149,12 @@ impl Grader {
             checks.retain(|check| !strict.checks.contains(check));
             let mut options = spec.options.clone();
             options.extend(strict.options.clone());
-            GradingSpec { checks, options, pairing: strict.pairing.unwrap_or(spec.pairing), ..spec.clone() }
+            GradingSpec {
+                checks,
+                options,
+                pairing: strict.pairing.unwrap_or(spec.pairing),
+                ..spec.clone()
+            }
         });
         for spec in std::iter::once(&spec).chain(&strict) {
             check_spec(spec, metric)?;
@@ -178,7 +184,11 @@ impl Grader {
     ///
     /// # Errors
     /// As [`Grader::grade`].
-    pub fn grade_strictly(&self, submission: &Table, answers: &Answers) -> Result<Graded, GradeError> {
+    pub fn grade_strictly(
+        &self,
+        submission: &Table,
+        answers: &Answers,
+    ) -> Result<Graded, GradeError> {
         let task = Task::new(&self.spec, submission, answers);
         let verdict = self.verdict(&task)?;
         let Verdict::Scored(score) = verdict else {
@@ -193,13 +203,18 @@ impl Grader {
         if !score.raw.is_finite() && issues.is_empty() {
             issues.push(InvalidSubmission::new(
                 InvalidKind::Undefined,
-                format!("the score is {}, which the reference accepts but nothing can be compared with", score.raw),
+                format!(
+                    "the score is {}, which the reference accepts but nothing can be compared with",
+                    score.raw
+                ),
             ));
         }
         let mut strict_score = issues.is_empty().then_some(score.rounded);
         if let (Some(spec), true) = (&self.strict, issues.is_empty()) {
             match self.verdict(&Task::new(spec, submission, answers))? {
-                Verdict::Scored(score) => strict_score = Some(score.rounded).filter(|s| s.is_finite()),
+                Verdict::Scored(score) => {
+                    strict_score = Some(score.rounded).filter(|s| s.is_finite())
+                }
                 Verdict::Invalid(invalid) => {
                     strict_score = None;
                     issues.push(invalid);
@@ -213,7 +228,12 @@ impl Grader {
     ///
     /// # Errors
     /// As [`Grader::grade`]; a submission that cannot be read is invalid, not an error.
-    pub fn grade_file(&self, submission: &Path, answers: &Answers, limits: &Limits) -> Result<Graded, GradeError> {
+    pub fn grade_file(
+        &self,
+        submission: &Path,
+        answers: &Answers,
+        limits: &Limits,
+    ) -> Result<Graded, GradeError> {
         match self.read_submission(submission, limits) {
             Ok(table) => self.grade_strictly(&table, answers),
             Err(error) => Ok(unreadable(&error)),
@@ -225,7 +245,8 @@ impl Grader {
         Table::read_for(path, limits, &names(&self.spec.id_columns, &self.spec.target_columns))
     }
 
-    /// Reads the answers, as [`Answers::read`] does; the columns that are graded against are typed at once.
+    /// Reads the answers, as [`Answers::read`] does; the columns that are graded against are typed
+    /// at once.
     ///
     /// # Errors
     /// [`ReadError`] if the file cannot be read.
@@ -237,8 +258,14 @@ impl Grader {
     ///
     /// # Errors
     /// [`GradeError`] if the answers cannot be read or do not fit the competition.
-    pub fn grade_files(&self, submission: &Path, answers: &Path, limits: &Limits) -> Result<Graded, GradeError> {
-        let (table, answers) = rayon::join(|| self.read_submission(submission, limits), || self.read_answers(answers));
+    pub fn grade_files(
+        &self,
+        submission: &Path,
+        answers: &Path,
+        limits: &Limits,
+    ) -> Result<Graded, GradeError> {
+        let (table, answers) =
+            rayon::join(|| self.read_submission(submission, limits), || self.read_answers(answers));
         let answers = answers?;
         match table {
             Ok(table) => self.grade_strictly(&table, &answers),
@@ -246,12 +273,18 @@ impl Grader {
         }
     }
 
-    /// Makes the competition's checks against a sample submission in place of the answers, and nothing that needs true values.
+    /// Makes the competition's checks against a sample submission in place of the answers, and
+    /// nothing that needs true values.
     ///
     /// # Errors
     /// [`GradeError::Answers`] if the sample lacks the id columns.
-    pub fn check_format(&self, submission: &Table, sample: Table) -> Result<Result<(), InvalidSubmission>, GradeError> {
-        let spec = GradingSpec { answer_id_columns: None, answer_columns: None, ..self.spec.clone() };
+    pub fn check_format(
+        &self,
+        submission: &Table,
+        sample: Table,
+    ) -> Result<Result<(), InvalidSubmission>, GradeError> {
+        let spec =
+            GradingSpec { answer_id_columns: None, answer_columns: None, ..self.spec.clone() };
         let sample = Answers::Table(sample);
         let task = Task::new(&spec, submission, &sample);
         ours(spec.checks.iter().try_for_each(|&c| check(&task, c)))
@@ -276,9 +309,9 @@ fn ours<T>(result: Result<T, Refusal>) -> Result<Result<T, InvalidSubmission>, G
         Ok(value) => Ok(Ok(value)),
         Err(Refusal::Invalid(invalid)) => Ok(Err(*invalid)),
         // The reference stops with an error there, which makes every submission invalid.
-        Err(Refusal::Answers(error @ AnswersError::BadValue { .. })) => {
-            Ok(Err(InvalidSubmission::new(InvalidKind::Answers, format!("nothing can be graded: {error}"))))
-        }
+        Err(Refusal::Answers(error @ AnswersError::BadValue { .. })) => Ok(Err(
+            InvalidSubmission::new(InvalidKind::Answers, format!("nothing can be graded: {error}")),
+        )),
         Err(Refusal::Answers(error)) => Err(GradeError::Answers(error)),
     }
 }
@@ -288,15 +321,24 @@ fn names<'s>(ids: &'s [String], targets: &'s [String]) -> Vec<&'s str> {
 }
 
 fn unreadable(error: &ReadError) -> Graded {
-    Graded { verdict: Verdict::Invalid(error.into()), strict_score: None, strict_issues: Vec::new() }
+    Graded {
+        verdict: Verdict::Invalid(error.into()),
+        strict_score: None,
+        strict_issues: Vec::new(),
+    }
 }
 
 fn check_spec(spec: &GradingSpec, metric: &'static Metric) -> Result<(), SpecError> {
     for (name, value) in &spec.options {
         let Some(option) = metric.options.iter().find(|option| option.name == name) else {
-            let known: Vec<String> = metric.options.iter().map(|option| format!("`{}`", option.name)).collect();
+            let known: Vec<String> =
+                metric.options.iter().map(|option| format!("`{}`", option.name)).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            return Err(SpecError::UnknownOption { metric: metric.name, option: name.clone(), known });
+            return Err(SpecError::UnknownOption {
+                metric: metric.name,
+                option: name.clone(),
+                known,
+            });
         };
         if !option.kind.accepts(value) {
             return Err(SpecError::OptionType {
@@ -306,8 +348,10 @@ fn check_spec(spec: &GradingSpec, metric: &'static Metric) -> Result<(), SpecErr
             });
         }
     }
-    if let Some(option) =
-        metric.options.iter().find(|option| option.required && !spec.options.contains_key(option.name))
+    if let Some(option) = metric
+        .options
+        .iter()
+        .find(|option| option.required && !spec.options.contains_key(option.name))
     {
         return Err(SpecError::MissingOption { metric: metric.name, option: option.name });
     }
@@ -341,7 +385,9 @@ impl OptionKind {
             Self::Number => value.is_integer() || value.is_float(),
             Self::Flag => value.is_bool(),
             Self::Text => value.is_str(),
-            Self::Numbers => value.as_array().is_some_and(|a| a.iter().all(|v| v.is_integer() || v.is_float())),
+            Self::Numbers => {
+                value.as_array().is_some_and(|a| a.iter().all(|v| v.is_integer() || v.is_float()))
+            }
             Self::Texts => value.as_array().is_some_and(|a| a.iter().all(toml::Value::is_str)),
         }
     }

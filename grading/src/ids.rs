@@ -61,7 +61,9 @@ pub fn sorted_rows(columns: &[Column<'_>]) -> Rows {
     if let [column] = columns {
         return Rows::Listed(match column.values() {
             Values::Int(values) => sort_ints(values),
-            Values::Float(values) => sort_by_key(rows, |row| (values[row].is_nan(), sortable(values[row]))),
+            Values::Float(values) => {
+                sort_by_key(rows, |row| (values[row].is_nan(), sortable(values[row])))
+            }
             Values::Text => sort_text(*column),
             _ => sort_by(rows, ordered),
         });
@@ -126,12 +128,17 @@ fn sort_ints(values: &[i64]) -> Vec<u32> {
     order
 }
 
-/// Text ids mostly differ within the eight bytes after their common start, so those are sorted first.
+/// Text ids mostly differ within the eight bytes after their common start, so those are sorted
+/// first.
 fn sort_text(column: Column<'_>) -> Vec<u32> {
     let bytes = |row: u32| column.raw(row as usize).as_bytes();
     let (mut order, mut missing) = (Vec::with_capacity(column.len()), Vec::new());
     for row in 0..column.len() {
-        if column.is_missing(row) { missing.push(row as u32) } else { order.push((0_u64, row as u32)) }
+        if column.is_missing(row) {
+            missing.push(row as u32)
+        } else {
+            order.push((0_u64, row as u32))
+        }
     }
     let first = order.first().map_or(&[][..], |&(_, row)| bytes(row));
     let common = order.iter().fold(first.len(), |common, &(_, row)| {
@@ -156,7 +163,8 @@ fn sort_text(column: Column<'_>) -> Vec<u32> {
     order.into_iter().map(|(_, row)| row).chain(missing).collect()
 }
 
-/// Compares two cells for sorting: numbers (and booleans as 0 and 1) by value, text by code point, numbers before text, missing last.
+/// Compares two cells for sorting: numbers (and booleans as 0 and 1) by value, text by code point,
+/// numbers before text, missing last.
 pub fn compare(a: Column<'_>, row_a: usize, b: Column<'_>, row_b: usize) -> Ordering {
     match (a.values(), b.values()) {
         (Values::Int(a), Values::Int(b)) => a[row_a].cmp(&b[row_b]),
@@ -180,9 +188,13 @@ pub fn compare(a: Column<'_>, row_a: usize, b: Column<'_>, row_b: usize) -> Orde
     }
 }
 
-/// Whether two ids are equal: integers and floats by value, text by its characters, text never to a number, a missing id to nothing.
+/// Whether two ids are equal: integers and floats by value, text by its characters, text never to a
+/// number, a missing id to nothing.
 pub fn same(a: Column<'_>, row_a: usize, b: Column<'_>, row_b: usize) -> bool {
-    a.is_text() == b.is_text() && !a.is_missing(row_a) && !b.is_missing(row_b) && compare(a, row_a, b, row_b).is_eq()
+    a.is_text() == b.is_text()
+        && !a.is_missing(row_a)
+        && !b.is_missing(row_b)
+        && compare(a, row_a, b, row_b).is_eq()
 }
 
 /// The least of integers that fill a range, each once, in any order. `None` for others.
@@ -202,7 +214,8 @@ fn run_start(values: &[i64]) -> Option<i64> {
     values.iter().all(is_new).then_some(low)
 }
 
-/// Whether two columns hold the same ids place by place. The rows are all of each column, in sorted order.
+/// Whether two columns hold the same ids place by place. The rows are all of each column, in sorted
+/// order.
 fn all_same((a, a_rows): (Column<'_>, &Rows), (b, b_rows): (Column<'_>, &Rows)) -> bool {
     let places = (0..a_rows.len()).into_par_iter().with_min_len(16_384);
     match (a.values(), b.values()) {
@@ -247,7 +260,8 @@ pub enum IdRule {
 
 /// The first difference between two sorted sets of id columns, if any.
 ///
-/// `answers` and `submission`: the id columns of each, in the same order, with the rows as [`sorted_rows`] gives them.
+/// `answers` and `submission`: the id columns of each, in the same order, with the rows as
+/// [`sorted_rows`] gives them.
 pub fn id_difference(
     answers: (&[Column<'_>], &Rows),
     submission: (&[Column<'_>], &Rows),
@@ -271,7 +285,10 @@ pub fn id_difference(
     let skip = |columns: &[Column<'_>], rows: &Rows, mut place: usize| {
         let row = rows.at(place);
         place += 1;
-        while rule != IdRule::Equal && place < rows.len() && columns.iter().all(|c| same(*c, row, *c, rows.at(place))) {
+        while rule != IdRule::Equal
+            && place < rows.len()
+            && columns.iter().all(|c| same(*c, row, *c, rows.at(place)))
+        {
             place += 1;
         }
         place
@@ -302,15 +319,23 @@ pub fn id_difference(
     None
 }
 
-/// The pairs (row of the answers, row of the submission) with equal ids, in the submission's sorted order.
-pub fn id_matches(answers: (&[Column<'_>], &Rows), submission: (&[Column<'_>], &Rows)) -> Vec<(u32, u32)> {
+/// The pairs (row of the answers, row of the submission) with equal ids, in the submission's sorted
+/// order.
+pub fn id_matches(
+    answers: (&[Column<'_>], &Rows),
+    submission: (&[Column<'_>], &Rows),
+) -> Vec<(u32, u32)> {
     let ((a_columns, a_rows), (s_columns, s_rows)) = (answers, submission);
     let columns = || a_columns.iter().zip(s_columns);
     let mut matches = Vec::with_capacity(s_rows.len());
     let mut from = 0;
     for s in s_rows.iter() {
-        let order =
-            |a: usize| columns().map(|(x, y)| compare(*x, a, *y, s)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal);
+        let order = |a: usize| {
+            columns()
+                .map(|(x, y)| compare(*x, a, *y, s))
+                .find(|o| o.is_ne())
+                .unwrap_or(Ordering::Equal)
+        };
         while from < a_rows.len() && order(a_rows.at(from)).is_lt() {
             from += 1;
         }
@@ -330,7 +355,12 @@ mod tests {
     fn ids(cells: &str) -> Table {
         let text = format!(
             "k,id\n{}\n",
-            cells.split(' ').enumerate().map(|(k, c)| format!("{k},{c}")).collect::<Vec<_>>().join("\n")
+            cells
+                .split(' ')
+                .enumerate()
+                .map(|(k, c)| format!("{k},{c}"))
+                .collect::<Vec<_>>()
+                .join("\n")
         );
         Table::parse(text.into_bytes(), &Limits::default()).unwrap()
     }
@@ -361,12 +391,24 @@ mod tests {
         assert_eq!(difference("1 2 3", "3.0 1.0 2.0", Equal), None);
         assert_eq!(difference("a b", "b a", Equal), None);
         assert_eq!(difference("1 2", "1 a", Equal), Some(IdDifference::Missing { answer_row: 0 }));
-        assert_eq!(difference("1 2 3", "1 3 4", Equal), Some(IdDifference::Missing { answer_row: 1 }));
-        assert_eq!(difference("1 3", "1 2", Equal), Some(IdDifference::Unknown { submission_row: 1 }));
-        assert_eq!(difference("1 2", "1 1 2", Equal), Some(IdDifference::Unknown { submission_row: 1 }));
+        assert_eq!(
+            difference("1 2 3", "1 3 4", Equal),
+            Some(IdDifference::Missing { answer_row: 1 })
+        );
+        assert_eq!(
+            difference("1 3", "1 2", Equal),
+            Some(IdDifference::Unknown { submission_row: 1 })
+        );
+        assert_eq!(
+            difference("1 2", "1 1 2", Equal),
+            Some(IdDifference::Unknown { submission_row: 1 })
+        );
         assert_eq!(difference("1 2", "1 1 2", SameSet), None);
         assert_eq!(difference("1 2", "0 1 1 2 5", Superset), None);
-        assert_eq!(difference("1 2", "0 1 5", Superset), Some(IdDifference::Missing { answer_row: 1 }));
+        assert_eq!(
+            difference("1 2", "0 1 5", Superset),
+            Some(IdDifference::Missing { answer_row: 1 })
+        );
         assert!(difference("a NA", "a NA", Equal).is_some());
     }
 }

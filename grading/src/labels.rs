@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use crate::invalid::{InvalidKind, InvalidSubmission};
 use crate::table::{Column, Values};
 
-/// Whether a column may hold class labels: integers, booleans, integral floats, or text without gaps.
+/// Whether a column may hold class labels: integers, booleans, integral floats, or text without
+/// gaps.
 ///
 /// # Errors
 /// Names the first cell that is missing, infinite or fractional.
@@ -14,16 +15,23 @@ use crate::table::{Column, Values};
 /// scikit-learn 1.5.2 `sklearn.utils.multiclass.type_of_target`.
 pub fn check_labels(column: &Column<'_>) -> Result<(), InvalidSubmission> {
     let bad = |row: usize, kind, message: &str| {
-        let cell = InvalidSubmission::new(kind, message).at(row).in_column(column.name()).with_value(column.raw(row));
+        let cell = InvalidSubmission::new(kind, message)
+            .at(row)
+            .in_column(column.name())
+            .with_value(column.raw(row));
         Err(cell.expecting("a class label"))
     };
     match column.values() {
         Values::Int(_) | Values::UInt(_) | Values::Bool(_) => Ok(()),
-        Values::Float(values) => match values.iter().position(|v| !v.is_finite() || v.fract() != 0.0) {
-            Some(row) if values[row].is_nan() => bad(row, InvalidKind::MissingValue, "the label is missing"),
-            Some(row) => bad(row, InvalidKind::BadLabel, "the label is not an integer"),
-            None => Ok(()),
-        },
+        Values::Float(values) => {
+            match values.iter().position(|v| !v.is_finite() || v.fract() != 0.0) {
+                Some(row) if values[row].is_nan() => {
+                    bad(row, InvalidKind::MissingValue, "the label is missing")
+                }
+                Some(row) => bad(row, InvalidKind::BadLabel, "the label is not an integer"),
+                None => Ok(()),
+            }
+        }
         Values::BoolOrMissing(_) | Values::Text => match column.first_missing() {
             Some(row) => bad(row, InvalidKind::MissingValue, "the label is missing"),
             None => Ok(()),
@@ -33,16 +41,24 @@ pub fn check_labels(column: &Column<'_>) -> Result<(), InvalidSubmission> {
 
 /// Checks that a truth and a prediction column can be compared as labels.
 ///
-/// Text beside numbers is an error if neither holds more than two distinct labels; otherwise such labels just never match.
+/// Text beside numbers is an error if neither holds more than two distinct labels; otherwise such
+/// labels just never match.
 ///
 /// # Errors
 /// As [`check_labels`], or that text stands where numbers belong.
 ///
 /// # Source
 /// scikit-learn 1.5.2 `sklearn.metrics._classification._check_targets`.
-pub fn check_comparable(truth: &Column<'_>, prediction: &Column<'_>) -> Result<(), InvalidSubmission> {
+pub fn check_comparable(
+    truth: &Column<'_>,
+    prediction: &Column<'_>,
+) -> Result<(), InvalidSubmission> {
     check_labels(prediction)?;
-    if truth.is_text() != prediction.is_text() && !truth.is_empty() && few_labels(truth) && few_labels(prediction) {
+    if truth.is_text() != prediction.is_text()
+        && !truth.is_empty()
+        && few_labels(truth)
+        && few_labels(prediction)
+    {
         return Err(different_kinds(prediction, truth.is_text()));
     }
     Ok(())
@@ -50,12 +66,16 @@ pub fn check_comparable(truth: &Column<'_>, prediction: &Column<'_>) -> Result<(
 
 /// The verdict that labels are text where numbers belong, or the other way round.
 pub fn different_kinds(prediction: &Column<'_>, text_expected: bool) -> InvalidSubmission {
-    let row = (0..prediction.len()).find(|&row| prediction.raw(row).parse::<f64>().is_err()).unwrap_or(0);
-    InvalidSubmission::new(InvalidKind::BadLabel, "the labels are of another kind than the answers'")
-        .at(row)
-        .in_column(prediction.name())
-        .with_value(prediction.raw(row))
-        .expecting(if text_expected { "text" } else { "numbers" })
+    let row =
+        (0..prediction.len()).find(|&row| prediction.raw(row).parse::<f64>().is_err()).unwrap_or(0);
+    InvalidSubmission::new(
+        InvalidKind::BadLabel,
+        "the labels are of another kind than the answers'",
+    )
+    .at(row)
+    .in_column(prediction.name())
+    .with_value(prediction.raw(row))
+    .expecting(if text_expected { "text" } else { "numbers" })
 }
 
 /// Whether a column holds at most two distinct labels.
@@ -63,7 +83,8 @@ fn few_labels(column: &Column<'_>) -> bool {
     let mut seen = HashSet::new();
     for row in 0..column.len() {
         let key = match column.values() {
-            // Text equal to a number elsewhere is still text, so the raw spelling tells labels apart.
+            // Text equal to a number elsewhere is still text, so the raw spelling tells labels
+            // apart.
             Values::Text => column.raw(row).to_owned(),
             _ => column.number(row).unwrap_or(f64::NAN).to_string(),
         };

@@ -1,4 +1,5 @@
-//! A competition's final board: its scores, the thresholds they give, and where a new score would stand.
+//! A competition's final board: its scores, the thresholds they give, and where a new score would
+//! stand.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -56,7 +57,8 @@ impl Leaderboard {
         Ok(Self { scores, direction })
     }
 
-    /// Reads a board: MLE-bench's `leaderboard.csv` or Kaggle's download (column `score` or `Score`), or one column of scores.
+    /// Reads a board: MLE-bench's `leaderboard.csv` or Kaggle's download (column `score` or
+    /// `Score`), or one column of scores.
     ///
     /// # Errors
     /// [`LeaderboardError`] says what is wrong with the file.
@@ -73,8 +75,8 @@ impl Leaderboard {
         Self::of_table(&Table::parse(text.as_bytes().to_vec(), &Limits::default())?)
     }
 
-    /// The board of Kaggle's download: the best score of each team (`TeamId`, else `TeamName`; a list of submissions names teams more than
-    /// once), best first in the competition's direction.
+    /// The board of Kaggle's download: the best score of each team (`TeamId`, else `TeamName`; a
+    /// list of submissions names teams more than once), best first in the competition's direction.
     ///
     /// # Errors
     /// [`LeaderboardError`] says what is wrong with the table.
@@ -117,12 +119,14 @@ impl Leaderboard {
 
     /// The medal thresholds and the median.
     ///
-    /// With n teams, the last place that earns gold, silver and bronze is
-    /// below 100: 10 %, 20 %, 40 % of n (at least one team); below 250: 10, 20 %, 40 %; below 1000: 10 + 0.2 %, 50, 100;
-    /// else 10 + 0.2 %, 5 %, 10 %. Shares are rounded down; the score at that place of the board is the threshold.
+    /// With n teams, the last place that earns gold, silver and bronze is below 100: 10 %, 20 %, 40
+    /// % of n (at least one team); below 250: 10, 20 %, 40 %; below 1000: 10 + 0.2 %, 50, 100; else
+    /// 10 + 0.2 %, 5 %, 10 %. Shares are rounded down; the score at that place of the board is the
+    /// threshold.
     ///
     /// # Source
-    /// MLE-bench 783b15a `mlebench/grade_helpers.py` `Grader.rank_score`, after Kaggle's progression page.
+    /// MLE-bench 783b15a `mlebench/grade_helpers.py` `Grader.rank_score`, after Kaggle's
+    /// progression page.
     pub fn thresholds(&self) -> Thresholds {
         let n = self.scores.len();
         // The products are taken in doubles and cut, as the reference does.
@@ -141,28 +145,42 @@ impl Leaderboard {
         let mut sorted = self.scores.clone();
         sorted.sort_unstable_by(f64::total_cmp);
         let middle = sorted.len() / 2;
-        if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
+        if sorted.len() % 2 == 1 {
+            sorted[middle]
+        } else {
+            (sorted[middle - 1] + sorted[middle]) / 2.0
+        }
     }
 
-    /// Where a score would stand, or `None` for NaN. `direction` is the competition's, which a board of equal scores cannot tell.
+    /// Where a score would stand, or `None` for NaN. `direction` is the competition's, which a
+    /// board of equal scores cannot tell.
     pub fn standing(&self, score: f64, direction: Direction) -> Option<Standing> {
         if score.is_nan() {
             return None;
         }
         let better = self.scores.iter().filter(|&&other| direction.is_better(other, score)).count();
         let teams = self.scores.len();
-        Some(Standing { rank: better + 1, teams, percentile: 100.0 * (teams - better) as f64 / teams as f64 })
+        Some(Standing {
+            rank: better + 1,
+            teams,
+            percentile: 100.0 * (teams - better) as f64 / teams as f64,
+        })
     }
 }
 
 /// The column of scores, whole.
 fn score_column(table: &Table) -> Result<Vec<f64>, LeaderboardError> {
     let column = table.column("score").or_else(|| table.column("Score")).ok_or_else(|| {
-        LeaderboardError::NoScoreColumn(table.names().iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "))
+        LeaderboardError::NoScoreColumn(
+            table.names().iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "),
+        )
     })?;
     let score = |row: usize| {
         let number = column.number(row).filter(|score| !score.is_nan());
-        number.ok_or_else(|| LeaderboardError::BadScore { row: row + 1, value: column.raw(row).to_owned() })
+        number.ok_or_else(|| LeaderboardError::BadScore {
+            row: row + 1,
+            value: column.raw(row).to_owned(),
+        })
     };
     (0..table.rows()).map(score).collect()
 }
@@ -170,11 +188,13 @@ fn score_column(table: &Table) -> Result<Vec<f64>, LeaderboardError> {
 /// Where a score stands on a board.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Standing {
-    /// One more than the number of teams with a strictly better score; `teams + 1` if all are better.
+    /// One more than the number of teams with a strictly better score; `teams + 1` if all are
+    /// better.
     pub rank: usize,
     /// Number of teams.
     pub teams: usize,
-    /// Share of teams, in percent, whose score is not better: 100 for the winner's score, 0 below everyone.
+    /// Share of teams, in percent, whose score is not better: 100 for the winner's score, 0 below
+    /// everyone.
     pub percentile: f64,
 }
 
@@ -208,7 +228,8 @@ mod tests {
     #[test]
     fn standings_count_better_teams() {
         let board = Leaderboard::new(vec![0.9, 0.8, 0.8, 0.5]).unwrap();
-        let standing = |score| board.standing(score, Direction::Higher).map(|s| (s.rank, s.percentile));
+        let standing =
+            |score| board.standing(score, Direction::Higher).map(|s| (s.rank, s.percentile));
         assert_eq!(standing(0.95), Some((1, 100.0)));
         assert_eq!(standing(0.8), Some((2, 75.0)));
         assert_eq!(standing(0.1), Some((5, 0.0)));
@@ -227,12 +248,16 @@ mod tests {
             let table = Table::parse(text.into(), &Limits::default()).unwrap();
             Leaderboard::of_teams(&table, direction).unwrap().scores().to_vec()
         };
-        let submissions = "TeamId,TeamName,SubmissionDate,Score\n7,x,1,0.2\n9,y,1,0.5\n7,x,2,0.6\n8,x,3,0.1\n";
+        let submissions =
+            "TeamId,TeamName,SubmissionDate,Score\n7,x,1,0.2\n9,y,1,0.5\n7,x,2,0.6\n8,x,3,0.1\n";
         assert_eq!(of_teams(submissions, Direction::Higher), [0.6, 0.5, 0.1]);
         assert_eq!(of_teams(submissions, Direction::Lower), [0.1, 0.2, 0.5]);
         assert_eq!(of_teams(kaggle, Direction::Lower), [0.1, 0.3]);
         assert!(matches!(Leaderboard::parse("a\n1\n"), Err(LeaderboardError::NoScoreColumn(_))));
-        assert!(matches!(Leaderboard::parse("score\n1\nx\n"), Err(LeaderboardError::BadScore { row: 2, .. })));
+        assert!(matches!(
+            Leaderboard::parse("score\n1\nx\n"),
+            Err(LeaderboardError::BadScore { row: 2, .. })
+        ));
         assert!(matches!(Leaderboard::parse("score\n"), Err(LeaderboardError::Empty)));
     }
 }

@@ -1,13 +1,17 @@
-//! Reads, checks, scores and medals submissions to MLE-bench competitions, as MLE-bench's own Python does and much faster.
+//! Reads, checks, scores and medals submissions to MLE-bench competitions, as MLE-bench's own
+//! Python does and much faster.
 //!
 //! The way of a submission:
 //!
-//! 1. [`table::Table`] reads it as pandas' `read_csv` would, whatever it is: a hostile file is refused with a [`ReadError`](table::ReadError).
-//! 2. A [`Grader`], made from a competition's `[grading]` table ([`GradingSpec`]), makes the competition's [`Check`]s in order.
+//! 1. [`table::Table`] reads it as pandas' `read_csv` would, whatever it is: a hostile file is
+//!    refused with a [`ReadError`](table::ReadError).
+//! 2. A [`Grader`], made from a competition's `[grading]` table ([`GradingSpec`]), makes the
+//!    competition's [`Check`]s in order.
 //! 3. Its [`Metric`], one of [`METRICS`], takes paired values from the [`Task`] and gives a number.
-//! 4. The [`Verdict`] is a [`Score`] or an [`InvalidSubmission`]; the latter is a value, since it is what is measured. A [`GradeError`] means that
-//!    the answers are at fault.
-//! 5. [`Thresholds`] and a [`Leaderboard`] turn a score into a medal, a rank and a percentile; [`grade_report`] does it all in one call.
+//! 4. The [`Verdict`] is a [`Score`] or an [`InvalidSubmission`]; the latter is a value, since it
+//!    is what is measured. A [`GradeError`] means that the answers are at fault.
+//! 5. [`Thresholds`] and a [`Leaderboard`] turn a score into a medal, a rank and a percentile;
+//!    [`grade_report`] does it all in one call.
 //!
 //! ```
 //! use medalist_grading::table::{Limits, Table};
@@ -29,10 +33,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Two readings of a submission are given. The *verdict* follows MLE-bench to the bit, faults included, since that is what published results are
-//! comparable with. The *strict* score ([`Graded::strict_score`]) leaves the known faults out, as the competition's `strict` entry says.
+//! Two readings of a submission are given. The *verdict* follows MLE-bench to the bit, faults
+//! included, since that is what published results are comparable with. The *strict* score
+//! ([`Graded::strict_score`]) leaves the known faults out, as the competition's `strict` entry
+//! says.
 //!
-//! A metric is a function over slices, usable and documented on its own (see [`metrics`]), and a row of the registry.
+//! A metric is a function over slices, usable and documented on its own (see [`metrics`]), and a
+//! row of the registry.
 
 pub mod check;
 pub mod grade;

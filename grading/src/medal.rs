@@ -102,7 +102,8 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
-    /// The medal of a score: thresholds are inclusive, and only the best medal counts. NaN earns none.
+    /// The medal of a score: thresholds are inclusive, and only the best medal counts. NaN earns
+    /// none.
     pub fn medal(&self, score: f64, direction: Direction) -> Option<Medal> {
         [(self.gold, Medal::Gold), (self.silver, Medal::Silver), (self.bronze, Medal::Bronze)]
             .into_iter()

@@ -1,16 +1,18 @@
-//! Text conversions of the Python reference: `int()`, `float()`, `str.split()` and `repr` of floats.
+//! Text conversions of the Python reference: `int()`, `float()`, `str.split()` and `repr` of
+//! floats.
 //!
-//! Several graders turn cells into numbers or words themselves, after the CSV is read. They follow Python's rules, which
-//! differ from Rust's in white space, underscores and non-Latin digits.
+//! Several graders turn cells into numbers or words themselves, after the CSV is read. They follow
+//! Python's rules, which differ from Rust's in white space, underscores and non-Latin digits.
 
-/// First code points (the zeros) of the 66 runs of decimal digits in Unicode 14, which Python 3.11 uses.
+/// First code points (the zeros) of the 66 runs of decimal digits in Unicode 14, which Python 3.11
+/// uses.
 const DIGIT_ZEROS: [u32; 66] = [
-    0x0030, 0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0BE6, 0x0C66, 0x0CE6, 0x0D66, 0x0DE6,
-    0x0E50, 0x0ED0, 0x0F20, 0x1040, 0x1090, 0x17E0, 0x1810, 0x1946, 0x19D0, 0x1A80, 0x1A90, 0x1B50, 0x1BB0, 0x1C40,
-    0x1C50, 0xA620, 0xA8D0, 0xA900, 0xA9D0, 0xA9F0, 0xAA50, 0xABF0, 0xFF10, 0x104A0, 0x10D30, 0x11066, 0x110F0,
-    0x11136, 0x111D0, 0x112F0, 0x11450, 0x114D0, 0x11650, 0x116C0, 0x11730, 0x118E0, 0x11950, 0x11C50, 0x11D50,
-    0x11DA0, 0x16A60, 0x16AC0, 0x16B50, 0x1D7CE, 0x1D7D8, 0x1D7E2, 0x1D7EC, 0x1D7F6, 0x1E140, 0x1E2F0, 0x1E950,
-    0x1FBF0,
+    0x0030, 0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0BE6, 0x0C66, 0x0CE6,
+    0x0D66, 0x0DE6, 0x0E50, 0x0ED0, 0x0F20, 0x1040, 0x1090, 0x17E0, 0x1810, 0x1946, 0x19D0, 0x1A80,
+    0x1A90, 0x1B50, 0x1BB0, 0x1C40, 0x1C50, 0xA620, 0xA8D0, 0xA900, 0xA9D0, 0xA9F0, 0xAA50, 0xABF0,
+    0xFF10, 0x104A0, 0x10D30, 0x11066, 0x110F0, 0x11136, 0x111D0, 0x112F0, 0x11450, 0x114D0,
+    0x11650, 0x116C0, 0x11730, 0x118E0, 0x11950, 0x11C50, 0x11D50, 0x11DA0, 0x16A60, 0x16AC0,
+    0x16B50, 0x1D7CE, 0x1D7D8, 0x1D7E2, 0x1D7EC, 0x1D7F6, 0x1E140, 0x1E2F0, 0x1E950, 0x1FBF0,
 ];
 
 /// Longest run of digits that Python's `int()` takes from text.
@@ -48,9 +50,9 @@ fn digit_value(c: char) -> Option<u8> {
 
 /// Parses `text` as Python's `int()` does in base ten.
 ///
-/// White space around the number, a sign, leading zeros, single underscores between digits and any Unicode decimal digits
-/// are fine; `5.0`, `1e3` and the empty text are not. Values beyond `i128` saturate, so a caller with a bound of its own
-/// still sees them beyond it.
+/// White space around the number, a sign, leading zeros, single underscores between digits and any
+/// Unicode decimal digits are fine; `5.0`, `1e3` and the empty text are not. Values beyond `i128`
+/// saturate, so a caller with a bound of its own still sees them beyond it.
 #[must_use]
 pub fn parse_int(text: &str) -> Option<i128> {
     let text = strip(text);
@@ -77,9 +79,11 @@ pub fn parse_int(text: &str) -> Option<i128> {
     (after_digit && count <= MAX_INT_DIGITS).then_some(if negative { -value } else { value })
 }
 
-/// Parses `text` as Python's `float()` does: correctly rounded, `inf`, `infinity` and `nan` in any case included.
+/// Parses `text` as Python's `float()` does: correctly rounded, `inf`, `infinity` and `nan` in any
+/// case included.
 ///
-/// White space around the number, single underscores between digits and any Unicode decimal digits are fine.
+/// White space around the number, single underscores between digits and any Unicode decimal digits
+/// are fine.
 #[must_use]
 pub fn parse_float(text: &str) -> Option<f64> {
     let text = strip(text);
@@ -107,9 +111,11 @@ pub fn parse_float(text: &str) -> Option<f64> {
     plain.parse().ok()
 }
 
-/// Prints `value` as Python's `repr` does: the shortest digits that read back exactly, with `.0` or an exponent.
+/// Prints `value` as Python's `repr` does: the shortest digits that read back exactly, with `.0` or
+/// an exponent.
 ///
-/// The exponent form begins at 1e16 and below 1e-4 and has at least two exponent digits; NaN prints `nan`.
+/// The exponent form begins at 1e16 and below 1e-4 and has at least two exponent digits; NaN prints
+/// `nan`.
 #[must_use]
 pub fn float_repr(value: f64) -> String {
     if value.is_nan() {
@@ -119,7 +125,8 @@ pub fn float_repr(value: f64) -> String {
         return if value > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
     let scientific = format!("{value:e}");
-    let (mantissa, exponent) = scientific.split_once('e').expect("Rust's exponent format always has an `e`");
+    let (mantissa, exponent) =
+        scientific.split_once('e').expect("Rust's exponent format always has an `e`");
     let exponent: i32 = exponent.parse().expect("Rust's exponent is a decimal integer");
     if (-4..16).contains(&exponent) {
         let plain = format!("{value}");

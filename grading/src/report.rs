@@ -30,7 +30,8 @@ pub struct CompetitionFacts<'a> {
 pub struct GradeReport {
     /// The competition's id.
     pub competition_id: String,
-    /// The score rounded to five decimals; none if the submission is missing or invalid or its score is not finite.
+    /// The score rounded to five decimals; none if the submission is missing or invalid or its
+    /// score is not finite.
     pub score: Option<f64>,
     /// The worst score with a gold medal.
     pub gold_threshold: Option<f64>,
@@ -78,7 +79,8 @@ pub struct GradeReport {
     /// Number of teams.
     #[serde(default)]
     pub n_teams: Option<u64>,
-    /// Where thresholds, rank and percentile come from, if from a board of the user's own in place of the published one.
+    /// Where thresholds, rank and percentile come from, if from a board of the user's own in place
+    /// of the published one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_leaderboard: Option<String>,
     /// What makes the submission invalid.
@@ -97,11 +99,12 @@ pub struct GradeReport {
 
 /// Grades a submission file and reports on it.
 ///
-/// `submission`: none, or a path that need not exist. A file whose name does not end in `.csv` counts as missing, as in MLE-bench. The
-/// answers are only read where there is a submission.
+/// `submission`: none, or a path that need not exist. A file whose name does not end in `.csv`
+/// counts as missing, as in MLE-bench. The answers are only read where there is a submission.
 ///
 /// # Errors
-/// [`GradeError`] if the answers cannot be read or do not fit the competition; a bad submission is never an error.
+/// [`GradeError`] if the answers cannot be read or do not fit the competition; a bad submission is
+/// never an error.
 pub fn grade_report(
     facts: &CompetitionFacts<'_>,
     grader: &Grader,
@@ -109,11 +112,14 @@ pub fn grade_report(
     answers: &Path,
     limits: &Limits,
 ) -> Result<GradeReport, GradeError> {
-    let graded = submission_file(submission).map(|path| grader.grade_files(path, answers, limits)).transpose()?;
+    let graded = submission_file(submission)
+        .map(|path| grader.grade_files(path, answers, limits))
+        .transpose()?;
     Ok(GradeReport::new(facts, grader, submission, graded))
 }
 
-/// The path, if it is a submission in MLE-bench's sense: something is there that is no directory, and its name ends in `.csv`.
+/// The path, if it is a submission in MLE-bench's sense: something is there that is no directory,
+/// and its name ends in `.csv`.
 ///
 /// Links and pipes pass; reading them is refused with a verdict that says so.
 pub fn submission_file(path: Option<&Path>) -> Option<&Path> {
@@ -134,14 +140,19 @@ impl GradeReport {
         let direction = grader.spec().direction;
         let submission_exists = graded.is_some();
         let (verdict, strict_score, strict_issues) = match graded {
-            Some(Graded { verdict, strict_score, strict_issues }) => (Some(verdict), strict_score, strict_issues),
+            Some(Graded { verdict, strict_score, strict_issues }) => {
+                (Some(verdict), strict_score, strict_issues)
+            }
             None => (None, None, Vec::new()),
         };
         let score = verdict.as_ref().and_then(Verdict::score);
         let finite = score.filter(|score| score.rounded.is_finite());
         // An infinite score still compares, as it does in the reference; NaN compares with nothing.
-        let medal = score.zip(facts.thresholds).and_then(|(score, t)| t.medal(score.rounded, direction));
-        let standing = score.zip(facts.leaderboard).and_then(|(score, board)| board.standing(score.rounded, direction));
+        let medal =
+            score.zip(facts.thresholds).and_then(|(score, t)| t.medal(score.rounded, direction));
+        let standing = score
+            .zip(facts.leaderboard)
+            .and_then(|(score, board)| board.standing(score.rounded, direction));
         Self {
             competition_id: facts.id.to_owned(),
             score: finite.map(|score| score.rounded),
@@ -160,9 +171,12 @@ impl GradeReport {
             valid_submission: score.is_some(),
             is_lower_better: direction.is_lower_better(),
             created_at: chrono::Local::now().format("%Y-%m-%dT%H:%M:%S%.6f").to_string(),
-            submission_path: submission.map_or_else(|| "None".to_owned(), |path| path.display().to_string()),
+            submission_path: submission
+                .map_or_else(|| "None".to_owned(), |path| path.display().to_string()),
             raw_score: finite.map(|score| score.raw),
-            non_finite_score: score.filter(|score| !score.rounded.is_finite()).map(|score| score.rounded.to_string()),
+            non_finite_score: score
+                .filter(|score| !score.rounded.is_finite())
+                .map(|score| score.rounded.to_string()),
             medal,
             rank: standing.map(|standing| standing.rank),
             percentile: standing.map(|standing| standing.percentile),

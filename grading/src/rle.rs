@@ -1,9 +1,9 @@
 //! Run-length encoded masks.
 //!
-//! A mask is text: pairs of a 1-based start and a length, separated by white space. [`decode`] keeps the runs instead of
-//! painting pixels, so a mask of 50 million pixels costs what its text costs; areas, overlaps and unions are sweeps over
-//! two run lists. Whether pixels are numbered down the columns or along the rows only matters where geometry does:
-//! see [`PixelOrder`].
+//! A mask is text: pairs of a 1-based start and a length, separated by white space. [`decode`]
+//! keeps the runs instead of painting pixels, so a mask of 50 million pixels costs what its text
+//! costs; areas, overlaps and unions are sweeps over two run lists. Whether pixels are numbered
+//! down the columns or along the rows only matters where geometry does: see [`PixelOrder`].
 
 use crate::pytext::{parse_int, split_words};
 
@@ -71,7 +71,9 @@ pub enum RleError {
         value: i128,
     },
     /// A start is below the one before it.
-    #[error("start {start} (token {token}) is below the start before it, expected ascending starts")]
+    #[error(
+        "start {start} (token {token}) is below the start before it, expected ascending starts"
+    )]
     Unsorted {
         /// Which token.
         token: usize,
@@ -98,14 +100,15 @@ pub enum RleError {
 
 /// Decodes the runs of a mask with `pixels` pixels: ascending, disjoint, within the image.
 ///
-/// Text of only white space is the empty mask. Runs may touch. Pixels past the end are cut off without an error and a run
-/// that starts past the end is dropped.
+/// Text of only white space is the empty mask. Runs may touch. Pixels past the end are cut off
+/// without an error and a run that starts past the end is dropped.
 ///
-/// Two oddities are kept: a single number is the empty mask, and three numbers `a n b` give both runs the length `n`.
+/// Two oddities are kept: a single number is the empty mask, and three numbers `a n b` give both
+/// runs the length `n`.
 ///
 /// # Errors
-/// [`RleError`] names the first offending token. Starts below the one before, numbers below 1, pixels set twice, other odd
-/// token counts and tokens that are no integers are refused.
+/// [`RleError`] names the first offending token. Starts below the one before, numbers below 1,
+/// pixels set twice, other odd token counts and tokens that are no integers are refused.
 ///
 /// # Source
 /// MLE-bench `competitions/utils.py`, `rle_decode`, with numpy 1.26.4 integers.
@@ -115,8 +118,10 @@ pub fn decode(text: &str, pixels: u64) -> Result<Vec<Run>, RleError> {
     for (index, word) in split_words(text).enumerate() {
         let value = match parse_small(word) {
             Some(value) => value,
-            None => parse_int(word)
-                .ok_or_else(|| RleError::NotAnInteger { token: index + 1, text: word.chars().take(32).collect() })?,
+            None => parse_int(word).ok_or_else(|| RleError::NotAnInteger {
+                token: index + 1,
+                text: word.chars().take(32).collect(),
+            })?,
         };
         if index % 2 == 0 { starts.push(value) } else { lengths.push(value) }
     }
@@ -127,7 +132,8 @@ pub fn decode(text: &str, pixels: u64) -> Result<Vec<Run>, RleError> {
     }
     check_positive(&starts, 1)?;
     check_positive(&lengths, 2)?;
-    // A lone length is applied to every start, as numpy broadcasts it; a lone start without a length gives no run.
+    // A lone length is applied to every start, as numpy broadcasts it; a lone start without a
+    // length gives no run.
     if lengths.len() < starts.len() && lengths.len() != 1 {
         return match starts.len() {
             1 => Ok(Vec::new()),
@@ -174,10 +180,13 @@ fn parse_small(word: &str) -> Option<i128> {
     Some(i128::from(value))
 }
 
-/// Refuses numbers below 1. `first_token` is the token number of `values[0]`; the others follow at a distance of two.
+/// Refuses numbers below 1. `first_token` is the token number of `values[0]`; the others follow at
+/// a distance of two.
 fn check_positive(values: &[i128], first_token: usize) -> Result<(), RleError> {
     match values.iter().position(|&value| value < 1) {
-        Some(index) => Err(RleError::NotPositive { token: 2 * index + first_token, value: values[index] }),
+        Some(index) => {
+            Err(RleError::NotPositive { token: 2 * index + first_token, value: values[index] })
+        }
         None => Ok(()),
     }
 }
@@ -186,7 +195,9 @@ fn check_positive(values: &[i128], first_token: usize) -> Result<(), RleError> {
 fn check_indexable(values: &[i128], first_token: usize) -> Result<(), RleError> {
     let unsigned_only = |value: i128| i64::try_from(value).is_err() && u64::try_from(value).is_ok();
     match values.iter().position(|&value| unsigned_only(value)) {
-        Some(index) => Err(RleError::TooLarge { token: 2 * index + first_token, value: values[index] }),
+        Some(index) => {
+            Err(RleError::TooLarge { token: 2 * index + first_token, value: values[index] })
+        }
         None => Ok(()),
     }
 }
@@ -194,7 +205,8 @@ fn check_indexable(values: &[i128], first_token: usize) -> Result<(), RleError> 
 /// Writes runs as text that [`decode`] reads back; the empty mask is the empty text.
 #[must_use]
 pub fn encode(runs: &[Run]) -> String {
-    let pairs: Vec<String> = runs.iter().map(|run| format!("{} {}", run.start + 1, run.end - run.start)).collect();
+    let pairs: Vec<String> =
+        runs.iter().map(|run| format!("{} {}", run.start + 1, run.end - run.start)).collect();
     pairs.join(" ")
 }
 
@@ -204,7 +216,8 @@ pub fn area(runs: &[Run]) -> u64 {
     runs.iter().map(|run| run.end - run.start).sum()
 }
 
-/// Number of pixels set in both masks. Both run lists ascend and are disjoint, as [`decode`] gives them.
+/// Number of pixels set in both masks. Both run lists ascend and are disjoint, as [`decode`] gives
+/// them.
 #[must_use]
 pub fn intersection_area(a: &[Run], b: &[Run]) -> u64 {
     let (mut i, mut j, mut total) = (0, 0, 0);

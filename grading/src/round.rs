@@ -24,7 +24,8 @@ impl Rounding {
         }
         match self {
             Self::Scaled => (value * 1e5).round_ties_even() / 1e5,
-            // Formatting with a precision works on the exact value and rounds halves to even, as `repr`-based rounding does.
+            // Formatting with a precision works on the exact value and rounds halves to even, as
+            // `repr`-based rounding does.
             Self::Decimal => format!("{value:.5}").parse().unwrap_or(value),
         }
     }

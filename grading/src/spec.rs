@@ -34,7 +34,8 @@ pub struct GradingSpec {
     pub id_columns: Vec<String>,
     /// The columns that are graded, in the submission.
     pub target_columns: Vec<String>,
-    /// Columns that the submission must have though they are not graded; the `target_columns` check asks for them as well.
+    /// Columns that the submission must have though they are not graded; the `target_columns` check
+    /// asks for them as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unscored_columns: Vec<String>,
     /// The id columns' names in the answers, where they differ.
@@ -52,7 +53,8 @@ pub struct GradingSpec {
     /// Largest distance of a row's sum from 1 that the `row_sum` check accepts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row_sum_tolerance: Option<f64>,
-    /// The decimals to which the `row_sum` check rounds a row's sum before it compares with 1; takes the place of the tolerance.
+    /// The decimals to which the `row_sum` check rounds a row's sum before it compares with 1;
+    /// takes the place of the tolerance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row_sum_decimals: Option<i32>,
     /// Which rows of the two tables belong together.
@@ -81,11 +83,13 @@ impl GradingSpec {
     }
 }
 
-/// The strict verdict: where the reference accepts what it should not, these checks are made as well.
+/// The strict verdict: where the reference accepts what it should not, these checks are made as
+/// well.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StrictSpec {
-    /// Checks beyond the reference's; each that fails is an issue, and the strict score is then none.
+    /// Checks beyond the reference's; each that fails is an issue, and the strict score is then
+    /// none.
     #[serde(default)]
     pub checks: Vec<Check>,
     /// Options that replace the metric's for the strict score.
@@ -128,7 +132,8 @@ pub enum Check {
     NotMissing,
     /// Every cell of the target columns is a finite number (text is read as a number).
     Finite,
-    /// Every row of the target columns adds up to 1 (see `row_sum_tolerance`, `row_sum_decimals`); missing cells are skipped.
+    /// Every row of the target columns adds up to 1 (see `row_sum_tolerance`, `row_sum_decimals`);
+    /// missing cells are skipped.
     RowSum,
     /// The ids are those of the answers, each as often.
     Ids,
@@ -140,7 +145,8 @@ pub enum Check {
     UniqueIds,
     /// No cell of the answers is missing; otherwise nothing can be graded.
     AnswersComplete,
-    /// No number of the answers' target columns is outside `range`; otherwise nothing can be graded.
+    /// No number of the answers' target columns is outside `range`; otherwise nothing can be
+    /// graded.
     AnswersRange,
 }
 
@@ -153,9 +159,10 @@ pub enum Pairing {
     Sorted,
     /// Both are paired by position in the file.
     FileOrder,
-    /// Submission rows whose id the answers have not are left out; the rest is sorted and paired by position, surplus rows at the end
-    /// being dropped.
+    /// Submission rows whose id the answers have not are left out; the rest is sorted and paired by
+    /// position, surplus rows at the end being dropped.
     SortedKnown,
-    /// Each submission row meets every row of the answers with its id; the number of rows may differ.
+    /// Each submission row meets every row of the answers with its id; the number of rows may
+    /// differ.
     Join,
 }

@@ -3,7 +3,8 @@
 /// Sum of `values` by numpy's pairwise scheme.
 ///
 /// # Source
-/// numpy 1.26.4 `pairwise_sum` (`loops_utils.h.src`): below 8 values one after the other; up to 128 in eight partial sums; else halves.
+/// numpy 1.26.4 `pairwise_sum` (`loops_utils.h.src`): below 8 values one after the other; up to 128
+/// in eight partial sums; else halves.
 pub fn pairwise_sum(values: &[f64]) -> f64 {
     let n = values.len();
     if n < 8 {

@@ -25,9 +25,11 @@ pub enum Answers {
 }
 
 impl Answers {
-    /// Reads the answers, as JSON lines if the name ends in `.jsonl` and else as CSV. Links are followed.
+    /// Reads the answers, as JSON lines if the name ends in `.jsonl` and else as CSV. Links are
+    /// followed.
     ///
-    /// JSON lines may be far larger than memory; they are only read when they are graded against, line by line.
+    /// JSON lines may be far larger than memory; they are only read when they are graded against,
+    /// line by line.
     ///
     /// # Errors
     /// [`ReadError`] if the file cannot be read.
@@ -39,7 +41,12 @@ impl Answers {
     pub(crate) fn read_for(path: &Path, columns: &[&str]) -> Result<Self, ReadError> {
         let real = path.canonicalize().map_err(|source| ReadError::Io { source })?;
         if path.extension().is_none_or(|extension| extension != "jsonl") {
-            let limits = Limits { rows: usize::MAX, columns: usize::MAX, cells: usize::MAX, ..Limits::default() };
+            let limits = Limits {
+                rows: usize::MAX,
+                columns: usize::MAX,
+                cells: usize::MAX,
+                ..Limits::default()
+            };
             return Ok(Self::Table(Table::read_for(&real, &limits, columns)?));
         }
         File::open(&real).map_err(|source| ReadError::Io { source })?;
@@ -59,18 +66,25 @@ impl JsonLines {
         &self.path
     }
 
-    /// Hands each value to `visit`, in order; blank lines are skipped and fields that `T` lacks cost no memory.
+    /// Hands each value to `visit`, in order; blank lines are skipped and fields that `T` lacks
+    /// cost no memory.
     ///
     /// # Errors
     /// [`AnswersError`] if the file cannot be read or a line is not a `T`.
-    pub fn for_each<T: DeserializeOwned>(&self, mut visit: impl FnMut(T)) -> Result<(), AnswersError> {
+    pub fn for_each<T: DeserializeOwned>(
+        &self,
+        mut visit: impl FnMut(T),
+    ) -> Result<(), AnswersError> {
         let unreadable = |source| AnswersError::Unreadable { source };
         let mut lines = BufReader::new(File::open(&self.path).map_err(unreadable)?);
         let (mut line, mut number) = (Vec::new(), 0);
         while lines.read_until(b'\n', &mut line).map_err(unreadable)? > 0 {
             number += 1;
             if !line.trim_ascii().is_empty() {
-                let bad = |error: serde_json::Error| AnswersError::BadValue { row: number, message: error.to_string() };
+                let bad = |error: serde_json::Error| AnswersError::BadValue {
+                    row: number,
+                    message: error.to_string(),
+                };
                 visit(serde_json::from_slice(&line).map_err(bad)?);
             }
             line.clear();
@@ -114,13 +128,18 @@ impl<'t> Task<'t> {
         }
     }
 
-    /// Types the id and target columns of both tables, all cores at work; later uses find them typed.
+    /// Types the id and target columns of both tables, all cores at work; later uses find them
+    /// typed.
     pub(crate) fn type_columns(&self) {
         let names = |ids: &'t [String], targets: &'t [String]| ids.iter().chain(targets);
         let mut columns: Vec<(&Table, &String)> =
-            names(&self.spec.id_columns, &self.spec.target_columns).map(|name| (self.submission, name)).collect();
+            names(&self.spec.id_columns, &self.spec.target_columns)
+                .map(|name| (self.submission, name))
+                .collect();
         if let Answers::Table(table) = self.answers {
-            columns.extend(names(self.spec.answer_ids(), self.spec.answer_targets()).map(|name| (table, name)));
+            columns.extend(
+                names(self.spec.answer_ids(), self.spec.answer_targets()).map(|name| (table, name)),
+            );
         }
         columns.into_par_iter().for_each(|(table, name)| {
             table.column(name);
@@ -172,7 +191,9 @@ impl<'t> Task<'t> {
     /// # Errors
     /// [`Refusal::Answers`] if it is not there.
     pub fn answer(&self, name: &str) -> Result<Column<'t>, Refusal> {
-        self.answers()?.column(name).ok_or_else(|| AnswersError::MissingColumn { column: name.to_owned() }.into())
+        self.answers()?
+            .column(name)
+            .ok_or_else(|| AnswersError::MissingColumn { column: name.to_owned() }.into())
     }
 
     /// The submission's k-th target column.
@@ -228,25 +249,32 @@ impl<'t> Task<'t> {
     /// The rows that belong together by the competition's pairing.
     ///
     /// # Errors
-    /// An invalid submission if the row counts differ (where the pairing needs equal ones) or an id column is missing.
+    /// An invalid submission if the row counts differ (where the pairing needs equal ones) or an id
+    /// column is missing.
     pub fn pairs(&self) -> Result<Pairs<'_>, Refusal> {
         let (answers, submission) = match self.spec.pairing {
-            Pairing::Sorted | Pairing::FileOrder if self.submission.rows() != self.answer_count() => {
+            Pairing::Sorted | Pairing::FileOrder
+                if self.submission.rows() != self.answer_count() =>
+            {
                 return Err(self.row_count().into());
             }
             Pairing::Sorted => {
-                let (answers, submission) = rayon::join(|| self.sorted_answers(), || self.sorted_submission());
+                let (answers, submission) =
+                    rayon::join(|| self.sorted_answers(), || self.sorted_submission());
                 (answers?, submission?)
             }
             Pairing::FileOrder => {
-                let rows = || (Rows::InOrder(self.answer_count()), Rows::InOrder(self.submission.rows()));
+                let rows =
+                    || (Rows::InOrder(self.answer_count()), Rows::InOrder(self.submission.rows()));
                 let (answers, submission) = init_once(&self.paired, rows);
                 (answers, submission)
             }
             Pairing::SortedKnown | Pairing::Join => {
                 let (answer_ids, submission_ids) = (self.answer_ids()?, self.submission_ids()?);
-                let sorted =
-                    ((&answer_ids[..], self.sorted_answers()?), (&submission_ids[..], self.sorted_submission()?));
+                let sorted = (
+                    (&answer_ids[..], self.sorted_answers()?),
+                    (&submission_ids[..], self.sorted_submission()?),
+                );
                 let (answers, submission) = init_once(&self.paired, || {
                     let matched = id_matches(sorted.0, sorted.1);
                     if self.spec.pairing == Pairing::Join {
@@ -292,10 +320,13 @@ impl<'t> Task<'t> {
         numbers(&column, rows).map_err(|row| not_a_number(row, &column).into())
     }
 
-    /// Turns the error of a metric over the k-th target's paired values into a verdict with row and value.
+    /// Turns the error of a metric over the k-th target's paired values into a verdict with row and
+    /// value.
     pub fn refuse(&self, target: usize, error: MetricError) -> Refusal {
         let mut invalid = InvalidSubmission::from(error.clone());
-        if let (Some(index), Ok(column), Ok(pairs)) = (error.index(), self.prediction(target), self.pairs()) {
+        if let (Some(index), Ok(column), Ok(pairs)) =
+            (error.index(), self.prediction(target), self.pairs())
+        {
             let row = pairs.submission.at(index);
             invalid = invalid.at(row).in_column(column.name()).with_value(column.raw(row));
         }
@@ -307,7 +338,9 @@ impl<'t> Task<'t> {
 fn numbers(column: &Column<'_>, rows: &Rows) -> Result<Vec<f64>, usize> {
     match (column.values(), rows) {
         (Values::Float(values), Rows::InOrder(_)) => Ok(values.clone()),
-        (Values::Float(values), Rows::Listed(rows)) => Ok(rows.iter().map(|&row| values[row as usize]).collect()),
+        (Values::Float(values), Rows::Listed(rows)) => {
+            Ok(rows.iter().map(|&row| values[row as usize]).collect())
+        }
         (Values::Int(values), _) => Ok(rows.iter().map(|row| values[row] as f64).collect()),
         _ => rows.iter().map(|row| column.number(row).ok_or(row)).collect(),
     }

@@ -34,7 +34,10 @@ fn thresholds_of_all_boards_follow_the_rule() {
             (t.bronze, expected.bronze),
             (t.median, expected.median),
         ] {
-            assert!((ours - theirs).abs() <= 1e-12 * theirs.abs().max(1.0), "{id}: {t:?}, expected {theirs}");
+            assert!(
+                (ours - theirs).abs() <= 1e-12 * theirs.abs().max(1.0),
+                "{id}: {t:?}, expected {theirs}"
+            );
         }
     }
 }

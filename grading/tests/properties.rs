@@ -1,4 +1,5 @@
-//! Laws that hold for every input: of the metrics, of reading, and of grading the golden submissions.
+//! Laws that hold for every input: of the metrics, of reading, and of grading the golden
+//! submissions.
 
 use std::collections::HashSet;
 use std::fs;
@@ -231,24 +232,37 @@ fn read_golden() -> Vec<Golden> {
     for folder in fs::read_dir(repository.join("tests/golden/grading")).unwrap() {
         let folder = folder.unwrap().path();
         let id = folder.file_name().unwrap().to_str().unwrap().to_owned();
-        let entry =
-            fs::read_to_string(repository.join("competitions/catalog").join(&id).join("competition.toml")).unwrap();
+        let entry = fs::read_to_string(
+            repository.join("competitions/catalog").join(&id).join("competition.toml"),
+        )
+        .unwrap();
         let mut entry: toml::Table = entry.parse().unwrap();
         let spec: GradingSpec = entry.remove("grading").unwrap().try_into().unwrap();
-        let answers =
-            ["answers.csv", "answers.jsonl"].map(|name| folder.join(name)).into_iter().find(|path| path.is_file());
+        let answers = ["answers.csv", "answers.jsonl"]
+            .map(|name| folder.join(name))
+            .into_iter()
+            .find(|path| path.is_file());
         let answers = Answers::read(&answers.unwrap()).unwrap();
-        let cases: Vec<Case> = serde_json::from_str(&fs::read_to_string(folder.join("cases.json")).unwrap()).unwrap();
-        let scored =
-            cases.into_iter().filter_map(|c| Some((folder.join(format!("{}.csv", c.case)), c.raw_score?))).collect();
-        competitions.push(Golden { id, grader: Grader::new(spec).unwrap(), answers, cases: scored });
+        let cases: Vec<Case> =
+            serde_json::from_str(&fs::read_to_string(folder.join("cases.json")).unwrap()).unwrap();
+        let scored = cases
+            .into_iter()
+            .filter_map(|c| Some((folder.join(format!("{}.csv", c.case)), c.raw_score?)))
+            .collect();
+        competitions.push(Golden {
+            id,
+            grader: Grader::new(spec).unwrap(),
+            answers,
+            cases: scored,
+        });
     }
     competitions
 }
 
 static GOLDEN: LazyLock<Vec<Golden>> = LazyLock::new(read_golden);
 
-/// Competitions whose reference pairs rows by their position in the file, at least in part: rows with the same id, say.
+/// Competitions whose reference pairs rows by their position in the file, at least in part: rows
+/// with the same id, say.
 const BY_POSITION: [&str; 8] = [
     "iwildcam-2019-fgvc6",
     "iwildcam-2020-fgvc7",
@@ -276,7 +290,10 @@ fn the_order_of_rows_does_not_matter() {
             let table = Table::parse(lines.join("\n").into_bytes(), &Limits::default()).unwrap();
             let verdict = grader.grade(&table, answers).unwrap();
             let reversed = verdict.score().unwrap_or_else(|| panic!("{id}: {verdict:?}")).raw;
-            assert!((reversed - score).abs() <= 1e-7 * score.abs().max(1.0), "{id}: {reversed}, not {score}");
+            assert!(
+                (reversed - score).abs() <= 1e-7 * score.abs().max(1.0),
+                "{id}: {reversed}, not {score}"
+            );
         }
     }
 }

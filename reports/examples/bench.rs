@@ -1,5 +1,6 @@
 //! Times a report with all its files on made-up run groups, from files on disk to files on disk:
-//! `cargo run --profile fast -p medalist-reports --example bench -- GROUPS COMPETITIONS SEEDS [AGENTS]`.
+//! `cargo run --profile fast -p medalist-reports --example bench -- GROUPS COMPETITIONS SEEDS
+//! [AGENTS]`.
 //!
 //! Processor seconds are those of the whole process over all cores; memory is the peak so far.
 
@@ -27,20 +28,39 @@ fn main() -> Result<(), Box<dyn Error>> {
     for draw in 0..groups {
         let agent = format!("agent-{}", draw % agents);
         let (competitions, seeds) = (competitions as usize, seeds as u32);
-        let group = Simulation { agent, competitions, seeds, shift: 0.0, infrastructure: 0.03, truth: 1, draw }.group();
+        let group = Simulation {
+            agent,
+            competitions,
+            seeds,
+            shift: 0.0,
+            infrastructure: 0.03,
+            truth: 1,
+            draw,
+        }
+        .group();
         store(&runs.join(format!("group-{draw}")), &format!("group-{draw}"), group)?;
     }
     let mut watch = Stopwatch::new();
     let reading = read::read(std::slice::from_ref(&runs), &())?;
     watch.tell(&format!("read {} attempts", reading.attempts().count()));
-    let options = ReportOptions { title: "Bench".to_owned(), generated_at: Utc::now(), seed_rule: SeedRule::default() };
+    let options = ReportOptions {
+        title: "Bench".to_owned(),
+        generated_at: Utc::now(),
+        seed_rule: SeedRule::default(),
+    };
     let data = ReportData::compute(&reading, &(), &options);
     watch.tell("computed");
     drop(reading);
     for format in Format::ALL {
         let written = export::write(&dir.join("report"), &data, &[format])?;
-        let bytes: u64 = written.iter().filter_map(|path| path.metadata().ok()).map(|m| m.len()).sum();
-        watch.tell(&format!("{}: {:.2} MB in {} files", format.name(), bytes as f64 / 1e6, written.len()));
+        let bytes: u64 =
+            written.iter().filter_map(|path| path.metadata().ok()).map(|m| m.len()).sum();
+        watch.tell(&format!(
+            "{}: {:.2} MB in {} files",
+            format.name(),
+            bytes as f64 / 1e6,
+            written.len()
+        ));
     }
     std::fs::remove_dir_all(dir)?;
     Ok(())
@@ -56,10 +76,15 @@ impl Stopwatch {
 
     fn tell(&mut self, what: &str) {
         let now = Self::new();
-        let peak =
-            process_line("status", "VmHWM").split_whitespace().nth(1).map_or(0.0, |kb| kb.parse().unwrap_or(0.0));
+        let peak = process_line("status", "VmHWM")
+            .split_whitespace()
+            .nth(1)
+            .map_or(0.0, |kb| kb.parse().unwrap_or(0.0));
         let (wall, processor) = ((now.0 - self.0).as_secs_f64(), now.1 - self.1);
-        println!("{wall:>7.3} s wall {processor:>7.3} s processor {:>6.0} MiB peak  {what}", peak / 1024.0);
+        println!(
+            "{wall:>7.3} s wall {processor:>7.3} s processor {:>6.0} MiB peak  {what}",
+            peak / 1024.0
+        );
         *self = Self::new();
     }
 }
@@ -68,8 +93,10 @@ impl Stopwatch {
 fn processor_s() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The name in brackets may hold spaces; user and system time are fields 14 and 15.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    fields.iter().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+    let fields: Vec<&str> =
+        stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    fields.iter().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>()
+        / 100.0
 }
 
 fn process_line(file: &str, key: &str) -> String {
@@ -84,7 +111,10 @@ fn store(dir: &Path, id: &str, group: Group) -> Result<(), Box<dyn Error>> {
     for attempt in &group.attempts {
         let name = format!("{}_{}", attempt.key.competition, attempt.key.seed);
         std::fs::create_dir_all(dir.join(&name))?;
-        std::fs::write(dir.join(&name).join("attempt.json"), serde_json::to_vec_pretty(&attempt.record)?)?;
+        std::fs::write(
+            dir.join(&name).join("attempt.json"),
+            serde_json::to_vec_pretty(&attempt.record)?,
+        )?;
         std::fs::write(dir.join(&name).join("grade.json"), grade(attempt).to_string())?;
         record.attempts.push(PlannedRecord { key: attempt.key.clone(), dir: name });
     }

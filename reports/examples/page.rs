@@ -1,4 +1,5 @@
-//! Writes the pages of two made-up agents into a folder: `cargo run -p medalist-reports --example page -- DIR 75 3`.
+//! Writes the pages of two made-up agents into a folder: `cargo run -p medalist-reports --example
+//! page -- DIR 75 3`.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -30,15 +31,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let (before, after) = (agent("baseline", 0.0, 2), agent("candidate", 0.08, 3));
     let reading = Reading { groups: vec![before.group(), after.group()], warnings: Vec::new() };
-    let options =
-        ReportOptions { title: "Two agents".to_owned(), generated_at: Utc::now(), seed_rule: SeedRule::default() };
+    let options = ReportOptions {
+        title: "Two agents".to_owned(),
+        generated_at: Utc::now(),
+        seed_rule: SeedRule::default(),
+    };
     let data = ReportData::compute(&reading, &(), &options);
     export::write(&dir, &data, &[Format::Html, Format::Pages, Format::Png])?;
     let comparison = compare(&before.reading(), &after.reading(), Gate::default())?;
     std::fs::write(dir.join("comparison.html"), html::comparison_page(&comparison)?)?;
-    std::fs::write(dir.join("difference.png"), plots::difference(&comparison)?.to_png(Theme::Light)?)?;
-    let groups =
-        (0..12).map(|draw| agent(if draw % 2 == 0 { "baseline" } else { "candidate" }, 0.0, draw * 17).group());
+    std::fs::write(
+        dir.join("difference.png"),
+        plots::difference(&comparison)?.to_png(Theme::Light)?,
+    )?;
+    let groups = (0..12).map(|draw| {
+        agent(if draw % 2 == 0 { "baseline" } else { "candidate" }, 0.0, draw * 17).group()
+    });
     let history = History::of(&Reading { groups: groups.collect(), warnings: Vec::new() });
     if let Some(plot) = plots::history(&history)? {
         std::fs::write(dir.join("history.svg"), plot.to_file()?)?;

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::{AttemptKeyRecord, AttemptRecord, CompetitionFacts, OutcomeRecord};
 
-/// The grade of an attempt's submission, from our `grade.json` or an entry of MLE-bench's grading report.
+/// The grade of an attempt's submission, from our `grade.json` or an entry of MLE-bench's grading
+/// report.
 ///
 /// An attempt without a submission has the default grade: every flag false.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -16,7 +17,8 @@ pub struct Grade {
     pub score: Option<f64>,
     /// Best medal of the three flags.
     pub medal: Option<Medal>,
-    /// Whether the gold flag is set. The reference counts flags, so they are kept beside [`Grade::medal`].
+    /// Whether the gold flag is set. The reference counts flags, so they are kept beside
+    /// [`Grade::medal`].
     pub gold: bool,
     /// Whether the silver flag is set.
     pub silver: bool,
@@ -122,7 +124,8 @@ pub enum Measure {
     Submitted,
     /// Share of the leaderboard's teams whose score is not better; 0 without a valid submission.
     Percentile,
-    /// Share of the way from the median to the gold threshold, cut to 0..1; 0 without a valid submission.
+    /// Share of the way from the median to the gold threshold, cut to 0..1; 0 without a valid
+    /// submission.
     NormalisedScore,
 }
 
@@ -175,7 +178,8 @@ impl Measure {
         !matches!(self, Self::Percentile | Self::NormalisedScore)
     }
 
-    /// The value on one attempt, 0 to 1; `None` where it cannot be known, such as a percentile without a leaderboard.
+    /// The value on one attempt, 0 to 1; `None` where it cannot be known, such as a percentile
+    /// without a leaderboard.
     pub fn value(self, grade: &Grade) -> Option<f64> {
         let flag = |yes: bool| Some(if yes { 1.0 } else { 0.0 });
         match self {

@@ -1,8 +1,9 @@
-//! Two sets of run groups, paired by competition: what changed, how surely, and whether a gate should fail.
+//! Two sets of run groups, paired by competition: what changed, how surely, and whether a gate
+//! should fail.
 //!
-//! Two questions, as everywhere. *On these competitions*: would new seeds show the same change? Its test exchanges the labels of
-//! attempts within each competition. *On competitions like these*: would other competitions show it? Its test flips the signs
-//! of the paired differences.
+//! Two questions, as everywhere. *On these competitions*: would new seeds show the same change? Its
+//! test exchanges the labels of attempts within each competition. *On competitions like these*:
+//! would other competitions show it? Its test flips the signs of the paired differences.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,11 +53,13 @@ pub struct Comparison {
     pub medal_rate: Change,
     /// Change of the mean percentile rank, where leaderboards are known.
     pub percentile: Option<Change>,
-    /// Change of the medal rate in each complexity and modality, with p values corrected over all of them.
+    /// Change of the medal rate in each complexity and modality, with p values corrected over all
+    /// of them.
     pub parts: Vec<PartChange>,
     /// Every paired competition, most changed first.
     pub competitions: Vec<CompetitionChange>,
-    /// Exact McNemar test over competitions, counting one as won if more than half of its attempts got a medal.
+    /// Exact McNemar test over competitions, counting one as won if more than half of its attempts
+    /// got a medal.
     pub mcnemar: McNemar,
     /// Conditions in which the sides differ.
     pub conditions: Vec<ConditionDifference>,
@@ -106,7 +109,8 @@ pub struct Change {
     pub p_on_like_these: f64,
     /// Smallest true change that a test at 5% *on these competitions* finds with 80% probability.
     pub detectable_on_these: Option<f64>,
-    /// Smallest true change that a test at 5% *on competitions like these* finds with 80% probability.
+    /// Smallest true change that a test at 5% *on competitions like these* finds with 80%
+    /// probability.
     pub detectable_on_like_these: Option<f64>,
 }
 
@@ -220,7 +224,8 @@ pub struct Verdict {
     pub regressed: bool,
     /// One-sided p value of a drop *on these competitions*.
     pub p: f64,
-    /// Probability that this gate catches a true drop of five points with data like these; `None` with one seed.
+    /// Probability that this gate catches a true drop of five points with data like these; `None`
+    /// with one seed.
     pub power_at_five_points: Option<f64>,
     /// The reason in words.
     pub reason: String,
@@ -230,7 +235,9 @@ pub struct Verdict {
 #[derive(Debug, thiserror::Error)]
 pub enum CompareError {
     /// No competition is on both sides.
-    #[error("the sides share no competition: {baseline} on the baseline's side, {candidate} on the candidate's")]
+    #[error(
+        "the sides share no competition: {baseline} on the baseline's side, {candidate} on the candidate's"
+    )]
     NothingShared {
         /// Competitions of the baseline.
         baseline: usize,
@@ -246,14 +253,22 @@ pub enum CompareError {
 ///
 /// # Errors
 /// [`CompareError`].
-pub fn compare(baseline: &Reading, candidate: &Reading, gate: Gate) -> Result<Comparison, CompareError> {
-    if let Some(group) = baseline.groups.iter().find(|b| candidate.groups.iter().any(|c| c.path == b.path)) {
+pub fn compare(
+    baseline: &Reading,
+    candidate: &Reading,
+    gate: Gate,
+) -> Result<Comparison, CompareError> {
+    if let Some(group) =
+        baseline.groups.iter().find(|b| candidate.groups.iter().any(|c| c.path == b.path))
+    {
         return Err(CompareError::BothSides(group.id.clone()));
     }
     let base = by_competition(&baseline.groups.iter().collect::<Vec<_>>());
     let cand = by_competition(&candidate.groups.iter().collect::<Vec<_>>());
-    let pairs: BTreeMap<&str, (&[&Attempt], &[&Attempt])> =
-        base.iter().filter_map(|(id, b)| cand.get(id).map(|c| (*id, (b.as_slice(), c.as_slice())))).collect();
+    let pairs: BTreeMap<&str, (&[&Attempt], &[&Attempt])> = base
+        .iter()
+        .filter_map(|(id, b)| cand.get(id).map(|c| (*id, (b.as_slice(), c.as_slice()))))
+        .collect();
     if pairs.is_empty() {
         return Err(CompareError::NothingShared { baseline: base.len(), candidate: cand.len() });
     }
@@ -276,9 +291,10 @@ pub fn compare(baseline: &Reading, candidate: &Reading, gate: Gate) -> Result<Co
             ));
         }
     }
-    let only = |a: &BTreeMap<&str, Vec<&Attempt>>, b: &BTreeMap<&str, Vec<&Attempt>>| -> Vec<String> {
-        a.keys().filter(|id| !b.contains_key(*id)).map(|id| (*id).to_owned()).collect()
-    };
+    let only =
+        |a: &BTreeMap<&str, Vec<&Attempt>>, b: &BTreeMap<&str, Vec<&Attempt>>| -> Vec<String> {
+            a.keys().filter(|id| !b.contains_key(*id)).map(|id| (*id).to_owned()).collect()
+        };
     Ok(Comparison {
         format: COMPARISON_FORMAT,
         paired: pairs.len(),
@@ -307,7 +323,9 @@ impl Comparison {
 type Pair<'a> = (&'a [&'a Attempt], &'a [&'a Attempt]);
 
 fn values(pairs: &[Pair<'_>], measure: Measure) -> Vec<(Cluster, Cluster)> {
-    let of = |attempts: &[&Attempt]| -> Cluster { attempts.iter().filter_map(|a| measure.value(&a.grade)).collect() };
+    let of = |attempts: &[&Attempt]| -> Cluster {
+        attempts.iter().filter_map(|a| measure.value(&a.grade)).collect()
+    };
     pairs.iter().map(|(b, c)| (of(b), of(c))).collect()
 }
 
@@ -318,12 +336,14 @@ fn known(pairs: Vec<(Cluster, Cluster)>) -> Vec<(Cluster, Cluster)> {
 
 fn change(pairs: &[(Cluster, Cluster)]) -> Change {
     let mut rng = Rng::new(stats::SEED);
-    let differences: Vec<f64> = pairs.iter().map(|(b, c)| stats::mean(c) - stats::mean(b)).collect();
+    let differences: Vec<f64> =
+        pairs.iter().map(|(b, c)| stats::mean(c) - stats::mean(b)).collect();
     let difference = stats::difference(pairs);
     let error = difference.standard_error.filter(|error| *error > 0.0);
     let on_these = error.map(|error| {
         let half = stats::t_quantile(0.5 + CONFIDENCE / 2.0, difference.degrees) * error;
-        Interval { lower: difference.value - half, upper: difference.value + half }.clipped(-1.0, 1.0)
+        Interval { lower: difference.value - half, upper: difference.value + half }
+            .clipped(-1.0, 1.0)
     });
     let between = stats::standard_error(&differences);
     Change {
@@ -333,11 +353,14 @@ fn change(pairs: &[(Cluster, Cluster)]) -> Change {
         competitions: pairs.len(),
         standard_error: error,
         on_these,
-        on_like_these: stats::bootstrap_means(&differences, CONFIDENCE, &mut rng).map(|i| i.clipped(-1.0, 1.0)),
+        on_like_these: stats::bootstrap_means(&differences, CONFIDENCE, &mut rng)
+            .map(|i| i.clipped(-1.0, 1.0)),
         p_on_these: stats::permutation_differs(pairs, &mut rng),
         p_on_like_these: stats::sign_flip(&differences, &mut rng),
-        detectable_on_these: error.map(|error| stats::minimum_detectable(error, 1.0 - CONFIDENCE, 0.8)),
-        detectable_on_like_these: (between > 0.0).then(|| stats::minimum_detectable(between, 1.0 - CONFIDENCE, 0.8)),
+        detectable_on_these: error
+            .map(|error| stats::minimum_detectable(error, 1.0 - CONFIDENCE, 0.8)),
+        detectable_on_like_these: (between > 0.0)
+            .then(|| stats::minimum_detectable(between, 1.0 - CONFIDENCE, 0.8)),
     }
 }
 
@@ -355,14 +378,26 @@ fn verdict(pairs: &[(Cluster, Cluster)], change: &Change, gate: Gate) -> Verdict
     });
     let points = |share: f64| format!("{:.1} points", share * 100.0);
     let reason = match (large, sure) {
-        (true, true) => format!("the medal rate fell by {} (p = {p:.4}, at most {alpha:.4} allowed)", points(drop)),
+        (true, true) => format!(
+            "the medal rate fell by {} (p = {p:.4}, at most {alpha:.4} allowed)",
+            points(drop)
+        ),
         (true, false) => {
-            format!("the medal rate fell by {}, which chance explains (p = {p:.4} > {alpha:.4})", points(drop))
+            format!(
+                "the medal rate fell by {}, which chance explains (p = {p:.4} > {alpha:.4})",
+                points(drop)
+            )
         }
         (false, _) if drop > 0.0 => {
-            format!("the medal rate fell by {}, less than the margin of {}", points(drop), points(gate.margin))
+            format!(
+                "the medal rate fell by {}, less than the margin of {}",
+                points(drop),
+                points(gate.margin)
+            )
         }
-        (false, _) => format!("the medal rate did not fall (change {:+.1} points)", change.difference * 100.0),
+        (false, _) => {
+            format!("the medal rate did not fall (change {:+.1} points)", change.difference * 100.0)
+        }
     };
     Verdict { gate, regressed: large && sure, p, power_at_five_points: power, reason }
 }
@@ -386,15 +421,19 @@ fn part_changes(pairs: &BTreeMap<&str, Pair<'_>>) -> Vec<PartChange> {
     let mut parts: BTreeMap<(usize, &str, usize, String), Vec<Pair<'_>>> = BTreeMap::new();
     for (i, (kind, of)) in kinds.into_iter().enumerate() {
         for pair in pairs.values() {
-            let name = pair.0.first().map_or_else(|| "unknown".to_owned(), |a| of(&a.facts).clone());
+            let name =
+                pair.0.first().map_or_else(|| "unknown".to_owned(), |a| of(&a.facts).clone());
             parts.entry((i, kind, part_order(&name), name)).or_default().push(*pair);
         }
     }
     let changes: Vec<(String, String, Change)> = parts
         .into_iter()
-        .map(|((_, kind, _, name), pairs)| (kind.to_owned(), name, change(&values(&pairs, Measure::AnyMedal))))
+        .map(|((_, kind, _, name), pairs)| {
+            (kind.to_owned(), name, change(&values(&pairs, Measure::AnyMedal)))
+        })
         .collect();
-    let corrected = stats::holm(&changes.iter().map(|(_, _, change)| change.p_on_these).collect::<Vec<_>>());
+    let corrected =
+        stats::holm(&changes.iter().map(|(_, _, change)| change.p_on_these).collect::<Vec<_>>());
     changes
         .into_iter()
         .zip(corrected)
@@ -422,7 +461,8 @@ fn competition_changes(pairs: &BTreeMap<&str, Pair<'_>>) -> Vec<CompetitionChang
             let medals = values(&[*pair], Measure::AnyMedal);
             let percentiles = known(values(&[*pair], Measure::Percentile));
             let medal_difference = stats::mean(&medals[0].1) - stats::mean(&medals[0].0);
-            let percentile_difference = percentiles.first().map(|(b, c)| stats::mean(c) - stats::mean(b));
+            let percentile_difference =
+                percentiles.first().map(|(b, c)| stats::mean(c) - stats::mean(b));
             let tested = if percentiles.is_empty() { &medals } else { &percentiles };
             let moved = match medal_difference {
                 d if d > 0.0 => Moved::Up,
@@ -446,9 +486,13 @@ fn competition_changes(pairs: &BTreeMap<&str, Pair<'_>>) -> Vec<CompetitionChang
         change.p_corrected = p;
     }
     changes.sort_by(|a, b| {
-        let size = |c: &CompetitionChange| (c.medal_difference.abs(), c.percentile_difference.unwrap_or(0.0).abs());
+        let size = |c: &CompetitionChange| {
+            (c.medal_difference.abs(), c.percentile_difference.unwrap_or(0.0).abs())
+        };
         let (x, y) = (size(a), size(b));
-        y.0.total_cmp(&x.0).then(y.1.total_cmp(&x.1)).then_with(|| a.competition.cmp(&b.competition))
+        y.0.total_cmp(&x.0)
+            .then(y.1.total_cmp(&x.1))
+            .then_with(|| a.competition.cmp(&b.competition))
     });
     changes
 }
@@ -467,12 +511,18 @@ const FACETS: [Facet; 18] = [
     ("brief", Weight::Refused, true, |c| known_or(c.brief_sha256.as_deref())),
     ("prepared data", Weight::Refused, true, |c| known_or(c.data_sha256.as_deref())),
     ("edition of the data", Weight::Refused, true, |c| known_or(c.data_edition.as_deref())),
-    ("time limit (s)", Weight::Refused, true, |c| c.limits.time_s.map_or("none".into(), |s| s.to_string())),
-    ("network", Weight::Refused, false, |c| format!("{} {}", c.network, c.network_hosts.join(" ")).trim().to_owned()),
+    ("time limit (s)", Weight::Refused, true, |c| {
+        c.limits.time_s.map_or("none".into(), |s| s.to_string())
+    }),
+    ("network", Weight::Refused, false, |c| {
+        format!("{} {}", c.network, c.network_hosts.join(" ")).trim().to_owned()
+    }),
     ("memory limit (bytes)", Weight::Flagged, false, |c| {
         c.limits.memory_bytes.map_or("none".into(), |b| b.to_string())
     }),
-    ("processors", Weight::Flagged, false, |c| c.limits.cpus.map_or("none".into(), |n| n.to_string())),
+    ("processors", Weight::Flagged, false, |c| {
+        c.limits.cpus.map_or("none".into(), |n| n.to_string())
+    }),
     ("GPUs handed out", Weight::Flagged, false, |c| c.limits.gpus.to_string()),
     ("attempts on a GPU", Weight::Flagged, false, |c| c.limits.gpu_share.unwrap_or(1).to_string()),
     ("mounted directories", Weight::Flagged, false, |c| {
@@ -482,7 +532,9 @@ const FACETS: [Facet; 18] = [
     ("sealed", Weight::Flagged, false, |c| c.sealed.to_string()),
     ("processor model", Weight::Flagged, false, |c| c.hardware.cpu.clone()),
     ("GPU models", Weight::Flagged, false, |c| c.hardware.gpus.join(", ")),
-    ("GPU driver", Weight::Flagged, false, |c| c.hardware.gpu_driver.clone().unwrap_or_else(|| "none".into())),
+    ("GPU driver", Weight::Flagged, false, |c| {
+        c.hardware.gpu_driver.clone().unwrap_or_else(|| "none".into())
+    }),
     ("harness version", Weight::Flagged, false, |c| c.harness_version.clone()),
     ("image", Weight::Expected, false, |c| known_or(c.image_digest.as_deref())),
     ("agent package", Weight::Expected, false, |c| known_or(c.agent_sha256.as_deref())),
@@ -502,7 +554,8 @@ fn condition_differences(pairs: &BTreeMap<&str, Pair<'_>>) -> Vec<ConditionDiffe
         for (id, (b, c)) in pairs {
             let (b, c) = (seen(b, of), seen(c, of));
             // Foreign reports say nothing on conditions, and an unknown value proves no difference.
-            let silent = |side: &BTreeSet<String>| side.is_empty() || side.iter().all(|v| v == "unknown");
+            let silent =
+                |side: &BTreeSet<String>| side.is_empty() || side.iter().all(|v| v == "unknown");
             if per_competition && !silent(&b) && !silent(&c) && b != c {
                 differences.push(ConditionDifference {
                     condition: condition.to_owned(),
@@ -526,8 +579,10 @@ fn condition_differences(pairs: &BTreeMap<&str, Pair<'_>>) -> Vec<ConditionDiffe
         }
     }
     let recorded = |side: fn(&Pair<'_>) -> bool| pairs.values().any(side);
-    let (b, c) =
-        (recorded(|p| p.0.iter().any(|a| a.record.is_some())), recorded(|p| p.1.iter().any(|a| a.record.is_some())));
+    let (b, c) = (
+        recorded(|p| p.0.iter().any(|a| a.record.is_some())),
+        recorded(|p| p.1.iter().any(|a| a.record.is_some())),
+    );
     if !(b && c) {
         let word = |known: bool| vec![if known { "recorded" } else { "not recorded" }.to_owned()];
         differences.push(ConditionDifference {

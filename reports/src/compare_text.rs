@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::compare::{AttemptBrief, Change, Comparison, CompetitionChange, ConditionDifference, Moved, Weight};
+use crate::compare::{
+    AttemptBrief, Change, Comparison, CompetitionChange, ConditionDifference, Moved, Weight,
+};
 use crate::leaderboard::escape as escape_markdown;
 use crate::plots::escape as escape_xml;
 use crate::terminal::table;
@@ -33,7 +35,8 @@ fn condition(difference: &ConditionDifference) -> String {
         let values: Vec<String> = values.iter().map(|v| v.chars().take(40).collect()).collect();
         if values.is_empty() { "unknown".to_owned() } else { values.join(", ") }
     };
-    let place = difference.competition.as_ref().map_or_else(String::new, |id| format!(" of `{id}`"));
+    let place =
+        difference.competition.as_ref().map_or_else(String::new, |id| format!(" of `{id}`"));
     let weight = match difference.weight {
         Weight::Refused => "not comparable",
         Weight::Flagged => "may explain a change",
@@ -77,7 +80,8 @@ fn left_out(comparison: &Comparison) -> Vec<String> {
         .filter(|(_, ids)| !ids.is_empty())
         .map(|(side, ids)| {
             let n = ids.len();
-            let shown = ids.iter().take(5).map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
+            let shown =
+                ids.iter().take(5).map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
             let more = if n > 5 { ", ..." } else { "" };
             format!("left out: {n} competition(s) of the {side} alone ({shown}{more})")
         })
@@ -109,7 +113,18 @@ pub fn terminal(comparison: &Comparison) -> String {
     for part in &comparison.parts {
         put(format!("any medal, {}", part.name), &part.change, Some(part.p_corrected));
     }
-    let heads = ["", "n", "baseline", "candidate", "change", "on these", "p", "on like these", "p", "Holm p"];
+    let heads = [
+        "",
+        "n",
+        "baseline",
+        "candidate",
+        "change",
+        "on these",
+        "p",
+        "on like these",
+        "p",
+        "Holm p",
+    ];
     table(&mut out, &heads, &[1, 2, 3, 4, 5, 6, 7, 8, 9], &rows);
     let m = comparison.mcnemar;
     let _ = writeln!(
@@ -121,10 +136,18 @@ pub fn terminal(comparison: &Comparison) -> String {
         text::p_value(m.p)
     );
     if let Some(detectable) = comparison.medal_rate.detectable_on_these {
-        let _ = writeln!(out, "detectable with 80% power on these competitions: {:.1} points", detectable * 100.0);
+        let _ = writeln!(
+            out,
+            "detectable with 80% power on these competitions: {:.1} points",
+            detectable * 100.0
+        );
     }
     if let Some(detectable) = comparison.medal_rate.detectable_on_like_these {
-        let _ = writeln!(out, "detectable with 80% power on ones like these: {:.1} points", detectable * 100.0);
+        let _ = writeln!(
+            out,
+            "detectable with 80% power on ones like these: {:.1} points",
+            detectable * 100.0
+        );
     }
     let rows: Vec<Vec<String>> = moved(comparison)
         .take(LISTED)
@@ -143,11 +166,24 @@ pub fn terminal(comparison: &Comparison) -> String {
     if rows.is_empty() {
         out.push_str("\nno competition changed its share of medals\n");
     } else {
-        let _ = writeln!(out, "\n{} of {} competitions moved", moved(comparison).count(), comparison.paired);
-        table(&mut out, &["competition", "moved", "before", "after", "percentile", "p", "Holm p"], &[4, 5, 6], &rows);
+        let _ = writeln!(
+            out,
+            "\n{} of {} competitions moved",
+            moved(comparison).count(),
+            comparison.paired
+        );
+        table(
+            &mut out,
+            &["competition", "moved", "before", "after", "percentile", "p", "Holm p"],
+            &[4, 5, 6],
+            &rows,
+        );
     }
-    let notes: Vec<String> =
-        conditions(comparison).into_iter().chain(left_out(comparison)).chain(comparison.warnings.clone()).collect();
+    let notes: Vec<String> = conditions(comparison)
+        .into_iter()
+        .chain(left_out(comparison))
+        .chain(comparison.warnings.clone())
+        .collect();
     if !notes.is_empty() {
         out.push('\n');
     }
@@ -168,9 +204,14 @@ pub fn terminal(comparison: &Comparison) -> String {
 fn power(comparison: &Comparison) -> String {
     match comparison.verdict.power_at_five_points {
         Some(power) => {
-            format!("; a true drop of 5 points would be caught with probability {}", text::percent(Some(power)))
+            format!(
+                "; a true drop of 5 points would be caught with probability {}",
+                text::percent(Some(power))
+            )
         }
-        None => "; with one attempt a competition the chance of catching a drop is not known".to_owned(),
+        None => {
+            "; with one attempt a competition the chance of catching a drop is not known".to_owned()
+        }
     }
 }
 
@@ -212,11 +253,21 @@ pub fn markdown(comparison: &Comparison) -> String {
         put(&format!("Any medal, {}", part.name), &part.change, Some(part.p_corrected));
     }
     let m = comparison.mcnemar;
-    let _ = writeln!(out, "\nMcNemar: {} gained, {} lost, p = {}.", m.gained, m.lost, text::p_value(m.p));
+    let _ = writeln!(
+        out,
+        "\nMcNemar: {} gained, {} lost, p = {}.",
+        m.gained,
+        m.lost,
+        text::p_value(m.p)
+    );
     let listed: Vec<&CompetitionChange> = moved(comparison).take(LISTED).collect();
     if !listed.is_empty() {
         let all = moved(comparison).count();
-        let _ = writeln!(out, "\n<details><summary>{all} of {} competitions moved</summary>\n", comparison.paired);
+        let _ = writeln!(
+            out,
+            "\n<details><summary>{all} of {} competitions moved</summary>\n",
+            comparison.paired
+        );
         out.push_str("| Competition | Before | After | Attempts before | Attempts after | Holm p |\n| --- | --- | --- | --- | --- | ---: |\n");
         for change in listed {
             let _ = writeln!(
@@ -232,8 +283,11 @@ pub fn markdown(comparison: &Comparison) -> String {
         }
         out.push_str("\n</details>\n");
     }
-    let notes: Vec<String> =
-        conditions(comparison).into_iter().chain(left_out(comparison)).chain(comparison.warnings.clone()).collect();
+    let notes: Vec<String> = conditions(comparison)
+        .into_iter()
+        .chain(left_out(comparison))
+        .chain(comparison.warnings.clone())
+        .collect();
     if !notes.is_empty() {
         out.push('\n');
     }
@@ -243,14 +297,20 @@ pub fn markdown(comparison: &Comparison) -> String {
     out
 }
 
-/// The comparison as JUnit XML: a test case for the gate, one for the conditions, and one a competition.
+/// The comparison as JUnit XML: a test case for the gate, one for the conditions, and one a
+/// competition.
 ///
-/// A competition fails if its share of medals fell and Holm's correction leaves it below one minus the gate's confidence; with a
-/// few seeds that is rare, so the gate is what counts.
+/// A competition fails if its share of medals fell and Holm's correction leaves it below one minus
+/// the gate's confidence; with a few seeds that is rare, so the gate is what counts.
 pub fn junit(comparison: &Comparison) -> String {
     let mut cases = Vec::new();
     let verdict = &comparison.verdict;
-    cases.push(("gate", "medal rate".to_owned(), verdict.regressed.then(|| verdict.reason.clone()), power(comparison)));
+    cases.push((
+        "gate",
+        "medal rate".to_owned(),
+        verdict.regressed.then(|| verdict.reason.clone()),
+        power(comparison),
+    ));
     let refused: Vec<String> = comparison.refusals().map(condition).collect();
     cases.push((
         "gate",
@@ -260,9 +320,18 @@ pub fn junit(comparison: &Comparison) -> String {
     ));
     let alpha = 1.0 - verdict.gate.confidence;
     for change in &comparison.competitions {
-        let words = format!("before: {}; after: {}", attempts(&change.baseline), attempts(&change.candidate));
+        let words = format!(
+            "before: {}; after: {}",
+            attempts(&change.baseline),
+            attempts(&change.candidate)
+        );
         let failed = change.moved == Moved::Down && change.p_corrected <= alpha;
-        cases.push(("competition", change.competition.clone(), failed.then(|| words.clone()), words));
+        cases.push((
+            "competition",
+            change.competition.clone(),
+            failed.then(|| words.clone()),
+            words,
+        ));
     }
     let failures = cases.iter().filter(|(_, _, failure, _)| failure.is_some()).count();
     let mut out = format!(
@@ -271,7 +340,11 @@ pub fn junit(comparison: &Comparison) -> String {
         n = cases.len(),
     );
     for (class, name, failure, words) in cases {
-        let _ = write!(out, "    <testcase classname=\"{class}\" name=\"{}\">", escape_xml(&printable(&name)));
+        let _ = write!(
+            out,
+            "    <testcase classname=\"{class}\" name=\"{}\">",
+            escape_xml(&printable(&name))
+        );
         if let Some(failure) = failure {
             let _ = write!(out, "<failure message=\"{}\"/>", escape_xml(&printable(&failure)));
         }

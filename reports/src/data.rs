@@ -12,8 +12,8 @@ use crate::estimate::Estimate;
 use crate::leaderboard::{self, Row, SeedRule};
 use crate::read::{CompetitionSource, Group, Reading};
 use crate::record::{
-    AttemptKeyRecord, CompetitionFacts, ConditionsRecord, FormatVersion, LlmUsageRecord, OutcomeRecord, PhaseRecord,
-    SnapshotRecord, TryRecord, UsageRecord,
+    AttemptKeyRecord, CompetitionFacts, ConditionsRecord, FormatVersion, LlmUsageRecord,
+    OutcomeRecord, PhaseRecord, SnapshotRecord, TryRecord, UsageRecord,
 };
 use crate::stats;
 
@@ -244,19 +244,28 @@ pub struct ReportOptions {
 
 impl ReportData {
     /// Computes a report. Equal readings and options give an equal report.
-    pub fn compute(reading: &Reading, source: &dyn CompetitionSource, options: &ReportOptions) -> Self {
+    pub fn compute(
+        reading: &Reading,
+        source: &dyn CompetitionSource,
+        options: &ReportOptions,
+    ) -> Self {
         let mut by_agent: BTreeMap<&str, Vec<&Group>> = BTreeMap::new();
         for group in &reading.groups {
             by_agent.entry(&group.agent).or_default().push(group);
         }
         let by_agent: Vec<(&str, Vec<&Group>)> = by_agent.into_iter().collect();
-        let mut agents: Vec<(AgentReport, Vec<&Attempt>)> =
-            by_agent.par_iter().map(|(agent, groups)| agent_report(agent, groups, source, options.seed_rule)).collect();
+        let mut agents: Vec<(AgentReport, Vec<&Attempt>)> = by_agent
+            .par_iter()
+            .map(|(agent, groups)| agent_report(agent, groups, source, options.seed_rule))
+            .collect();
         let rate = |agent: &AgentReport| agent.overall.get(Measure::AnyMedal).value.unwrap_or(-1.0);
-        agents.sort_by(|a, b| rate(&b.0).total_cmp(&rate(&a.0)).then_with(|| a.0.agent.cmp(&b.0.agent)));
+        agents.sort_by(|a, b| {
+            rate(&b.0).total_cmp(&rate(&a.0)).then_with(|| a.0.agent.cmp(&b.0.agent))
+        });
         let mut warnings: Vec<String> = reading.warnings.iter().map(ToString::to_string).collect();
         for (agent, _) in &agents {
-            warnings.extend(agent.mixed_conditions.iter().map(|m| format!("`{}`: {m}", agent.agent)));
+            warnings
+                .extend(agent.mixed_conditions.iter().map(|m| format!("`{}`: {m}", agent.agent)));
         }
         warnings.extend(uneven_coverage(&agents));
         let attempts = || agents.iter().flat_map(|(_, attempts)| attempts.iter().copied());
@@ -280,7 +289,8 @@ impl ReportData {
     }
 }
 
-/// Attempts by competition; within one, by the start of their group and then by seed, so that the k-th is the k-th run.
+/// Attempts by competition; within one, by the start of their group and then by seed, so that the
+/// k-th is the k-th run.
 pub(crate) fn by_competition<'a>(groups: &[&'a Group]) -> BTreeMap<&'a str, Vec<&'a Attempt>> {
     let mut order: Vec<&Group> = groups.to_vec();
     order.sort_by(|a, b| (&a.id, &a.path).cmp(&(&b.id, &b.path)));
@@ -301,7 +311,8 @@ fn agent_report<'a>(
     let attempts: Vec<&Attempt> = by_competition.values().flatten().copied().collect();
     let (leaderboard, problems) = leaderboard::row(groups, seed_rule, source);
     let record = groups.iter().find_map(|group| group.record.as_ref());
-    let costs: Vec<f64> = attempts.iter().filter_map(|a| a.record.as_ref()?.llm.as_ref()?.cost_usd).collect();
+    let costs: Vec<f64> =
+        attempts.iter().filter_map(|a| a.record.as_ref()?.llm.as_ref()?.cost_usd).collect();
     let report = AgentReport {
         agent: agent.to_owned(),
         backbone: record.and_then(|record| record.agent.backbone.clone()),
@@ -312,10 +323,16 @@ fn agent_report<'a>(
         by_category: split(&by_competition, |facts| &facts.category),
         pass_at_k: pass_at_k(&by_competition),
         leaderboard,
-        leaderboard_gaps: problems.into_iter().map(|(column, error)| format!("{column}: {error}")).collect(),
+        leaderboard_gaps: problems
+            .into_iter()
+            .map(|(column, error)| format!("{column}: {error}"))
+            .collect(),
         cost_usd: (!costs.is_empty()).then(|| costs.iter().sum()),
         took_s: attempts.iter().filter_map(|a| a.record.as_ref()?.took_s).sum(),
-        mixed_conditions: different_suites(groups).into_iter().chain(mixed_conditions(&attempts)).collect(),
+        mixed_conditions: different_suites(groups)
+            .into_iter()
+            .chain(mixed_conditions(&attempts))
+            .collect(),
     };
     (report, attempts)
 }
@@ -337,24 +354,37 @@ fn counts(attempts: &[&Attempt]) -> Counts {
     counts
 }
 
-fn breakdown(name: String, by_competition: &BTreeMap<&str, Vec<&Attempt>>, resamples: usize) -> Breakdown {
+fn breakdown(
+    name: String,
+    by_competition: &BTreeMap<&str, Vec<&Attempt>>,
+    resamples: usize,
+) -> Breakdown {
     let all = by_competition.values().flatten();
     Breakdown {
         name,
         competitions: by_competition.len(),
         attempts: all.clone().count(),
         infrastructure: all.filter(|a| a.is_infrastructure()).count(),
-        estimates: Measure::ALL.par_iter().map(|m| Estimate::of(*m, by_competition, resamples)).collect(),
+        estimates: Measure::ALL
+            .par_iter()
+            .map(|m| Estimate::of(*m, by_competition, resamples))
+            .collect(),
     }
 }
 
-fn split(by_competition: &BTreeMap<&str, Vec<&Attempt>>, of: fn(&CompetitionFacts) -> &String) -> Vec<Breakdown> {
+fn split(
+    by_competition: &BTreeMap<&str, Vec<&Attempt>>,
+    of: fn(&CompetitionFacts) -> &String,
+) -> Vec<Breakdown> {
     let mut parts: BTreeMap<(usize, &str), BTreeMap<&str, Vec<&Attempt>>> = BTreeMap::new();
     for (id, attempts) in by_competition {
         let name = attempts.first().map_or("unknown", |a| of(&a.facts).as_str());
         parts.entry((part_order(name), name)).or_default().insert(id, attempts.clone());
     }
-    parts.into_iter().map(|((_, name), part)| breakdown(name.to_owned(), &part, stats::PART_RESAMPLES)).collect()
+    parts
+        .into_iter()
+        .map(|((_, name), part)| breakdown(name.to_owned(), &part, stats::PART_RESAMPLES))
+        .collect()
 }
 
 /// Complexities come in their own order, everything else by name.
@@ -373,14 +403,20 @@ fn pass_at_k(by_competition: &BTreeMap<&str, Vec<&Attempt>>) -> Vec<PassAtK> {
                     stats::pass_at_k(attempts.len(), medals, k)
                 })
                 .collect();
-            (!chances.is_empty()).then(|| PassAtK { k, value: stats::mean(&chances), competitions: chances.len() })
+            (!chances.is_empty()).then(|| PassAtK {
+                k,
+                value: stats::mean(&chances),
+                competitions: chances.len(),
+            })
         })
         .collect()
 }
 
-/// Suites that differ within one agent's groups, which gives some competitions more attempts than others.
+/// Suites that differ within one agent's groups, which gives some competitions more attempts than
+/// others.
 fn different_suites(groups: &[&Group]) -> Option<String> {
-    let suites: BTreeSet<&str> = groups.iter().filter_map(|group| group.record.as_ref()?.suite.as_deref()).collect();
+    let suites: BTreeSet<&str> =
+        groups.iter().filter_map(|group| group.record.as_ref()?.suite.as_deref()).collect();
     let names = suites.iter().copied().collect::<Vec<_>>().join(", ");
     (suites.len() > 1).then(|| {
         format!("its run groups are of different suites ({names}): competitions in several of them have more attempts")
@@ -395,7 +431,9 @@ fn mixed_conditions(attempts: &[&Attempt]) -> Vec<String> {
         ("executor", |c| c.executor.clone()),
         ("network", |c| c.network.clone()),
         ("time limit", |c| c.limits.time_s.map_or("none".to_owned(), |s| format!("{s} s"))),
-        ("memory limit", |c| c.limits.memory_bytes.map_or("none".to_owned(), |b| format!("{b} bytes"))),
+        ("memory limit", |c| {
+            c.limits.memory_bytes.map_or("none".to_owned(), |b| format!("{b} bytes"))
+        }),
         ("GPUs", |c| c.limits.gpus.to_string()),
         ("agent package", |c| short(c.agent_sha256.as_deref())),
         ("image", |c| short(c.image_digest.as_deref())),
@@ -404,10 +442,17 @@ fn mixed_conditions(attempts: &[&Attempt]) -> Vec<String> {
     facets
         .iter()
         .filter_map(|(name, of)| {
-            let values: BTreeSet<String> =
-                attempts.iter().filter_map(|a| a.record.as_ref()).map(|r| of(&r.conditions)).collect();
-            (values.len() > 1)
-                .then(|| format!("attempts differ in {name} ({})", values.into_iter().collect::<Vec<_>>().join(", ")))
+            let values: BTreeSet<String> = attempts
+                .iter()
+                .filter_map(|a| a.record.as_ref())
+                .map(|r| of(&r.conditions))
+                .collect();
+            (values.len() > 1).then(|| {
+                format!(
+                    "attempts differ in {name} ({})",
+                    values.into_iter().collect::<Vec<_>>().join(", ")
+                )
+            })
         })
         .collect()
 }
@@ -418,8 +463,10 @@ fn short(hash: Option<&str>) -> String {
 }
 
 fn uneven_coverage(agents: &[(AgentReport, Vec<&Attempt>)]) -> Option<String> {
-    let sets: BTreeSet<BTreeSet<&str>> =
-        agents.iter().map(|(_, attempts)| attempts.iter().map(|a| a.key.competition.as_str()).collect()).collect();
+    let sets: BTreeSet<BTreeSet<&str>> = agents
+        .iter()
+        .map(|(_, attempts)| attempts.iter().map(|a| a.key.competition.as_str()).collect())
+        .collect();
     (sets.len() > 1).then(|| {
         "the agents were run on different competitions: their overall rates do not compare; use `medalist compare`, which pairs them"
             .to_owned()
@@ -432,13 +479,19 @@ pub fn other_data<'a>(attempts: impl Iterator<Item = &'a Attempt>) -> Option<Str
     let (mut all, mut other) = (0, 0);
     for attempt in attempts {
         all += 1;
-        if let Some(edition) = attempt.record.as_ref().and_then(|record| record.conditions.other_data()) {
+        if let Some(edition) =
+            attempt.record.as_ref().and_then(|record| record.conditions.other_data())
+        {
             other += 1;
             on.insert(attempt.key.competition.as_str(), edition);
         }
     }
     let (competition, edition) = on.first_key_value()?;
-    let more = if on.len() > 1 { format!(" and {} more competitions", on.len() - 1) } else { String::new() };
+    let more = if on.len() > 1 {
+        format!(" and {} more competitions", on.len() - 1)
+    } else {
+        String::new()
+    };
     Some(format!(
         "{other} of {all} attempts ran on data that are not MLE-bench's (`{competition}`: {edition}{more}): they do not \
          compare with published results, nor with attempts on the other edition"
@@ -476,7 +529,8 @@ fn competition_reports(agents: &[(AgentReport, Vec<&Attempt>)]) -> Vec<Competiti
             results: agents
                 .iter()
                 .map(|(agent, attempts)| {
-                    let here: Vec<&Attempt> = attempts.iter().filter(|a| a.key.competition == id).copied().collect();
+                    let here: Vec<&Attempt> =
+                        attempts.iter().filter(|a| a.key.competition == id).copied().collect();
                     competition_result(&agent.agent, &here, witness.grade.lower_is_better)
                 })
                 .collect(),
@@ -484,15 +538,24 @@ fn competition_reports(agents: &[(AgentReport, Vec<&Attempt>)]) -> Vec<Competiti
         .collect()
 }
 
-fn competition_result(agent: &str, attempts: &[&Attempt], lower_is_better: bool) -> CompetitionResult {
+fn competition_result(
+    agent: &str,
+    attempts: &[&Attempt],
+    lower_is_better: bool,
+) -> CompetitionResult {
     let scores = attempts.iter().filter(|a| a.grade.valid).filter_map(|a| a.grade.score);
-    let percentiles: Vec<f64> = attempts.iter().filter_map(|a| Measure::Percentile.value(&a.grade)).collect();
+    let percentiles: Vec<f64> =
+        attempts.iter().filter_map(|a| Measure::Percentile.value(&a.grade)).collect();
     CompetitionResult {
         agent: agent.to_owned(),
         medals: attempts.iter().filter(|a| a.grade.medal.is_some()).count(),
         attempts: attempts.len(),
         infrastructure: attempts.iter().filter(|a| a.is_infrastructure()).count(),
-        best_score: if lower_is_better { scores.min_by(f64::total_cmp) } else { scores.max_by(f64::total_cmp) },
+        best_score: if lower_is_better {
+            scores.min_by(f64::total_cmp)
+        } else {
+            scores.max_by(f64::total_cmp)
+        },
         mean_percentile: (!percentiles.is_empty()).then(|| stats::mean(&percentiles) * 100.0),
         seeds: attempts.iter().map(|a| a.grade.medal).collect(),
     }

@@ -12,8 +12,9 @@ pub const CONFIDENCE: f64 = 0.95;
 
 /// A rate or a mean over attempts, 0 to 1.
 ///
-/// `value` is the mean over competitions of the mean over their attempts, so that a competition with more attempts does not
-/// count more. Where every competition has equally many, it equals `sum / attempts`.
+/// `value` is the mean over competitions of the mean over their attempts, so that a competition
+/// with more attempts does not count more. Where every competition has equally many, it equals `sum
+/// / attempts`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// What is measured.
@@ -24,14 +25,15 @@ pub struct Estimate {
     pub sum: f64,
     /// Attempts that count, which is the denominator of `sum`.
     pub attempts: usize,
-    /// Attempts left out because the measure is unknown on them, such as a percentile without a leaderboard.
+    /// Attempts left out because the measure is unknown on them, such as a percentile without a
+    /// leaderboard.
     pub unknown: usize,
     /// Competitions with at least one attempt that counts.
     pub competitions: usize,
     /// Mean over complete seeds as MLE-bench reports it.
     pub seeds: Option<SeedEstimate>,
-    /// Wilson's interval of `sum` of `attempts`, where these are independent: one attempt each on several competitions, or
-    /// several on one.
+    /// Wilson's interval of `sum` of `attempts`, where these are independent: one attempt each on
+    /// several competitions, or several on one.
     pub wilson: Option<Interval>,
     /// Bootstrap interval *on these competitions*: only seeds vary.
     pub on_these: Option<Interval>,
@@ -59,13 +61,19 @@ pub struct SeedEstimate {
 }
 
 impl Estimate {
-    /// Measures attempts, which are grouped by competition and ordered by seed within; `resamples` is the size of the bootstraps.
-    pub fn of(measure: Measure, by_competition: &BTreeMap<&str, Vec<&Attempt>>, resamples: usize) -> Self {
+    /// Measures attempts, which are grouped by competition and ordered by seed within; `resamples`
+    /// is the size of the bootstraps.
+    pub fn of(
+        measure: Measure,
+        by_competition: &BTreeMap<&str, Vec<&Attempt>>,
+        resamples: usize,
+    ) -> Self {
         let mut unknown = 0;
         let clusters: Vec<Cluster> = by_competition
             .values()
             .map(|attempts| {
-                let values: Vec<f64> = attempts.iter().filter_map(|a| measure.value(&a.grade)).collect();
+                let values: Vec<f64> =
+                    attempts.iter().filter_map(|a| measure.value(&a.grade)).collect();
                 unknown += attempts.len() - values.len();
                 values
             })
@@ -75,7 +83,10 @@ impl Estimate {
         let sum: f64 = clusters.iter().flatten().sum();
         let mut notes = Vec::new();
         if unknown > 0 {
-            notes.push(format!("unknown on {unknown} of {} attempts, which are left out", attempts + unknown));
+            notes.push(format!(
+                "unknown on {unknown} of {} attempts, which are left out",
+                attempts + unknown
+            ));
         }
         let value = (!clusters.is_empty()).then(|| stats::cluster_mean(&clusters));
         let complete = clusters.iter().map(Vec::len).min().unwrap_or(0);
@@ -97,7 +108,8 @@ impl Estimate {
             }
         }
         let mut rng = Rng::new(stats::SEED).with_resamples(resamples);
-        let on_these = stats::bootstrap_seeds(&clusters, CONFIDENCE, &mut rng).map(|i| i.clipped(0.0, 1.0));
+        let on_these =
+            stats::bootstrap_seeds(&clusters, CONFIDENCE, &mut rng).map(|i| i.clipped(0.0, 1.0));
         if most > 1 && on_these.is_none() {
             notes.push(
                 "attempts on the same competition never differ, so seeds alone give no interval on these competitions"
@@ -125,7 +137,19 @@ impl Estimate {
             ));
         }
         let competitions = clusters.len();
-        Self { measure, value, sum, attempts, unknown, competitions, seeds, wilson, on_these, on_like_these, notes }
+        Self {
+            measure,
+            value,
+            sum,
+            attempts,
+            unknown,
+            competitions,
+            seeds,
+            wilson,
+            on_these,
+            on_like_these,
+            notes,
+        }
     }
 
     /// The interval to show beside the value, with the question that it answers.
@@ -145,7 +169,11 @@ impl SeedEstimate {
         Self {
             mean: stats::mean(&values),
             sem: if equal { 0.0 } else { stats::standard_error(&values) },
-            t: if equal { None } else { stats::t_interval(&values, CONFIDENCE).map(|i| i.clipped(0.0, 1.0)) },
+            t: if equal {
+                None
+            } else {
+                stats::t_interval(&values, CONFIDENCE).map(|i| i.clipped(0.0, 1.0))
+            },
             worst: values.iter().copied().fold(f64::INFINITY, f64::min),
             best: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
             values,

@@ -1,4 +1,5 @@
-//! Files that other programs read: JSON, CSV, Markdown, MLE-bench's grading report, and the pictures.
+//! Files that other programs read: JSON, CSV, Markdown, MLE-bench's grading report, and the
+//! pictures.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -35,14 +36,23 @@ pub enum Format {
     Plots,
     /// `plots/*.png` in light colours and `plots/*-dark.png` in dark ones.
     Png,
-    /// `pages/index.html`, which is the page with a link for every attempt, and `pages/attempts/*.html`.
+    /// `pages/index.html`, which is the page with a link for every attempt, and
+    /// `pages/attempts/*.html`.
     Pages,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 8] =
-        [Self::Html, Self::Json, Self::Csv, Self::Markdown, Self::MleBench, Self::Plots, Self::Png, Self::Pages];
+    pub const ALL: [Self; 8] = [
+        Self::Html,
+        Self::Json,
+        Self::Csv,
+        Self::Markdown,
+        Self::MleBench,
+        Self::Plots,
+        Self::Png,
+        Self::Pages,
+    ];
 
     /// Name on the command line.
     pub fn name(self) -> &'static str {
@@ -79,13 +89,18 @@ pub enum WriteError {
     },
 }
 
-/// Writes `data` into `dir`, which is made if needed, in the given formats. Gives the files' paths in that order.
+/// Writes `data` into `dir`, which is made if needed, in the given formats. Gives the files' paths
+/// in that order.
 ///
 /// Every file is written aside and renamed, so that a reader never sees half of one.
 ///
 /// # Errors
 /// [`WriteError`]; files written before it stay.
-pub fn write(dir: &Path, data: &ReportData, formats: &[Format]) -> Result<Vec<PathBuf>, WriteError> {
+pub fn write(
+    dir: &Path,
+    data: &ReportData,
+    formats: &[Format],
+) -> Result<Vec<PathBuf>, WriteError> {
     make_dir(dir)?;
     let mut written = Vec::new();
     let put = |written: &mut Vec<PathBuf>, path: PathBuf, text: &str| {
@@ -93,13 +108,17 @@ pub fn write(dir: &Path, data: &ReportData, formats: &[Format]) -> Result<Vec<Pa
         written.push(path);
         Ok::<(), WriteError>(())
     };
-    let draws = |format: &Format| matches!(format, Format::Html | Format::Plots | Format::Png | Format::Pages);
+    let draws = |format: &Format| {
+        matches!(format, Format::Html | Format::Plots | Format::Png | Format::Pages)
+    };
     let plots = if formats.iter().any(draws) { plots::all(data)? } else { Vec::new() };
     for format in formats {
         match format {
-            Format::Html => {
-                put(&mut written, dir.join("report.html"), &html::page_with(data, &plots, PageOptions::default())?)?
-            }
+            Format::Html => put(
+                &mut written,
+                dir.join("report.html"),
+                &html::page_with(data, &plots, PageOptions::default())?,
+            )?,
             Format::Json => {
                 let path = dir.join("report.json");
                 // Thousands of attempts make a text that memory need not hold.
@@ -114,20 +133,30 @@ pub fn write(dir: &Path, data: &ReportData, formats: &[Format]) -> Result<Vec<Pa
             Format::MleBench => {
                 for group in &data.groups {
                     let name = format!("{}_grading_report.json", group.id);
-                    put(&mut written, dir.join(name), &pretty_json(&mle_bench_report(data, &group.id)))?;
+                    put(
+                        &mut written,
+                        dir.join(name),
+                        &pretty_json(&mle_bench_report(data, &group.id)),
+                    )?;
                 }
             }
             Format::Plots => {
                 make_dir(&dir.join("plots"))?;
                 for plot in &plots {
-                    put(&mut written, dir.join("plots").join(format!("{}.svg", plot.id)), &plot.to_file()?)?;
+                    put(
+                        &mut written,
+                        dir.join("plots").join(format!("{}.svg", plot.id)),
+                        &plot.to_file()?,
+                    )?;
                 }
             }
             Format::Png => {
                 make_dir(&dir.join("plots"))?;
                 let themes = [(Theme::Light, ""), (Theme::Dark, "-dark")];
-                let wanted: Vec<_> = plots.iter().flat_map(|plot| themes.map(|theme| (plot, theme))).collect();
-                // Painting and packing the pixels is most of the work of a report, and each picture is on its own.
+                let wanted: Vec<_> =
+                    plots.iter().flat_map(|plot| themes.map(|theme| (plot, theme))).collect();
+                // Painting and packing the pixels is most of the work of a report, and each picture
+                // is on its own.
                 let files: Vec<PathBuf> = wanted
                     .par_iter()
                     .map(|(plot, (theme, suffix))| {
@@ -141,22 +170,28 @@ pub fn write(dir: &Path, data: &ReportData, formats: &[Format]) -> Result<Vec<Pa
             Format::Pages => {
                 let attempts = dir.join("pages").join("attempts");
                 make_dir(&attempts)?;
-                let links: Vec<String> = (0..data.attempts.len()).map(|i| format!("attempts/{i}.html")).collect();
+                let links: Vec<String> =
+                    (0..data.attempts.len()).map(|i| format!("attempts/{i}.html")).collect();
                 let pages: Vec<PathBuf> = data
                     .attempts
                     .par_iter()
                     .enumerate()
                     .map(|(i, attempt)| {
                         let log = attempt.dir.as_deref().and_then(log_tail);
-                        let page = html::attempt_page(attempt, log.as_deref(), "../index.html", None)?;
+                        let page =
+                            html::attempt_page(attempt, log.as_deref(), "../index.html", None)?;
                         let path = attempts.join(format!("{i}.html"));
-                        // Thousands of pages that can be made again are not worth waiting for the disk.
-                        replace_file(&path, Durability::Cached, |file| file.write_all(page.as_bytes()))?;
+                        // Thousands of pages that can be made again are not worth waiting for the
+                        // disk.
+                        replace_file(&path, Durability::Cached, |file| {
+                            file.write_all(page.as_bytes())
+                        })?;
                         Ok(path)
                     })
                     .collect::<Result<_, WriteError>>()?;
                 written.extend(pages);
-                let index = html::page_with(data, &plots, PageOptions { links: &links, live: None })?;
+                let index =
+                    html::page_with(data, &plots, PageOptions { links: &links, live: None })?;
                 put(&mut written, dir.join("pages").join("index.html"), &index)?;
             }
         }
@@ -164,8 +199,9 @@ pub fn write(dir: &Path, data: &ReportData, formats: &[Format]) -> Result<Vec<Pa
     Ok(written)
 }
 
-/// The last 32 KiB of `run.log` in an attempt's folder, from a whole line on; `None` if there is none. Agents may write anything, so
-/// bytes that are not UTF-8 and control characters are replaced.
+/// The last 32 KiB of `run.log` in an attempt's folder, from a whole line on; `None` if there is
+/// none. Agents may write anything, so bytes that are not UTF-8 and control characters are
+/// replaced.
 pub fn log_tail(dir: &Path) -> Option<String> {
     let mut file = File::open(dir.join("run.log")).ok()?;
     let length = file.metadata().ok()?.len();
@@ -173,8 +209,17 @@ pub fn log_tail(dir: &Path) -> Option<String> {
     let mut bytes = Vec::new();
     file.take(LOG_TAIL).read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8_lossy(&bytes);
-    let whole = if length > LOG_TAIL { text.split_once('\n').map_or(&*text, |(_, rest)| rest) } else { &*text };
-    Some(whole.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect())
+    let whole = if length > LOG_TAIL {
+        text.split_once('\n').map_or(&*text, |(_, rest)| rest)
+    } else {
+        &*text
+    };
+    Some(
+        whole
+            .chars()
+            .map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c })
+            .collect(),
+    )
 }
 
 fn make_dir(dir: &Path) -> Result<(), WriteError> {
@@ -202,7 +247,8 @@ fn replace_file(
     fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
 ) -> Result<(), WriteError> {
     let failed = |source| WriteError::File { path: path.to_owned(), source };
-    let name = path.file_name().map_or_else(Default::default, |name| name.to_string_lossy().into_owned());
+    let name =
+        path.file_name().map_or_else(Default::default, |name| name.to_string_lossy().into_owned());
     let aside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
     let result = File::create(&aside)
         .and_then(|file| {
@@ -226,7 +272,8 @@ pub fn json_text(data: &ReportData) -> String {
 
 /// Any of this crate's data as indented JSON with a final line end.
 pub fn pretty_json(value: &impl Serialize) -> String {
-    let mut text = serde_json::to_string_pretty(value).expect("this crate's data have only string keys");
+    let mut text =
+        serde_json::to_string_pretty(value).expect("this crate's data have only string keys");
     text.push('\n');
     text
 }
@@ -283,7 +330,10 @@ pub fn attempt_columns(data: &ReportData) -> Vec<(&'static str, Column)> {
         ("own_leaderboard", text(|a| a.grade.own_leaderboard.clone())),
         ("normalised_score", number(|a| Measure::NormalisedScore.value(&a.grade))),
         ("strict_score", number(|a| a.grade.strict_score)),
-        ("data_edition", text(|a| a.conditions.as_ref().and_then(|conditions| conditions.data_edition.clone()))),
+        (
+            "data_edition",
+            text(|a| a.conditions.as_ref().and_then(|conditions| conditions.data_edition.clone())),
+        ),
         ("started_at", text(|a| a.started_at.map(|at| at.to_rfc3339()))),
         ("took_s", number(|a| a.took_s)),
         ("memory_peak_bytes", whole(|a| a.usage.memory_peak_bytes)),
@@ -298,7 +348,8 @@ pub fn attempts_csv(data: &ReportData) -> String {
     let columns = attempt_columns(data);
     let mut writer = csv::Writer::from_writer(Vec::new());
     let heads = columns.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<String>>();
-    let rows = (0..data.attempts.len()).map(|row| columns.iter().map(|(_, column)| column.print(row)).collect());
+    let rows = (0..data.attempts.len())
+        .map(|row| columns.iter().map(|(_, column)| column.print(row)).collect());
     for row in std::iter::once(heads).chain(rows) {
         writer.write_record(&row).expect("a vector takes every write, and rows have equal lengths");
     }
@@ -315,7 +366,14 @@ pub fn markdown(data: &ReportData) -> String {
         let medal = agent.overall.get(Measure::AnyMedal);
         let seeds = medal.seeds.as_ref().map_or_else(
             || "n/a".to_owned(),
-            |s| format!("{} ± {} ({})", text::percent(Some(s.mean)), text::percent(Some(s.sem)), s.values.len()),
+            |s| {
+                format!(
+                    "{} ± {} ({})",
+                    text::percent(Some(s.mean)),
+                    text::percent(Some(s.sem)),
+                    s.values.len()
+                )
+            },
         );
         let _ = writeln!(
             out,
@@ -357,7 +415,8 @@ pub fn markdown(data: &ReportData) -> String {
     out
 }
 
-/// The grading report of one run group as MLE-bench writes it, so that its own scripts read our runs.
+/// The grading report of one run group as MLE-bench writes it, so that its own scripts read our
+/// runs.
 pub fn mle_bench_report(data: &ReportData, group: &str) -> Value {
     let attempts: Vec<&AttemptReport> = data.attempts.iter().filter(|a| a.group == group).collect();
     let count = |holds: fn(&Grade) -> bool| attempts.iter().filter(|a| holds(&a.grade)).count();

@@ -50,7 +50,9 @@ impl History {
     /// The history of everything that was read.
     pub fn of(reading: &Reading) -> Self {
         let mut entries: Vec<HistoryEntry> = reading.groups.par_iter().map(entry).collect();
-        entries.sort_by(|a, b| (&a.agent, a.started_at, &a.group).cmp(&(&b.agent, b.started_at, &b.group)));
+        entries.sort_by(|a, b| {
+            (&a.agent, a.started_at, &a.group).cmp(&(&b.agent, b.started_at, &b.group))
+        });
         Self { format: HISTORY_FORMAT, entries }
     }
 
@@ -61,7 +63,10 @@ impl History {
             .iter()
             .map(|entry| {
                 vec![
-                    entry.started_at.map_or_else(|| "unknown".to_owned(), |at| at.format("%Y-%m-%d %H:%M").to_string()),
+                    entry.started_at.map_or_else(
+                        || "unknown".to_owned(),
+                        |at| at.format("%Y-%m-%d %H:%M").to_string(),
+                    ),
                     entry.agent.clone(),
                     entry.agent_version.clone().unwrap_or_else(|| "-".to_owned()),
                     entry.suite.clone().unwrap_or_else(|| "-".to_owned()),
@@ -74,8 +79,18 @@ impl History {
                 ]
             })
             .collect();
-        let heads =
-            ["began", "agent", "version", "suite", "tasks", "medals", "rate", "95% on these", "percentile", "infra"];
+        let heads = [
+            "began",
+            "agent",
+            "version",
+            "suite",
+            "tasks",
+            "medals",
+            "rate",
+            "95% on these",
+            "percentile",
+            "infra",
+        ];
         let mut out = String::new();
         table(&mut out, &heads, &[4, 5, 6, 7, 8, 9], &rows);
         out
@@ -105,8 +120,16 @@ mod tests {
     #[test]
     fn groups_are_in_order_of_time_with_their_denominators() {
         let group = |draw| {
-            Simulation { agent: "a".into(), competitions: 5, seeds: 2, shift: 0.0, infrastructure: 0.0, truth: 1, draw }
-                .group()
+            Simulation {
+                agent: "a".into(),
+                competitions: 5,
+                seeds: 2,
+                shift: 0.0,
+                infrastructure: 0.0,
+                truth: 1,
+                draw,
+            }
+            .group()
         };
         let reading = Reading { groups: vec![group(9), group(2), group(5)], warnings: Vec::new() };
         let history = History::of(&reading);

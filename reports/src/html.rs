@@ -54,7 +54,11 @@ pub fn page(data: &ReportData) -> Result<String, HtmlError> {
 ///
 /// # Errors
 /// As [`page`].
-pub fn page_with(data: &ReportData, plots: &[Plot], options: PageOptions<'_>) -> Result<String, HtmlError> {
+pub fn page_with(
+    data: &ReportData,
+    plots: &[Plot],
+    options: PageOptions<'_>,
+) -> Result<String, HtmlError> {
     let outcomes: BTreeSet<&str> = data.attempts.iter().map(|a| a.outcome.as_str()).collect();
     let modalities: BTreeSet<&str> = data.attempts.iter().map(|a| a.modality.as_str()).collect();
     let breakdowns = [
@@ -77,7 +81,8 @@ pub fn page_with(data: &ReportData, plots: &[Plot], options: PageOptions<'_>) ->
     Ok(page)
 }
 
-/// Everything known about one attempt, with a link back to the report. `log` is the end of its log; `live` as in [`PageOptions`].
+/// Everything known about one attempt, with a link back to the report. `log` is the end of its log;
+/// `live` as in [`PageOptions`].
 ///
 /// # Errors
 /// As [`page`].
@@ -153,26 +158,34 @@ fn environment() -> Environment<'static> {
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.add_filter("pct", |value: Option<f64>| text::percent(value));
     environment.add_filter("score", |value: Option<f64>| text::score(value));
-    environment.add_filter("sort_key", |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string()));
-    environment.add_filter("percentile", |value: Option<f64>| text::percent(value.map(|p| p / 100.0)));
+    environment.add_filter("sort_key", |value: Option<f64>| {
+        value.map_or_else(String::new, |value| value.to_string())
+    });
+    environment
+        .add_filter("percentile", |value: Option<f64>| text::percent(value.map(|p| p / 100.0)));
     environment.add_filter("duration", |value: Option<f64>| text::duration(value));
     environment.add_filter("bytes", text::bytes);
     environment.add_filter("words", |tag: String| tag.replace('_', " "));
     environment.add_filter("title_case", |text: String| text::capitalised(&text));
-    environment
-        .add_filter("date", |at: String| at.get(..16).map_or(at.clone(), |at| format!("{} UTC", at.replace('T', " "))));
+    environment.add_filter("date", |at: String| {
+        at.get(..16).map_or(at.clone(), |at| format!("{} UTC", at.replace('T', " ")))
+    });
     environment.add_filter("measure", |m: Serde<Measure>| m.label());
     environment.add_filter("counted", |e: Serde<Estimate>| text::counted(&e));
     environment.add_filter("interval", |value: Serde<Option<Interval>>| text::interval(*value));
     environment.add_filter("points", |value: Option<f64>| text::points(value));
-    environment.add_filter("points_interval", |value: Serde<Option<Interval>>| text::points_interval(*value));
+    environment.add_filter("points_interval", |value: Serde<Option<Interval>>| {
+        text::points_interval(*value)
+    });
     environment.add_filter("p", text::p_value);
     for (name, template) in [
         ("attempt.html", include_str!("templates/attempt.html")),
         ("comparison.html", include_str!("templates/comparison.html")),
         ("report.html", include_str!("templates/report.html")),
     ] {
-        environment.add_template(name, template).expect("embedded templates parse, as every test of a page shows");
+        environment
+            .add_template(name, template)
+            .expect("embedded templates parse, as every test of a page shows");
     }
     environment
 }

@@ -1,7 +1,7 @@
 //! Leaderboard rows as MLE-bench's aggregator computes them, and the published table.
 //!
-//! Only flags are read: scores, thresholds and outcomes do not enter. [`aggregate`] keeps the reference's order of
-//! floating-point operations, so its numbers are equal to the last digit.
+//! Only flags are read: scores, thresholds and outcomes do not enter. [`aggregate`] keeps the
+//! reference's order of floating-point operations, so its numbers are equal to the last digit.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -13,7 +13,8 @@ use crate::read::{CompetitionSource, Group};
 use crate::stats;
 
 /// The four splits of a leaderboard row: name in the table, suite.
-pub const SPLITS: [(&str, &str); 4] = [("Low", "low"), ("Medium", "medium"), ("High", "high"), ("All", "all")];
+pub const SPLITS: [(&str, &str); 4] =
+    [("Low", "low"), ("Medium", "medium"), ("High", "high"), ("All", "all")];
 
 /// How seeds are built.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -62,7 +63,12 @@ impl MetricSummary {
     /// Summary of one number a seed.
     pub fn of(values: &[f64]) -> Self {
         let (mean, standard_error) = (stats::mean(values), stats::standard_error(values));
-        Self { mean, ci_lower: mean - 1.96 * standard_error, ci_upper: mean + 1.96 * standard_error, standard_error }
+        Self {
+            mean,
+            ci_lower: mean - 1.96 * standard_error,
+            ci_upper: mean + 1.96 * standard_error,
+            standard_error,
+        }
     }
 }
 
@@ -123,7 +129,8 @@ pub enum AggregateError {
 /// Entries in the order in which seeds take them.
 ///
 /// # Source
-/// openai/mle-bench at 783b15a, `experiments/aggregate_grading_reports.py`: reports by path, entries by competition id, stable.
+/// openai/mle-bench at 783b15a, `experiments/aggregate_grading_reports.py`: reports by path,
+/// entries by competition id, stable.
 fn entries<'a>(groups: &[&'a Group]) -> HashMap<&'a str, Vec<&'a Grade>> {
     let mut order: Vec<&Group> = groups.to_vec();
     order.sort_by(|a, b| a.path.as_os_str().cmp(b.path.as_os_str()));
@@ -159,7 +166,9 @@ pub fn aggregate(
         split.iter().map(count).min().unwrap_or(0)
     };
     let seeds = match rule.seeds {
-        Some(requested) if requested > available => return Err(AggregateError::TooFew { requested, available }),
+        Some(requested) if requested > available => {
+            return Err(AggregateError::TooFew { requested, available });
+        }
         Some(requested) => requested,
         None => available,
     };
@@ -171,19 +180,27 @@ pub fn aggregate(
         .map(|k| {
             let seed: Vec<&Grade> = split
                 .iter()
-                .map(|id| by_competition.get(id.as_str()).and_then(|grades| grades.get(k).copied()).unwrap_or(&padding))
+                .map(|id| {
+                    by_competition
+                        .get(id.as_str())
+                        .and_then(|grades| grades.get(k).copied())
+                        .unwrap_or(&padding)
+                })
                 .collect();
             seed_metrics(&seed)
         })
         .collect();
     let metrics = summarise(&built);
-    let aggregate = Aggregate { num_seeds_averaged: seeds, num_competitions_per_seed: split.len(), metrics };
+    let aggregate =
+        Aggregate { num_seeds_averaged: seeds, num_competitions_per_seed: split.len(), metrics };
     Ok((built, aggregate))
 }
 
 fn seed_metrics(seed: &[&Grade]) -> SeedMetrics {
     let total = seed.len() as f64;
-    let share = |holds: fn(&Grade) -> bool| seed.iter().filter(|grade| holds(grade)).count() as f64 / total * 100.0;
+    let share = |holds: fn(&Grade) -> bool| {
+        seed.iter().filter(|grade| holds(grade)).count() as f64 / total * 100.0
+    };
     SeedMetrics {
         total_competitions: total,
         submission_exists_percentage: share(|g| g.exists),
@@ -197,7 +214,9 @@ fn seed_metrics(seed: &[&Grade]) -> SeedMetrics {
 }
 
 fn summarise(seeds: &[SeedMetrics]) -> Metrics {
-    let of = |get: fn(&SeedMetrics) -> f64| MetricSummary::of(&seeds.iter().map(get).collect::<Vec<_>>());
+    let of = |get: fn(&SeedMetrics) -> f64| {
+        MetricSummary::of(&seeds.iter().map(get).collect::<Vec<_>>())
+    };
     Metrics {
         total_competitions: of(|s| s.total_competitions),
         submission_exists_percentage: of(|s| s.submission_exists_percentage),
@@ -292,7 +311,9 @@ pub fn row(
         .map_or_else(String::new, |at| at.format("%Y-%m-%d").to_string());
     let row = Row {
         agent: groups.first().map_or_else(String::new, |group| group.agent.clone()),
-        llm: record.and_then(|record| record.agent.backbone.clone()).unwrap_or_else(|| "-".to_owned()),
+        llm: record
+            .and_then(|record| record.agent.backbone.clone())
+            .unwrap_or_else(|| "-".to_owned()),
         cells,
         hours: time_s.map(|s| s / 3600.0),
         date,
@@ -355,7 +376,8 @@ pub fn sort(rows: &mut [Row]) {
     });
 }
 
-/// The table in the form of MLE-bench's README, with a column that tells measured from published rows.
+/// The table in the form of MLE-bench's README, with a column that tells measured from published
+/// rows.
 pub fn markdown(rows: &[Row]) -> String {
     let mut out = String::from(
         "| Agent | LLM(s) used | Low == Lite (%) | Medium (%) | High (%) | All (%) | Running Time (hours) | Date | Source |\n\
@@ -366,18 +388,23 @@ pub fn markdown(rows: &[Row]) -> String {
             None => "n/a".to_owned(),
             Some(Cell { mean, sem, .. }) => format!("{mean:.2} ± {sem:.2}"),
         });
-        let source = match (row.published, row.cells.iter().flatten().filter_map(|cell| cell.seeds).min()) {
-            (true, _) => "published, not measured".to_owned(),
-            (false, Some(seeds)) => format!("measured, {seeds} seed{}", if seeds == 1 { "" } else { "s" }),
-            (false, None) => "measured".to_owned(),
-        };
+        let source =
+            match (row.published, row.cells.iter().flatten().filter_map(|cell| cell.seeds).min()) {
+                (true, _) => "published, not measured".to_owned(),
+                (false, Some(seeds)) => {
+                    format!("measured, {seeds} seed{}", if seeds == 1 { "" } else { "s" })
+                }
+                (false, None) => "measured".to_owned(),
+            };
         let marks = match (row.padded, row.known_leakage) {
             (true, true) => ", padded, known leakage",
             (true, false) => ", padded",
             (false, true) => ", known leakage",
             (false, false) => "",
         };
-        let hours = row.hours.map_or_else(|| "-".to_owned(), |hours| format!("{}", (hours * 100.0).round() / 100.0));
+        let hours = row
+            .hours
+            .map_or_else(|| "-".to_owned(), |hours| format!("{}", (hours * 100.0).round() / 100.0));
         let _ = writeln!(
             out,
             "| {} | {} | {} | {hours} | {} | {source}{marks} |",

@@ -1,7 +1,8 @@
 //! Aggregates, compares, draws and writes graded runs of MLE-bench agents.
 //!
-//! [`read::read`] turns files into attempts, [`data::ReportData`] turns attempts into numbers, and the renderers turn those
-//! into pages, tables and files. Rates are fractions inside, percent only where they are printed.
+//! [`read::read`] turns files into attempts, [`data::ReportData`] turns attempts into numbers, and
+//! the renderers turn those into pages, tables and files. Rates are fractions inside, percent only
+//! where they are printed.
 
 pub mod attempt;
 pub mod compare;

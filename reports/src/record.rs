@@ -1,9 +1,12 @@
-//! What a run leaves on disk and a report reads: `group.json` of a run group and `attempt.json` of an attempt.
+//! What a run leaves on disk and a report reads: `group.json` of a run group and `attempt.json` of
+//! an attempt.
 //!
-//! The runner writes these types, reports read them. Fields that a reader does not know are ignored, fields that an older
-//! writer did not have are filled with their defaults, so both files may grow within a major version.
+//! The runner writes these types, reports read them. Fields that a reader does not know are
+//! ignored, fields that an older writer did not have are filled with their defaults, so both files
+//! may grow within a major version.
 //!
-//! How an attempt ended ([`OutcomeRecord`]) and how its submission graded (`grade.json`) are two facts in two files.
+//! How an attempt ended ([`OutcomeRecord`]) and how its submission graded (`grade.json`) are two
+//! facts in two files.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +16,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Version of a stored format, printed `major.minor`.
 ///
-/// A reader accepts every minor version of the major versions it knows and refuses a newer major version.
+/// A reader accepts every minor version of the major versions it knows and refuses a newer major
+/// version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FormatVersion {
     /// Grows when old readers would misread the file.
@@ -55,7 +59,10 @@ impl FromStr for FormatVersion {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = || FormatVersionError(text.to_owned());
         let (major, minor) = text.split_once('.').ok_or_else(bad)?;
-        Ok(Self { major: major.parse().map_err(|_| bad())?, minor: minor.parse().map_err(|_| bad())? })
+        Ok(Self {
+            major: major.parse().map_err(|_| bad())?,
+            minor: minor.parse().map_err(|_| bad())?,
+        })
     }
 }
 
@@ -84,7 +91,8 @@ pub struct GroupRecord {
     /// Suite that was asked for; `None` if competitions were named one by one.
     #[serde(default)]
     pub suite: Option<String>,
-    /// Every attempt of the plan, also those that have not started, so that none drops out of a denominator.
+    /// Every attempt of the plan, also those that have not started, so that none drops out of a
+    /// denominator.
     #[serde(default)]
     pub attempts: Vec<PlannedRecord>,
     /// When the group began.
@@ -152,7 +160,8 @@ pub struct AgentRecord {
     pub files_sha256: Option<String>,
 }
 
-/// `attempt.json`: one attempt, as it was run and as it ended. Written again whenever its state changes.
+/// `attempt.json`: one attempt, as it was run and as it ended. Written again whenever its state
+/// changes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct AttemptRecord {
     /// Format of this file.
@@ -231,8 +240,8 @@ pub struct CompetitionFacts {
 /// How a try ended.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct OutcomeRecord {
-    /// Stable tag in snake case: `finished`, `timed_out`, `out_of_memory`, `disk_full`, `too_many_processes`, `cancelled`,
-    /// `engine_lost`, `image_missing`, `setup_failed`, ...
+    /// Stable tag in snake case: `finished`, `timed_out`, `out_of_memory`, `disk_full`,
+    /// `too_many_processes`, `cancelled`, `engine_lost`, `image_missing`, `setup_failed`, ...
     pub kind: String,
     /// Whether the machine and not the agent is to blame. Such attempts are counted apart.
     #[serde(default)]
@@ -259,7 +268,8 @@ pub struct TryRecord {
     /// How it ended.
     #[serde(default)]
     pub outcome: Option<OutcomeRecord>,
-    /// GPUs it was given; written before it starts, so that a resumed run knows which cards are taken.
+    /// GPUs it was given; written before it starts, so that a resumed run knows which cards are
+    /// taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<GpuRecord>,
 }
@@ -318,7 +328,8 @@ pub struct ConditionsRecord {
     /// Limits in force.
     #[serde(default)]
     pub limits: LimitsRecord,
-    /// How the GPUs got into the container: `device-request`, `nvidia-runtime`, `cdi`, `device-nodes`.
+    /// How the GPUs got into the container: `device-request`, `nvidia-runtime`, `cdi`,
+    /// `device-nodes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu_access: Option<String>,
     /// Directories of the machine that were mounted read-only, as `host:container`.
@@ -336,8 +347,9 @@ pub struct ConditionsRecord {
     /// SHA-256 over names and contents of the prepared data, hexadecimal.
     #[serde(default)]
     pub data_sha256: Option<String>,
-    /// How the data were prepared: `v1` as MLE-bench does it, `fixed` without what is known to be wrong with them, or in words
-    /// what else was changed. Results on other data than `v1` do not compare with published ones.
+    /// How the data were prepared: `v1` as MLE-bench does it, `fixed` without what is known to be
+    /// wrong with them, or in words what else was changed. Results on other data than `v1` do not
+    /// compare with published ones.
     #[serde(default)]
     pub data_edition: Option<String>,
     /// SHA-256 over the files of the agent's package, hexadecimal.
@@ -352,7 +364,8 @@ pub struct ConditionsRecord {
 }
 
 impl ConditionsRecord {
-    /// The edition of the data, if it is known to be another than the one that published results are on.
+    /// The edition of the data, if it is known to be another than the one that published results
+    /// are on.
     pub fn other_data(&self) -> Option<&str> {
         self.data_edition.as_deref().filter(|edition| *edition != "v1")
     }
@@ -505,7 +518,11 @@ mod tests {
         let record = AttemptRecord {
             took_s: Some(0.1 + 0.2),
             outcome: Some(OutcomeRecord { kind: "timed_out".into(), ..OutcomeRecord::default() }),
-            snapshots: vec![SnapshotRecord { after_s: 60.0, score: Some(0.7), ..SnapshotRecord::default() }],
+            snapshots: vec![SnapshotRecord {
+                after_s: 60.0,
+                score: Some(0.7),
+                ..SnapshotRecord::default()
+            }],
             ..AttemptRecord::default()
         };
         let text = serde_json::to_string(&record).expect("serialises");

@@ -1,4 +1,5 @@
-//! Made-up run groups with known truth, for tests of the statistics, for benchmarks and for looking at pages.
+//! Made-up run groups with known truth, for tests of the statistics, for benchmarks and for looking
+//! at pages.
 
 use std::path::PathBuf;
 
@@ -7,8 +8,9 @@ use chrono::{DateTime, Duration, Utc};
 use crate::attempt::{Attempt, Ending, Grade, Medal, Thresholds};
 use crate::read::{Group, Reading};
 use crate::record::{
-    AgentRecord, AttemptKeyRecord, AttemptRecord, CompetitionFacts, ConditionsRecord, GroupRecord, HardwareRecord,
-    LimitsRecord, LlmUsageRecord, OutcomeRecord, PhaseRecord, SnapshotRecord, TryRecord, UsageRecord,
+    AgentRecord, AttemptKeyRecord, AttemptRecord, CompetitionFacts, ConditionsRecord, GroupRecord,
+    HardwareRecord, LimitsRecord, LlmUsageRecord, OutcomeRecord, PhaseRecord, SnapshotRecord,
+    TryRecord, UsageRecord,
 };
 use crate::stats::Rng;
 
@@ -17,7 +19,8 @@ use crate::stats::Rng;
 pub struct Simulation {
     /// Agent id.
     pub agent: String,
-    /// Competitions; their true medal rates are drawn from a U-shaped distribution, as real ones are.
+    /// Competitions; their true medal rates are drawn from a U-shaped distribution, as real ones
+    /// are.
     pub competitions: usize,
     /// Seeds.
     pub seeds: u32,
@@ -38,8 +41,13 @@ impl Simulation {
         (0..self.competitions)
             .map(|_| {
                 let u = rng.unit();
-                // Squashing a uniform draw towards both ends: most tasks are won nearly always or nearly never.
-                let p = if u < 0.5 { 0.5 * (2.0 * u).powi(3) } else { 1.0 - 0.5 * (2.0 - 2.0 * u).powi(3) };
+                // Squashing a uniform draw towards both ends: most tasks are won nearly always or
+                // nearly never.
+                let p = if u < 0.5 {
+                    0.5 * (2.0 * u).powi(3)
+                } else {
+                    1.0 - 0.5 * (2.0 - 2.0 * u).powi(3)
+                };
                 (p + self.shift).clamp(0.0, 1.0)
             })
             .collect()
@@ -56,7 +64,8 @@ impl Simulation {
 
     /// A whole run group.
     pub fn group(&self) -> Group {
-        let started: DateTime<Utc> = DateTime::UNIX_EPOCH + Duration::days(20_000 + (self.draw % 300) as i64);
+        let started: DateTime<Utc> =
+            DateTime::UNIX_EPOCH + Duration::days(20_000 + (self.draw % 300) as i64);
         let id = format!("{}_run-group_{}", started.format("%Y-%m-%dT%H-%M-%S-UTC"), self.agent);
         let mut rng = Rng::new(self.draw);
         let mut attempts = Vec::new();
@@ -78,7 +87,13 @@ impl Simulation {
             harness_version: env!("CARGO_PKG_VERSION").to_owned(),
             ..GroupRecord::default()
         };
-        Group { path: PathBuf::from(&id), id, agent: self.agent.clone(), record: Some(record), attempts }
+        Group {
+            path: PathBuf::from(&id),
+            id,
+            agent: self.agent.clone(),
+            record: Some(record),
+            attempts,
+        }
     }
 
     /// A reading of this group alone.
@@ -86,7 +101,15 @@ impl Simulation {
         Reading { groups: vec![self.group()], warnings: Vec::new() }
     }
 
-    fn attempt(&self, c: usize, p: f64, seed: u32, group: &str, started: DateTime<Utc>, rng: &mut Rng) -> Attempt {
+    fn attempt(
+        &self,
+        c: usize,
+        p: f64,
+        seed: u32,
+        group: &str,
+        started: DateTime<Utc>,
+        rng: &mut Rng,
+    ) -> Attempt {
         let modality = ["image", "text", "tabular", "time series", "audio", "multimodal"][c % 6];
         let complexity = ["low", "medium", "medium", "high"][c % 4];
         let facts = CompetitionFacts {
@@ -134,7 +157,11 @@ impl Simulation {
         } else {
             "finished"
         };
-        let outcome = OutcomeRecord { kind: kind.to_owned(), infrastructure: lost, ..OutcomeRecord::default() };
+        let outcome = OutcomeRecord {
+            kind: kind.to_owned(),
+            infrastructure: lost,
+            ..OutcomeRecord::default()
+        };
         let snapshots = (1..=if valid && c < 4 { 6 } else { 0 })
             .map(|i| SnapshotRecord {
                 after_s: took * f64::from(i) / 6.0,
@@ -143,14 +170,19 @@ impl Simulation {
                 ..SnapshotRecord::default()
             })
             .collect();
-        let key = AttemptKeyRecord { competition: facts.id.clone(), agent: self.agent.clone(), seed };
+        let key =
+            AttemptKeyRecord { competition: facts.id.clone(), agent: self.agent.clone(), seed };
         let conditions = ConditionsRecord {
             executor: "docker".to_owned(),
             network: "sealed".to_owned(),
             sealed: true,
             data_edition: Some("v1".to_owned()),
             limits: LimitsRecord { time_s: Some(86_400.0), ..LimitsRecord::default() },
-            hardware: HardwareRecord { cpu: "Simulated CPU".to_owned(), cpu_count: 16, ..HardwareRecord::default() },
+            hardware: HardwareRecord {
+                cpu: "Simulated CPU".to_owned(),
+                cpu_count: 16,
+                ..HardwareRecord::default()
+            },
             ..ConditionsRecord::default()
         };
         let record = AttemptRecord {
@@ -161,11 +193,18 @@ impl Simulation {
             started_at: Some(started),
             took_s: Some(took),
             tries: vec![TryRecord { number: 1, took_s: Some(took), ..TryRecord::default() }],
-            usage: UsageRecord { memory_peak_bytes: Some((took * 1e6) as u64), ..UsageRecord::default() },
+            usage: UsageRecord {
+                memory_peak_bytes: Some((took * 1e6) as u64),
+                ..UsageRecord::default()
+            },
             conditions,
             snapshots,
             phases: phases(took),
-            llm: Some(LlmUsageRecord { calls: 40, cost_usd: Some(0.5 + took / 10_000.0), ..LlmUsageRecord::default() }),
+            llm: Some(LlmUsageRecord {
+                calls: 40,
+                cost_usd: Some(0.5 + took / 10_000.0),
+                ..LlmUsageRecord::default()
+            }),
             ..AttemptRecord::default()
         };
         Attempt {

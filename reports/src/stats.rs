@@ -1,7 +1,8 @@
 //! Estimates, intervals and tests over attempts. Rates are fractions (0 to 1), never percent.
 //!
-//! Two questions are kept apart everywhere. *On these competitions*: the competitions are fixed, only seeds vary. *On
-//! competitions like these*: the competitions are a sample too. The second interval is the wider one.
+//! Two questions are kept apart everywhere. *On these competitions*: the competitions are fixed,
+//! only seeds vary. *On competitions like these*: the competitions are a sample too. The second
+//! interval is the wider one.
 
 mod bootstrap;
 mod exact;
@@ -74,7 +75,8 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A whole number in `0..n`; `n` must not be 0. The bias is below n / 2^32, far under the noise of a resampling.
+    /// A whole number in `0..n`; `n` must not be 0. The bias is below n / 2^32, far under the noise
+    /// of a resampling.
     pub fn below(&mut self, n: usize) -> usize {
         (((self.next_u64() >> 32) * n as u64) >> 32) as usize
     }
@@ -112,7 +114,8 @@ pub fn variance(values: &[f64]) -> Option<f64> {
     Some(values.iter().map(|x| (x - m).powi(2)).sum::<f64>() / (values.len() - 1) as f64)
 }
 
-/// Standard error of the mean, as MLE-bench computes it: sample standard deviation by the root of n; 0 for one value.
+/// Standard error of the mean, as MLE-bench computes it: sample standard deviation by the root of
+/// n; 0 for one value.
 pub fn standard_error(values: &[f64]) -> f64 {
     variance(values).map_or(0.0, |v| v.sqrt() / (values.len() as f64).sqrt())
 }
@@ -123,7 +126,8 @@ pub fn standard_error(values: &[f64]) -> f64 {
 /// scipy 1.17 `stats.t.interval(confidence, n - 1, loc=mean, scale=sem)`.
 pub fn t_interval(values: &[f64], confidence: f64) -> Option<Interval> {
     variance(values)?;
-    let half = t_quantile(0.5 + confidence / 2.0, (values.len() - 1) as f64) * standard_error(values);
+    let half =
+        t_quantile(0.5 + confidence / 2.0, (values.len() - 1) as f64) * standard_error(values);
     let m = mean(values);
     Some(Interval { lower: m - half, upper: m + half })
 }
@@ -163,7 +167,8 @@ pub fn wilson(successes: usize, n: usize, confidence: f64) -> Option<Interval> {
     Some(Interval { lower: centre - half, upper: centre + half }.clipped(0.0, 1.0))
 }
 
-/// Chance that at least one of `k` attempts succeeds, from `successes` of `n`: 1 - C(n - c, k) / C(n, k), without bias.
+/// Chance that at least one of `k` attempts succeeds, from `successes` of `n`: 1 - C(n - c, k) /
+/// C(n, k), without bias.
 ///
 /// `None` if k is 0 or above n.
 ///
@@ -182,9 +187,13 @@ pub fn pass_at_k(n: usize, successes: usize, k: usize) -> Option<f64> {
 /// Values of one competition, one a seed.
 pub type Cluster = Vec<f64>;
 
-/// Mean over competitions of the mean over their seeds; NaN if there are none. Empty competitions do not count.
+/// Mean over competitions of the mean over their seeds; NaN if there are none. Empty competitions
+/// do not count.
 pub fn cluster_mean(clusters: &[Cluster]) -> f64 {
-    let (sum, n) = clusters.iter().filter(|c| !c.is_empty()).fold((0.0, 0_usize), |(s, n), c| (s + mean(c), n + 1));
+    let (sum, n) = clusters
+        .iter()
+        .filter(|c| !c.is_empty())
+        .fold((0.0, 0_usize), |(s, n), c| (s + mean(c), n + 1));
     sum / n as f64
 }
 
@@ -220,7 +229,8 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
     adjusted
 }
 
-/// Difference of two [`cluster_mean`]s on fixed competitions, with its standard error and degrees of freedom.
+/// Difference of two [`cluster_mean`]s on fixed competitions, with its standard error and degrees
+/// of freedom.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     /// Candidate minus baseline.
@@ -233,8 +243,8 @@ pub struct Difference {
 
 /// [`Difference`] of candidate and baseline from (baseline, candidate) values a competition.
 ///
-/// Seeds are independent, so variances add over competitions and sides. Competitions with a single attempt on a side take the
-/// mean variance of that side's others.
+/// Seeds are independent, so variances add over competitions and sides. Competitions with a single
+/// attempt on a side take the mean variance of that side's others.
 pub fn difference(pairs: &[(Cluster, Cluster)]) -> Difference {
     let pairs: Vec<_> = pairs.iter().filter(|(b, c)| !b.is_empty() && !c.is_empty()).collect();
     let m = pairs.len() as f64;
@@ -265,7 +275,8 @@ pub fn difference(pairs: &[(Cluster, Cluster)]) -> Difference {
     }
 }
 
-/// Smallest true difference that a two-sided test at `alpha` finds with probability `power`, given its standard error.
+/// Smallest true difference that a two-sided test at `alpha` finds with probability `power`, given
+/// its standard error.
 pub fn minimum_detectable(standard_error: f64, alpha: f64, power: f64) -> f64 {
     (normal_quantile(1.0 - alpha / 2.0) + normal_quantile(power)) * standard_error
 }

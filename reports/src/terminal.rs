@@ -11,7 +11,8 @@ const WIDEST: usize = 44;
 
 /// Summary, breakdowns and attempts as plain text.
 ///
-/// `attempts` is the highest number of attempts to list; beyond it the summary says how many were left out.
+/// `attempts` is the highest number of attempts to list; beyond it the summary says how many were
+/// left out.
 pub fn render(data: &ReportData, attempts: usize) -> String {
     let mut out = String::new();
     for agent in &data.agents {
@@ -31,7 +32,12 @@ pub fn render(data: &ReportData, attempts: usize) -> String {
             ]);
         }
     }
-    table(&mut out, &["agent", "part", "competitions", "any medal", "counted", "95% interval"], &[2, 3, 4, 5], &rows);
+    table(
+        &mut out,
+        &["agent", "part", "competitions", "any medal", "counted", "95% interval"],
+        &[2, 3, 4, 5],
+        &rows,
+    );
     out.push('\n');
     let listed: Vec<Vec<String>> = data.attempts.iter().take(attempts).map(attempt_row).collect();
     let heads = ["competition", "agent", "seed", "score", "medal", "percentile", "outcome", "time"];
@@ -76,7 +82,12 @@ fn summary(out: &mut String, agent: &AgentReport) {
     let _ = writeln!(
         out,
         "  valid submissions: {} of {}; infrastructure failures: {} of {}; unfinished: {} of {}",
-        counts.valid, counts.planned, counts.infrastructure, counts.planned, counts.unfinished, counts.planned,
+        counts.valid,
+        counts.planned,
+        counts.infrastructure,
+        counts.planned,
+        counts.unfinished,
+        counts.planned,
     );
     for note in &medal.notes {
         let _ = writeln!(out, "  note: {note}");
@@ -117,11 +128,18 @@ pub fn table(out: &mut String, heads: &[&str], right: &[usize], rows: &[Vec<Stri
         }
         text.chars().take(WIDEST - 1).chain(['…']).collect()
     };
-    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| cut(cell)).collect()).collect();
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| cut(cell)).collect()).collect();
     let widths: Vec<usize> = heads
         .iter()
         .enumerate()
-        .map(|(i, head)| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0).max(head.chars().count()))
+        .map(|(i, head)| {
+            rows.iter()
+                .map(|row| row[i].chars().count())
+                .max()
+                .unwrap_or(0)
+                .max(head.chars().count())
+        })
         .collect();
     let line = |cells: Vec<&str>| -> String {
         let cells: Vec<String> = cells
@@ -148,7 +166,12 @@ mod tests {
     #[test]
     fn columns_line_up() {
         let mut out = String::new();
-        table(&mut out, &["a", "n"], &[1], &[vec!["x".into(), "10".into()], vec!["long".into(), "5".into()]]);
+        table(
+            &mut out,
+            &["a", "n"],
+            &[1],
+            &[vec!["x".into(), "10".into()], vec!["long".into(), "5".into()]],
+        );
         assert_eq!(out, "a      n\n--------\nx     10\nlong   5\n");
     }
 }

@@ -23,7 +23,10 @@ pub fn points(share: Option<f64>) -> String {
 
 /// `-1.0 to +7.2`, in percentage points, or `n/a`.
 pub fn points_interval(interval: Option<Interval>) -> String {
-    interval.map_or_else(|| "n/a".to_owned(), |i| format!("{:+.1} to {:+.1}", i.lower * 100.0, i.upper * 100.0))
+    interval.map_or_else(
+        || "n/a".to_owned(),
+        |i| format!("{:+.1} to {:+.1}", i.lower * 100.0, i.upper * 100.0),
+    )
 }
 
 /// Four decimals, or `< 0.0001`.
@@ -90,7 +93,8 @@ mod tests {
 
     #[test]
     fn durations_pick_their_unit() {
-        let cases = [(0.25, "250 ms"), (12.34, "12.3 s"), (245.0, "4 min 05 s"), (12_000.0, "3 h 20 min")];
+        let cases =
+            [(0.25, "250 ms"), (12.34, "12.3 s"), (245.0, "4 min 05 s"), (12_000.0, "3 h 20 min")];
         for (seconds, expected) in cases {
             assert_eq!(duration(Some(seconds)), expected);
         }

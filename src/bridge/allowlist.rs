@@ -35,10 +35,14 @@ impl Entry {
     fn parse(text: &str) -> Self {
         let text = text.trim().to_ascii_lowercase();
         match text.rsplit_once(':') {
-            Some((host, port)) if !host.contains(':') || host.ends_with(']') => match port.parse() {
-                Ok(port) => Self { host: host.trim_matches(['[', ']']).to_string(), port: Some(port) },
-                Err(_) => Self { host: text, port: None },
-            },
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+                match port.parse() {
+                    Ok(port) => {
+                        Self { host: host.trim_matches(['[', ']']).to_string(), port: Some(port) }
+                    }
+                    Err(_) => Self { host: text, port: None },
+                }
+            }
             _ => Self { host: text.trim_matches(['[', ']']).to_string(), port: None },
         }
     }
@@ -46,7 +50,9 @@ impl Entry {
     fn allows(&self, host: &str, port: u16) -> bool {
         let port_fits = self.port.map_or(port == 443 || port == 80, |only| only == port);
         let host_fits = match self.host.strip_prefix("*.") {
-            Some(domain) => host.strip_suffix(domain).is_some_and(|front| front.ends_with('.') && front.len() > 1),
+            Some(domain) => host
+                .strip_suffix(domain)
+                .is_some_and(|front| front.ends_with('.') && front.len() > 1),
             None => self.host == host,
         };
         port_fits && host_fits
@@ -105,8 +111,9 @@ impl Allowlist {
             Err((status, why)) => {
                 self.record(&named, &why, 0, 0);
                 let length = why.len() + 1;
-                let reply =
-                    format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{why}\n");
+                let reply = format!(
+                    "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{why}\n"
+                );
                 client.write_all(reply.as_bytes()).await?;
             }
         }
@@ -117,13 +124,17 @@ impl Allowlist {
         let Some(entry) = self.entries.iter().find(|entry| entry.allows(host, port)) else {
             return Err(("403 Forbidden", format!("{host}:{port} is not on the allowlist")));
         };
-        let unreachable = |why: String| ("502 Bad Gateway", format!("cannot reach {host}:{port}: {why}"));
+        let unreachable =
+            |why: String| ("502 Bad Gateway", format!("cannot reach {host}:{port}: {why}"));
         let found = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host, port))).await;
         let found = found.map_err(|error| unreachable(error.to_string()))?;
-        let addresses: Vec<SocketAddr> = found.map_err(|error| unreachable(error.to_string()))?.collect();
-        // A name must not be a way to the services of this machine or its network; an address on the list is meant.
+        let addresses: Vec<SocketAddr> =
+            found.map_err(|error| unreachable(error.to_string()))?.collect();
+        // A name must not be a way to the services of this machine or its network; an address on
+        // the list is meant.
         let literal = entry.host.parse::<IpAddr>().is_ok();
-        let usable: Vec<SocketAddr> = addresses.into_iter().filter(|at| literal || is_public(at.ip())).collect();
+        let usable: Vec<SocketAddr> =
+            addresses.into_iter().filter(|at| literal || is_public(at.ip())).collect();
         if usable.is_empty() {
             return Err(("403 Forbidden", format!("{host} has no public address")));
         }
@@ -150,7 +161,8 @@ fn is_public(address: IpAddr) -> bool {
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
             Some(v4) => is_public(IpAddr::V4(v4)),
             None => {
-                let local = v6.segments()[0] & 0xfe00 == 0xfc00 || v6.segments()[0] & 0xffc0 == 0xfe80;
+                let local =
+                    v6.segments()[0] & 0xfe00 == 0xfc00 || v6.segments()[0] & 0xffc0 == 0xfe80;
                 !(v6.is_loopback() || v6.is_unspecified() || v6.is_multicast() || local)
             }
         },
@@ -194,13 +206,25 @@ mod tests {
             ("[::1]:9", "::1", 9, true),
         ];
         for (entry, host, port, expected) in cases {
-            assert_eq!(Entry::parse(entry).allows(host, port), expected, "{entry} for {host}:{port}");
+            assert_eq!(
+                Entry::parse(entry).allows(host, port),
+                expected,
+                "{entry} for {host}:{port}"
+            );
         }
     }
 
     #[test]
     fn names_must_not_lead_to_this_machine_or_its_network() {
-        for local in ["127.0.0.1", "10.1.2.3", "169.254.169.254", "100.64.0.1", "::1", "fd00::1", "::ffff:127.0.0.1"] {
+        for local in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "169.254.169.254",
+            "100.64.0.1",
+            "::1",
+            "fd00::1",
+            "::ffff:127.0.0.1",
+        ] {
             assert!(!is_public(local.parse().unwrap()), "{local}");
         }
         assert!(is_public("93.184.216.34".parse().unwrap()));
@@ -208,9 +232,17 @@ mod tests {
 
     #[test]
     fn only_connect_requests_have_a_target() {
-        assert_eq!(connect_target("CONNECT pypi.org:443 HTTP/1.1"), Some(("pypi.org".to_string(), 443)));
+        assert_eq!(
+            connect_target("CONNECT pypi.org:443 HTTP/1.1"),
+            Some(("pypi.org".to_string(), 443))
+        );
         assert_eq!(connect_target("CONNECT [::1]:9 HTTP/1.1"), Some(("::1".to_string(), 9)));
-        for line in ["GET http://pypi.org/ HTTP/1.1", "CONNECT pypi.org HTTP/1.1", "CONNECT a:99999 HTTP/1.1", ""] {
+        for line in [
+            "GET http://pypi.org/ HTTP/1.1",
+            "CONNECT pypi.org HTTP/1.1",
+            "CONNECT a:99999 HTTP/1.1",
+            "",
+        ] {
             assert_eq!(connect_target(line), None, "{line}");
         }
     }

@@ -24,7 +24,8 @@ pub(crate) const VALIDATE_SOCKET: &str = "validate.sock";
 /// Socket of the allowlist's proxy.
 pub(crate) const PROXY_SOCKET: &str = "proxy.sock";
 
-/// Listens on a socket in `dir`, in place of an earlier one; the path of `dir` may be longer than sockets allow.
+/// Listens on a socket in `dir`, in place of an earlier one; the path of `dir` may be longer than
+/// sockets allow.
 pub(crate) fn listen(dir: &Path, name: &str) -> io::Result<UnixListener> {
     let handle = File::open(dir)?;
     let path = Path::new("/proc/self/fd").join(handle.as_raw_fd().to_string()).join(name);

@@ -1,4 +1,5 @@
-//! The validation service, in the dialects of MLE-bench (`result`) and ML-Master (`is_valid`, header `exp-id`).
+//! The validation service, in the dialects of MLE-bench (`result`) and ML-Master (`is_valid`,
+//! header `exp-id`).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,7 +34,12 @@ pub struct ValidationService {
 
 impl ValidationService {
     /// A service for one attempt at `competition`; uploads above `largest` bytes are refused.
-    pub fn new(competition: &str, validator: Arc<dyn Validator>, largest: u64, scratch: PathBuf) -> Self {
+    pub fn new(
+        competition: &str,
+        validator: Arc<dyn Validator>,
+        largest: u64,
+        scratch: PathBuf,
+    ) -> Self {
         let competition = competition.to_string();
         let (slots, answered) = (Semaphore::new(AT_A_TIME), AtomicU64::new(0));
         Self { competition, validator, largest, scratch, slots, answered }
@@ -49,7 +55,8 @@ impl ValidationService {
         let router = Router::new()
             .route("/health", get(|| async { Json(json!({"status": "running"})) }))
             .route("/validate", post(validate))
-            // The size is counted while the file is written, so that the answer can say what is allowed.
+            // The size is counted while the file is written, so that the answer can say what is
+            // allowed.
             .layer(DefaultBodyLimit::disable())
             .with_state(self);
         if let Err(error) = axum::serve(listener, router).await {
@@ -64,7 +71,8 @@ impl ValidationService {
         let csv = scratch.path().join("submission_to_validate.csv");
         if !self.keep(field, &csv).await? {
             let largest = self.largest;
-            let message = format!("Submission invalid! Submission file has more than {largest} bytes.");
+            let message =
+                format!("Submission invalid! Submission file has more than {largest} bytes.");
             return Ok(ValidationReply { valid: false, message });
         }
         let validator = Arc::clone(&self.validator);
@@ -72,9 +80,11 @@ impl ValidationService {
         reply.map_err(|_| Refusal::unexpected(&"the check itself failed"))
     }
 
-    /// Writes the upload to a file; false if it is too large, in which case the rest of it is read and dropped.
+    /// Writes the upload to a file; false if it is too large, in which case the rest of it is read
+    /// and dropped.
     async fn keep(&self, mut field: Field<'_>, csv: &std::path::Path) -> Result<bool, Refusal> {
-        let mut file = tokio::fs::File::create(csv).await.map_err(|error| Refusal::unexpected(&error))?;
+        let mut file =
+            tokio::fs::File::create(csv).await.map_err(|error| Refusal::unexpected(&error))?;
         let mut size = 0_u64;
         loop {
             let chunk = field.chunk().await.map_err(|error| Refusal::bad_request(&error))?;
@@ -108,8 +118,11 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Self(status, error, details) = self;
-        let body =
-            if details.is_empty() { json!({"error": error}) } else { json!({"error": error, "details": details}) };
+        let body = if details.is_empty() {
+            json!({"error": error})
+        } else {
+            json!({"error": error, "details": details})
+        };
         (status, Json(body)).into_response()
     }
 }

@@ -1,4 +1,5 @@
-//! `medalist briefs`: MLE-bench's own task descriptions in place of our briefs, where leaderboard conditions are wanted.
+//! `medalist briefs`: MLE-bench's own task descriptions in place of our briefs, where leaderboard
+//! conditions are wanted.
 
 use std::path::{Path, PathBuf};
 
@@ -56,7 +57,8 @@ pub(crate) fn run(args: &BriefsArgs, context: &Context) -> Result<Exit, CliError
 
 fn import(args: &ImportArgs, context: &Context) -> Result<Exit, CliError> {
     let folder = checkout_folder(&args.dir)?;
-    let source = if args.obfuscated { BriefSource::MleBenchObfuscated } else { BriefSource::MleBench };
+    let source =
+        if args.obfuscated { BriefSource::MleBenchObfuscated } else { BriefSource::MleBench };
     let file_name = if args.obfuscated { "description_obfuscated.md" } else { "description.md" };
     let catalogue = context.catalogue()?;
     let named = args.selection.is_given();
@@ -80,7 +82,8 @@ fn import(args: &ImportArgs, context: &Context) -> Result<Exit, CliError> {
         let to = imported_brief_path(&context.data_dir, spec.id.as_str(), source)
             .context("descriptions of MLE-bench are kept in files")?;
         if let Some(parent) = to.parent() {
-            fs_err::create_dir_all(parent).map_err(|error| CliError::new(Exit::Environment, error))?;
+            fs_err::create_dir_all(parent)
+                .map_err(|error| CliError::new(Exit::Environment, error))?;
         }
         crate::store::write_atomic(&to, text.as_bytes())?;
         imported += 1;
@@ -97,17 +100,24 @@ fn import(args: &ImportArgs, context: &Context) -> Result<Exit, CliError> {
 
 fn remove(args: &RemoveArgs, context: &Context) -> Result<Exit, CliError> {
     let catalogue = context.catalogue()?;
-    let specs: Vec<&CompetitionSpec> =
-        if args.selection.is_given() { args.selection.resolve(&catalogue)? } else { catalogue.iter().collect() };
+    let specs: Vec<&CompetitionSpec> = if args.selection.is_given() {
+        args.selection.resolve(&catalogue)?
+    } else {
+        catalogue.iter().collect()
+    };
     let mut removed = 0;
     for spec in specs {
         for source in [BriefSource::MleBench, BriefSource::MleBenchObfuscated] {
-            let Some(path) = imported_brief_path(&context.data_dir, spec.id.as_str(), source) else { continue };
+            let Some(path) = imported_brief_path(&context.data_dir, spec.id.as_str(), source)
+            else {
+                continue;
+            };
             match std::fs::remove_file(&path) {
                 Ok(()) => removed += 1,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => {
-                    let error = anyhow::Error::new(error).context(format!("cannot remove `{}`", path.display()));
+                    let error = anyhow::Error::new(error)
+                        .context(format!("cannot remove `{}`", path.display()));
                     return Err(CliError::new(Exit::Environment, error));
                 }
             }
@@ -149,9 +159,13 @@ pub(super) fn refuse_pointer(path: &Path, text: &str) -> Result<(), CliError> {
         return Ok(());
     }
     let problem = format!("`{}` is a Git LFS pointer, not the text itself", path.display());
-    Err(CliError::message(Exit::BadInput, problem).hint("run `git lfs pull` in the checkout and import again"))
+    Err(CliError::message(Exit::BadInput, problem)
+        .hint("run `git lfs pull` in the checkout and import again"))
 }
 
 fn unreadable(path: &Path, error: std::io::Error) -> CliError {
-    CliError::new(Exit::BadInput, anyhow::Error::new(error).context(format!("cannot read `{}`", path.display())))
+    CliError::new(
+        Exit::BadInput,
+        anyhow::Error::new(error).context(format!("cannot read `{}`", path.display())),
+    )
 }

@@ -1,4 +1,5 @@
-//! `medalist competitions doctor`: are prepared data still what they were, and do they grade as they must?
+//! `medalist competitions doctor`: are prepared data still what they were, and do they grade as
+//! they must?
 
 use std::fmt::Write as _;
 
@@ -9,10 +10,12 @@ use super::Context;
 use super::selection::unknown;
 use crate::error::{CliError, Exit};
 
-/// Check prepared competitions: every file, the published checksums, and that grading works on them.
+/// Check prepared competitions: every file, the published checksums, and that grading works on
+/// them.
 ///
-/// Three verdicts are kept apart: the raw data, prepared data that grading does not need, and what grading needs. Exit code 0 if nothing
-/// differs, 5 if something does, 3 if a competition is unknown, not prepared or cannot be read.
+/// Three verdicts are kept apart: the raw data, prepared data that grading does not need, and what
+/// grading needs. Exit code 0 if nothing differs, 5 if something does, 3 if a competition is
+/// unknown, not prepared or cannot be read.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// Ids of competitions.
@@ -38,10 +41,19 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     };
     let specs: Vec<&CompetitionSpec> = match args.all {
         true => catalogue.iter().filter(|spec| is_prepared(spec)).collect(),
-        false => args.ids.iter().map(|id| catalogue.get(id)).collect::<Result<_, _>>().map_err(unknown)?,
+        false => args
+            .ids
+            .iter()
+            .map(|id| catalogue.get(id))
+            .collect::<Result<_, _>>()
+            .map_err(unknown)?,
     };
     if let Some(spec) = specs.iter().find(|spec| !is_prepared(spec)) {
-        return Err(not_prepared(format_args!("`{}` is not prepared", spec.id), spec.id.as_str(), context));
+        return Err(not_prepared(
+            format_args!("`{}` is not prepared", spec.id),
+            spec.id.as_str(),
+            context,
+        ));
     }
     if specs.is_empty() {
         return Err(not_prepared("no competition is prepared", "ID", context));
@@ -50,7 +62,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     for spec in specs {
         context.say(format_args!("{}: checking", spec.id));
         let checkup = Checkup::of(spec, &context.data_dir).map_err(|error| {
-            CliError::new(Exit::BadInput, anyhow::Error::new(error)).context(format!("cannot check `{}`", spec.id))
+            CliError::new(Exit::BadInput, anyhow::Error::new(error))
+                .context(format!("cannot check `{}`", spec.id))
         })?;
         if !args.json {
             context.print(sheet(&checkup))?;
@@ -106,6 +119,10 @@ fn line(text: &mut String, check: &Check) {
         let _ = writeln!(text, "            `{}` {}", file.file, file.problem);
     }
     if check.files.len() > SHOWN {
-        let _ = writeln!(text, "            and {} more, which `--json` lists", check.files.len() - SHOWN);
+        let _ = writeln!(
+            text,
+            "            and {} more, which `--json` lists",
+            check.files.len() - SHOWN
+        );
     }
 }

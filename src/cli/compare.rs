@@ -19,7 +19,8 @@ pub struct Args {
     /// Run groups or grading reports of the version after.
     #[arg(long, value_name = "CANDIDATE", required = true, num_args = 1..)]
     against: Vec<PathBuf>,
-    /// Exit with code 6 if the medal rate fell: beyond chance at `--confidence`, and by `--margin` points or more.
+    /// Exit with code 6 if the medal rate fell: beyond chance at `--confidence`, and by `--margin`
+    /// points or more.
     #[arg(long)]
     fail_on_regression: bool,
     /// Smallest drop of the medal rate, in percentage points, that fails.
@@ -68,7 +69,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     } else {
         context.print(compare_text::terminal(&comparison))?;
     }
-    let refused: Vec<&str> = comparison.refusals().map(|difference| difference.condition.as_str()).collect();
+    let refused: Vec<&str> =
+        comparison.refusals().map(|difference| difference.condition.as_str()).collect();
     if !refused.is_empty() && !args.allow_differing_conditions {
         let mut names = refused.clone();
         names.sort_unstable();
@@ -79,22 +81,34 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         )
         .hint("run both sides under the same conditions, or give `--allow-differing-conditions` and say so when you report"));
     }
-    Ok(if args.fail_on_regression && comparison.verdict.regressed { Exit::Regression } else { Exit::Success })
+    Ok(if args.fail_on_regression && comparison.verdict.regressed {
+        Exit::Regression
+    } else {
+        Exit::Success
+    })
 }
 
 fn gate(args: &Args) -> Result<Gate, CliError> {
     let usage = |message: String| Err(CliError::message(Exit::Usage, message));
     if !(0.0..=100.0).contains(&args.margin) {
-        return usage(format!("`--margin` is {}, expected percentage points between 0 and 100", args.margin));
+        return usage(format!(
+            "`--margin` is {}, expected percentage points between 0 and 100",
+            args.margin
+        ));
     }
     if !(50.0..100.0).contains(&args.confidence) {
-        return usage(format!("`--confidence` is {}, expected a percentage from 50 to below 100", args.confidence));
+        return usage(format!(
+            "`--confidence` is {}, expected a percentage from 50 to below 100",
+            args.confidence
+        ));
     }
     Ok(Gate { margin: args.margin / 100.0, confidence: args.confidence / 100.0 })
 }
 
 fn write_files(args: &Args, comparison: &Comparison) -> Result<(), CliError> {
-    let put = |path: &Option<PathBuf>, text: &dyn Fn() -> Result<String, CliError>| -> Result<(), CliError> {
+    let put = |path: &Option<PathBuf>,
+               text: &dyn Fn() -> Result<String, CliError>|
+     -> Result<(), CliError> {
         let Some(path) = path else { return Ok(()) };
         write(path, text()?.as_bytes())
     };
@@ -109,7 +123,11 @@ fn write_files(args: &Args, comparison: &Comparison) -> Result<(), CliError> {
 }
 
 /// Writes a picture to the files that were asked for.
-pub(super) fn write_picture(plot: &Plot, svg: Option<&Path>, png: Option<&Path>) -> Result<(), CliError> {
+pub(super) fn write_picture(
+    plot: &Plot,
+    svg: Option<&Path>,
+    png: Option<&Path>,
+) -> Result<(), CliError> {
     if let Some(path) = svg {
         write(path, plot.to_file()?.as_bytes())?;
     }
@@ -120,5 +138,6 @@ pub(super) fn write_picture(plot: &Plot, svg: Option<&Path>, png: Option<&Path>)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
-    export::write_file(path, bytes).map_err(|error| CliError::new(Exit::Failure, anyhow::Error::new(error)))
+    export::write_file(path, bytes)
+        .map_err(|error| CliError::new(Exit::Failure, anyhow::Error::new(error)))
 }

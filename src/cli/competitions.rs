@@ -1,9 +1,12 @@
-//! `medalist competitions list|show|doctor`: what the catalogue knows, and whether prepared data are sound.
+//! `medalist competitions list|show|doctor`: what the catalogue knows, and whether prepared data
+//! are sound.
 
 use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
-use medalist_competitions::{Catalogue, Checksums, CompetitionSpec, Complexity, KnownIssue, Modality, Suite};
+use medalist_competitions::{
+    Catalogue, Checksums, CompetitionSpec, Complexity, KnownIssue, Modality, Suite,
+};
 use medalist_grading::{Direction, Thresholds};
 use serde::Serialize;
 
@@ -34,7 +37,8 @@ struct ListArgs {
     /// Only those of a suite: low (or lite), medium, high, all (or split75), dev, systemcard, demo.
     #[arg(long, value_name = "NAME")]
     suite: Option<Suite>,
-    /// Only those of a modality: image, text, tabular, time-series, audio, video, sequence, multimodal.
+    /// Only those of a modality: image, text, tabular, time-series, audio, video, sequence,
+    /// multimodal.
     #[arg(long, value_name = "KIND")]
     modality: Option<Modality>,
     /// Only those of a complexity: low, medium, high, dev, demo, unrated.
@@ -75,8 +79,10 @@ fn list(args: &ListArgs, catalogue: &Catalogue, context: &Context) -> Result<Exi
         .filter(|spec| args.complexity.is_none_or(|complexity| spec.complexity == complexity))
         .collect();
     if args.json {
-        let boards = specs.iter().map(|spec| in_force(spec, context)).collect::<Result<Vec<_>, _>>()?;
-        let facts: Vec<Facts<'_>> = specs.iter().zip(&boards).map(|(spec, board)| Facts::new(spec, board)).collect();
+        let boards =
+            specs.iter().map(|spec| in_force(spec, context)).collect::<Result<Vec<_>, _>>()?;
+        let facts: Vec<Facts<'_>> =
+            specs.iter().zip(&boards).map(|(spec, board)| Facts::new(spec, board)).collect();
         context.print(format_args!("{}\n", serde_json::to_string_pretty(&facts)?))?;
         return Ok(Exit::Success);
     }
@@ -112,7 +118,10 @@ fn list_table(specs: &[&CompetitionSpec], width: usize) -> String {
                 spec.size_gb.map(size_text).unwrap_or_default(),
                 if issues == 0 { String::new() } else { issues.to_string() },
                 spec.grading.metric.clone(),
-                spec.thresholds.as_ref().map(|thresholds| thresholds.gold.to_string()).unwrap_or_default(),
+                spec.thresholds
+                    .as_ref()
+                    .map(|thresholds| thresholds.gold.to_string())
+                    .unwrap_or_default(),
             ]
         })
         .collect();
@@ -123,12 +132,18 @@ fn show(args: &ShowArgs, catalogue: &Catalogue, context: &Context) -> Result<Exi
     let spec = catalogue.get(&args.id).map_err(unknown)?;
     if args.brief {
         let brief = spec.brief().ok_or_else(|| {
-            CliError::message(Exit::BadInput, format_args!("the competition `{}` has no `brief.md`", spec.id))
+            CliError::message(
+                Exit::BadInput,
+                format_args!("the competition `{}` has no `brief.md`", spec.id),
+            )
         })?;
         context.print(brief)?;
     } else if args.json {
         let board = in_force(spec, context)?;
-        context.print(format_args!("{}\n", serde_json::to_string_pretty(&Facts::new(spec, &board))?))?;
+        context.print(format_args!(
+            "{}\n",
+            serde_json::to_string_pretty(&Facts::new(spec, &board))?
+        ))?;
     } else {
         let board = in_force(spec, context)?;
         context.print(page(&Facts::new(spec, &board), output_width().min(100)))?;
@@ -178,7 +193,11 @@ impl<'a> Facts<'a> {
             modality: spec.modality,
             category: spec.category.as_deref(),
             complexity: spec.complexity,
-            suites: Suite::ALL.iter().filter(|suite| suite.contains(spec)).map(|suite| suite.as_str()).collect(),
+            suites: Suite::ALL
+                .iter()
+                .filter(|suite| suite.contains(spec))
+                .map(|suite| suite.as_str())
+                .collect(),
             kaggle_url: spec.kaggle_url(),
             size_gb: spec.size_gb,
             metric: &spec.grading.metric,
@@ -188,7 +207,11 @@ impl<'a> Facts<'a> {
             answers: &spec.data.answers,
             sample_submission: &spec.data.sample_submission,
             thresholds: board.thresholds,
-            thresholds_source: if board.own.is_some() { Some("own leaderboard") } else { published },
+            thresholds_source: if board.own.is_some() {
+                Some("own leaderboard")
+            } else {
+                published
+            },
             n_teams: board.n_teams,
             leaderboard_scores: board.leaderboard.as_ref().map(|board| board.scores().len()),
             own_leaderboard: board.own.as_deref(),
@@ -232,7 +255,10 @@ fn page(facts: &Facts<'_>, width: usize) -> String {
     field("sample", facts.sample_submission);
     match &facts.thresholds {
         Some(Thresholds { gold, silver, bronze, median }) => {
-            field("medals", &format!("gold {gold}, silver {silver}, bronze {bronze}; median {median}"));
+            field(
+                "medals",
+                &format!("gold {gold}, silver {silver}, bronze {bronze}; median {median}"),
+            );
         }
         None => field("medals", "none: no thresholds are known"),
     }
@@ -287,8 +313,11 @@ fn checksums_text(checksums: Option<&Checksums>) -> String {
         ("public", checksums.public.len()),
         ("private", checksums.private.len()),
     ];
-    let known: Vec<String> =
-        parts.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
+    let known: Vec<String> = parts
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
     known.join(", ")
 }
 
@@ -306,7 +335,11 @@ fn names(columns: &[String]) -> String {
 
 /// A size in units of 10^9 bytes as a person would write it.
 fn size_text(gigabytes: f64) -> String {
-    if gigabytes >= 1.0 { format!("{gigabytes:.1} GB") } else { format!("{:.1} MB", gigabytes * 1000.0) }
+    if gigabytes >= 1.0 {
+        format!("{gigabytes:.1} GB")
+    } else {
+        format!("{:.1} MB", gigabytes * 1000.0)
+    }
 }
 
 #[cfg(test)]
@@ -318,17 +351,21 @@ mod tests {
     }
 
     fn shipped(spec: &CompetitionSpec) -> Board {
-        Board::in_force(spec, std::path::Path::new("no-data-dir")).expect("the catalogue's boards are well-formed")
+        Board::in_force(spec, std::path::Path::new("no-data-dir"))
+            .expect("the catalogue's boards are well-formed")
     }
 
     #[test]
     fn the_list_fits_terminals() {
         let catalogue = catalogue();
         let specs: Vec<_> = catalogue.iter().collect();
-        for (width, header) in [(80, "ID MODALITY LEVEL"), (120, "ID MODALITY LEVEL CATEGORY SIZE ISSUES")] {
+        for (width, header) in
+            [(80, "ID MODALITY LEVEL"), (120, "ID MODALITY LEVEL CATEGORY SIZE ISSUES")]
+        {
             let table = list_table(&specs, width);
             assert!(table.lines().all(|line| line.chars().count() <= width), "{table}");
-            let columns: Vec<&str> = table.lines().next().unwrap_or_default().split_whitespace().collect();
+            let columns: Vec<&str> =
+                table.lines().next().unwrap_or_default().split_whitespace().collect();
             assert_eq!(columns.join(" "), header);
         }
     }
@@ -339,9 +376,15 @@ mod tests {
             let board = shipped(spec);
             let facts = Facts::new(spec, &board);
             let page = page(&facts, 80);
-            let too_long = page.lines().find(|line| line.chars().count() > 80 && !line.contains("https://"));
+            let too_long =
+                page.lines().find(|line| line.chars().count() > 80 && !line.contains("https://"));
             assert_eq!(too_long, None, "{}", spec.id);
-            assert_eq!(page.contains("leaderboard    none here"), spec.leaderboard_csv().is_none(), "{}", spec.id);
+            assert_eq!(
+                page.contains("leaderboard    none here"),
+                spec.leaderboard_csv().is_none(),
+                "{}",
+                spec.id
+            );
         }
     }
 

@@ -9,7 +9,8 @@ use crate::error::{CliError, Exit};
 use crate::plan::{ExecutorKind, Plan};
 use crate::store::{GroupDir, write_json};
 
-/// Prepare four small competitions, run two agents on them in sealed containers, grade, and write a report.
+/// Prepare four small competitions, run two agents on them in sealed containers, grade, and write a
+/// report.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Where everything is put.
@@ -28,7 +29,11 @@ pub struct Args {
 /// # Errors
 /// Whatever `prepare`, `run` and `report` may say.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
-    let context = Context { data_dir: args.dir.join("data"), runs_dir: args.dir.join("runs"), ..context.clone() };
+    let context = Context {
+        data_dir: args.dir.join("data"),
+        runs_dir: args.dir.join("runs"),
+        ..context.clone()
+    };
     let runtime = start_runtime()?;
     let executor = match args.executor {
         Some(kind) => kind,

@@ -40,7 +40,12 @@ impl Finding {
         Self { what, level: Level::Ok, found: found.into(), hint: None }
     }
 
-    fn other(what: &'static str, level: Level, found: impl Into<String>, hint: impl Into<String>) -> Self {
+    fn other(
+        what: &'static str,
+        level: Level,
+        found: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
         Self { what, level, found: found.into(), hint: Some(hint.into()) }
     }
 }
@@ -86,17 +91,20 @@ async fn engine() -> Vec<Finding> {
     };
     match checked.await {
         Ok(info) => {
-            let details: Vec<String> = info.details.iter().map(|(key, value)| format!("{key} {value}")).collect();
+            let details: Vec<String> =
+                info.details.iter().map(|(key, value)| format!("{key} {value}")).collect();
             let mut findings = vec![Finding::ok("container engine", details.join(", "))];
             for (limit, how) in &info.limits {
                 let (found, hint) = match how {
                     // The clock is the harness's everywhere.
-                    Enforcement::Watched if limit != "timeout" => {
-                        (format!("{limit} is not held by the kernel here"), "it is measured every few seconds")
-                    }
-                    Enforcement::None => {
-                        (format!("{limit} is not held here"), "an agent can use more than its limit of it")
-                    }
+                    Enforcement::Watched if limit != "timeout" => (
+                        format!("{limit} is not held by the kernel here"),
+                        "it is measured every few seconds",
+                    ),
+                    Enforcement::None => (
+                        format!("{limit} is not held here"),
+                        "an agent can use more than its limit of it",
+                    ),
                     Enforcement::Kernel | Enforcement::Watched => continue,
                 };
                 findings.push(Finding::other("limit", Level::Note, found, hint));
@@ -111,7 +119,8 @@ async fn engine() -> Vec<Finding> {
         }
         Err(error) => {
             let hint: Option<String> = error.hint();
-            let hint = hint.unwrap_or_else(|| "`--executor process` runs without one, unsealed".into());
+            let hint =
+                hint.unwrap_or_else(|| "`--executor process` runs without one, unsealed".into());
             vec![Finding::other(
                 "container engine",
                 Level::Missing,
@@ -127,7 +136,10 @@ fn machine() -> Finding {
     let memory = bytesize::ByteSize::b(hardware.memory_bytes);
     Finding::ok(
         "machine",
-        format!("{} x {}, {memory} memory, kernel {}", hardware.cpu_count, hardware.cpu, hardware.kernel),
+        format!(
+            "{} x {}, {memory} memory, kernel {}",
+            hardware.cpu_count, hardware.cpu, hardware.kernel
+        ),
     )
 }
 
@@ -158,7 +170,12 @@ fn disk(what: &'static str, path: &std::path::Path, wanted: u64) -> Finding {
                 Finding::ok(what, found)
             } else {
                 let wanted = bytesize::ByteSize::b(wanted);
-                Finding::other(what, Level::Note, found, format!("a Lite run wants about {wanted} here"))
+                Finding::other(
+                    what,
+                    Level::Note,
+                    found,
+                    format!("a Lite run wants about {wanted} here"),
+                )
             }
         }
     }
@@ -208,10 +225,13 @@ async fn gpus() -> Vec<Finding> {
 }
 
 fn kaggle() -> Finding {
-    let by_variable = ["KAGGLE_API_TOKEN", "KAGGLE_KEY"].into_iter().find(|name| std::env::var_os(name).is_some());
-    let config = std::env::var_os("KAGGLE_CONFIG_DIR")
-        .map(std::path::PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| std::path::PathBuf::from(home).join(".kaggle")));
+    let by_variable = ["KAGGLE_API_TOKEN", "KAGGLE_KEY"]
+        .into_iter()
+        .find(|name| std::env::var_os(name).is_some());
+    let config =
+        std::env::var_os("KAGGLE_CONFIG_DIR").map(std::path::PathBuf::from).or_else(|| {
+            std::env::var_os("HOME").map(|home| std::path::PathBuf::from(home).join(".kaggle"))
+        });
     let file = config.map(|dir| dir.join("kaggle.json")).filter(|file| file.is_file());
     match (by_variable, file) {
         (Some(name), _) => Finding::ok("Kaggle", format!("credentials from {name}")),
@@ -230,7 +250,8 @@ fn prepared(context: &Context) -> Result<Finding, CliError> {
     let (mut ready, mut all) = (0, 0);
     for spec in catalogue.iter() {
         all += 1;
-        ready += usize::from(context.data_dir.join(spec.id.as_str()).join("prepared/public").is_dir());
+        ready +=
+            usize::from(context.data_dir.join(spec.id.as_str()).join("prepared/public").is_dir());
     }
     let found = format!("{ready} of {all} competitions");
     Ok(if ready > 0 {

@@ -1,7 +1,8 @@
-//! What `prepare` does first: see what must come from Kaggle, whether it may and whether there is room, then fetch it.
+//! What `prepare` does first: see what must come from Kaggle, whether it may and whether there is
+//! room, then fetch it.
 //!
-//! All competitions are looked at before a byte is fetched, so that a rules page to accept or a full disk shows up at once and not
-//! after a night of downloading.
+//! All competitions are looked at before a byte is fetched, so that a rules page to accept or a
+//! full disk shows up at once and not after a night of downloading.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,8 +20,8 @@ use super::Context;
 use super::table::{Column, render};
 use crate::error::{CliError, Exit};
 use crate::kaggle::{
-    Access, Credentials, DownloadReporter, DownloadRequest, Downloaded, KaggleClient, KaggleError, KaggleOptions,
-    RemoteObject, SilentReporter,
+    Access, Credentials, DownloadReporter, DownloadRequest, Downloaded, KaggleClient, KaggleError,
+    KaggleOptions, RemoteObject, SilentReporter,
 };
 use crate::resources::host::free_bytes;
 
@@ -113,19 +114,31 @@ impl Preflight {
             Column::new("DISK").right(),
             Column::new("WHAT TO DO"),
         ];
-        let bytes = |bytes: u64| if bytes == 0 { String::new() } else { ByteSize(bytes).to_string() };
+        let bytes =
+            |bytes: u64| if bytes == 0 { String::new() } else { ByteSize(bytes).to_string() };
         let rows: Vec<Vec<String>> = self
             .competitions
             .iter()
             .map(|row| {
                 let download = row.download_bytes.map_or_else(String::new, bytes);
                 let remedy = row.remedy.clone().unwrap_or_default();
-                vec![row.id.clone(), row.state.text().to_owned(), download, bytes(row.disk_bytes), remedy]
+                vec![
+                    row.id.clone(),
+                    row.state.text().to_owned(),
+                    download,
+                    bytes(row.disk_bytes),
+                    remedy,
+                ]
             })
             .collect();
-        let free = self.disk_free_bytes.map_or_else(|| "unknown".to_owned(), |free| ByteSize(free).to_string());
+        let free = self
+            .disk_free_bytes
+            .map_or_else(|| "unknown".to_owned(), |free| ByteSize(free).to_string());
         let needed = ByteSize(self.disk_needed_bytes);
-        format!("{}disk needed: about {needed}, free: {free}\n", render(&columns, &rows, usize::MAX))
+        format!(
+            "{}disk needed: about {needed}, free: {free}\n",
+            render(&columns, &rows, usize::MAX)
+        )
     }
 }
 
@@ -152,7 +165,8 @@ pub(super) enum Outcome {
 /// # Errors
 /// Something is in the way of a download; nothing has been fetched then.
 pub(super) fn fetch_missing(wanted: &Wanted<'_>, context: &Context) -> Result<Outcome, CliError> {
-    let missing = |spec: &CompetitionSpec| state_at_home(spec, &context.data_dir, wanted.again).is_none();
+    let missing =
+        |spec: &CompetitionSpec| state_at_home(spec, &context.data_dir, wanted.again).is_none();
     if !wanted.only_check && !wanted.competitions.iter().any(|spec| missing(spec)) {
         return Ok(Outcome::Fetched(BTreeMap::new()));
     }
@@ -163,7 +177,10 @@ pub(super) fn fetch_missing(wanted: &Wanted<'_>, context: &Context) -> Result<Ou
         context.warn(format_args!("other users of this machine can read `{}`", found.origin));
     }
     let client = match &found {
-        Ok(found) => Some(KaggleClient::new(KaggleOptions::new(Some(found.credentials.clone()))).map_err(cli_error)?),
+        Ok(found) => Some(
+            KaggleClient::new(KaggleOptions::new(Some(found.credentials.clone())))
+                .map_err(cli_error)?,
+        ),
         Err(_) => None,
     };
     let runtime = super::run::start_runtime()?;
@@ -176,10 +193,16 @@ pub(super) fn fetch_missing(wanted: &Wanted<'_>, context: &Context) -> Result<Ou
     };
     if wanted.only_check {
         match wanted.json {
-            true => context.print(format_args!("{}\n", serde_json::to_string_pretty(&preflight)?))?,
+            true => {
+                context.print(format_args!("{}\n", serde_json::to_string_pretty(&preflight)?))?
+            }
             false => context.print(preflight.table())?,
         }
-        return Ok(Outcome::Checked(if preflight.is_clear() { Exit::Success } else { Exit::Environment }));
+        return Ok(Outcome::Checked(if preflight.is_clear() {
+            Exit::Success
+        } else {
+            Exit::Environment
+        }));
     }
     context.say(preflight.table().trim_end());
     match (&client, found) {
@@ -206,8 +229,9 @@ pub(super) fn fetch_missing(wanted: &Wanted<'_>, context: &Context) -> Result<Ou
 /// How things stand without asking Kaggle; none if it must be asked.
 fn state_at_home(spec: &CompetitionSpec, data_dir: &Path, again: bool) -> Option<State> {
     let home = data_dir.join(spec.id.as_str());
-    let is_filled =
-        |folder: &str| std::fs::read_dir(home.join(folder)).is_ok_and(|mut entries| entries.next().is_some());
+    let is_filled = |folder: &str| {
+        std::fs::read_dir(home.join(folder)).is_ok_and(|mut entries| entries.next().is_some())
+    };
     if !again && is_filled("prepared/public") && is_filled("prepared/private") {
         return Some(State::Prepared);
     }
@@ -247,8 +271,13 @@ async fn look(wanted: &Wanted<'_>, client: Option<&KaggleClient>, context: &Cont
     futures_util::stream::iter(rows).buffered(QUESTIONS_AT_A_TIME).collect().await
 }
 
-async fn fetch(preflight: &Preflight, client: &KaggleClient, context: &Context) -> BTreeMap<String, CliError> {
-    let ready: Vec<&Row> = preflight.competitions.iter().filter(|row| row.state == State::Ready).collect();
+async fn fetch(
+    preflight: &Preflight,
+    client: &KaggleClient,
+    context: &Context,
+) -> BTreeMap<String, CliError> {
+    let ready: Vec<&Row> =
+        preflight.competitions.iter().filter(|row| row.state == State::Ready).collect();
     let requests: Vec<DownloadRequest> = ready
         .iter()
         .map(|row| DownloadRequest {
@@ -257,9 +286,11 @@ async fn fetch(preflight: &Preflight, client: &KaggleClient, context: &Context) 
             path: context.data_dir.join(&row.id).join(format!("{}.zip", row.id)),
         })
         .collect();
-    let bars = Bars { context, all: context.progress.then(MultiProgress::new), each: Mutex::default() };
+    let bars =
+        Bars { context, all: context.progress.then(MultiProgress::new), each: Mutex::default() };
     let results = client.download_all(&requests, AT_A_TIME, &bars).await;
-    let failed = ready.iter().zip(results).filter_map(|(row, result)| Some((row.id.clone(), result.err()?)));
+    let failed =
+        ready.iter().zip(results).filter_map(|(row, result)| Some((row.id.clone(), result.err()?)));
     let explained = failed.map(|(id, error)| {
         let error = cli_error(error).context(format!("cannot download `{id}`"));
         (id, error)
@@ -293,7 +324,9 @@ impl Bars<'_> {
         let Some(all) = &self.all else { return };
         let mut each = self.each.lock().expect("no holder panics");
         change(each.entry(id.to_owned()).or_insert_with(|| {
-            let style = ProgressStyle::with_template("{prefix} {bar:24} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+            let style = ProgressStyle::with_template(
+                "{prefix} {bar:24} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+            );
             let bar = ProgressBar::new(0).with_style(style.expect("the template is well-formed"));
             all.add(bar).with_prefix(id.to_owned())
         }));
@@ -303,8 +336,10 @@ impl Bars<'_> {
 impl DownloadReporter for Bars<'_> {
     fn on_start(&self, id: &str, have: u64, total: Option<u64>) {
         if self.all.is_none() {
-            let total = total.map_or_else(|| "unknown size".to_owned(), |total| ByteSize(total).to_string());
-            self.context.say(format_args!("{id}: downloading, {} of {total} at hand", ByteSize(have)));
+            let total = total
+                .map_or_else(|| "unknown size".to_owned(), |total| ByteSize(total).to_string());
+            self.context
+                .say(format_args!("{id}: downloading, {} of {total} at hand", ByteSize(have)));
         }
         self.with(id, |bar| {
             bar.set_length(total.unwrap_or(0));
@@ -336,11 +371,16 @@ pub(super) struct FetchElsewhere;
 
 impl Fetch for FetchElsewhere {
     fn fetch(&self, url: &str, to: &Path) -> Result<(), String> {
-        let request =
-            DownloadRequest { id: url.to_owned(), object: RemoteObject::Url(url.to_owned()), path: to.to_owned() };
+        let request = DownloadRequest {
+            id: url.to_owned(),
+            object: RemoteObject::Url(url.to_owned()),
+            path: to.to_owned(),
+        };
         let download = || {
             let client = KaggleClient::new(KaggleOptions::new(None)).map_err(cli_error)?;
-            super::run::start_runtime()?.block_on(client.download(&request, &SilentReporter)).map_err(cli_error)
+            super::run::start_runtime()?
+                .block_on(client.download(&request, &SilentReporter))
+                .map_err(cli_error)
         };
         download().map(drop).map_err(|error: CliError| error.message_chain())
     }

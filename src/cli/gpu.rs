@@ -18,7 +18,8 @@ use crate::store::{GroupDir, read_json_if_there};
 /// What each attempt gets of the machine's GPUs and files.
 #[derive(clap::Args, Debug, Clone)]
 pub struct GpuArgs {
-    /// GPUs of each attempt: a number of whole cards (or one MIG slice), `all`, exactly these UUIDs, or `none` (the default).
+    /// GPUs of each attempt: a number of whole cards (or one MIG slice), `all`, exactly these
+    /// UUIDs, or `none` (the default).
     #[arg(long, value_name = "N|all|UUID,...|none")]
     pub gpus: Option<GpuRequest>,
     /// Another number for one competition, or for all of a complexity: `--gpus-for high=2`.
@@ -33,7 +34,8 @@ pub struct GpuArgs {
     /// How GPUs get into containers; the first way that works if not given.
     #[arg(long, value_enum, value_name = "WAY")]
     pub gpu_access: Option<AccessKind>,
-    /// A directory or file of this machine that agents see read-only, e.g. model weights; results name it.
+    /// A directory or file of this machine that agents see read-only, e.g. model weights; results
+    /// name it.
     #[arg(long = "mount", value_name = "SOURCE[:TARGET]")]
     pub mounts: Vec<MountSpec>,
 }
@@ -52,23 +54,33 @@ impl std::str::FromStr for GpusFor {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (which, request) = text.split_once('=').ok_or("expected `ID=N` or `high=N`")?;
-        let request = request.parse().map_err(|error: crate::limits::GpuRequestError| error.to_string())?;
+        let request =
+            request.parse().map_err(|error: crate::limits::GpuRequestError| error.to_string())?;
         Ok(Self { which: which.to_owned(), request })
     }
 }
 
 impl GpuArgs {
-    /// What the competition gets, where that is not what all get; a rule for its id goes before one for its complexity.
+    /// What the competition gets, where that is not what all get; a rule for its id goes before one
+    /// for its complexity.
     pub(super) fn of(&self, competition: &CompetitionFacts) -> Option<GpuRequest> {
         let rule = |name: &str| self.gpus_for.iter().rfind(|rule| rule.which == name);
-        rule(&competition.id).or_else(|| rule(&competition.complexity)).map(|rule| rule.request.clone())
+        rule(&competition.id)
+            .or_else(|| rule(&competition.complexity))
+            .map(|rule| rule.request.clone())
     }
 
     /// Refuses rules that fit no competition of the run, and mounts that would break the seal.
-    pub(super) fn check(&self, chosen: &[CompetitionFacts], context: &Context) -> Result<(), CliError> {
+    pub(super) fn check(
+        &self,
+        chosen: &[CompetitionFacts],
+        context: &Context,
+    ) -> Result<(), CliError> {
         for rule in &self.gpus_for {
-            if !chosen.iter().any(|facts| facts.id == rule.which || facts.complexity == rule.which) {
-                let message = format!("`--gpus-for {}` fits no competition of this run", rule.which);
+            if !chosen.iter().any(|facts| facts.id == rule.which || facts.complexity == rule.which)
+            {
+                let message =
+                    format!("`--gpus-for {}` fits no competition of this run", rule.which);
                 return Err(CliError::message(Exit::BadInput, message)
                     .hint("name a competition's id, or `low`, `medium` or `high`"));
             }
@@ -101,9 +113,12 @@ pub(super) async fn find(plan: &Plan) -> Result<Option<(NvidiaSmi, Inventory)>, 
             .hint("`medalist doctor` shows this machine's GPUs; `--gpus none` runs without")
     };
     let Some(smi) = NvidiaSmi::find() else {
-        return Err(missing(format!("this machine has no `nvidia-smi`, and {PROGRAM_VARIABLE} names none")));
+        return Err(missing(format!(
+            "this machine has no `nvidia-smi`, and {PROGRAM_VARIABLE} names none"
+        )));
     };
-    let mut inventory = smi.inventory().await.map_err(|error| CliError::new(Exit::Environment, error))?;
+    let mut inventory =
+        smi.inventory().await.map_err(|error| CliError::new(Exit::Environment, error))?;
     let named = plan.gpu_pool.iter().chain(match &plan.gpus {
         GpuRequest::Uuids(uuids) => uuids.as_slice(),
         _ => &[],
@@ -111,15 +126,22 @@ pub(super) async fn find(plan: &Plan) -> Result<Option<(NvidiaSmi, Inventory)>, 
     for uuid in named {
         if !inventory.gpus.iter().any(|gpu| gpu.uuid == *uuid) {
             let known: Vec<&str> = inventory.gpus.iter().map(|gpu| gpu.uuid.as_str()).collect();
-            return Err(missing(format!("this machine has no GPU `{uuid}`, only `{}`", known.join("`, `"))));
+            return Err(missing(format!(
+                "this machine has no GPU `{uuid}`, only `{}`",
+                known.join("`, `")
+            )));
         }
     }
     if !plan.gpu_pool.is_empty() {
         inventory.gpus.retain(|gpu| plan.gpu_pool.contains(&gpu.uuid));
     }
-    let hopeless = crate::runner::forecast(plan, super::run::capacity(plan), &inventory.gpus).hopeless;
+    let hopeless =
+        crate::runner::forecast(plan, super::run::capacity(plan), &inventory.gpus).hopeless;
     if hopeless > 0 {
-        let message = format!("{hopeless} attempts ask for more GPUs than this run has ({})", models(&inventory.gpus));
+        let message = format!(
+            "{hopeless} attempts ask for more GPUs than this run has ({})",
+            models(&inventory.gpus)
+        );
         return Err(missing(message));
     }
     Ok(Some((smi, inventory)))
@@ -134,7 +156,8 @@ pub(super) fn models(gpus: &[Gpu]) -> String {
             None => counts.push((&gpu.model, 1)),
         }
     }
-    let words: Vec<String> = counts.iter().map(|(model, count)| format!("{count} x {model}")).collect();
+    let words: Vec<String> =
+        counts.iter().map(|(model, count)| format!("{count} x {model}")).collect();
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }
 
@@ -157,7 +180,8 @@ pub(super) fn describe(plan: &Plan, gpus: &[Gpu]) -> String {
     text
 }
 
-/// Opens the GPUs of a plan: leaves out those that cannot be used, and finds the way into a container of its image.
+/// Opens the GPUs of a plan: leaves out those that cannot be used, and finds the way into a
+/// container of its image.
 ///
 /// # Errors
 /// None is left, or none gets into a container.
@@ -174,26 +198,43 @@ pub(super) async fn open(
     hardware.gpu_driver = Some(inventory.driver.clone());
     let access = match (plan.executor, inventory.gpus.first()) {
         (ExecutorKind::Docker, Some(gpu)) => {
-            let program = crate::executor::Program::Image { reference: plan.agent.image.clone(), argv: Vec::new() };
+            let program = crate::executor::Program::Image {
+                reference: plan.agent.image.clone(),
+                argv: Vec::new(),
+            };
             executor.prepare_image(&program).await.map_err(super::run::executor_error)?;
-            let found = probe(executor, info, gpu, &plan.agent.image, &plan.mounts, plan.gpu_access, dir.root()).await;
+            let found = probe(
+                executor,
+                info,
+                gpu,
+                &plan.agent.image,
+                &plan.mounts,
+                plan.gpu_access,
+                dir.root(),
+            )
+            .await;
             chosen(found, context)?
         }
         _ => GpuAccess::default(),
     };
     let claims = crate::executor::control::cache_dir().join("gpus");
-    let (gpus, bad) = Gpus::open(inventory, access, Arc::new(smi), &held(plan, dir)?, Some(claims)).await;
+    let (gpus, bad) =
+        Gpus::open(inventory, access, Arc::new(smi), &held(plan, dir)?, Some(claims)).await;
     for card in &bad {
         context.warn(format_args!("GPU {card}; this run leaves it out"));
     }
     if gpus.units().is_empty() {
-        return Err(CliError::message(Exit::Environment, "none of the GPUs of this run can be used")
-            .hint("`nvidia-smi` shows who uses them"));
+        return Err(CliError::message(
+            Exit::Environment,
+            "none of the GPUs of this run can be used",
+        )
+        .hint("`nvidia-smi` shows who uses them"));
     }
     let mut models: Vec<&str> = gpus.units().iter().map(|gpu| gpu.model.as_str()).collect();
     models.dedup();
     if models.len() > 1 {
-        context.warn("the GPUs of this run are of several kinds; `--gpu-pool` can choose equal ones");
+        context
+            .warn("the GPUs of this run are of several kinds; `--gpu-pool` can choose equal ones");
     }
     Ok(Some(gpus))
 }
@@ -204,8 +245,11 @@ fn chosen(found: Probe, context: &Context) -> Result<GpuAccess, CliError> {
             context.say(format_args!("GPUs get into containers by {}", access.name()));
             Ok(access)
         }
-        None => Err(CliError::message(Exit::Environment, format!("no GPU gets into a container: {found}"))
-            .hint("install the NVIDIA Container Toolkit, or see docs/gpu.md for a machine without it")),
+        None => Err(CliError::message(
+            Exit::Environment,
+            format!("no GPU gets into a container: {found}"),
+        )
+        .hint("install the NVIDIA Container Toolkit, or see docs/gpu.md for a machine without it")),
     }
 }
 
@@ -213,7 +257,8 @@ fn chosen(found: Probe, context: &Context) -> Result<GpuAccess, CliError> {
 fn held(plan: &Plan, dir: &GroupDir) -> Result<Vec<String>, CliError> {
     let mut held = Vec::new();
     for attempt in &plan.attempts {
-        if let Some(record) = read_json_if_there::<AttemptRecord>(&dir.attempt(&attempt.dir).record())?
+        if let Some(record) =
+            read_json_if_there::<AttemptRecord>(&dir.attempt(&attempt.dir).record())?
             && let Some(last) = record.tries.last().filter(|last| last.outcome.is_none())
         {
             held.extend(last.gpus.iter().map(|gpu| gpu.uuid.clone()));
@@ -232,7 +277,9 @@ pub(super) struct Checkup {
 
 /// Looks at the cards and tries them in containers of the embedded sample agent.
 pub(super) async fn checkup(scratch: &Path) -> Checkup {
-    let Some(smi) = NvidiaSmi::find() else { return Checkup { cards: Ok(Inventory::default()), probe: None } };
+    let Some(smi) = NvidiaSmi::find() else {
+        return Checkup { cards: Ok(Inventory::default()), probe: None };
+    };
     let inventory = match smi.inventory().await {
         Ok(inventory) => inventory,
         Err(error) => return Checkup { cards: Err(error.to_string()), probe: None },
@@ -263,10 +310,23 @@ mod tests {
             #[command(flatten)]
             gpus: GpuArgs,
         }
-        let typed = ["x", "--gpus", "1", "--gpus-for", "high=2", "--gpus-for", "a=none", "--gpu-pool", "GPU-1,GPU-2"];
+        let typed = [
+            "x",
+            "--gpus",
+            "1",
+            "--gpus-for",
+            "high=2",
+            "--gpus-for",
+            "a=none",
+            "--gpu-pool",
+            "GPU-1,GPU-2",
+        ];
         let args = <Cli as clap::Parser>::try_parse_from(typed).unwrap().gpus;
-        let facts =
-            |id: &str| CompetitionFacts { id: id.into(), complexity: "high".into(), ..CompetitionFacts::default() };
+        let facts = |id: &str| CompetitionFacts {
+            id: id.into(),
+            complexity: "high".into(),
+            ..CompetitionFacts::default()
+        };
         assert_eq!(args.of(&facts("a")), Some(GpuRequest::None));
         assert_eq!(args.of(&facts("b")), Some(GpuRequest::Count(2)));
         assert_eq!(args.of(&CompetitionFacts::default()), None);

@@ -18,8 +18,9 @@ use crate::store;
 
 /// Grade the submissions of a JSON-lines file and write one grading report.
 ///
-/// Each line is an object with `competition_id` and `submission_path` (null where there is none); empty lines and lines that begin with `#` or
-/// `//` are skipped. A line that cannot be graded is named on stderr and in the report, and does not stop the others: the exit code is then 5.
+/// Each line is an object with `competition_id` and `submission_path` (null where there is none);
+/// empty lines and lines that begin with `#` or `//` are skipped. A line that cannot be graded is
+/// named on stderr and in the report, and does not stop the others: the exit code is then 5.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The list of submissions, as `make_submission.py` writes it.
@@ -67,8 +68,9 @@ struct Failure {
 
 impl GroupReport {
     fn new(competition_reports: Vec<GradeReport>, failures: Vec<Failure>) -> Self {
-        let count =
-            |wanted: fn(&GradeReport) -> bool| competition_reports.iter().filter(|report| wanted(report)).count();
+        let count = |wanted: fn(&GradeReport) -> bool| {
+            competition_reports.iter().filter(|report| wanted(report)).count()
+        };
         Self {
             total_runs: competition_reports.len() + failures.len(),
             total_runs_with_submissions: count(|report| report.submission_exists),
@@ -89,7 +91,8 @@ impl GroupReport {
 /// # Errors
 /// The list cannot be read, or the report cannot be written.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
-    let text = fs_err::read_to_string(&args.submission).map_err(|error| CliError::new(Exit::BadInput, error))?;
+    let text = fs_err::read_to_string(&args.submission)
+        .map_err(|error| CliError::new(Exit::BadInput, error))?;
     let catalogue = context.catalogue()?;
     let (lines, mut failures) = parse_lines(&text);
 
@@ -98,8 +101,10 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     for line in &lines {
         groups.entry(&line.1.competition_id).or_default().push(line);
     }
-    let graded: Vec<(usize, Result<GradeReport, Failure>)> =
-        groups.into_par_iter().flat_map(|(id, lines)| grade_group(&catalogue, context, id, &lines)).collect();
+    let graded: Vec<(usize, Result<GradeReport, Failure>)> = groups
+        .into_par_iter()
+        .flat_map(|(id, lines)| grade_group(&catalogue, context, id, &lines))
+        .collect();
     let mut reports = Vec::new();
     for (line, result) in graded {
         match result {
@@ -110,13 +115,21 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     reports.sort_by_key(|(line, _)| *line);
     failures.sort_by_key(|failure| failure.line);
     for failure in &failures {
-        context.warn(format_args!("line {} of `{}`: {}", failure.line, args.submission.display(), failure.error));
+        context.warn(format_args!(
+            "line {} of `{}`: {}",
+            failure.line,
+            args.submission.display(),
+            failure.error
+        ));
     }
 
-    let report = GroupReport::new(reports.into_iter().map(|(_, report)| report).collect(), failures);
+    let report =
+        GroupReport::new(reports.into_iter().map(|(_, report)| report).collect(), failures);
     fs_err::create_dir_all(&args.output_dir)?;
     let json = serde_json::to_string_pretty(&report)?;
-    let path = args.output_dir.join(format!("{}_grading_report.json", Utc::now().format("%Y-%m-%dT%H-%M-%S-UTC")));
+    let path = args
+        .output_dir
+        .join(format!("{}_grading_report.json", Utc::now().format("%Y-%m-%dT%H-%M-%S-UTC")));
     store::write_atomic(&path, json.as_bytes())?;
     context.say(format_args!(
         "graded {} of {} runs: {} valid; medals: {} ({} gold, {} silver, {} bronze); {} above the median",
@@ -132,10 +145,13 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let own: BTreeMap<&str, &str> = report
         .competition_reports
         .iter()
-        .filter_map(|report| Some((report.competition_id.as_str(), report.own_leaderboard.as_deref()?)))
+        .filter_map(|report| {
+            Some((report.competition_id.as_str(), report.own_leaderboard.as_deref()?))
+        })
         .collect();
     for (id, origin) in own {
-        context.warn(format_args!("`{id}` is measured against a leaderboard of your own: {origin}"));
+        context
+            .warn(format_args!("`{id}` is measured against a leaderboard of your own: {origin}"));
     }
     context.say(format_args!("report: {}", path.display()));
     if args.json {
@@ -158,14 +174,17 @@ fn parse_lines(text: &str) -> (Vec<(usize, Line)>, Vec<Failure>) {
                 line: number,
                 competition_id: None,
                 submission_path: None,
-                error: format!("expected an object with `competition_id` and `submission_path`: {error}"),
+                error: format!(
+                    "expected an object with `competition_id` and `submission_path`: {error}"
+                ),
             }),
         }
     }
     (lines, failures)
 }
 
-/// Grades the lines of one competition; its answers are read once, and only if there is something to grade.
+/// Grades the lines of one competition; its answers are read once, and only if there is something
+/// to grade.
 fn grade_group(
     catalogue: &Catalogue,
     context: &Context,
@@ -173,9 +192,14 @@ fn grade_group(
     lines: &[&(usize, Line)],
 ) -> Vec<(usize, Result<GradeReport, Failure>)> {
     let target = Target::new(catalogue, id, &context.data_dir);
-    // Read before the lines share the cores: a thread that waits for the answers must not be the one that reads them.
+    // Read before the lines share the cores: a thread that waits for the answers must not be the
+    // one that reads them.
     let answers = match &target {
-        Ok(target) if lines.iter().any(|(_, line)| submission_file(line.submission_path.as_deref()).is_some()) => {
+        Ok(target)
+            if lines
+                .iter()
+                .any(|(_, line)| submission_file(line.submission_path.as_deref()).is_some()) =>
+        {
             Some(target.read_answers(&context.data_dir))
         }
         _ => None,
@@ -186,7 +210,12 @@ fn grade_group(
         let graded = match (submission_file(path), &answers) {
             (Some(path), Some(answers)) => {
                 let answers = answers.as_ref().map_err(Clone::clone)?;
-                Some(target.grader.grade_file(path, answers, &Limits::default()).map_err(|error| chain(&error))?)
+                Some(
+                    target
+                        .grader
+                        .grade_file(path, answers, &Limits::default())
+                        .map_err(|error| chain(&error))?,
+                )
             }
             _ => None,
         };
@@ -216,7 +245,8 @@ pub(super) struct Target<'c> {
 impl<'c> Target<'c> {
     pub(super) fn new(catalogue: &'c Catalogue, id: &str, data_dir: &Path) -> Result<Self, String> {
         let spec = catalogue.get(id).map_err(|error| error.to_string())?;
-        let grader = Grader::new(spec.grading.clone()).map_err(|error| format!("cannot grade `{id}`: {error}"))?;
+        let grader = Grader::new(spec.grading.clone())
+            .map_err(|error| format!("cannot grade `{id}`: {error}"))?;
         let board = Board::in_force(spec, data_dir).map_err(|error| chain(&error))?;
         Ok(Self { spec, board, grader })
     }
@@ -241,13 +271,17 @@ impl<'c> Target<'c> {
 
     fn read_answers(&self, data_dir: &Path) -> Result<Answers, String> {
         let path = self.answers_path(data_dir);
-        self.grader
-            .read_answers(&path)
-            .map_err(|error| format!("cannot read the answers `{}`: {}", path.display(), chain(&error)))
+        self.grader.read_answers(&path).map_err(|error| {
+            format!("cannot read the answers `{}`: {}", path.display(), chain(&error))
+        })
     }
 
     /// The report of one submission against the answers at a path.
-    pub(super) fn report(&self, submission: Option<&Path>, answers: &Path) -> Result<GradeReport, CliError> {
+    pub(super) fn report(
+        &self,
+        submission: Option<&Path>,
+        answers: &Path,
+    ) -> Result<GradeReport, CliError> {
         grade_report(&self.facts(), &self.grader, submission, answers, &Limits::default()).map_err(|error| {
             let id = self.spec.id.as_str();
             let what = format!("cannot grade `{id}` with the answers `{}`", answers.display());
@@ -283,8 +317,7 @@ mod tests {
 
     #[test]
     fn comments_and_blank_lines_are_skipped_and_broken_ones_named() {
-        let text =
-            "# a\n\n// b\n{\"competition_id\": \"x\", \"submission_path\": null, \"logs_path\": null}\nnot json\n";
+        let text = "# a\n\n// b\n{\"competition_id\": \"x\", \"submission_path\": null, \"logs_path\": null}\nnot json\n";
         let (lines, failures) = parse_lines(text);
         assert_eq!((lines.len(), lines[0].0), (1, 4));
         assert_eq!((failures.len(), failures[0].line), (1, 5));

@@ -8,8 +8,9 @@ use crate::error::{CliError, Exit};
 
 /// Grade one submission.
 ///
-/// The report goes to stderr in MLE-bench's form, or to stdout as one JSON object with `--json`. The exit code is 0 also where the
-/// submission is invalid: being able to say so is what was asked for.
+/// The report goes to stderr in MLE-bench's form, or to stdout as one JSON object with `--json`.
+/// The exit code is 0 also where the submission is invalid: being able to say so is what was asked
+/// for.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The submission, a CSV file; `None` prints the thresholds alone.
@@ -44,7 +45,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     if let Some(invalid) = &report.invalid {
         context.warn(format_args!("invalid submission: {invalid}"));
     } else if submission.is_some() && !report.submission_exists {
-        context.warn(format_args!("`{}` is no file with a name in `.csv`", args.submission.display()));
+        context
+            .warn(format_args!("`{}` is no file with a name in `.csv`", args.submission.display()));
     }
     if let Some(origin) = &report.own_leaderboard {
         context.warn(format_args!("measured against a leaderboard of your own: {origin}"));

@@ -38,19 +38,26 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let source = Source::new(context.catalogue()?, &context.data_dir);
     let mut reading = read_groups(&args.paths, &Experiment::default(), context, &source)?;
     if let Some(agent) = &args.agent {
-        let mut known: Vec<String> = reading.groups.iter().map(|group| format!("`{}`", group.agent)).collect();
+        let mut known: Vec<String> =
+            reading.groups.iter().map(|group| format!("`{}`", group.agent)).collect();
         reading.groups.retain(|group| group.agent == *agent);
         if reading.groups.is_empty() {
             known.sort();
             known.dedup();
-            return Err(CliError::message(Exit::BadInput, format!("no run group of agent `{agent}`"))
-                .hint(format!("there are groups of {}", known.join(", "))));
+            return Err(CliError::message(
+                Exit::BadInput,
+                format!("no run group of agent `{agent}`"),
+            )
+            .hint(format!("there are groups of {}", known.join(", "))));
         }
     }
     let history = History::of(&reading);
     if args.svg.is_some() || args.png.is_some() {
         let plot = plots::history(&history)?.ok_or_else(|| {
-            CliError::message(Exit::BadInput, "no run group says when it began, so no line can be drawn")
+            CliError::message(
+                Exit::BadInput,
+                "no run group says when it began, so no line can be drawn",
+            )
         })?;
         write_picture(&plot, args.svg.as_deref(), args.png.as_deref())?;
     }

@@ -21,7 +21,8 @@ const BLOCK: usize = 1 << 16;
 /// Print what an attempt's agent prints.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The attempt: its folder, its key (competition/agent/seed), or its competition if the group has one attempt on it.
+    /// The attempt: its folder, its key (competition/agent/seed), or its competition if the group
+    /// has one attempt on it.
     #[arg(value_name = "ATTEMPT")]
     attempt: String,
     /// The attempt's group, by folder or name; the newest that has the attempt otherwise.
@@ -43,7 +44,8 @@ pub struct Args {
 /// # Errors
 /// The attempt or its log cannot be found or read.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
-    let found = find::attempt(&context.runs_dir, &args.attempt, args.group.as_deref()).map_err(find_error)?;
+    let found = find::attempt(&context.runs_dir, &args.attempt, args.group.as_deref())
+        .map_err(find_error)?;
     let dir = found.group.attempt(&found.attempt.dir);
     let path = match args.try_number {
         Some(number) => tried(&dir, number)?,
@@ -61,7 +63,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Success),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(CliError::message(
             Exit::BadInput,
-            format!("`{}` has printed nothing yet: there is no `{}`", found.attempt.key, path.display()),
+            format!(
+                "`{}` has printed nothing yet: there is no `{}`",
+                found.attempt.key,
+                path.display()
+            ),
         )
         .hint("`--follow` waits for it; `medalist status` says where the group stands")),
         Err(error) => {
@@ -82,7 +88,8 @@ fn tried(dir: &AttemptDir, number: u32) -> Result<PathBuf, CliError> {
     let record: Option<AttemptRecord> = read_json_if_there(&dir.record())?;
     let tries = record.map_or(0, |record| record.tries.len());
     if number == 0 || number as usize > tries {
-        let message = format!("there is no try {number}: `{}` has had {tries}", dir.root().display());
+        let message =
+            format!("there is no try {number}: `{}` has had {tries}", dir.root().display());
         return Err(CliError::message(Exit::BadInput, message));
     }
     if number as usize == tries {
@@ -195,7 +202,8 @@ fn seek_to_tail(file: &mut File, lines: u64) -> io::Result<()> {
     file.seek(SeekFrom::Start(if lines == 0 { end } else { 0 })).map(|_| ())
 }
 
-/// Bytes of an agent on their way out: as they are to a file or pipe, without control sequences to a terminal.
+/// Bytes of an agent on their way out: as they are to a file or pipe, without control sequences to
+/// a terminal.
 struct Output<W> {
     to: W,
     plain: bool,
@@ -215,7 +223,9 @@ impl<W: Write> Output<W> {
             let broken = chunk.invalid();
             let last = broken.as_ptr_range().end == held.as_ptr_range().end;
             // At the very end it may be half a character.
-            if last && !broken.is_empty() && std::str::from_utf8(broken).is_err_and(|error| error.error_len().is_none())
+            if last
+                && !broken.is_empty()
+                && std::str::from_utf8(broken).is_err_and(|error| error.error_len().is_none())
             {
                 self.held = broken.to_vec();
             } else if !broken.is_empty() {
@@ -237,7 +247,8 @@ impl<W: Write> Output<W> {
     }
 }
 
-/// Text that a terminal only shows: progress bars may return to the line's start, nothing else moves the cursor.
+/// Text that a terminal only shows: progress bars may return to the line's start, nothing else
+/// moves the cursor.
 fn tame(text: &str) -> String {
     text.replace(|c: char| c.is_control() && !['\n', '\r', '\t'].contains(&c), "\u{fffd}")
 }
@@ -279,6 +290,9 @@ mod tests {
         }
         let mut out = Output { to: Vec::new(), plain: true, held: Vec::new() };
         out.write(b"a\xffb\xc3").unwrap();
-        assert_eq!((out.to.as_slice(), out.held.as_slice()), ("a\u{fffd}b".as_bytes(), b"\xc3".as_slice()));
+        assert_eq!(
+            (out.to.as_slice(), out.held.as_slice()),
+            ("a\u{fffd}b".as_bytes(), b"\xc3".as_slice())
+        );
     }
 }

@@ -33,7 +33,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         return Ok(Exit::Success);
     };
     let metric = Metric::find(name).ok_or_else(|| {
-        CliError::message(Exit::BadInput, format_args!("unknown metric `{name}`")).hint("`medalist metrics` lists them")
+        CliError::message(Exit::BadInput, format_args!("unknown metric `{name}`"))
+            .hint("`medalist metrics` lists them")
     })?;
     context.print(if args.json { format!("{}\n", json(metric)) } else { explain(metric) })?;
     Ok(Exit::Success)
@@ -69,7 +70,13 @@ fn explain(metric: &Metric) -> String {
     }
     for option in metric.options {
         let required = if option.required { ", required" } else { "" };
-        let _ = writeln!(text, "  option `{}` ({}{required}): {}", option.name, option.kind.description(), option.doc);
+        let _ = writeln!(
+            text,
+            "  option `{}` ({}{required}): {}",
+            option.name,
+            option.kind.description(),
+            option.doc
+        );
     }
     text
 }

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, each with its clap `Args` and a `run`.
 //!
-//! Data goes to stdout and everything else to stderr. A subcommand returns the exit code or a [`CliError`].
+//! Data goes to stdout and everything else to stderr. A subcommand returns the exit code or a
+//! [`CliError`].
 
 pub mod briefs;
 mod checkup;
@@ -57,7 +58,8 @@ pub struct Global {
     /// Where run groups are written.
     #[arg(long, global = true, env = "MEDALIST_RUNS_DIR", value_name = "DIR")]
     runs_dir: Option<PathBuf>,
-    /// A folder of competitions of your own, read besides the built-in catalogue; may be given several times.
+    /// A folder of competitions of your own, read besides the built-in catalogue; may be given
+    /// several times.
     #[arg(long = "catalog", global = true, env = "MEDALIST_CATALOG", value_name = "DIR")]
     catalog: Vec<PathBuf>,
     /// Say less on stderr; twice for nothing but errors.
@@ -185,7 +187,8 @@ fn start_logging(global: &Global) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MEDALIST_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     // A second initialisation (tests in one process) is harmless.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }
 
 /// Parses the command line, runs the subcommand and gives the process's exit code.

@@ -92,17 +92,26 @@ struct Line {
 /// Runs the subcommand.
 ///
 /// # Errors
-/// Nothing was chosen, or the only competition chosen failed; of several, failures are named in the summary.
+/// Nothing was chosen, or the only competition chosen failed; of several, failures are named in the
+/// summary.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let catalogue = context.catalogue()?;
     let chosen = args.selection.resolve(&catalogue)?;
     if chosen.len() > 1 && (args.raw_zip.is_some() || args.raw_dir.is_some()) {
-        return Err(CliError::message(Exit::Usage, "`--raw-zip` and `--raw-dir` are for one competition")
-            .hint("put each archive at `<data-dir>/<id>/<id>.zip` and leave them out"));
+        return Err(CliError::message(
+            Exit::Usage,
+            "`--raw-zip` and `--raw-dir` are for one competition",
+        )
+        .hint("put each archive at `<data-dir>/<id>/<id>.zip` and leave them out"));
     }
     let mut not_downloaded = BTreeMap::new();
     if args.raw_zip.is_none() && args.raw_dir.is_none() && !args.offline {
-        let wanted = Wanted { competitions: &chosen, again: args.force, only_check: args.check, json: args.json };
+        let wanted = Wanted {
+            competitions: &chosen,
+            again: args.force,
+            only_check: args.check,
+            json: args.json,
+        };
         match fetch_missing(&wanted, context)? {
             Outcome::Checked(exit) => return Ok(exit),
             Outcome::Fetched(failures) => not_downloaded = failures,
@@ -146,7 +155,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
 }
 
 /// Works on all items with `jobs` threads and gives the results in order.
-fn in_parallel<T: Sync, R: Send>(items: &[T], jobs: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+fn in_parallel<T: Sync, R: Send>(
+    items: &[T],
+    jobs: usize,
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let results: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).collect();
     std::thread::scope(|scope| {
@@ -165,7 +178,12 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], jobs: usize, work: impl Fn(&T) -> 
     taken.map(|result| result.expect("every item was worked on")).collect()
 }
 
-fn prepare_one(args: &Args, context: &Context, spec: &CompetitionSpec, bars: &Bars) -> Result<Prepared, CliError> {
+fn prepare_one(
+    args: &Args,
+    context: &Context,
+    spec: &CompetitionSpec,
+    bars: &Bars,
+) -> Result<Prepared, CliError> {
     let raw = match (&args.raw_zip, &args.raw_dir) {
         (Some(zip), _) => RawInput::Zip(zip.clone()),
         (None, Some(dir)) => RawInput::Dir(dir.clone()),
@@ -191,31 +209,44 @@ fn explained(error: PrepareError, id: &str) -> CliError {
     let (exit, hint) = match &error {
         PrepareError::NoRawData { .. } => (
             Exit::BadInput,
-            Some(format!("download it to `<data-dir>/{id}/{id}.zip`, or give `--raw-zip FILE` or `--raw-dir DIR`")),
+            Some(format!(
+                "download it to `<data-dir>/{id}/{id}.zip`, or give `--raw-zip FILE` or `--raw-dir DIR`"
+            )),
         ),
-        PrepareError::RawMissing { .. } | PrepareError::Archive(_) => {
-            (Exit::BadInput, Some("the download may be incomplete; fetch it again and compare its size".to_owned()))
-        }
+        PrepareError::RawMissing { .. } | PrepareError::Archive(_) => (
+            Exit::BadInput,
+            Some("the download may be incomplete; fetch it again and compare its size".to_owned()),
+        ),
         PrepareError::Verification { .. } => (
             Exit::BadInput,
-            Some("Kaggle may have changed the data; `--skip-verification` takes them as they are".to_owned()),
+            Some(
+                "Kaggle may have changed the data; `--skip-verification` takes them as they are"
+                    .to_owned(),
+            ),
         ),
         PrepareError::Override { .. } => (Exit::Usage, None),
         PrepareError::Busy { .. } => (Exit::Environment, Some("wait for it to end".to_owned())),
-        PrepareError::Download { .. } => {
-            (Exit::Environment, Some("download it and name its folder with `--downloads DIR`".to_owned()))
-        }
+        PrepareError::Download { .. } => (
+            Exit::Environment,
+            Some("download it and name its folder with `--downloads DIR`".to_owned()),
+        ),
         PrepareError::Io { source, .. }
             if matches!(
                 source.kind(),
-                ErrorKind::PermissionDenied | ErrorKind::NotADirectory | ErrorKind::ReadOnlyFilesystem
+                ErrorKind::PermissionDenied
+                    | ErrorKind::NotADirectory
+                    | ErrorKind::ReadOnlyFilesystem
             ) =>
         {
-            (Exit::Environment, Some("check who owns the folder, or choose another with `--data-dir`".to_owned()))
+            (
+                Exit::Environment,
+                Some("check who owns the folder, or choose another with `--data-dir`".to_owned()),
+            )
         }
         _ => (Exit::BadInput, None),
     };
-    let error = CliError::new(exit, anyhow::Error::new(error)).context(format!("cannot prepare `{id}`"));
+    let error =
+        CliError::new(exit, anyhow::Error::new(error)).context(format!("cannot prepare `{id}`"));
     match hint {
         Some(hint) => error.hint(hint),
         None => error,
@@ -232,7 +263,10 @@ fn line(spec: &CompetitionSpec, result: &Result<Prepared, CliError>, took: Durat
             path: Some(prepared.path.clone()),
             files: prepared.manifest.as_ref().map(|manifest| manifest.count()),
             bytes: prepared.manifest.as_ref().map(|manifest| manifest.bytes()),
-            checksums_compared: prepared.verification.as_ref().map(|verification| verification.compared),
+            checksums_compared: prepared
+                .verification
+                .as_ref()
+                .map(|verification| verification.compared),
             took_s,
             error: None,
         },
@@ -244,7 +278,11 @@ fn line(spec: &CompetitionSpec, result: &Result<Prepared, CliError>, took: Durat
             bytes: None,
             checksums_compared: None,
             took_s,
-            error: error.render().lines().next().map(|line| line.trim_start_matches("error: ").to_owned()),
+            error: error
+                .render()
+                .lines()
+                .next()
+                .map(|line| line.trim_start_matches("error: ").to_owned()),
         },
     }
 }
@@ -293,7 +331,8 @@ impl<'a> Bars<'a> {
         let mut each = self.each.lock().expect("no holder panics");
         let bar = each.entry(id.to_owned()).or_insert_with(|| {
             let style = ProgressStyle::with_template("{spinner} {prefix} {msg} {bytes} {elapsed}");
-            let bar = ProgressBar::no_length().with_style(style.expect("the template is well-formed"));
+            let bar =
+                ProgressBar::no_length().with_style(style.expect("the template is well-formed"));
             let bar = all.add(bar).with_prefix(id.to_owned());
             bar.enable_steady_tick(Duration::from_millis(120));
             Bar { bar, files: 0 }

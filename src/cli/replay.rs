@@ -43,8 +43,11 @@ fn events(group: Option<&Path>, context: &Context) -> Result<(GroupDir, Vec<RunE
     let group = found.map_err(find_error)?;
     let path = group.events();
     let (events, damaged) = jsonl::read(&path).map_err(|error| {
-        CliError::new(Exit::BadInput, anyhow::Error::new(error).context(format!("cannot read `{}`", path.display())))
-            .hint("the group was planned, but nothing has happened in it yet")
+        CliError::new(
+            Exit::BadInput,
+            anyhow::Error::new(error).context(format!("cannot read `{}`", path.display())),
+        )
+        .hint("the group was planned, but nothing has happened in it yet")
     })?;
     if damaged > 0 {
         context.warn(format_args!("`{}`: {damaged} damaged lines skipped", path.display()));
@@ -94,7 +97,10 @@ pub fn status(args: &StatusArgs, context: &Context) -> Result<Exit, CliError> {
             // A harness that begins again knows nothing of what the last one had running.
             EventKind::GroupStarted { .. } => running.clear(),
             EventKind::Started { key, timeout_s, .. } => {
-                running.insert(key.clone(), Running { since: event.at, timeout_s: *timeout_s, ..Running::default() });
+                running.insert(
+                    key.clone(),
+                    Running { since: event.at, timeout_s: *timeout_s, ..Running::default() },
+                );
             }
             EventKind::Phase { key, phase } => {
                 if let Some(known) = running.get_mut(key) {
@@ -119,7 +125,9 @@ pub fn status(args: &StatusArgs, context: &Context) -> Result<Exit, CliError> {
     }
     if !group.is_running() && stats.finished < stats.planned {
         let root = group.root().display();
-        text.push_str(&format!("no harness runs it now; go on with: medalist run --resume {root}\n"));
+        text.push_str(&format!(
+            "no harness runs it now; go on with: medalist run --resume {root}\n"
+        ));
     }
     context.print(text)?;
     Ok(Exit::Success)

@@ -26,7 +26,8 @@ const LISTED: usize = 60;
 /// Write a report on run groups: a table here, and a page, pictures and data in a folder.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Run groups, folders of run groups, MLE-bench run directories or grading reports; all of `--runs-dir` by default.
+    /// Run groups, folders of run groups, MLE-bench run directories or grading reports; all of
+    /// `--runs-dir` by default.
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -53,7 +54,8 @@ pub struct Experiment {
     /// Experiment whose run groups are read.
     #[arg(long, value_name = "ID")]
     experiment_id: Option<String>,
-    /// List of `experiment_id,run_group` lines; `run_group_experiments.csv` in `--runs-dir` by default.
+    /// List of `experiment_id,run_group` lines; `run_group_experiments.csv` in `--runs-dir` by
+    /// default.
     #[arg(long, value_name = "FILE", requires = "experiment_id")]
     experiments: Option<PathBuf>,
 }
@@ -112,7 +114,8 @@ impl std::fmt::Display for FormatName {
 }
 
 impl FormatName {
-    /// The format of the reports crate; parquet is written here, for only this crate may use the table engine.
+    /// The format of the reports crate; parquet is written here, for only this crate may use the
+    /// table engine.
     fn format(self) -> Option<Format> {
         Some(match self {
             Self::Html => Format::Html,
@@ -147,7 +150,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         .map_err(|error| CliError::new(Exit::Failure, anyhow::Error::new(error)))?;
     if args.format.contains(&FormatName::Parquet) {
         let path = dir.join("attempts.parquet");
-        write_attempts(&path, &data).map_err(|error| CliError::new(Exit::Failure, anyhow::Error::new(error)))?;
+        write_attempts(&path, &data)
+            .map_err(|error| CliError::new(Exit::Failure, anyhow::Error::new(error)))?;
         written.push(path);
     }
     if args.json {
@@ -165,7 +169,8 @@ fn tell_written(written: &[PathBuf], context: &Context) {
     for folder in written.iter().filter_map(|path| path.parent()) {
         *folders.entry(folder).or_default() += 1;
     }
-    let crowded = |path: &PathBuf| path.parent().is_some_and(|folder| folders.get(folder) > Some(&LISTED));
+    let crowded =
+        |path: &PathBuf| path.parent().is_some_and(|folder| folders.get(folder) > Some(&LISTED));
     for path in written.iter().filter(|path| !crowded(path)) {
         context.say(format_args!("wrote {}", path.display()));
     }
@@ -201,7 +206,10 @@ pub(super) fn read_groups(
     let mut paths = paths.to_vec();
     let mut warnings = Vec::new();
     if let Some(id) = &experiment.experiment_id {
-        let list = experiment.experiments.clone().unwrap_or_else(|| context.runs_dir.join("run_group_experiments.csv"));
+        let list = experiment
+            .experiments
+            .clone()
+            .unwrap_or_else(|| context.runs_dir.join("run_group_experiments.csv"));
         let (reports, more) = read::experiment_groups(&list, id, &context.runs_dir)
             .map_err(|error| CliError::new(Exit::BadInput, anyhow::Error::new(error)))?;
         paths.extend(reports);
@@ -211,11 +219,16 @@ pub(super) fn read_groups(
     }
     let mut reading = read::read(&paths, source).map_err(|error| {
         let hints: Vec<String> = match &error {
-            ReadError::Nothing { warnings, .. } => warnings.iter().map(ToString::to_string).collect(),
+            ReadError::Nothing { warnings, .. } => {
+                warnings.iter().map(ToString::to_string).collect()
+            }
             ReadError::Path { .. } => Vec::new(),
         };
         let hint = "name a run group, a folder of run groups or MLE-bench's grading reports";
-        hints.into_iter().fold(CliError::new(Exit::BadInput, anyhow::Error::new(error)).hint(hint), CliError::hint)
+        hints.into_iter().fold(
+            CliError::new(Exit::BadInput, anyhow::Error::new(error)).hint(hint),
+            CliError::hint,
+        )
     })?;
     reading.warnings.splice(0..0, warnings);
     for warning in &reading.warnings {
@@ -263,7 +276,9 @@ impl Source {
                 .inspect_err(|error| tracing::warn!("no percentiles for `{id}`: {error}"))
                 .ok()
         };
-        Arc::clone(boards.entry(id.to_owned()).or_insert_with(|| Arc::new(read().unwrap_or_default())))
+        Arc::clone(
+            boards.entry(id.to_owned()).or_insert_with(|| Arc::new(read().unwrap_or_default())),
+        )
     }
 }
 
@@ -276,7 +291,11 @@ pub fn facts(spec: &CompetitionSpec) -> CompetitionFacts {
         category: spec.category.clone().unwrap_or_else(|| "unknown".to_owned()),
         complexity: spec.complexity.to_string(),
         metric: spec.grading.metric.clone(),
-        suites: Suite::ALL.iter().filter(|suite| suite.contains(spec)).map(ToString::to_string).collect(),
+        suites: Suite::ALL
+            .iter()
+            .filter(|suite| suite.contains(spec))
+            .map(ToString::to_string)
+            .collect(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! `medalist run`: plans a group, shows the plan or runs it, or goes on with one that was cut short.
+//! `medalist run`: plans a group, shows the plan or runs it, or goes on with one that was cut
+//! short.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,14 +27,18 @@ use crate::limits::{Limits, Network};
 use crate::outcome::CancelReason;
 use crate::plan::{ExecutorKind, PLAN_FORMAT, Plan, SnapshotEvery, attempts, group_name};
 use crate::resources::host;
-use crate::runner::{Capacity, Judge as _, Run, RunError, StopRequest, run as run_group, stop, write_group};
+use crate::runner::{
+    Capacity, Judge as _, Run, RunError, StopRequest, run as run_group, stop, write_group,
+};
 use crate::sinks::{JsonLines, Lines, Progress};
 use crate::store::{GroupDir, find, read_json, write_json};
 
-/// Run an agent on competitions, each attempt in its own sealed container, and grade what it submits.
+/// Run an agent on competitions, each attempt in its own sealed container, and grade what it
+/// submits.
 #[derive(clap::Args, Debug, Clone)]
 pub struct Args {
-    /// A built-in agent (sample, baseline), a folder with agent.toml, or an id of an MLE-bench config.yaml.
+    /// A built-in agent (sample, baseline), a folder with agent.toml, or an id of an MLE-bench
+    /// config.yaml.
     #[arg(long, required_unless_present = "resume", value_name = "NAME|DIR")]
     pub agent: Option<String>,
     /// Where agents are looked for.
@@ -69,7 +74,8 @@ pub struct Args {
     /// Words to keep with the group and show on its report.
     #[arg(long)]
     pub notes: Option<String>,
-    /// Write the group's plan and stop; `medalist attempt` then runs its attempts one by one, on any machine.
+    /// Write the group's plan and stop; `medalist attempt` then runs its attempts one by one, on
+    /// any machine.
     #[arg(long, conflicts_with = "resume")]
     pub plan_only: bool,
     /// Show what would run, and stop.
@@ -110,7 +116,8 @@ pub struct LimitArgs {
     /// Bytes of output that are kept.
     #[arg(long, default_value = "256MiB", value_name = "SIZE")]
     pub log_size: ByteSize,
-    /// What the agent can reach: `sealed` (nothing, the default), `open`, or hosts such as `pypi.org,*.example.org:443`.
+    /// What the agent can reach: `sealed` (nothing, the default), `open`, or hosts such as
+    /// `pypi.org,*.example.org:443`.
     #[arg(long, value_name = "MODE|HOSTS")]
     pub network: Option<String>,
     /// OCI runtime other than the daemon's default, e.g. sysbox-runc or runsc.
@@ -156,7 +163,9 @@ impl LimitArgs {
             None => config.network.clone().unwrap_or_default(),
             Some("sealed") => Network::Sealed,
             Some("open") => Network::Open,
-            Some(hosts) => Network::Allowlist(hosts.split(',').map(|host| host.trim().to_owned()).collect()),
+            Some(hosts) => {
+                Network::Allowlist(hosts.split(',').map(|host| host.trim().to_owned()).collect())
+            }
         }
     }
 }
@@ -209,12 +218,14 @@ fn resume(group: &Path, args: &Args, context: &Context) -> Result<Exit, CliError
     })
 }
 
-/// Run one attempt of a planned group in this process: for schedulers, and for several machines that share the group's folder.
+/// Run one attempt of a planned group in this process: for schedulers, and for several machines
+/// that share the group's folder.
 #[derive(clap::Args, Debug)]
 pub struct AttemptArgs {
     /// The group: its folder, or its name below the runs folder.
     group: PathBuf,
-    /// The attempt: its folder, its key (competition/agent/seed), or its competition if the group has one attempt on it.
+    /// The attempt: its folder, its key (competition/agent/seed), or its competition if the group
+    /// has one attempt on it.
     attempt: String,
 }
 
@@ -223,7 +234,8 @@ pub struct AttemptArgs {
 /// # Errors
 /// [`CliError`] with the documented exit codes.
 pub fn attempt(args: &AttemptArgs, context: &Context) -> Result<Exit, CliError> {
-    let found = find::attempt(&context.runs_dir, &args.attempt, Some(&args.group)).map_err(super::logs::find_error)?;
+    let found = find::attempt(&context.runs_dir, &args.attempt, Some(&args.group))
+        .map_err(super::logs::find_error)?;
     let plan = read_plan(&found.group)?;
     if stop::is_stopped(&found.group) {
         let root = found.group.root().display();
@@ -241,11 +253,16 @@ pub fn attempt(args: &AttemptArgs, context: &Context) -> Result<Exit, CliError> 
 }
 
 fn read_plan(dir: &GroupDir) -> Result<Plan, CliError> {
-    let plan: Plan = read_json(&dir.plan()).map_err(|error| CliError::new(Exit::BadInput, error))?;
+    let plan: Plan =
+        read_json(&dir.plan()).map_err(|error| CliError::new(Exit::BadInput, error))?;
     if !PLAN_FORMAT.reads(plan.format) {
         return Err(CliError::message(
             Exit::BadInput,
-            format!("`{}` has format {}, this program reads up to {PLAN_FORMAT}", dir.plan().display(), plan.format),
+            format!(
+                "`{}` has format {}, this program reads up to {PLAN_FORMAT}",
+                dir.plan().display(),
+                plan.format
+            ),
         )
         .hint("a newer medalist made this group; use that one"));
     }
@@ -274,11 +291,14 @@ pub(super) fn make_plan(args: &Args, context: &Context) -> Result<Plan, CliError
         }
     })?;
     let agent = match &agent.build {
-        Build::Embedded { program } => AgentSpec { image: embedded::image_reference(&agent.image, program), ..agent },
+        Build::Embedded { program } => {
+            AgentSpec { image: embedded::image_reference(&agent.image, program), ..agent }
+        }
         _ => agent,
     };
     let suite = args.selection.suite()?.map(|suite| suite.as_str().to_owned());
-    let facts: Vec<CompetitionFacts> = chosen.iter().map(|spec| super::report::facts(spec)).collect();
+    let facts: Vec<CompetitionFacts> =
+        chosen.iter().map(|spec| super::report::facts(spec)).collect();
     args.gpus.check(&facts, context)?;
     let created_at = Utc::now();
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -306,7 +326,13 @@ pub(super) fn make_plan(args: &Args, context: &Context) -> Result<Plan, CliError
         catalog_dirs: context.catalog_dirs.iter().map(|dir| absolute(dir)).collect(),
         command: std::env::args().collect(),
         notes: args.notes.clone(),
-        attempts: attempts(&agent.id, &facts, args.seeds, |facts| args.gpus.of(facts), Uuid::new_v4),
+        attempts: attempts(
+            &agent.id,
+            &facts,
+            args.seeds,
+            |facts| args.gpus.of(facts),
+            Uuid::new_v4,
+        ),
         agent,
     })
 }
@@ -324,8 +350,11 @@ fn check_consent(plan: &Plan) -> Result<(), CliError> {
     let secrets = plan.agent.secrets();
     if !secrets.is_empty() && !plan.pass_secrets {
         let names: Vec<String> = secrets.into_iter().map(|(_, name)| name).collect();
-        return Err(CliError::new(Exit::Environment, AgentError::SecretsRefused { agent, names: names.join(", ") })
-            .hint("`--pass-secrets` hands them over; results say so"));
+        return Err(CliError::new(
+            Exit::Environment,
+            AgentError::SecretsRefused { agent, names: names.join(", ") },
+        )
+        .hint("`--pass-secrets` hands them over; results say so"));
     }
     plan.agent
         .resolve(|name| std::env::var(name).ok())
@@ -432,7 +461,8 @@ async fn launch(
     Ok(exit_of(&stats))
 }
 
-/// Runs the attempts of a plan that are not over yet: all of the group, or the one in the folder `only`.
+/// Runs the attempts of a plan that are not over yet: all of the group, or the one in the folder
+/// `only`.
 pub(super) async fn run_plan(
     plan: Plan,
     dir: &GroupDir,
@@ -442,8 +472,9 @@ pub(super) async fn run_plan(
     context: &Context,
 ) -> Result<RunStats, CliError> {
     let locked = only.as_ref().map_or_else(|| dir.lock(), |attempt| dir.lock_attempt(attempt));
-    let lock = locked
-        .map_err(|error| CliError::new(Exit::BadInput, error).hint("wait for it, or stop it with `medalist stop`"))?;
+    let lock = locked.map_err(|error| {
+        CliError::new(Exit::BadInput, error).hint("wait for it, or stop it with `medalist stop`")
+    })?;
     let judge = CatalogueJudge::new(plan.data_dir.clone(), &plan.catalog_dirs)?;
     for attempt in &plan.attempts {
         judge.material(&attempt.key.competition).map_err(|error| {
@@ -456,13 +487,17 @@ pub(super) async fn run_plan(
     let mut local_program = None;
     let image = &plan.agent.image;
     match (&plan.agent.build, &engine) {
-        (Build::Embedded { program }, None) => local_program = Some(embedded::write_program(program)?),
+        (Build::Embedded { program }, None) => {
+            local_program = Some(embedded::write_program(program)?)
+        }
         (Build::Embedded { program }, Some(engine)) => {
             embedded::ensure_program_image(engine, image, program).await.map_err(executor_error)?;
         }
         (Build::Dockerfile { dir, dockerfile }, Some(engine)) => {
             let mut on_line = |line: &str| context.say(format_args!("  {line}"));
-            embedded::ensure_built_image(engine, image, dir, dockerfile, &mut on_line).await.map_err(executor_error)?;
+            embedded::ensure_built_image(engine, image, dir, dockerfile, &mut on_line)
+                .await
+                .map_err(executor_error)?;
         }
         (Build::Dockerfile { .. }, None) | (Build::Image, _) => {}
     }
@@ -502,8 +537,10 @@ pub(super) async fn run_plan(
             RunError::Store(_) => Exit::Failure,
             RunError::Executor(_) | RunError::EngineAway { .. } => Exit::Environment,
         };
-        CliError::new(exit, error)
-            .hint(format!("what was finished is safe; go on with: medalist run --resume {}", dir.root().display()))
+        CliError::new(exit, error).hint(format!(
+            "what was finished is safe; go on with: medalist run --resume {}",
+            dir.root().display()
+        ))
     })
 }
 
@@ -517,11 +554,12 @@ pub(super) fn exit_of(stats: &RunStats) -> Exit {
     }
 }
 
-/// First signal: agents get their grace. Second: they are killed. Third: this process ends at once; containers stay for
-/// `--resume` or `clean`.
+/// First signal: agents get their grace. Second: they are killed. Third: this process ends at once;
+/// containers stay for `--resume` or `clean`.
 async fn watch_signals(cancels: mpsc::Sender<StopRequest>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         tracing::warn!("signals cannot be watched; Ctrl-C ends the harness at once");
         return;

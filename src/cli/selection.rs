@@ -29,7 +29,11 @@ pub struct Selection {
 impl Selection {
     /// Whether any of the flags was given.
     pub fn is_given(&self) -> bool {
-        !self.competitions.is_empty() || self.suite.is_some() || self.lite || self.all || self.list.is_some()
+        !self.competitions.is_empty()
+            || self.suite.is_some()
+            || self.lite
+            || self.all
+            || self.list.is_some()
     }
 
     /// The suite that was named, if any.
@@ -38,9 +42,10 @@ impl Selection {
     /// An unknown name, with those there are.
     pub fn suite(&self) -> Result<Option<Suite>, CliError> {
         match (&self.suite, self.lite, self.all) {
-            (Some(name), ..) => {
-                name.parse().map(Some).map_err(|error| CliError::new(Exit::BadInput, anyhow::Error::new(error)))
-            }
+            (Some(name), ..) => name
+                .parse()
+                .map(Some)
+                .map_err(|error| CliError::new(Exit::BadInput, anyhow::Error::new(error))),
             (None, true, _) => Ok(Some(Suite::Low)),
             (None, _, true) => Ok(Some(Suite::All)),
             (None, false, false) => Ok(None),
@@ -51,7 +56,10 @@ impl Selection {
     ///
     /// # Errors
     /// An unknown id (with the nearest known one), an unreadable list, or nothing chosen.
-    pub fn resolve<'a>(&self, catalogue: &'a Catalogue) -> Result<Vec<&'a CompetitionSpec>, CliError> {
+    pub fn resolve<'a>(
+        &self,
+        catalogue: &'a Catalogue,
+    ) -> Result<Vec<&'a CompetitionSpec>, CliError> {
         let mut ids = self.competitions.clone();
         if let Some(path) = &self.list {
             let text = std::fs::read_to_string(path).map_err(|error| {
@@ -87,7 +95,8 @@ impl Selection {
 
 /// A catalogue's error as the command line shows it.
 pub fn unknown(error: CatalogueError) -> CliError {
-    CliError::new(Exit::BadInput, anyhow::Error::new(error)).hint("`medalist competitions list` shows all ids")
+    CliError::new(Exit::BadInput, anyhow::Error::new(error))
+        .hint("`medalist competitions list` shows all ids")
 }
 
 #[cfg(test)]
@@ -100,9 +109,13 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let list = temp.path().join("ids.txt");
         std::fs::write(&list, "# mine\n\nAI4Code\nspaceship-titanic\n").unwrap();
-        let selection =
-            Selection { competitions: vec!["spaceship-titanic".into()], list: Some(list), ..Selection::default() };
-        let ids: Vec<&str> = selection.resolve(&catalogue).unwrap().iter().map(|spec| spec.id.as_str()).collect();
+        let selection = Selection {
+            competitions: vec!["spaceship-titanic".into()],
+            list: Some(list),
+            ..Selection::default()
+        };
+        let ids: Vec<&str> =
+            selection.resolve(&catalogue).unwrap().iter().map(|spec| spec.id.as_str()).collect();
         assert_eq!(ids, ["spaceship-titanic", "AI4Code"]);
     }
 
@@ -110,7 +123,8 @@ mod tests {
     fn nothing_and_nonsense_are_refused() {
         let catalogue = Catalogue::embedded().unwrap();
         assert_eq!(Selection::default().resolve(&catalogue).unwrap_err().exit(), Exit::Usage);
-        let wrong = Selection { competitions: vec!["spaceship-titanc".into()], ..Selection::default() };
+        let wrong =
+            Selection { competitions: vec!["spaceship-titanc".into()], ..Selection::default() };
         assert!(wrong.resolve(&catalogue).unwrap_err().render().contains("`spaceship-titanic`"));
     }
 }

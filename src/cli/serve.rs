@@ -41,7 +41,8 @@ pub struct Args {
     /// Run groups or folders of them; all of `--runs-dir` by default.
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Address to listen on. Anything but loopback shows the report to your network, to whoever has the token.
+    /// Address to listen on. Anything but loopback shows the report to your network, to whoever has
+    /// the token.
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     bind: IpAddr,
     /// Port; 0 takes a free one.
@@ -57,7 +58,8 @@ pub struct Args {
 /// # Errors
 /// Nothing to read, or the address is taken.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
-    let paths = if args.paths.is_empty() { vec![context.runs_dir.clone()] } else { args.paths.clone() };
+    let paths =
+        if args.paths.is_empty() { vec![context.runs_dir.clone()] } else { args.paths.clone() };
     let shown = Shown {
         paths,
         source: Source::new(context.catalogue()?, &context.data_dir),
@@ -75,8 +77,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         })?;
         let local = listener.local_addr()?;
         if !local.ip().is_loopback() {
-            context
-                .warn(format_args!("`{local}` can be reached by other machines; the token is all that keeps them out"));
+            context.warn(format_args!(
+                "`{local}` can be reached by other machines; the token is all that keeps them out"
+            ));
         }
         context.print(format_args!("http://{local}/?token={token}\n"))?;
         serve(listener, shown, async {
@@ -100,22 +103,32 @@ pub struct Shown {
 
 impl Shown {
     fn reading(&self) -> Result<Reading, CliError> {
-        read::read(&self.paths, &self.source).map_err(|error| CliError::new(Exit::BadInput, anyhow::Error::new(error)))
+        read::read(&self.paths, &self.source)
+            .map_err(|error| CliError::new(Exit::BadInput, anyhow::Error::new(error)))
     }
 
     fn report(&self) -> Result<ReportData, CliError> {
         let reading = self.reading()?;
-        let options =
-            ReportOptions { title: default_title(&reading), generated_at: Utc::now(), seed_rule: SeedRule::default() };
+        let options = ReportOptions {
+            title: default_title(&reading),
+            generated_at: Utc::now(),
+            seed_rule: SeedRule::default(),
+        };
         Ok(ReportData::compute(&reading, &self.source, &options))
     }
 
     fn page(&self) -> Result<String, CliError> {
         let data = self.report()?;
         let events = self.address("/events");
-        let ids = attempt_ids(data.attempts.iter().map(|attempt| (attempt.group.as_str(), &attempt.key)));
-        let links: Vec<String> = ids.iter().map(|id| self.address(&format!("/attempts/{id}"))).collect();
-        Ok(html::page_with(&data, &plots::all(&data)?, PageOptions { links: &links, live: Some(&events) })?)
+        let ids =
+            attempt_ids(data.attempts.iter().map(|attempt| (attempt.group.as_str(), &attempt.key)));
+        let links: Vec<String> =
+            ids.iter().map(|id| self.address(&format!("/attempts/{id}"))).collect();
+        Ok(html::page_with(
+            &data,
+            &plots::all(&data)?,
+            PageOptions { links: &links, live: Some(&events) },
+        )?)
     }
 
     /// An address of this server with the token that it needs.
@@ -127,7 +140,8 @@ impl Shown {
     /// The attempt with this id, which is looked up: no path comes from the address.
     fn attempt(&self, id: &str) -> Result<Option<Attempt>, CliError> {
         let reading = self.reading()?;
-        let ids = attempt_ids(reading.attempts().map(|attempt| (attempt.group.as_str(), &attempt.key)));
+        let ids =
+            attempt_ids(reading.attempts().map(|attempt| (attempt.group.as_str(), &attempt.key)));
         let at = ids.iter().position(|known| known == id);
         Ok(at.and_then(|at| reading.groups.into_iter().flat_map(|group| group.attempts).nth(at)))
     }
@@ -136,14 +150,18 @@ impl Shown {
         let Some(attempt) = self.attempt(id)? else { return Ok(None) };
         let log = attempt.dir.as_deref().and_then(export::log_tail);
         let events = format!("{}&attempt={id}", self.address("/events"));
-        let page =
-            html::attempt_page(&AttemptReport::from(&attempt), log.as_deref(), &self.address("/"), Some(&events))?;
+        let page = html::attempt_page(
+            &AttemptReport::from(&attempt),
+            log.as_deref(),
+            &self.address("/"),
+            Some(&events),
+        )?;
         Ok(Some(page))
     }
 }
 
-/// A short name of every attempt for addresses, made of its group and key. It stays the same while groups run and come and go; the
-/// same attempt in a second group of the same name gets a number.
+/// A short name of every attempt for addresses, made of its group and key. It stays the same while
+/// groups run and come and go; the same attempt in a second group of the same name gets a number.
 fn attempt_ids<'a>(attempts: impl Iterator<Item = (&'a str, &'a AttemptKeyRecord)>) -> Vec<String> {
     let mut seen: HashMap<String, usize> = HashMap::new();
     attempts
@@ -160,7 +178,9 @@ fn attempt_ids<'a>(attempts: impl Iterator<Item = (&'a str, &'a AttemptKeyRecord
 /// A text as the value of a query: a user's own token may hold anything.
 fn percent_encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    text.bytes()
+        .map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
 }
 
 /// Serves until `stop` is done.
@@ -206,7 +226,11 @@ async fn check_token(
 ) -> Response {
     // Digests are compared, so that the time it takes says nothing about the token.
     if Sha256::digest(given.token.as_bytes()) != Sha256::digest(shown.token.as_bytes()) {
-        return (StatusCode::FORBIDDEN, "the address needs the token that `medalist serve` printed\n").into_response();
+        return (
+            StatusCode::FORBIDDEN,
+            "the address needs the token that `medalist serve` printed\n",
+        )
+            .into_response();
     }
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -225,9 +249,11 @@ async fn attempt(State((shown, _)): State<Shared>, UrlPath(id): UrlPath<String>)
     answer(shown, move |shown| {
         Ok(match shown.attempt_page(&id)? {
             Some(page) => Html(page).into_response(),
-            None => {
-                (StatusCode::NOT_FOUND, "there is no such attempt any more; go back to the report\n").into_response()
-            }
+            None => (
+                StatusCode::NOT_FOUND,
+                "there is no such attempt any more; go back to the report\n",
+            )
+                .into_response(),
         })
     })
     .await
@@ -249,7 +275,9 @@ async fn answer(
     match tokio::task::spawn_blocking(move || make(&shown)).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.render()).into_response(),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the report could not be made\n").into_response(),
+        Err(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "the report could not be made\n").into_response()
+        }
     }
 }
 
@@ -258,8 +286,8 @@ struct Watched {
     attempt: Option<String>,
 }
 
-/// `progress` whenever the counts or the running attempts change, and `changed` whenever the page would: the report's, or that of one
-/// attempt.
+/// `progress` whenever the counts or the running attempts change, and `changed` whenever the page
+/// would: the report's, or that of one attempt.
 async fn events(
     State((shown, closed)): State<Shared>,
     Query(Watched { attempt }): Query<Watched>,
@@ -299,7 +327,10 @@ impl Watch {
                 None => shown.paths.iter().flat_map(|path| state_files(path, 3)).collect(),
                 Some(id) => {
                     let dir = shown.attempt(&id).ok().flatten().and_then(|attempt| attempt.dir);
-                    dir.iter().flat_map(|dir| [state_files(dir, 1), state_of(&dir.join("run.log"))]).flatten().collect()
+                    dir.iter()
+                        .flat_map(|dir| [state_files(dir, 1), state_of(&dir.join("run.log"))])
+                        .flatten()
+                        .collect()
                 }
             };
             let progress = shown.reading().map(|reading| progress(&reading)).ok();
@@ -313,7 +344,8 @@ impl Watch {
         self.seen = Some(files);
         let progress = progress.unwrap_or_default();
         if self.told.as_ref() != Some(&progress) {
-            let mut value: serde_json::Value = serde_json::from_str(&progress).unwrap_or_else(|_| json!({}));
+            let mut value: serde_json::Value =
+                serde_json::from_str(&progress).unwrap_or_else(|_| json!({}));
             value["at"] = json!(Utc::now());
             self.pending.push(Event::default().event("progress").data(value.to_string()));
         }
@@ -324,7 +356,10 @@ impl Watch {
 fn progress(reading: &Reading) -> String {
     let running: Vec<String> = reading
         .attempts()
-        .filter(|a| a.ending == Ending::Unfinished && a.record.as_ref().is_some_and(|r| r.started_at.is_some()))
+        .filter(|a| {
+            a.ending == Ending::Unfinished
+                && a.record.as_ref().is_some_and(|r| r.started_at.is_some())
+        })
         .map(|a| a.key.to_string())
         .collect();
     let planned = reading.attempts().count();
@@ -336,7 +371,10 @@ fn progress(reading: &Reading) -> String {
 type FileState = (PathBuf, u64, Option<SystemTime>);
 
 fn state_of(path: &Path) -> Vec<FileState> {
-    path.metadata().map(|metadata| (path.to_owned(), metadata.len(), metadata.modified().ok())).into_iter().collect()
+    path.metadata()
+        .map(|metadata| (path.to_owned(), metadata.len(), metadata.modified().ok()))
+        .into_iter()
+        .collect()
 }
 
 /// The files that a report depends on.
@@ -344,7 +382,8 @@ fn state_files(path: &Path, depth: usize) -> Vec<FileState> {
     let Ok(metadata) = path.metadata() else { return Vec::new() };
     if metadata.is_file() {
         let watched = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
-            matches!(name, "group.json" | "attempt.json" | "grade.json") || name.contains("grading_report")
+            matches!(name, "group.json" | "attempt.json" | "grade.json")
+                || name.contains("grading_report")
         });
         return if watched { state_of(path) } else { Vec::new() };
     }

@@ -17,10 +17,12 @@ use crate::store::{GroupDir, read_json};
 /// Between two looks at whether it is over.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// End an attempt, or a whole group, that another medalist runs. Its submission is collected and graded.
+/// End an attempt, or a whole group, that another medalist runs. Its submission is collected and
+/// graded.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The attempt: its folder, its key (competition/agent/seed), or its competition if the group has one attempt on it.
+    /// The attempt: its folder, its key (competition/agent/seed), or its competition if the group
+    /// has one attempt on it.
     #[arg(value_name = "ATTEMPT", required_unless_present = "all")]
     attempt: Option<String>,
     /// The attempt's group, by folder or name; the newest that has the attempt otherwise.
@@ -44,11 +46,14 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     match (&args.attempt, &args.group) {
         (Some(attempt), group) => {
-            let found = find::attempt(&context.runs_dir, attempt, group.as_deref()).map_err(find_error)?;
+            let found =
+                find::attempt(&context.runs_dir, attempt, group.as_deref()).map_err(find_error)?;
             stop_attempt(&found, args, context)
         }
         (None, Some(group)) => stop_group(group, args, context),
-        (None, None) => Err(CliError::message(Exit::Usage, "neither an attempt nor a group is named")),
+        (None, None) => {
+            Err(CliError::message(Exit::Usage, "neither an attempt nor a group is named"))
+        }
     }
 }
 
@@ -78,7 +83,11 @@ fn stop_attempt(found: &Found, args: &Args, context: &Context) -> Result<Exit, C
     let record: AttemptRecord = read_json(&dir.record())?;
     let grade: GradeReport = read_json(&dir.grade())?;
     let outcome = record.outcome.unwrap_or_default();
-    context.print(format_args!("{key}  {}, {}\n", outcome.detail.unwrap_or(outcome.kind), grade_line(&grade)))?;
+    context.print(format_args!(
+        "{key}  {}, {}\n",
+        outcome.detail.unwrap_or(outcome.kind),
+        grade_line(&grade)
+    ))?;
     Ok(Exit::Success)
 }
 

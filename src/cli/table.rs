@@ -1,4 +1,5 @@
-//! Aligned tables for people: columns of least weight are left out where the terminal is too narrow.
+//! Aligned tables for people: columns of least weight are left out where the terminal is too
+//! narrow.
 
 use std::fmt::Write as _;
 
@@ -38,12 +39,15 @@ pub(crate) fn render(columns: &[Column], rows: &[Vec<String>], width: usize) -> 
         .iter()
         .enumerate()
         .map(|(index, column)| {
-            let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.chars().count());
+            let cells =
+                rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.chars().count());
             cells.max().unwrap_or(0).max(column.header.chars().count())
         })
         .collect();
     let mut shown: Vec<usize> = (0..columns.len()).collect();
-    let total = |shown: &[usize]| shown.iter().map(|&index| widths[index] + 2).sum::<usize>().saturating_sub(2);
+    let total = |shown: &[usize]| {
+        shown.iter().map(|&index| widths[index] + 2).sum::<usize>().saturating_sub(2)
+    };
     while total(&shown) > width {
         let optional = shown.iter().copied().filter(|&index| columns[index].drop_order > 0);
         let Some(dropped) = optional.min_by_key(|&index| columns[index].drop_order) else { break };
@@ -55,7 +59,8 @@ pub(crate) fn render(columns: &[Column], rows: &[Vec<String>], width: usize) -> 
         for &index in &shown {
             let (cell, width) = (cell(index), widths[index]);
             let padding = " ".repeat(width - cell.chars().count());
-            let (before, after) = if columns[index].right { (padding.as_str(), "") } else { ("", padding.as_str()) };
+            let (before, after) =
+                if columns[index].right { (padding.as_str(), "") } else { ("", padding.as_str()) };
             let _ = write!(line, "{before}{cell}{after}  ");
         }
         text.push_str(line.trim_end());
@@ -68,15 +73,23 @@ pub(crate) fn render(columns: &[Column], rows: &[Vec<String>], width: usize) -> 
     text
 }
 
-/// How wide output may be: `COLUMNS`, else the terminal on stdout, else no limit (a pipe or a file).
+/// How wide output may be: `COLUMNS`, else the terminal on stdout, else no limit (a pipe or a
+/// file).
 pub(crate) fn output_width() -> usize {
-    let stated = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|&columns| columns > 0);
+    let stated = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.parse().ok())
+        .filter(|&columns| columns > 0);
     stated
-        .or_else(|| terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0)))
+        .or_else(|| {
+            terminal_size::terminal_size_of(std::io::stdout())
+                .map(|(width, _)| usize::from(width.0))
+        })
         .unwrap_or(usize::MAX)
 }
 
-/// Breaks a text at blanks into lines of at most `width` characters; a longer word has a line of its own.
+/// Breaks a text at blanks into lines of at most `width` characters; a longer word has a line of
+/// its own.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
@@ -99,8 +112,13 @@ mod tests {
 
     #[test]
     fn columns_are_left_out_in_their_order() {
-        let columns = [Column::new("ID"), Column::new("KIND").optional(2), Column::new("SIZE").right().optional(1)];
-        let rows = [vec!["alpha".to_owned(), "x".to_owned(), "10".to_owned()], vec!["b".to_owned()]];
+        let columns = [
+            Column::new("ID"),
+            Column::new("KIND").optional(2),
+            Column::new("SIZE").right().optional(1),
+        ];
+        let rows =
+            [vec!["alpha".to_owned(), "x".to_owned(), "10".to_owned()], vec!["b".to_owned()]];
         assert_eq!(render(&columns, &rows, 80), "ID     KIND  SIZE\nalpha  x       10\nb\n");
         assert_eq!(render(&columns, &rows, 16), "ID     KIND\nalpha  x\nb\n");
         assert_eq!(render(&columns, &rows, 3), "ID\nalpha\nb\n");

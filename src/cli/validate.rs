@@ -11,8 +11,9 @@ use crate::error::{CliError, Exit};
 
 /// Check a submission's format, without a score.
 ///
-/// With prepared answers the grader itself decides, and only its refusal is shown; without them columns, ids and values are checked against the
-/// sample submission. Exit code 0 for a valid submission, 8 for an invalid one.
+/// With prepared answers the grader itself decides, and only its refusal is shown; without them
+/// columns, ids and values are checked against the sample submission. Exit code 0 for a valid
+/// submission, 8 for an invalid one.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The submission, a CSV file.
@@ -66,10 +67,17 @@ enum Refusal {
     Content(Box<InvalidSubmission>),
 }
 
-fn refusal(args: &Args, context: &Context, target: &Target<'_>) -> Result<Option<Refusal>, CliError> {
+fn refusal(
+    args: &Args,
+    context: &Context,
+    target: &Target<'_>,
+) -> Result<Option<Refusal>, CliError> {
     let path = args.submission.as_path();
     if path.symlink_metadata().is_err() {
-        return Ok(Some(Refusal::File(format!("Submission file {} does not exist.", path.display()))));
+        return Ok(Some(Refusal::File(format!(
+            "Submission file {} does not exist.",
+            path.display()
+        ))));
     }
     if path.extension().is_none_or(|extension| extension != "csv") {
         return Ok(Some(Refusal::File("Submission file must be a CSV file.".to_owned())));
@@ -83,9 +91,14 @@ fn refusal(args: &Args, context: &Context, target: &Target<'_>) -> Result<Option
     Ok(invalid.map(|invalid| Refusal::Content(Box::new(invalid))))
 }
 
-fn graded(submission: &Path, answers: &Path, target: &Target<'_>) -> Result<Option<InvalidSubmission>, CliError> {
+fn graded(
+    submission: &Path,
+    answers: &Path,
+    target: &Target<'_>,
+) -> Result<Option<InvalidSubmission>, CliError> {
     let what = || format!("cannot read the answers `{}`", answers.display());
-    let read = Answers::read(answers).map_err(|error| CliError::new(Exit::BadInput, error).context(what()))?;
+    let read = Answers::read(answers)
+        .map_err(|error| CliError::new(Exit::BadInput, error).context(what()))?;
     let graded = target.grader.grade_file(submission, &read, &Limits::default());
     match graded.map_err(|error| CliError::new(Exit::BadInput, error))?.verdict {
         Verdict::Scored(_) => Ok(None),
@@ -101,13 +114,16 @@ fn compared(
 ) -> Result<Option<InvalidSubmission>, CliError> {
     let what = format!("cannot read the sample submission `{}`", sample.display());
     let bad = |error: anyhow::Error| {
-        CliError::new(Exit::BadInput, error).hint(format!("prepare the competition with `medalist prepare -c {id}`"))
+        CliError::new(Exit::BadInput, error)
+            .hint(format!("prepare the competition with `medalist prepare -c {id}`"))
     };
     let real = fs_err::canonicalize(sample).map_err(|error| bad(error.into()))?;
-    let sample =
-        Table::read(&real, &Limits::default()).map_err(|error| bad(anyhow::Error::new(error).context(what)))?;
+    let sample = Table::read(&real, &Limits::default())
+        .map_err(|error| bad(anyhow::Error::new(error).context(what)))?;
     match Table::read(submission, &Limits::default()) {
-        Ok(table) => Ok(target.grader.check_format(&table, sample).map_err(|error| bad(error.into()))?.err()),
+        Ok(table) => {
+            Ok(target.grader.check_format(&table, sample).map_err(|error| bad(error.into()))?.err())
+        }
         Err(error) => Ok(Some(InvalidSubmission::from(&error))),
     }
 }

@@ -94,9 +94,12 @@ impl From<EngineError> for ExecutorError {
             EngineError::HostFull { message } => Self::HostFull { cause: message },
             EngineError::Lost { action, source } => Self::EngineAway { action, source },
             EngineError::TooOld { .. } => Self::Unsupported { what: error.to_string() },
-            EngineError::NotFound { .. } | EngineError::Conflict { .. } | EngineError::Refused { .. } => {
-                Self::Engine { action: "use the container engine".to_string(), source: Box::new(error) }
-            }
+            EngineError::NotFound { .. }
+            | EngineError::Conflict { .. }
+            | EngineError::Refused { .. } => Self::Engine {
+                action: "use the container engine".to_string(),
+                source: Box::new(error),
+            },
         }
     }
 }
@@ -184,8 +187,8 @@ pub struct ListedContainer {
 }
 
 impl Engine {
-    /// Connects to `DOCKER_HOST`, or to the first socket that is there: Docker's, Podman's of this user, Podman's of the
-    /// system.
+    /// Connects to `DOCKER_HOST`, or to the first socket that is there: Docker's, Podman's of this
+    /// user, Podman's of the system.
     ///
     /// # Errors
     /// [`EngineError::Unavailable`] if nobody answers, [`EngineError::TooOld`] below API 1.41.
@@ -201,13 +204,15 @@ impl Engine {
     /// # Errors
     /// As [`Engine::connect`].
     pub async fn connect_to(address: &str) -> Result<Self, EngineError> {
-        let unavailable = |source: BoxError| EngineError::Unavailable { address: address.to_string(), source };
+        let unavailable =
+            |source: BoxError| EngineError::Unavailable { address: address.to_string(), source };
         let connected = if address.starts_with("unix://") {
             Docker::connect_with_unix(address, CALL_TIMEOUT_S, bollard::API_DEFAULT_VERSION)
         } else if address.starts_with("tcp://") || address.starts_with("http://") {
             Docker::connect_with_http(address, CALL_TIMEOUT_S, bollard::API_DEFAULT_VERSION)
         } else {
-            let what = format!("`{address}` is no address, expected `unix://`, `tcp://` or `http://`");
+            let what =
+                format!("`{address}` is no address, expected `unix://`, `tcp://` or `http://`");
             return Err(unavailable(what.into()));
         };
         let docker = connected.map_err(|error| unavailable(error.into()))?;
@@ -234,9 +239,14 @@ impl Engine {
     pub(super) fn error(action: &str, error: ApiError) -> EngineError {
         let action = action.to_string();
         match error {
-            ApiError::DockerResponseServerError { status_code: 404, .. } => EngineError::NotFound { what: action },
-            ApiError::DockerResponseServerError { status_code: 409, .. } => EngineError::Conflict { what: action },
-            ApiError::DockerResponseServerError { message, .. } | ApiError::DockerStreamError { error: message } => {
+            ApiError::DockerResponseServerError { status_code: 404, .. } => {
+                EngineError::NotFound { what: action }
+            }
+            ApiError::DockerResponseServerError { status_code: 409, .. } => {
+                EngineError::Conflict { what: action }
+            }
+            ApiError::DockerResponseServerError { message, .. }
+            | ApiError::DockerStreamError { error: message } => {
                 if message.contains("no space left on device") {
                     EngineError::HostFull { message }
                 } else {
@@ -252,25 +262,37 @@ impl Engine {
     /// # Errors
     /// If it does not answer.
     pub async fn info(&self) -> Result<EngineInfo, EngineError> {
-        let info = self.docker.info().await.map_err(|error| Self::error("describe itself", error))?;
-        let version = self.docker.version().await.map_err(|error| Self::error("tell its version", error))?;
-        let podman =
-            version.components.unwrap_or_default().iter().any(|component| component.name.starts_with("Podman"));
+        let info =
+            self.docker.info().await.map_err(|error| Self::error("describe itself", error))?;
+        let version =
+            self.docker.version().await.map_err(|error| Self::error("tell its version", error))?;
+        let podman = version
+            .components
+            .unwrap_or_default()
+            .iter()
+            .any(|component| component.name.starts_with("Podman"));
         let api = self.docker.client_version();
-        let backing = info.driver_status.unwrap_or_default().into_iter().find_map(|pair| match pair.as_slice() {
-            [name, value] if name == "Backing Filesystem" => Some(value.clone()),
-            _ => None,
-        });
+        let backing =
+            info.driver_status.unwrap_or_default().into_iter().find_map(|pair| {
+                match pair.as_slice() {
+                    [name, value] if name == "Backing Filesystem" => Some(value.clone()),
+                    _ => None,
+                }
+            });
         let mut runtimes: Vec<String> = info.runtimes.unwrap_or_default().into_keys().collect();
         runtimes.sort();
-        let unsigned = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).unwrap_or(0);
+        let unsigned =
+            |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).unwrap_or(0);
         Ok(EngineInfo {
             version: info.server_version.unwrap_or_default(),
             podman,
             api: format!("{}.{}", api.major_version, api.minor_version),
             storage_driver: info.driver.unwrap_or_default(),
             backing_filesystem: backing.unwrap_or_default(),
-            cgroup_version: info.cgroup_version.map(|version| version.to_string()).unwrap_or_default(),
+            cgroup_version: info
+                .cgroup_version
+                .map(|version| version.to_string())
+                .unwrap_or_default(),
             kernel: info.kernel_version.unwrap_or_default(),
             root_dir: PathBuf::from(info.docker_root_dir.unwrap_or_default()),
             runtimes,
@@ -286,10 +308,19 @@ impl Engine {
         })
     }
 
-    pub(crate) async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<String, EngineError> {
-        let options = CreateContainerOptions { name: Some(name.to_string()), ..CreateContainerOptions::default() };
+    pub(crate) async fn create(
+        &self,
+        name: &str,
+        body: ContainerCreateBody,
+    ) -> Result<String, EngineError> {
+        let options = CreateContainerOptions {
+            name: Some(name.to_string()),
+            ..CreateContainerOptions::default()
+        };
         let created = self.docker.create_container(Some(options), body).await;
-        created.map(|created| created.id).map_err(|error| Self::error(&format!("create container `{name}`"), error))
+        created
+            .map(|created| created.id)
+            .map_err(|error| Self::error(&format!("create container `{name}`"), error))
     }
 
     pub(crate) async fn start(&self, id: &str) -> Result<(), EngineError> {
@@ -329,7 +360,11 @@ impl Engine {
         }
     }
 
-    pub(crate) async fn inspect(&self, id: &str, with_size: bool) -> Result<ContainerFacts, EngineError> {
+    pub(crate) async fn inspect(
+        &self,
+        id: &str,
+        with_size: bool,
+    ) -> Result<ContainerFacts, EngineError> {
         let options = InspectContainerOptions { size: with_size };
         let answer = self.docker.inspect_container(id, Some(options)).await;
         let facts = answer.map_err(|error| Self::error("inspect the container", error))?;
@@ -338,7 +373,9 @@ impl Engine {
         Ok(ContainerFacts {
             state: match state.status {
                 Some(ContainerStateStatusEnum::CREATED) => ContainerState::Created,
-                Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD) => ContainerState::Ended,
+                Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD) => {
+                    ContainerState::Ended
+                }
                 _ if state.running == Some(false) => ContainerState::Ended,
                 _ => ContainerState::Running,
             },
@@ -350,7 +387,8 @@ impl Engine {
         })
     }
 
-    /// Removes a container, running or not, with its anonymous volumes. One that is gone is no error.
+    /// Removes a container, running or not, with its anonymous volumes. One that is gone is no
+    /// error.
     pub(crate) async fn remove(&self, id: &str) -> Result<(), EngineError> {
         let options = RemoveContainerOptions { v: true, force: true, link: false };
         for _ in 0..100 {
@@ -359,7 +397,9 @@ impl Engine {
                 Err(error) => match Self::error("remove the container", error) {
                     EngineError::NotFound { .. } => return Ok(()),
                     // Another removal is on its way: ours is done when that one is.
-                    EngineError::Conflict { .. } => tokio::time::sleep(Duration::from_millis(100)).await,
+                    EngineError::Conflict { .. } => {
+                        tokio::time::sleep(Duration::from_millis(100)).await
+                    }
                     other => return Err(other),
                 },
             }
@@ -371,13 +411,24 @@ impl Engine {
     ///
     /// # Errors
     /// If the engine does not answer.
-    pub async fn list(&self, labels: &BTreeMap<String, String>) -> Result<Vec<ListedContainer>, EngineError> {
+    pub async fn list(
+        &self,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Vec<ListedContainer>, EngineError> {
         let wanted = labels
             .iter()
-            .map(|(name, value)| if value.is_empty() { name.clone() } else { format!("{name}={value}") })
+            .map(
+                |(name, value)| {
+                    if value.is_empty() { name.clone() } else { format!("{name}={value}") }
+                },
+            )
             .collect();
         let filters = HashMap::from([("label".to_string(), wanted)]);
-        let options = ListContainersOptions { all: true, filters: Some(filters), ..ListContainersOptions::default() };
+        let options = ListContainersOptions {
+            all: true,
+            filters: Some(filters),
+            ..ListContainersOptions::default()
+        };
         let answer = self.docker.list_containers(Some(options)).await;
         let listed = answer.map_err(|error| Self::error("list containers", error))?;
         let container = |entry: bollard::models::ContainerSummary| {
@@ -386,10 +437,15 @@ impl Engine {
                 labels: entry.labels.unwrap_or_default().into_iter().collect(),
                 state: match entry.state {
                     Some(ContainerSummaryStateEnum::CREATED) => ContainerState::Created,
-                    Some(ContainerSummaryStateEnum::EXITED | ContainerSummaryStateEnum::DEAD) => ContainerState::Ended,
+                    Some(ContainerSummaryStateEnum::EXITED | ContainerSummaryStateEnum::DEAD) => {
+                        ContainerState::Ended
+                    }
                     _ => ContainerState::Running,
                 },
-                created: entry.created.and_then(|at| DateTime::from_timestamp(at, 0)).unwrap_or_default(),
+                created: entry
+                    .created
+                    .and_then(|at| DateTime::from_timestamp(at, 0))
+                    .unwrap_or_default(),
             })
         };
         Ok(listed.into_iter().filter_map(container).collect())

@@ -71,8 +71,8 @@ impl ContainerConfig {
     /// # Errors
     /// Names the key and the value that cannot be taken.
     pub fn parse(text: &str) -> Result<Self, ContainerConfigError> {
-        let value: Value =
-            serde_json::from_str(text).map_err(|error| ContainerConfigError::NotAnObject(Some(error)))?;
+        let value: Value = serde_json::from_str(text)
+            .map_err(|error| ContainerConfigError::NotAnObject(Some(error)))?;
         let Value::Object(map) = value else { return Err(ContainerConfigError::NotAnObject(None)) };
         let mut config = Self::default();
         for (key, value) in &map {
@@ -81,8 +81,17 @@ impl ContainerConfig {
         Ok(config)
     }
 
-    fn set(&mut self, key: &str, value: &Value, all: &Map<String, Value>) -> Result<(), ContainerConfigError> {
-        let bad = |expected| ContainerConfigError::Value { key: key.to_string(), value: value.to_string(), expected };
+    fn set(
+        &mut self,
+        key: &str,
+        value: &Value,
+        all: &Map<String, Value>,
+    ) -> Result<(), ContainerConfigError> {
+        let bad = |expected| ContainerConfigError::Value {
+            key: key.to_string(),
+            value: value.to_string(),
+            expected,
+        };
         let refused = |why| ContainerConfigError::Refused { key: key.to_string(), why };
         match key {
             _ if value.is_null() => {}
@@ -90,14 +99,23 @@ impl ContainerConfig {
                 let nano = value.as_f64().filter(|nano| *nano >= 0.0 && nano.is_finite());
                 self.cpus = Some(nano.ok_or_else(|| bad("a number of 0 or more"))?.trunc() / 1e9);
             }
-            "mem_limit" => self.memory_bytes = Some(size(value).ok_or_else(|| bad("a size such as `64g`"))?),
-            "shm_size" => self.shm_bytes = Some(size(value).ok_or_else(|| bad("a size such as `4G`"))?),
+            "mem_limit" => {
+                self.memory_bytes = Some(size(value).ok_or_else(|| bad("a size such as `64g`"))?)
+            }
+            "shm_size" => {
+                self.shm_bytes = Some(size(value).ok_or_else(|| bad("a size such as `4G`"))?)
+            }
             "pids_limit" => {
                 let limit = value.as_i64().ok_or_else(|| bad("a whole number"))?;
                 self.pids = Some(u64::try_from(limit).unwrap_or(0));
             }
-            "runtime" => self.runtime = Some(value.as_str().ok_or_else(|| bad("a name"))?.to_string()),
-            "cpuset_cpus" => self.cpuset = Some(value.as_str().ok_or_else(|| bad("a list such as `0-3`"))?.to_string()),
+            "runtime" => {
+                self.runtime = Some(value.as_str().ok_or_else(|| bad("a name"))?.to_string())
+            }
+            "cpuset_cpus" => {
+                self.cpuset =
+                    Some(value.as_str().ok_or_else(|| bad("a list such as `0-3`"))?.to_string())
+            }
             "gpus" => {
                 let expected = "-1 for all, or a number of cards";
                 self.gpus = match value.as_i64().ok_or_else(|| bad(expected))? {
@@ -111,7 +129,9 @@ impl ContainerConfig {
                 self.network = Some(if mode == "none" { Network::Sealed } else { Network::Open });
             }
             "network_disabled" => {
-                if value.as_bool().ok_or_else(|| bad("true or false"))? && !all.contains_key("network_mode") {
+                if value.as_bool().ok_or_else(|| bad("true or false"))?
+                    && !all.contains_key("network_mode")
+                {
                     self.network = Some(Network::Sealed);
                 }
             }
@@ -135,13 +155,15 @@ impl ContainerConfig {
     }
 }
 
-/// A size as docker-py reads it: a number of bytes, or a number with `b`, `k`, `m`, `g` or `t` for powers of 1024.
+/// A size as docker-py reads it: a number of bytes, or a number with `b`, `k`, `m`, `g` or `t` for
+/// powers of 1024.
 fn size(value: &Value) -> Option<u64> {
     if let Some(bytes) = value.as_f64() {
         return (bytes >= 0.0 && bytes.fract() == 0.0).then_some(bytes as u64);
     }
     let text = value.as_str()?.trim().to_ascii_lowercase();
-    let text = text.strip_suffix('b').filter(|rest| rest.ends_with(['k', 'm', 'g', 't'])).unwrap_or(&text);
+    let text =
+        text.strip_suffix('b').filter(|rest| rest.ends_with(['k', 'm', 'g', 't'])).unwrap_or(&text);
     let unit = match text.chars().last()? {
         'k' => 10,
         'm' => 20,
@@ -150,7 +172,8 @@ fn size(value: &Value) -> Option<u64> {
         _ => 0,
     };
     let digits = text.trim_end_matches(['b', 'k', 'm', 'g', 't']);
-    let number: f64 = digits.parse().ok().filter(|number: &f64| *number >= 0.0 && number.is_finite())?;
+    let number: f64 =
+        digits.parse().ok().filter(|number: &f64| *number >= 0.0 && number.is_finite())?;
     Some(ByteSize::b((number * (1_u64 << unit) as f64) as u64).as_u64())
 }
 
@@ -160,11 +183,16 @@ mod tests {
 
     #[test]
     fn the_reference_default_is_read() {
-        let text = r#"{"mem_limit": null, "shm_size": "4G", "nano_cpus": 4e9, "runtime": "sysbox-runc"}"#;
+        let text =
+            r#"{"mem_limit": null, "shm_size": "4G", "nano_cpus": 4e9, "runtime": "sysbox-runc"}"#;
         let config = ContainerConfig::parse(text).unwrap();
         let runtime = Some("sysbox-runc".to_string());
-        let expected =
-            ContainerConfig { cpus: Some(4.0), shm_bytes: Some(4 << 30), runtime, ..ContainerConfig::default() };
+        let expected = ContainerConfig {
+            cpus: Some(4.0),
+            shm_bytes: Some(4 << 30),
+            runtime,
+            ..ContainerConfig::default()
+        };
         assert_eq!(config, expected);
     }
 
@@ -194,7 +222,10 @@ mod tests {
                 r#"{"cap_add": ["SYS_ADMIN"]}"#,
                 "`cap_add` in the container config is not supported: it would open the container",
             ),
-            (r#"{"image": "x"}"#, "`image` in the container config is not supported: the harness sets it itself"),
+            (
+                r#"{"image": "x"}"#,
+                "`image` in the container config is not supported: the harness sets it itself",
+            ),
             (
                 r#"{"gpus": "two"}"#,
                 "`gpus` in the container config is `\"two\"`, expected -1 for all, or a number of cards",
@@ -204,6 +235,9 @@ mod tests {
             assert_eq!(ContainerConfig::parse(text).unwrap_err().to_string(), message);
         }
         assert_eq!(ContainerConfig::parse(r#"{"gpus": -1}"#).unwrap().gpus, GpuRequest::All);
-        assert_eq!(ContainerConfig::parse(r#"{"network_mode": "none"}"#).unwrap().network, Some(Network::Sealed));
+        assert_eq!(
+            ContainerConfig::parse(r#"{"network_mode": "none"}"#).unwrap().network,
+            Some(Network::Sealed)
+        );
     }
 }

@@ -51,7 +51,10 @@ impl Engine {
     /// # Errors
     /// If it cannot be had.
     pub async fn pull(&self, reference: &str) -> Result<(), EngineError> {
-        let options = CreateImageOptions { from_image: Some(with_tag(reference)), ..CreateImageOptions::default() };
+        let options = CreateImageOptions {
+            from_image: Some(with_tag(reference)),
+            ..CreateImageOptions::default()
+        };
         let mut progress = self.docker.create_image(Some(options), None, None);
         while let Some(step) = progress.next().await {
             step.map_err(|error| Self::error(&format!("pull image `{reference}`"), error))?;
@@ -70,14 +73,21 @@ impl Engine {
             repo: Some(with_tag(tag)),
             ..CreateImageOptions::default()
         };
-        let mut progress = self.docker.create_image(Some(options), Some(bollard::body_full(Bytes::from(tar))), None);
+        let mut progress = self.docker.create_image(
+            Some(options),
+            Some(bollard::body_full(Bytes::from(tar))),
+            None,
+        );
         while let Some(step) = progress.next().await {
             step.map_err(|error| Self::error(&format!("import image `{tag}`"), error))?;
         }
-        self.image(tag).await?.ok_or_else(|| EngineError::NotFound { what: format!("imported image `{tag}`") })
+        self.image(tag)
+            .await?
+            .ok_or_else(|| EngineError::NotFound { what: format!("imported image `{tag}`") })
     }
 
-    /// Builds an image from the tar of a directory ([`tar_directory`]); `on_line` gets what the builder prints.
+    /// Builds an image from the tar of a directory ([`tar_directory`]); `on_line` gets what the
+    /// builder prints.
     ///
     /// # Errors
     /// If a step fails; the message is the builder's.
@@ -90,7 +100,8 @@ impl Engine {
         let map = |pairs: &BTreeMap<String, String>| -> Option<HashMap<String, String>> {
             (!pairs.is_empty()).then(|| pairs.clone().into_iter().collect())
         };
-        let dockerfile = if request.dockerfile.is_empty() { "Dockerfile" } else { &request.dockerfile };
+        let dockerfile =
+            if request.dockerfile.is_empty() { "Dockerfile" } else { &request.dockerfile };
         let options = BuildImageOptions {
             dockerfile: dockerfile.to_string(),
             t: Some(request.tag.clone()),
@@ -102,7 +113,8 @@ impl Engine {
             ..BuildImageOptions::default()
         };
         let action = format!("build image `{}`", request.tag);
-        let mut progress = self.docker.build_image(options, None, Some(bollard::body_full(Bytes::from(context))));
+        let mut progress =
+            self.docker.build_image(options, None, Some(bollard::body_full(Bytes::from(context))));
         while let Some(step) = progress.next().await {
             let step = step.map_err(|error| Self::error(&action, error))?;
             for line in step.stream.iter().chain(&step.status).flat_map(|text| text.lines()) {
@@ -112,7 +124,8 @@ impl Engine {
             }
         }
         let found = self.image(&request.tag).await?;
-        found.ok_or_else(|| EngineError::NotFound { what: format!("built image `{}`", request.tag) })
+        found
+            .ok_or_else(|| EngineError::NotFound { what: format!("built image `{}`", request.tag) })
     }
 
     /// Removes a tag and what only it holds; one that is gone is no error.
@@ -134,10 +147,15 @@ impl Engine {
 /// A pull without a tag would fetch every tag there is.
 fn with_tag(reference: &str) -> String {
     let name = reference.rsplit('/').next().unwrap_or(reference);
-    if name.contains(':') || reference.contains('@') { reference.to_string() } else { format!("{reference}:latest") }
+    if name.contains(':') || reference.contains('@') {
+        reference.to_string()
+    } else {
+        format!("{reference}:latest")
+    }
 }
 
-/// The tar of a directory, in order of names and without times and owners, so that equal files give equal bytes.
+/// The tar of a directory, in order of names and without times and owners, so that equal files give
+/// equal bytes.
 ///
 /// # Errors
 /// If a file cannot be read; what is neither file, directory nor link is an error too.
@@ -191,8 +209,11 @@ mod tests {
         let (first, second) = (make(), make());
         assert_eq!(first, second);
         let mut archive = tar::Archive::new(first.as_slice());
-        let names: Vec<String> =
-            archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string()).collect();
+        let names: Vec<String> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+            .collect();
         assert_eq!(names, ["Dockerfile", "sub", "sub/b"]);
     }
 }

@@ -6,7 +6,9 @@ mod images;
 mod spec;
 mod transfer;
 
-pub use client::{ContainerFacts, ContainerState, Engine, EngineError, EngineInfo, ListedContainer};
+pub use client::{
+    ContainerFacts, ContainerState, Engine, EngineError, EngineInfo, ListedContainer,
+};
 pub use config::{ContainerConfig, ContainerConfigError};
 pub use images::{BuildRequest, tar_directory};
 pub(crate) use spec::{Capabilities, INNER, INNER_INIT, Mounts, container_body};

@@ -1,11 +1,13 @@
-//! From an attempt's limits to what the engine is asked for. Pure, so that snapshots can show all of it.
+//! From an attempt's limits to what the engine is asked for. Pure, so that snapshots can show all
+//! of it.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping, DeviceRequest, HealthConfig, HostConfig, HostConfigLogConfig, Mount,
-    MountBindOptions, MountBindOptionsPropagationEnum, MountType, ResourcesUlimits,
+    ContainerCreateBody, DeviceMapping, DeviceRequest, HealthConfig, HostConfig,
+    HostConfigLogConfig, Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType,
+    ResourcesUlimits,
 };
 
 use crate::executor::{DataMode, LABEL, LABEL_NAME, LaunchSpec};
@@ -16,7 +18,8 @@ pub(crate) const INNER: &str = "/.medalist";
 /// The init in the container.
 pub(crate) const INNER_INIT: &str = "/.medalist-init";
 
-/// What the init needs: it opens /home for all, becomes `nonroot`, and signals processes of that user.
+/// What the init needs: it opens /home for all, becomes `nonroot`, and signals processes of that
+/// user.
 const CAPABILITIES: [&str; 6] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"];
 
 /// Host paths that are mounted.
@@ -33,8 +36,8 @@ pub(crate) struct Mounts<'a> {
 pub(crate) struct Capabilities {
     /// Sizes of container layers.
     pub(crate) layer_size: bool,
-    /// Open files and processes of a user, which Podman must be told: left alone it asks for more than it may itself have where
-    /// that is little.
+    /// Open files and processes of a user, which Podman must be told: left alone it asks for more
+    /// than it may itself have where that is little.
     pub(crate) told: Option<(u64, u64)>,
 }
 
@@ -64,7 +67,10 @@ pub(crate) fn container_body(
         ulimits: Some(ulimits(spec, can)),
         // The init keeps the agent's output; what else the engine would keep has no limit.
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_string()), config: None }),
-        tmpfs: Some(HashMap::from([("/private".to_string(), "nosuid,nodev,noexec,size=4096,mode=0700".to_string())])),
+        tmpfs: Some(HashMap::from([(
+            "/private".to_string(),
+            "nosuid,nodev,noexec,size=4096,mode=0700".to_string(),
+        )])),
         runtime: spec.runtime.clone(),
         init: Some(false),
         ..HostConfig::default()
@@ -78,19 +84,27 @@ pub(crate) fn container_body(
         host.ipc_mode = Some("private".to_string());
     }
     if can.layer_size && limits.disk_bytes > 0 {
-        host.storage_opt = Some(HashMap::from([("size".to_string(), limits.disk_bytes.to_string())]));
+        host.storage_opt =
+            Some(HashMap::from([("size".to_string(), limits.disk_bytes.to_string())]));
     }
     add_gpus(spec, &mut host, &mut env);
     ContainerCreateBody {
         image: Some(image.to_string()),
-        entrypoint: Some(vec![INNER_INIT.to_string(), "run".to_string(), format!("{INNER}/control")]),
+        entrypoint: Some(vec![
+            INNER_INIT.to_string(),
+            "run".to_string(),
+            format!("{INNER}/control"),
+        ]),
         cmd: Some(Vec::new()),
         user: Some("0:0".to_string()),
         working_dir: Some("/".to_string()),
         hostname: Some("medalist".to_string()),
         env: Some(env),
         labels: Some(labels),
-        healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_string()]), ..HealthConfig::default() }),
+        healthcheck: Some(HealthConfig {
+            test: Some(vec!["NONE".to_string()]),
+            ..HealthConfig::default()
+        }),
         host_config: Some(host),
         ..ContainerCreateBody::default()
     }
@@ -115,7 +129,8 @@ fn ulimits(spec: &LaunchSpec, can: Capabilities) -> Vec<ResourcesUlimits> {
         ResourcesUlimits { name: Some(name.to_string()), soft: Some(value), hard: Some(value) }
     };
     let mut all = vec![ulimit("core", 0)];
-    // The init sets the limit of open files: an engine that is itself limited refuses to start a container with more.
+    // The init sets the limit of open files: an engine that is itself limited refuses to start a
+    // container with more.
     if let Some((files, processes)) = can.told {
         all.extend([ulimit("nofile", files), ulimit("nproc", processes)]);
     }
@@ -154,11 +169,16 @@ fn all_mounts(spec: &LaunchSpec, mounts: &Mounts<'_>) -> Vec<Mount> {
         let target = if below.is_empty() { data.clone() } else { format!("{data}/{below}") };
         all.push(bind(source, &target, true));
     }
-    all.extend(spec.mounts.iter().map(|(source, target)| bind(source, &target.display().to_string(), true)));
+    all.extend(
+        spec.mounts
+            .iter()
+            .map(|(source, target)| bind(source, &target.display().to_string(), true)),
+    );
     all
 }
 
-/// Variables by which the NVIDIA runtime is told what to hand over; neither an image nor an agent may set them.
+/// Variables by which the NVIDIA runtime is told what to hand over; neither an image nor an agent
+/// may set them.
 const VISIBLE_DEVICES: &str = "NVIDIA_VISIBLE_DEVICES";
 const DRIVER_CAPABILITIES: &str = "NVIDIA_DRIVER_CAPABILITIES";
 
@@ -169,7 +189,8 @@ fn set(env: &mut Vec<String>, name: &str, value: &str) {
 
 fn add_gpus(spec: &LaunchSpec, host: &mut HostConfig, env: &mut Vec<String>) {
     let uuids: Vec<String> = spec.gpus.iter().map(|gpu| gpu.uuid.clone()).collect();
-    // CUDA's base images ask for every card, and where the NVIDIA runtime is the daemon's default they get them.
+    // CUDA's base images ask for every card, and where the NVIDIA runtime is the daemon's default
+    // they get them.
     set(env, VISIBLE_DEVICES, "void");
     if uuids.is_empty() {
         return;
@@ -196,7 +217,9 @@ fn add_gpus(spec: &LaunchSpec, host: &mut HostConfig, env: &mut Vec<String>) {
         GpuAccess::Cdi => {
             host.device_requests = Some(vec![DeviceRequest {
                 driver: Some("cdi".to_string()),
-                device_ids: Some(uuids.iter().map(|uuid| format!("nvidia.com/gpu={uuid}")).collect()),
+                device_ids: Some(
+                    uuids.iter().map(|uuid| format!("nvidia.com/gpu={uuid}")).collect(),
+                ),
                 ..DeviceRequest::default()
             }]);
         }
@@ -209,7 +232,8 @@ fn add_gpus(spec: &LaunchSpec, host: &mut HostConfig, env: &mut Vec<String>) {
             };
             host.devices = Some(own.chain(control_nodes).map(device).collect());
             let mounts = host.mounts.get_or_insert_default();
-            mounts.extend(driver_dirs.iter().map(|dir| bind(dir, &dir.display().to_string(), true)));
+            mounts
+                .extend(driver_dirs.iter().map(|dir| bind(dir, &dir.display().to_string(), true)));
             let files = driver_files.iter().filter_map(|file| {
                 let name = file.file_name()?.to_string_lossy();
                 Some(bind(file, &format!("{DRIVER_LIBRARIES}/{name}"), true))
@@ -273,9 +297,11 @@ mod tests {
             log: Path::new("/runs/1/run.log"),
             data: &data,
         };
-        let pairs = [("SEED", "0"), ("NVIDIA_VISIBLE_DEVICES", "all"), ("CUDA_VISIBLE_DEVICES", "0,1,2,3")];
+        let pairs =
+            [("SEED", "0"), ("NVIDIA_VISIBLE_DEVICES", "all"), ("CUDA_VISIBLE_DEVICES", "0,1,2,3")];
         let env = pairs.map(|(name, value)| (name.to_string(), value.to_string()));
-        serde_json::to_value(container_body(spec, "agent", &env, &mounts, Capabilities::default())).unwrap()
+        serde_json::to_value(container_body(spec, "agent", &env, &mounts, Capabilities::default()))
+            .unwrap()
     }
 
     #[test]
@@ -303,18 +329,33 @@ mod tests {
         for (key, value) in expected.as_object().unwrap() {
             assert_eq!(&host[key], value, "{key}");
         }
-        for key in ["Privileged", "Binds", "Devices", "DeviceRequests", "StorageOpt", "PidMode", "UsernsMode"] {
+        for key in [
+            "Privileged",
+            "Binds",
+            "Devices",
+            "DeviceRequests",
+            "StorageOpt",
+            "PidMode",
+            "UsernsMode",
+        ] {
             assert!(host.get(key).is_none(), "{key}");
         }
         assert_eq!(body["User"], "0:0");
-        assert_eq!(body["Entrypoint"], serde_json::json!(["/.medalist-init", "run", "/.medalist/control"]));
+        assert_eq!(
+            body["Entrypoint"],
+            serde_json::json!(["/.medalist-init", "run", "/.medalist/control"])
+        );
         let mounts: Vec<(&str, bool)> = host["Mounts"]
             .as_array()
             .unwrap()
             .iter()
             .map(|mount| (mount["Target"].as_str().unwrap(), mount["ReadOnly"].as_bool().unwrap()))
             .collect();
-        let inner = [("/.medalist-init", true), ("/.medalist/control", false), ("/.medalist/run.log", false)];
+        let inner = [
+            ("/.medalist-init", true),
+            ("/.medalist/control", false),
+            ("/.medalist/run.log", false),
+        ];
         assert_eq!(mounts[..3], inner);
         assert_eq!(mounts[3..], [("/home/data", true)]);
     }
@@ -322,8 +363,15 @@ mod tests {
     #[test]
     fn no_limit_is_left_out() {
         let mut spec = spec();
-        spec.limits =
-            Limits { cpus: 0.0, memory_bytes: 0, pids: 0, disk_bytes: 0, nofile: 0, shm_bytes: 0, ..spec.limits };
+        spec.limits = Limits {
+            cpus: 0.0,
+            memory_bytes: 0,
+            pids: 0,
+            disk_bytes: 0,
+            nofile: 0,
+            shm_bytes: 0,
+            ..spec.limits
+        };
         let body = body(&spec);
         for key in ["Memory", "MemorySwap", "NanoCpus", "PidsLimit", "ShmSize"] {
             assert!(body["HostConfig"].get(key).is_none(), "{key}");
@@ -334,7 +382,9 @@ mod tests {
     #[test]
     fn only_an_open_network_has_one() {
         let mut spec = spec();
-        for (network, mode) in [(Network::Open, "bridge"), (Network::Allowlist(vec!["pypi.org".to_string()]), "none")] {
+        for (network, mode) in
+            [(Network::Open, "bridge"), (Network::Allowlist(vec!["pypi.org".to_string()]), "none")]
+        {
             spec.network = network;
             assert_eq!(body(&spec)["HostConfig"]["NetworkMode"], mode);
         }
@@ -345,14 +395,29 @@ mod tests {
         let mut spec = spec();
         // What the agent's own settings say about cards is not heard.
         let env_of = |body: &serde_json::Value, name: &str| -> Vec<String> {
-            let all = body["Env"].as_array().unwrap().iter().filter_map(|pair| pair.as_str()?.split_once('='));
+            let all = body["Env"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter_map(|pair| pair.as_str()?.split_once('='));
             all.filter(|(known, _)| *known == name).map(|(_, value)| value.to_string()).collect()
         };
         let visible = "NVIDIA_VISIBLE_DEVICES";
-        assert_eq!(env_of(&body(&spec), visible), ["void"], "an image that asks for all cards gets none");
-        spec.gpus =
-            vec![GpuHandle { uuid: "GPU-1".to_string(), index: 3, device_nodes: vec![PathBuf::from("/dev/nvidia3")] }];
-        assert_eq!(env_of(&body(&spec), visible), [] as [&str; 0], "the engine sets it from the request");
+        assert_eq!(
+            env_of(&body(&spec), visible),
+            ["void"],
+            "an image that asks for all cards gets none"
+        );
+        spec.gpus = vec![GpuHandle {
+            uuid: "GPU-1".to_string(),
+            index: 3,
+            device_nodes: vec![PathBuf::from("/dev/nvidia3")],
+        }];
+        assert_eq!(
+            env_of(&body(&spec), visible),
+            [] as [&str; 0],
+            "the engine sets it from the request"
+        );
         assert_eq!(env_of(&body(&spec), "CUDA_VISIBLE_DEVICES"), ["GPU-1"]);
         let request = &body(&spec)["HostConfig"]["DeviceRequests"][0];
         assert_eq!(request["DeviceIDs"], serde_json::json!(["GPU-1"]));
@@ -378,9 +443,17 @@ mod tests {
             .map(|device| device["PathInContainer"].as_str().unwrap())
             .collect();
         assert_eq!(nodes, ["/dev/nvidia3", "/dev/nvidiactl"]);
-        assert!(plain["Env"].as_array().unwrap().contains(&"LD_LIBRARY_PATH=/usr/local/nvidia/lib64".into()));
+        assert!(
+            plain["Env"]
+                .as_array()
+                .unwrap()
+                .contains(&"LD_LIBRARY_PATH=/usr/local/nvidia/lib64".into())
+        );
         let last = plain["HostConfig"]["Mounts"].as_array().unwrap().last().unwrap().clone();
-        assert_eq!((last["Target"].as_str(), last["ReadOnly"].as_bool()), (Some("/usr/local/nvidia"), Some(true)));
+        assert_eq!(
+            (last["Target"].as_str(), last["ReadOnly"].as_bool()),
+            (Some("/usr/local/nvidia"), Some(true))
+        );
     }
 
     #[test]

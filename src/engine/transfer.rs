@@ -33,8 +33,13 @@ impl Read for ArchiveReader {
 }
 
 impl Engine {
-    /// Starts to read the tar of `path` in a container, running or not; `None` if there is no such path.
-    pub(crate) async fn archive(&self, id: &str, path: &str) -> Result<Option<ArchiveReader>, EngineError> {
+    /// Starts to read the tar of `path` in a container, running or not; `None` if there is no such
+    /// path.
+    pub(crate) async fn archive(
+        &self,
+        id: &str,
+        path: &str,
+    ) -> Result<Option<ArchiveReader>, EngineError> {
         let options = DownloadFromContainerOptions { path: path.to_string() };
         let mut body = Box::pin(self.docker.download_from_container(id, Some(options)));
         let first = match body.next().await {

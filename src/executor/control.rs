@@ -1,7 +1,8 @@
 //! The control directory of an attempt: how the harness and the init talk through files.
 //!
-//! The harness writes `launch` and `files/` before the start and listens on sockets in it; the init answers with `usage`,
-//! then `exit` or `failed`. In a container only its root user, which is the init, can see the directory.
+//! The harness writes `launch` and `files/` before the start and listens on sockets in it; the init
+//! answers with `usage`, then `exit` or `failed`. In a container only its root user, which is the
+//! init, can see the directory.
 
 use std::fmt::Write as _;
 use std::io;
@@ -72,7 +73,12 @@ impl Control {
     }
 
     /// Makes it afresh, and an empty run.log beside it.
-    pub(crate) fn create(&self, spec: &LaunchSpec, instructions: &str, launch: &Launch<'_>) -> io::Result<()> {
+    pub(crate) fn create(
+        &self,
+        spec: &LaunchSpec,
+        instructions: &str,
+        launch: &Launch<'_>,
+    ) -> io::Result<()> {
         self.remove()?;
         fs_err::create_dir_all(self.dir.join("files"))?;
         fs_err::write(self.dir.join("files/instructions.txt"), instructions)?;
@@ -92,7 +98,8 @@ impl Control {
         std::fs::read_to_string(self.dir.join("usage")).ok().map(|text| Record::parse(&text))
     }
 
-    /// True if the agent left nothing in this one of its directories, which then need not be fetched.
+    /// True if the agent left nothing in this one of its directories, which then need not be
+    /// fetched.
     pub(crate) fn left_nothing_in(&self, label: &str) -> bool {
         let account = std::fs::read_to_string(self.dir.join("exit"));
         account.is_ok_and(|text| Record::parse(&text).empty.iter().any(|name| name == label))
@@ -105,7 +112,11 @@ impl Control {
         }
         let message = std::fs::read_to_string(self.dir.join("failed")).ok()?;
         let usage = self.usage().unwrap_or_default().usage;
-        Some(ExitReport { cause: ExitCause::SetupFailed(message.trim().to_string()), usage, ran: None })
+        Some(ExitReport {
+            cause: ExitCause::SetupFailed(message.trim().to_string()),
+            usage,
+            ran: None,
+        })
     }
 }
 
@@ -113,7 +124,8 @@ fn launch_text(spec: &LaunchSpec, launch: &Launch<'_>) -> io::Result<String> {
     let mut text = String::new();
     let mut record = |key: &str, value: &str| {
         if value.contains('\0') {
-            let message = format!("`{key}` of the agent holds a zero byte, which no program can be given");
+            let message =
+                format!("`{key}` of the agent holds a zero byte, which no program can be given");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let _ = write!(text, "{key}={value}\0");
@@ -225,8 +237,10 @@ fn write_init() -> io::Result<PathBuf> {
 
 /// Where things live that outlast this process and that other users cannot change.
 pub(crate) fn cache_dir() -> PathBuf {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+    let absolute =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache =
+        absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
     let fallback = || std::env::temp_dir().join(format!("medalist-{}", nix::unistd::getuid()));
     cache.map_or_else(fallback, |cache| cache.join("medalist"))
 }
@@ -243,7 +257,10 @@ mod tests {
             ("status 3\nreason exited\n", ExitCause::Exited(3)),
             ("status 0\nreason exited\nout_of_memory 2\n", ExitCause::Exited(0)),
             ("status 1\nreason exited\nout_of_memory 2\npids_refused 9\n", ExitCause::OutOfMemory),
-            ("status 1\nreason exited\nout_of_memory 0\npids_refused 9\n", ExitCause::TooManyProcesses),
+            (
+                "status 1\nreason exited\nout_of_memory 0\npids_refused 9\n",
+                ExitCause::TooManyProcesses,
+            ),
             ("status 137\nreason memory\n", ExitCause::OutOfMemory),
             ("status 137\nreason pids\n", ExitCause::TooManyProcesses),
             ("status 137\nreason killed\nout_of_memory 1\n", ExitCause::Exited(137)),
@@ -257,8 +274,9 @@ mod tests {
 
     #[test]
     fn figures_are_read_from_lines() {
-        let record =
-            Record::parse("memory_bytes 5\npeak_memory_bytes 9\ncpu_us 1500000\npids 3\nlog_bytes 7\nlog_dropped 2\n");
+        let record = Record::parse(
+            "memory_bytes 5\npeak_memory_bytes 9\ncpu_us 1500000\npids 3\nlog_bytes 7\nlog_dropped 2\n",
+        );
         assert_eq!(record.usage.cpu_time_s, Some(1.5));
         assert_eq!(record.usage.peak_memory_bytes, Some(9));
         assert_eq!((record.usage.log_bytes, record.usage.log_bytes_dropped), (7, 2));

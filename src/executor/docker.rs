@@ -12,17 +12,20 @@ use tokio::sync::OnceCell;
 use super::control::{self, Control, Launch};
 use super::salvage::{self, Rules};
 use super::{
-    BoxFuture, DataMode, Enforcement, Executor, ExecutorError, ExecutorInfo, ExitCause, ExitReport, LABEL, LABEL_NAME,
-    LaunchSpec, Orphan, Postponed, PreparedImage, Program, RunToken, Running, Salvage, Stop, agent_env,
+    BoxFuture, DataMode, Enforcement, Executor, ExecutorError, ExecutorInfo, ExitCause, ExitReport,
+    LABEL, LABEL_NAME, LaunchSpec, Orphan, Postponed, PreparedImage, Program, RunToken, Running,
+    Salvage, Stop, agent_env,
 };
 use crate::bridge::{self, Services};
 use crate::engine::{
-    Capabilities, ContainerFacts, ContainerState, Engine, EngineError, EngineInfo, Mounts, container_body,
+    Capabilities, ContainerFacts, ContainerState, Engine, EngineError, EngineInfo, Mounts,
+    container_body,
 };
 use crate::limits::Network;
 use crate::outcome::Usage;
 
-/// How long a killed agent's init may take for its last words, before the container is killed under it.
+/// How long a killed agent's init may take for its last words, before the container is killed under
+/// it.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Entries of the public data that are mounted one by one when `description.md` is not among them.
 const SINGLE_MOUNTS: usize = 200;
@@ -73,14 +76,18 @@ impl DockerExecutor {
 
     async fn create(&self, spec: &LaunchSpec, control: &Control) -> Result<String, ExecutorError> {
         let Program::Image { reference, argv } = &spec.program else {
-            return Err(ExecutorError::Unsupported { what: "a container needs an image to start from".to_string() });
+            return Err(ExecutorError::Unsupported {
+                what: "a container needs an image to start from".to_string(),
+            });
         };
         let info = self.info().await?;
         if let Some(runtime) = &spec.runtime
             && !info.runtimes.contains(runtime)
         {
             let known = info.runtimes.join("`, `");
-            let what = format!("runtime `{runtime}` is not installed in the container engine, which has `{known}`");
+            let what = format!(
+                "runtime `{runtime}` is not installed in the container engine, which has `{known}`"
+            );
             return Err(ExecutorError::Unsupported { what });
         }
         let default_argv = ["bash".to_string(), "/home/agent/start.sh".to_string()];
@@ -105,7 +112,8 @@ impl DockerExecutor {
         let log = spec.attempt_dir.join("run.log");
         let mounts = Mounts { init: &init, control: control.dir(), log: &log, data: &data };
         let env = container_env(spec);
-        let mut can = Capabilities { layer_size: self.may_limit_layers(info), told: podman_limits(info) };
+        let mut can =
+            Capabilities { layer_size: self.may_limit_layers(info), told: podman_limits(info) };
         let name = container_name(spec);
         let mut replaced = false;
         loop {
@@ -113,7 +121,9 @@ impl DockerExecutor {
             match self.engine.create(&name, body).await {
                 Ok(id) => return Ok(id),
                 Err(EngineError::NotFound { .. }) => return Err(image_missing(reference, "")),
-                Err(EngineError::Refused { message, .. }) if can.layer_size && message.contains("storage-opt") => {
+                Err(EngineError::Refused { message, .. })
+                    if can.layer_size && message.contains("storage-opt") =>
+                {
                     self.layer_size.store(false, Ordering::Relaxed);
                     can.layer_size = false;
                 }
@@ -146,13 +156,15 @@ fn image_missing(reference: &str, cause: &str) -> ExecutorError {
     ExecutorError::ImageMissing { image: reference.to_string(), hint }
 }
 
-/// What Podman is told of open files and processes: no more than this process may have, which is started like it, and
-/// no more processes than the kernel numbers, to which Podman lowers its own limit.
+/// What Podman is told of open files and processes: no more than this process may have, which is
+/// started like it, and no more processes than the kernel numbers, to which Podman lowers its own
+/// limit.
 fn podman_limits(info: &EngineInfo) -> Option<(u64, u64)> {
     use nix::sys::resource::{Resource, getrlimit};
     let hard = |resource| getrlimit(resource).ok().map(|(_, hard)| hard);
     let pid_max = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok()?.trim().parse().ok()?;
-    let limits = hard(Resource::RLIMIT_NOFILE).zip(hard(Resource::RLIMIT_NPROC).map(|most| most.min(pid_max)));
+    let limits = hard(Resource::RLIMIT_NOFILE)
+        .zip(hard(Resource::RLIMIT_NPROC).map(|most| most.min(pid_max)));
     limits.filter(|_| info.podman)
 }
 
@@ -177,14 +189,21 @@ fn container_env(spec: &LaunchSpec) -> Vec<(String, String)> {
         }
     }
     env.push(("GRADING_SERVER_PORT".to_string(), control::VALIDATE_PORT.to_string()));
-    env.push(("MEDALIST_VALIDATE_URL".to_string(), format!("http://localhost:{}/validate", control::VALIDATE_PORT)));
+    env.push((
+        "MEDALIST_VALIDATE_URL".to_string(),
+        format!("http://localhost:{}/validate", control::VALIDATE_PORT),
+    ));
     env.extend(agent_env(spec, "/home"));
     env
 }
 
-/// What to mount at /home/data: the public directory with our `description.md` over its own. Where it has none there is
-/// nothing to mount over, and a mount must not write to the data: its entries are then mounted one by one.
-fn data_mounts(spec: &LaunchSpec, control: &Control) -> Result<Vec<(PathBuf, String)>, ExecutorError> {
+/// What to mount at /home/data: the public directory with our `description.md` over its own. Where
+/// it has none there is nothing to mount over, and a mount must not write to the data: its entries
+/// are then mounted one by one.
+fn data_mounts(
+    spec: &LaunchSpec,
+    control: &Control,
+) -> Result<Vec<(PathBuf, String)>, ExecutorError> {
     const DESCRIPTION: &str = "description.md";
     let skeleton = control.dir().join("data");
     fs_err::create_dir_all(&skeleton)?;
@@ -207,8 +226,9 @@ fn data_mounts(spec: &LaunchSpec, control: &Control) -> Result<Vec<(PathBuf, Str
         mounts.push((entry.path(), name));
         if mounts.len() > SINGLE_MOUNTS {
             let dir = spec.public_dir.display();
-            let what =
-                format!("`{dir}` has no `{DESCRIPTION}` and too many entries to mount them one by one; add that file");
+            let what = format!(
+                "`{dir}` has no `{DESCRIPTION}` and too many entries to mount them one by one; add that file"
+            );
             return Err(ExecutorError::Unsupported { what });
         }
     }
@@ -219,8 +239,13 @@ impl Executor for DockerExecutor {
     fn check(&self) -> BoxFuture<'_, Result<ExecutorInfo, ExecutorError>> {
         Box::pin(async move {
             let info = self.info().await?;
-            let held = |by_kernel: bool| if by_kernel { Enforcement::Kernel } else { Enforcement::None };
-            let layers = if self.may_limit_layers(info) { Enforcement::Kernel } else { Enforcement::Watched };
+            let held =
+                |by_kernel: bool| if by_kernel { Enforcement::Kernel } else { Enforcement::None };
+            let layers = if self.may_limit_layers(info) {
+                Enforcement::Kernel
+            } else {
+                Enforcement::Watched
+            };
             let limits = [
                 ("timeout", Enforcement::Watched),
                 ("cpus", held(info.cpu_limit)),
@@ -233,8 +258,9 @@ impl Executor for DockerExecutor {
                 ("nofile", Enforcement::Kernel),
             ];
             let missing = limits.iter().filter(|(_, by)| *by == Enforcement::None);
-            let mut warnings: Vec<String> =
-                missing.map(|(name, _)| format!("this container engine cannot hold the limit `{name}`")).collect();
+            let mut warnings: Vec<String> = missing
+                .map(|(name, _)| format!("this container engine cannot hold the limit `{name}`"))
+                .collect();
             if layers == Enforcement::Watched {
                 let driver = &info.storage_driver;
                 warnings.push(format!(
@@ -242,7 +268,10 @@ impl Executor for DockerExecutor {
                 ));
             }
             if info.security.iter().any(|option| option.contains("userns")) {
-                warnings.push("the engine remaps users: the attempts' directory must be writable for them".to_string());
+                warnings.push(
+                    "the engine remaps users: the attempts' directory must be writable for them"
+                        .to_string(),
+                );
             }
             if info.podman {
                 warnings.push(
@@ -274,7 +303,10 @@ impl Executor for DockerExecutor {
             Ok(ExecutorInfo {
                 name: "docker".to_string(),
                 sealed: true,
-                details: details.map(|(name, value)| (name.to_string(), value)).into_iter().collect(),
+                details: details
+                    .map(|(name, value)| (name.to_string(), value))
+                    .into_iter()
+                    .collect(),
                 limits: limits.map(|(name, by)| (name.to_string(), by)).into_iter().collect(),
                 warnings,
             })
@@ -292,7 +324,9 @@ impl Executor for DockerExecutor {
             }
             match self.engine.pull(reference).await {
                 Ok(()) => {}
-                Err(error @ (EngineError::HostFull { .. } | EngineError::Lost { .. })) => return Err(error.into()),
+                Err(error @ (EngineError::HostFull { .. } | EngineError::Lost { .. })) => {
+                    return Err(error.into());
+                }
                 Err(error) => return Err(image_missing(reference, &error.to_string())),
             }
             let found = self.engine.image(reference).await?;
@@ -300,11 +334,15 @@ impl Executor for DockerExecutor {
         })
     }
 
-    fn start(&self, spec: Arc<LaunchSpec>) -> BoxFuture<'_, Result<Box<dyn Running>, ExecutorError>> {
+    fn start(
+        &self,
+        spec: Arc<LaunchSpec>,
+    ) -> BoxFuture<'_, Result<Box<dyn Running>, ExecutorError>> {
         Box::pin(async move {
             let control = Control::of(&spec.attempt_dir);
             let created = self.create(&spec, &control).await;
-            // An engine that went away may have done what was asked all the same: then its container needs its files.
+            // An engine that went away may have done what was asked all the same: then its
+            // container needs its files.
             let id = created.inspect_err(|error| {
                 if !error.is_engine_away() {
                     drop(control.remove());
@@ -312,7 +350,10 @@ impl Executor for DockerExecutor {
             })?;
             let begin = async {
                 let services = Services::open(&spec, control.dir())?;
-                self.engine.start(&id).await.map_err(|error| engine_error("start the container", error))?;
+                self.engine
+                    .start(&id)
+                    .await
+                    .map_err(|error| engine_error("start the container", error))?;
                 Ok::<_, ExecutorError>(services)
             };
             match begin.await {
@@ -322,7 +363,8 @@ impl Executor for DockerExecutor {
                 }
                 Err(error) if error.is_engine_away() => Err(error),
                 Err(error) => {
-                    // What is left of it has our label; the reason for the failure is what counts now.
+                    // What is left of it has our label; the reason for the failure is what counts
+                    // now.
                     let _ = self.engine.remove(&id).await;
                     let _ = control.remove();
                     Err(error)
@@ -340,17 +382,33 @@ impl Executor for DockerExecutor {
             self.info().await?;
             let facts = match self.engine.inspect(&token.id, false).await {
                 Ok(facts) => facts,
-                Err(EngineError::NotFound { .. }) => return Err(ExecutorError::Gone { name: token.name.clone() }),
+                Err(EngineError::NotFound { .. }) => {
+                    return Err(ExecutorError::Gone { name: token.name.clone() });
+                }
                 Err(error) => return Err(error.into()),
             };
             let control = Control::of(&spec.attempt_dir);
             let services = Services::open(&spec, control.dir())?;
-            let started = facts.started.filter(|_| facts.state != ContainerState::Created).unwrap_or(token.started);
+            let started = facts
+                .started
+                .filter(|_| facts.state != ContainerState::Created)
+                .unwrap_or(token.started);
             let elapsed = (Utc::now() - started).to_std().unwrap_or(Duration::ZERO);
             if facts.state == ContainerState::Created {
-                // The harness died between creation and start: nothing of the attempt's time is used up.
-                self.engine.start(&token.id).await.map_err(|error| engine_error("start the container", error))?;
-                return Ok(self.running(token.id.clone(), spec, control, services, Utc::now(), Duration::ZERO));
+                // The harness died between creation and start: nothing of the attempt's time is
+                // used up.
+                self.engine
+                    .start(&token.id)
+                    .await
+                    .map_err(|error| engine_error("start the container", error))?;
+                return Ok(self.running(
+                    token.id.clone(),
+                    spec,
+                    control,
+                    services,
+                    Utc::now(),
+                    Duration::ZERO,
+                ));
             }
             Ok(self.running(token.id.clone(), spec, control, services, started, elapsed))
         })
@@ -366,15 +424,26 @@ impl Executor for DockerExecutor {
             let listed = self.engine.list(&wanted).await?;
             let orphan = |container: crate::engine::ListedContainer| {
                 let name = container.labels.get(LABEL_NAME)?.clone();
-                let token =
-                    RunToken { executor: "docker".to_string(), name, id: container.id, started: container.created };
-                Some(Orphan { token, labels: container.labels, running: container.state == ContainerState::Running })
+                let token = RunToken {
+                    executor: "docker".to_string(),
+                    name,
+                    id: container.id,
+                    started: container.created,
+                };
+                Some(Orphan {
+                    token,
+                    labels: container.labels,
+                    running: container.state == ContainerState::Running,
+                })
             };
             Ok(listed.into_iter().filter_map(orphan).collect())
         })
     }
 
-    fn remove_orphan<'a>(&'a self, token: &'a RunToken) -> BoxFuture<'a, Result<(), ExecutorError>> {
+    fn remove_orphan<'a>(
+        &'a self,
+        token: &'a RunToken,
+    ) -> BoxFuture<'a, Result<(), ExecutorError>> {
         Box::pin(async move { Ok(self.engine.remove(&token.id).await?) })
     }
 }
@@ -419,7 +488,8 @@ impl DockerExecutor {
 }
 
 impl DockerRunning {
-    /// Waits until the container has ended. `None` means that the init has left its account, which says all there is to say.
+    /// Waits until the container has ended. `None` means that the init has left its account, which
+    /// says all there is to say.
     async fn ended(&self) -> Result<Option<ContainerFacts>, EngineError> {
         loop {
             let ended = match self.engine.wait(&self.id).await {
@@ -527,7 +597,8 @@ impl Running for DockerRunning {
                 return Ok(self.engine.kill(&self.id, "SIGTERM").await?);
             }
             self.killed.store(true, Ordering::Relaxed);
-            // The init ends all others, writes what was used and ends; if it does not, the container is killed.
+            // The init ends all others, writes what was used and ends; if it does not, the
+            // container is killed.
             let asked = self.engine.kill(&self.id, "SIGUSR2").await;
             let ended = tokio::time::timeout(LAST_WORDS, self.engine.wait(&self.id)).await;
             if asked.is_err() || !matches!(ended, Ok(Ok(()))) {
@@ -555,7 +626,13 @@ impl Running for DockerRunning {
             let Some(tar) = archive else { return Ok(false) };
             let (to, largest) = (to.to_path_buf(), self.spec.limits.submission_bytes);
             let taken = tokio::task::spawn_blocking(move || {
-                salvage::file_from_tar(tar, "submission/submission.csv", &to, largest, &mut Salvage::default())
+                salvage::file_from_tar(
+                    tar,
+                    "submission/submission.csv",
+                    &to,
+                    largest,
+                    &mut Salvage::default(),
+                )
             });
             Ok(taken.await.unwrap_or(false))
         })
@@ -573,15 +650,23 @@ impl Running for DockerRunning {
             salvage = self.take("submission", Rules::submission(largest), salvage).await;
             let csv = self.spec.attempt_dir.join("submission/submission.csv");
             // Podman follows a link that is asked for by its name.
-            let refused = salvage.refused.iter().any(|entry| entry.path == "submission/submission.csv");
+            let refused =
+                salvage.refused.iter().any(|entry| entry.path == "submission/submission.csv");
             if !csv.is_file() && !refused && !self.control.left_nothing_in("submission") {
                 // Something in its way may have ended the reading of the directory before it.
-                let archive = self.engine.archive(&self.id, "/home/submission/submission.csv").await;
+                let archive =
+                    self.engine.archive(&self.id, "/home/submission/submission.csv").await;
                 let to = csv.clone();
                 salvage = salvage::in_background(salvage, move |salvage| {
                     let mut once = Salvage::default();
                     if let Ok(Some(tar)) = archive
-                        && salvage::file_from_tar(tar, "submission/submission.csv", &to, largest, &mut once)
+                        && salvage::file_from_tar(
+                            tar,
+                            "submission/submission.csv",
+                            &to,
+                            largest,
+                            &mut once,
+                        )
                     {
                         salvage.files += once.files;
                         salvage.bytes += once.bytes;

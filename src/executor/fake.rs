@@ -10,8 +10,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    BoxFuture, Enforcement, Executor, ExecutorError, ExecutorInfo, ExitCause, ExitReport, LABEL_NAME, LaunchSpec,
-    Orphan, Postponed, PreparedImage, Program, RunToken, Running, Salvage, Stop,
+    BoxFuture, Enforcement, Executor, ExecutorError, ExecutorInfo, ExitCause, ExitReport,
+    LABEL_NAME, LaunchSpec, Orphan, Postponed, PreparedImage, Program, RunToken, Running, Salvage,
+    Stop,
 };
 use crate::outcome::Usage;
 
@@ -79,7 +80,9 @@ impl FakeRun {
     fn end(&self) -> (Option<Instant>, ExitCause) {
         let signals = *self.signals.borrow();
         let mut ends: Vec<(Instant, ExitCause)> = Vec::new();
-        ends.extend(self.script.takes.map(|takes| (self.started + takes, self.script.cause.clone())));
+        ends.extend(
+            self.script.takes.map(|takes| (self.started + takes, self.script.cause.clone())),
+        );
         if let (Some(at), Some(after)) = (signals.term, self.script.after_term) {
             ends.push((at + after, ExitCause::Exited(143)));
         }
@@ -108,7 +111,12 @@ impl FakeExecutor {
         *lock(&self.away_until) = Some(until);
     }
 
-    fn running(&self, run: Arc<FakeRun>, spec: Arc<LaunchSpec>, elapsed_before: Duration) -> Box<dyn Running> {
+    fn running(
+        &self,
+        run: Arc<FakeRun>,
+        spec: Arc<LaunchSpec>,
+        elapsed_before: Duration,
+    ) -> Box<dyn Running> {
         let (runs, away_until) = (Arc::clone(&self.runs), Arc::clone(&self.away_until));
         Box::new(FakeRunning { run, spec, elapsed_before, runs, away_until })
     }
@@ -125,9 +133,10 @@ struct FakeRunning {
 /// The error of a daemon that is away.
 fn answers(away_until: &Mutex<Option<Instant>>) -> Result<(), ExecutorError> {
     match *lock(away_until) {
-        Some(until) if Instant::now() < until => {
-            Err(ExecutorError::EngineAway { action: "ask the engine".to_string(), source: "connection refused".into() })
-        }
+        Some(until) if Instant::now() < until => Err(ExecutorError::EngineAway {
+            action: "ask the engine".to_string(),
+            source: "connection refused".into(),
+        }),
         _ => Ok(()),
     }
 }
@@ -166,7 +175,10 @@ impl Executor for FakeExecutor {
         })
     }
 
-    fn start(&self, spec: Arc<LaunchSpec>) -> BoxFuture<'_, Result<Box<dyn Running>, ExecutorError>> {
+    fn start(
+        &self,
+        spec: Arc<LaunchSpec>,
+    ) -> BoxFuture<'_, Result<Box<dyn Running>, ExecutorError>> {
         Box::pin(async move {
             answers(&self.away_until)?;
             let script = (self.scripts)(&spec);
@@ -210,7 +222,9 @@ impl Executor for FakeExecutor {
         Box::pin(async move {
             answers(&self.away_until)?;
             let runs = lock(&self.runs);
-            let wanted = |run: &&Arc<FakeRun>| labels.iter().all(|(key, value)| run.labels.get(key) == Some(value));
+            let wanted = |run: &&Arc<FakeRun>| {
+                labels.iter().all(|(key, value)| run.labels.get(key) == Some(value))
+            };
             let orphan = |run: &Arc<FakeRun>| Orphan {
                 token: run.token.clone(),
                 labels: run.labels.clone(),
@@ -220,7 +234,10 @@ impl Executor for FakeExecutor {
         })
     }
 
-    fn remove_orphan<'a>(&'a self, token: &'a RunToken) -> BoxFuture<'a, Result<(), ExecutorError>> {
+    fn remove_orphan<'a>(
+        &'a self,
+        token: &'a RunToken,
+    ) -> BoxFuture<'a, Result<(), ExecutorError>> {
         Box::pin(async move {
             lock(&self.runs).remove(&token.name);
             Ok(())
@@ -308,7 +325,8 @@ impl Running for FakeRunning {
                 Ok(written) => {
                     salvage.submission = written;
                     salvage.files = u64::from(written);
-                    salvage.bytes = self.run.script.submission.as_ref().map_or(0, |csv| csv.len() as u64);
+                    salvage.bytes =
+                        self.run.script.submission.as_ref().map_or(0, |csv| csv.len() as u64);
                 }
                 Err(error) => salvage.errors.push(error.to_string()),
             }

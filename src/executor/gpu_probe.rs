@@ -1,23 +1,31 @@
-//! Which way a GPU gets into a container on this machine: a probe container for each, and the first that works is used.
+//! Which way a GPU gets into a container on this machine: a probe container for each, and the first
+//! that works is used.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{DataMode, Executor, ExecutorInfo, LaunchSpec, Program, Stop, ValidationReply, Validator, chain};
+use super::{
+    DataMode, Executor, ExecutorInfo, LaunchSpec, Program, Stop, ValidationReply, Validator, chain,
+};
 use crate::engine::INNER_INIT;
 use crate::limits::{DRIVER_LIBRARIES, GpuAccess, GpuHandle, Limits, Network};
 use crate::plan::{AccessKind, MountSpec};
 use crate::resources::gpu::Gpu;
 
-/// Names a directory of the driver's own with `lib64` or `lib` in it, for machines without the toolkit.
+/// Names a directory of the driver's own with `lib64` or `lib` in it, for machines without the
+/// toolkit.
 pub const DRIVER_DIR_VARIABLE: &str = "MEDALIST_GPU_DRIVER_DIR";
 /// How long a probe container may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// In the order in which they are tried.
-const WAYS: [AccessKind; 4] =
-    [AccessKind::DeviceRequest, AccessKind::NvidiaRuntime, AccessKind::Cdi, AccessKind::DeviceNodes];
+const WAYS: [AccessKind; 4] = [
+    AccessKind::DeviceRequest,
+    AccessKind::NvidiaRuntime,
+    AccessKind::Cdi,
+    AccessKind::DeviceNodes,
+];
 /// Libraries of the driver that CUDA programs load, by the beginning of their names.
 const DRIVER_FILES: [&str; 7] = [
     "libcuda.so",
@@ -41,7 +49,8 @@ pub struct Probe {
 impl std::fmt::Display for Probe {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let name = |kind: AccessKind| {
-            clap::ValueEnum::to_possible_value(&kind).map_or(String::new(), |v| v.get_name().to_owned())
+            clap::ValueEnum::to_possible_value(&kind)
+                .map_or(String::new(), |v| v.get_name().to_owned())
         };
         let words = self.tried.iter().map(|(kind, result)| match result {
             Ok(()) => format!("{} works", name(*kind)),
@@ -51,8 +60,8 @@ impl std::fmt::Display for Probe {
     }
 }
 
-/// Tries the ways of a GPU into a container of `image`, or the one that is wished. `scratch` is a directory that the engine can
-/// mount from.
+/// Tries the ways of a GPU into a container of `image`, or the one that is wished. `scratch` is a
+/// directory that the engine can mount from.
 pub async fn probe(
     executor: &dyn Executor,
     info: &ExecutorInfo,
@@ -89,13 +98,15 @@ fn access(kind: AccessKind, info: &ExecutorInfo, gpu: &Gpu) -> Result<GpuAccess,
         AccessKind::DeviceRequest => Ok(GpuAccess::DeviceRequest),
         AccessKind::NvidiaRuntime => {
             let has = detail("runtimes").split_whitespace().any(|name| name == "nvidia");
-            has.then_some(GpuAccess::NvidiaRuntime).ok_or_else(|| "the engine has no runtime `nvidia`".to_owned())
+            has.then_some(GpuAccess::NvidiaRuntime)
+                .ok_or_else(|| "the engine has no runtime `nvidia`".to_owned())
         }
         AccessKind::Cdi => (detail("cdi") == "true")
             .then_some(GpuAccess::Cdi)
             .ok_or_else(|| "the engine does not speak CDI".to_owned()),
         AccessKind::DeviceNodes if gpu.is_slice() => {
-            Err("a MIG slice needs the NVIDIA Container Toolkit, it has no device node of its own".to_owned())
+            Err("a MIG slice needs the NVIDIA Container Toolkit, it has no device node of its own"
+                .to_owned())
         }
         AccessKind::DeviceNodes => {
             device_nodes(Path::new("/"), std::env::var_os(DRIVER_DIR_VARIABLE).map(PathBuf::from))
@@ -130,7 +141,8 @@ fn device_nodes(root: &Path, named: Option<PathBuf>) -> Result<GpuAccess, String
             }
         }
     }
-    for dir in ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"] {
+    for dir in ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"]
+    {
         if !below(dir).join("libcuda.so.1").exists() {
             continue;
         }
@@ -165,7 +177,8 @@ impl Validator for Nobody {
     }
 }
 
-/// Starts a container as an attempt's is started, with the card, and gives what its init found in it.
+/// Starts a container as an attempt's is started, with the card, and gives what its init found in
+/// it.
 async fn look_inside(
     executor: &dyn Executor,
     gpu: &Gpu,
@@ -174,22 +187,39 @@ async fn look_inside(
     access: &GpuAccess,
     scratch: &Path,
 ) -> Result<String, String> {
-    let attempt_dir =
-        tempfile::Builder::new().prefix(".gpu-probe-").tempdir_in(scratch).map_err(|error| error.to_string())?;
+    let attempt_dir = tempfile::Builder::new()
+        .prefix(".gpu-probe-")
+        .tempdir_in(scratch)
+        .map_err(|error| error.to_string())?;
     let public_dir = attempt_dir.path().join("public");
     std::fs::create_dir(&public_dir).map_err(|error| error.to_string())?;
-    let name = attempt_dir.path().file_name().unwrap_or_default().to_string_lossy().trim_start_matches('.').to_owned();
+    let name = attempt_dir
+        .path()
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .trim_start_matches('.')
+        .to_owned();
     let spec = LaunchSpec {
         name,
         labels: BTreeMap::new(),
         competition: "gpu-probe".to_owned(),
-        program: Program::Image { reference: image.to_owned(), argv: [INNER_INIT, "gpus"].map(str::to_owned).to_vec() },
+        program: Program::Image {
+            reference: image.to_owned(),
+            argv: [INNER_INIT, "gpus"].map(str::to_owned).to_vec(),
+        },
         env: Vec::new(),
         public_dir,
         description: String::new(),
         instructions: String::new(),
         attempt_dir: attempt_dir.path().to_owned(),
-        limits: Limits { timeout: PATIENCE, grace: Duration::ZERO, memory_bytes: 0, cpus: 0.0, ..Limits::default() },
+        limits: Limits {
+            timeout: PATIENCE,
+            grace: Duration::ZERO,
+            memory_bytes: 0,
+            cpus: 0.0,
+            ..Limits::default()
+        },
         network: Network::Sealed,
         gpus: vec![handle(gpu)],
         gpu_access: access.clone(),
@@ -209,7 +239,9 @@ async fn look_inside(
     let log = std::fs::read_to_string(attempt_dir.path().join("run.log"));
     let removed = running.remove().await;
     match ended {
-        Err(_) => return Err(format!("the probe container did not end within {} s", PATIENCE.as_secs())),
+        Err(_) => {
+            return Err(format!("the probe container did not end within {} s", PATIENCE.as_secs()));
+        }
         Ok(Err(error)) => return Err(chain(&error)),
         Ok(Ok(_)) => removed.map_err(|error| chain(&error))?,
     }
@@ -221,7 +253,11 @@ pub fn handle(gpu: &Gpu) -> GpuHandle {
     GpuHandle {
         uuid: gpu.uuid.clone(),
         index: gpu.index,
-        device_nodes: gpu.minor.iter().map(|minor| PathBuf::from(format!("/dev/nvidia{minor}"))).collect(),
+        device_nodes: gpu
+            .minor
+            .iter()
+            .map(|minor| PathBuf::from(format!("/dev/nvidia{minor}")))
+            .collect(),
     }
 }
 
@@ -233,10 +269,14 @@ fn verdict(log: &str, gpu: &Gpu) -> Result<(), String> {
         match line.split(' ').collect::<Vec<_>>().as_slice() {
             ["node", "/dev/nvidiactl", "open"] => control = true,
             ["node", node, rest @ ..] => {
-                let number = node.strip_prefix("/dev/nvidia").and_then(|rest| rest.parse::<u32>().ok());
+                let number =
+                    node.strip_prefix("/dev/nvidia").and_then(|rest| rest.parse::<u32>().ok());
                 if let Some(number) = number {
                     if *rest != ["open"] {
-                        return Err(format!("`{node}` cannot be opened in the container: {}", rest.join(" ")));
+                        return Err(format!(
+                            "`{node}` cannot be opened in the container: {}",
+                            rest.join(" ")
+                        ));
                     }
                     cards.push(number);
                 }
@@ -249,7 +289,9 @@ fn verdict(log: &str, gpu: &Gpu) -> Result<(), String> {
     match cards.as_slice() {
         [] => return Err("no card is in the container".to_owned()),
         [one] if gpu.minor.is_none_or(|minor| minor == *one) => {}
-        others => return Err(format!("cards {others:?} are in the container, expected {:?}", gpu.minor)),
+        others => {
+            return Err(format!("cards {others:?} are in the container, expected {:?}", gpu.minor));
+        }
     }
     if !control {
         return Err("`/dev/nvidiactl` is not in the container".to_owned());
@@ -288,7 +330,11 @@ mod tests {
         let cases = [
             (whole.replace("nvidia3", "nvidia2"), "expected Some(3)"),
             (format!("{whole}node /dev/nvidia4 open\n"), "[3, 4]"),
-            (whole.replace("node /dev/nvidia3 open", "node /dev/nvidia3 Operation not permitted"), "not permitted"),
+            (
+                whole
+                    .replace("node /dev/nvidia3 open", "node /dev/nvidia3 Operation not permitted"),
+                "not permitted",
+            ),
             (whole.replace("node /dev/nvidiactl open\n", ""), "nvidiactl"),
             (whole.replace("library", "x"), "libcuda"),
             (format!("{whole}smi GPU 0: card (UUID: GPU-2)\n"), "does not list"),
@@ -326,7 +372,10 @@ mod tests {
         let GpuAccess::DeviceNodes { driver_dirs, control_nodes, .. } = found().unwrap() else {
             panic!("device nodes")
         };
-        assert_eq!((driver_dirs, control_nodes.len()), (vec![PathBuf::from("/usr/local/nvidia")], 2));
+        assert_eq!(
+            (driver_dirs, control_nodes.len()),
+            (vec![PathBuf::from("/usr/local/nvidia")], 2)
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -337,11 +386,24 @@ mod tests {
         });
         let info = executor.check().await.unwrap();
         let temp = tempfile::tempdir().unwrap();
-        let probe =
-            probe(&executor, &info, &Gpu { uuid: "MIG-1".into(), ..gpu() }, "image", &[], None, temp.path()).await;
+        let probe = probe(
+            &executor,
+            &info,
+            &Gpu { uuid: "MIG-1".into(), ..gpu() },
+            "image",
+            &[],
+            None,
+            temp.path(),
+        )
+        .await;
         assert_eq!(probe.works, None);
         let text = probe.to_string();
-        for part in ["device-request: could not select", "no runtime `nvidia`", "CDI", "device-nodes: a MIG slice"] {
+        for part in [
+            "device-request: could not select",
+            "no runtime `nvidia`",
+            "CDI",
+            "device-nodes: a MIG slice",
+        ] {
             assert!(text.contains(part), "{text}");
         }
         assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0, "nothing is left");

@@ -1,7 +1,7 @@
 //! Where agents run. One file a kind, all with the same interface and the same contract tests.
 //!
-//! An [`Executor`] starts an attempt and gives a [`Running`]; the attempt's clock, its limits in time and its ending are
-//! decided in one place, [`crate::runner::attempt`], for all of them.
+//! An [`Executor`] starts an attempt and gives a [`Running`]; the attempt's clock, its limits in
+//! time and its ending are decided in one place, [`crate::runner::attempt`], for all of them.
 
 pub(crate) mod control;
 pub mod docker;
@@ -32,8 +32,8 @@ pub const LABEL_NAME: &str = "io.medalist.attempt";
 
 /// Answers whether a submission is well formed. It must not tell the score.
 pub trait Validator: Send + Sync {
-    /// Checks a file that the agent sent. Called on a blocking thread; the file is a plain file of limited size, its
-    /// content is hostile.
+    /// Checks a file that the agent sent. Called on a blocking thread; the file is a plain file of
+    /// limited size, its content is hostile.
     fn validate(&self, csv: &Path) -> ValidationReply;
 }
 
@@ -50,7 +50,8 @@ pub struct ValidationReply {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Program {
-    /// A container image; `argv` is run as `nonroot` in /home, by default `bash /home/agent/start.sh`.
+    /// A container image; `argv` is run as `nonroot` in /home, by default `bash
+    /// /home/agent/start.sh`.
     Image {
         /// Tag or digest.
         reference: String,
@@ -61,7 +62,8 @@ pub enum Program {
     Local {
         /// Directory whose files are copied to the agent's directory before the start.
         agent_dir: Option<PathBuf>,
-        /// Command and arguments; a relative command is looked for in the agent's directory first, then on PATH.
+        /// Command and arguments; a relative command is looked for in the agent's directory first,
+        /// then on PATH.
         argv: Vec<String>,
     },
 }
@@ -80,7 +82,8 @@ pub enum DataMode {
 /// Everything an executor needs to start an attempt. All paths are absolute.
 #[derive(Clone)]
 pub struct LaunchSpec {
-    /// Unique name of the attempt on this machine (`<competition>_<uuid>`): letters, digits, `_`, `.`, `-`.
+    /// Unique name of the attempt on this machine (`<competition>_<uuid>`): letters, digits, `_`,
+    /// `.`, `-`.
     pub name: String,
     /// More labels for `resume` and `clean`, such as the group's id.
     pub labels: BTreeMap<String, String>,
@@ -96,7 +99,8 @@ pub struct LaunchSpec {
     pub description: String,
     /// Text of `instructions.txt`.
     pub instructions: String,
-    /// The attempt's directory, which must exist: run.log, submission/, logs/ and code/ are made in it.
+    /// The attempt's directory, which must exist: run.log, submission/, logs/ and code/ are made in
+    /// it.
     pub attempt_dir: PathBuf,
     /// What it may use.
     pub limits: Limits,
@@ -106,7 +110,8 @@ pub struct LaunchSpec {
     pub gpus: Vec<GpuHandle>,
     /// How the GPUs get in.
     pub gpu_access: GpuAccess,
-    /// Directories and files of this machine that are mounted read-only: where from, and where in the container.
+    /// Directories and files of this machine that are mounted read-only: where from, and where in
+    /// the container.
     pub mounts: Vec<(PathBuf, PathBuf)>,
     /// How the data get in.
     pub data_mode: DataMode,
@@ -173,7 +178,8 @@ pub struct PreparedImage {
     pub bytes: u64,
 }
 
-/// What finds a started attempt again, after this process is gone. Written to disk by whoever resumes.
+/// What finds a started attempt again, after this process is gone. Written to disk by whoever
+/// resumes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunToken {
     /// [`ExecutorInfo::name`].
@@ -232,7 +238,8 @@ pub struct ExitReport {
     pub cause: ExitCause,
     /// What it used in all.
     pub usage: Usage,
-    /// How long it ran, where that was measured beside it; it may have ended while no harness watched.
+    /// How long it ran, where that was measured beside it; it may have ended while no harness
+    /// watched.
     pub ran: Option<Duration>,
 }
 
@@ -269,7 +276,8 @@ pub enum Postponed {
 /// An entry that was not taken over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
-    /// Its path below the attempt, such as `submission/submission.csv`; bytes that are not UTF-8 are replaced.
+    /// Its path below the attempt, such as `submission/submission.csv`; bytes that are not UTF-8
+    /// are replaced.
     pub path: String,
     /// Why, such as `a symbolic link`.
     pub why: String,
@@ -355,7 +363,8 @@ pub enum ExecutorError {
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl ExecutorError {
-    /// Whether the engine cannot be talked to now: a daemon that restarts needs seconds, and containers outlast it.
+    /// Whether the engine cannot be talked to now: a daemon that restarts needs seconds, and
+    /// containers outlast it.
     #[must_use]
     pub fn is_engine_away(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::EngineAway { .. })
@@ -382,14 +391,19 @@ pub trait Executor: Send + Sync {
     /// What it is and what it can hold here.
     fn check(&self) -> BoxFuture<'_, Result<ExecutorInfo, ExecutorError>>;
 
-    /// Makes sure that the program can be started, pulling its image if need be; `None` where there are no images.
-    /// The attempt's clock does not run meanwhile.
-    fn prepare_image<'a>(&'a self, program: &'a Program)
-    -> BoxFuture<'a, Result<Option<PreparedImage>, ExecutorError>>;
+    /// Makes sure that the program can be started, pulling its image if need be; `None` where there
+    /// are no images. The attempt's clock does not run meanwhile.
+    fn prepare_image<'a>(
+        &'a self,
+        program: &'a Program,
+    ) -> BoxFuture<'a, Result<Option<PreparedImage>, ExecutorError>>;
 
-    /// Starts an attempt. On an error nothing of it is left, unless the engine is away: then it may have been started, and
-    /// [`Executor::list_orphans`] tells once the engine is back.
-    fn start(&self, spec: Arc<LaunchSpec>) -> BoxFuture<'_, Result<Box<dyn Running>, ExecutorError>>;
+    /// Starts an attempt. On an error nothing of it is left, unless the engine is away: then it may
+    /// have been started, and [`Executor::list_orphans`] tells once the engine is back.
+    fn start(
+        &self,
+        spec: Arc<LaunchSpec>,
+    ) -> BoxFuture<'_, Result<Box<dyn Running>, ExecutorError>>;
 
     /// Finds a started attempt again, running or ended, and takes over its validation service.
     fn attach<'a>(
@@ -405,7 +419,8 @@ pub trait Executor: Send + Sync {
     ) -> BoxFuture<'a, Result<Vec<Orphan>, ExecutorError>>;
 
     /// Kills and removes an orphan; one that is gone already is no error.
-    fn remove_orphan<'a>(&'a self, token: &'a RunToken) -> BoxFuture<'a, Result<(), ExecutorError>>;
+    fn remove_orphan<'a>(&'a self, token: &'a RunToken)
+    -> BoxFuture<'a, Result<(), ExecutorError>>;
 }
 
 /// A started attempt.
@@ -413,7 +428,8 @@ pub trait Running: Send + Sync {
     /// What finds it again.
     fn token(&self) -> RunToken;
 
-    /// How long the agent had run when this value was made: nothing after a start, more after an attach.
+    /// How long the agent had run when this value was made: nothing after a start, more after an
+    /// attach.
     fn elapsed_before(&self) -> Duration;
 
     /// Waits for the end of the agent. May be dropped and called again.
@@ -431,7 +447,8 @@ pub trait Running: Send + Sync {
     /// Directories of this machine that fill up with the attempt's files, besides its own.
     fn storage(&self) -> Vec<PathBuf>;
 
-    /// Copies the submission as it is now to `to`, under the rules of salvage; false if there is none.
+    /// Copies the submission as it is now to `to`, under the rules of salvage; false if there is
+    /// none.
     fn snapshot<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<bool, ExecutorError>>;
 
     /// After the end: brings submission/, logs/ and code/ into the attempt's directory.
@@ -441,7 +458,8 @@ pub trait Running: Send + Sync {
     fn remove(&self) -> BoxFuture<'_, Result<(), ExecutorError>>;
 }
 
-/// The environment every agent gets, whatever runs it: MLE-bench's names, and ours for the budget and the seed.
+/// The environment every agent gets, whatever runs it: MLE-bench's names, and ours for the budget
+/// and the seed.
 ///
 /// `home` is `/home` in a container. [`LaunchSpec::env`] comes after it and wins.
 #[must_use]

@@ -1,7 +1,8 @@
-//! Attempts as plain processes of this machine, where there is no container engine. Not sealed, and said to be so.
+//! Attempts as plain processes of this machine, where there is no container engine. Not sealed, and
+//! said to be so.
 //!
-//! The init supervises: it is the agent's ancestor whatever the agent forks, watches memory and processes, keeps the output,
-//! and goes on when the harness dies.
+//! The init supervises: it is the agent's ancestor whatever the agent forks, watches memory and
+//! processes, keeps the output, and goes on when the harness dies.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,8 +22,9 @@ use serde::{Deserialize, Serialize};
 use super::control::{self, Control, Launch};
 use super::salvage::{self, Rules};
 use super::{
-    BoxFuture, DataMode, Enforcement, Executor, ExecutorError, ExecutorInfo, ExitCause, ExitReport, LABEL, LABEL_NAME,
-    LaunchSpec, Orphan, PreparedImage, Program, RunToken, Running, Salvage, Stop, agent_env,
+    BoxFuture, DataMode, Enforcement, Executor, ExecutorError, ExecutorInfo, ExitCause, ExitReport,
+    LABEL, LABEL_NAME, LaunchSpec, Orphan, PreparedImage, Program, RunToken, Running, Salvage,
+    Stop, agent_env,
 };
 use crate::bridge::{self, Services};
 use crate::outcome::Usage;
@@ -31,7 +33,8 @@ use crate::outcome::Usage;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a killed agent's supervisor may take for its last words.
 const LAST_WORDS: Duration = Duration::from_secs(15);
-/// Variables of the harness that an agent needs to find its programs and libraries; no other gets through.
+/// Variables of the harness that an agent needs to find its programs and libraries; no other gets
+/// through.
 const PASSED_ON: [&str; 6] = ["PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "NIX_LD"];
 
 /// Runs attempts as processes.
@@ -76,7 +79,9 @@ impl ProcessExecutor {
             return Err(ExecutorError::Unsupported { what });
         }
         if argv.is_empty() {
-            return Err(ExecutorError::Unsupported { what: "the agent names no command to start".to_string() });
+            return Err(ExecutorError::Unsupported {
+                what: "the agent names no command to start".to_string(),
+            });
         }
         let home = home_of(spec);
         let control = Control::of(&spec.attempt_dir);
@@ -139,7 +144,8 @@ impl ProcessExecutor {
         let mut labels = running.spec.labels.clone();
         labels.insert(LABEL.to_string(), env!("CARGO_PKG_VERSION").to_string());
         labels.insert(LABEL_NAME.to_string(), running.spec.name.clone());
-        let mark = Mark { token: running.token(), labels, attempt_dir: running.spec.attempt_dir.clone() };
+        let mark =
+            Mark { token: running.token(), labels, attempt_dir: running.spec.attempt_dir.clone() };
         fs_err::create_dir_all(&self.marks)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.marks)?;
         serde_json::to_writer(&mut file, &mark)?;
@@ -242,7 +248,10 @@ struct Process {
 impl Process {
     fn parse(id: &str) -> Option<Self> {
         let (pid, start_time) = id.split_once('@')?;
-        Some(Self { pid: pid.parse().ok().filter(|pid| *pid > 1)?, start_time: start_time.parse().ok()? })
+        Some(Self {
+            pid: pid.parse().ok().filter(|pid| *pid > 1)?,
+            start_time: start_time.parse().ok()?,
+        })
     }
 
     fn alive(self) -> bool {
@@ -257,7 +266,8 @@ impl Process {
     }
 }
 
-/// When a living process started, in clock ticks since boot; `None` for zombies and those that are gone.
+/// When a living process started, in clock ticks since boot; `None` for zombies and those that are
+/// gone.
 fn start_time(pid: i32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
@@ -269,7 +279,9 @@ fn start_time(pid: i32) -> Option<u64> {
 fn kill_marked(name: &str) {
     let mark = format!("MEDALIST_ATTEMPT={name}");
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|pid| pid.parse::<i32>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|pid| pid.parse::<i32>().ok()) else {
+            continue;
+        };
         let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
         if environment.split(|byte| *byte == 0).any(|pair| pair == mark.as_bytes()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
@@ -306,11 +318,17 @@ impl Executor for ProcessExecutor {
         })
     }
 
-    fn prepare_image<'a>(&'a self, _: &'a Program) -> BoxFuture<'a, Result<Option<PreparedImage>, ExecutorError>> {
+    fn prepare_image<'a>(
+        &'a self,
+        _: &'a Program,
+    ) -> BoxFuture<'a, Result<Option<PreparedImage>, ExecutorError>> {
         Box::pin(async { Ok(None) })
     }
 
-    fn start(&self, spec: Arc<LaunchSpec>) -> BoxFuture<'_, Result<Box<dyn Running>, ExecutorError>> {
+    fn start(
+        &self,
+        spec: Arc<LaunchSpec>,
+    ) -> BoxFuture<'_, Result<Box<dyn Running>, ExecutorError>> {
         Box::pin(async move {
             let launched = self.launch(&spec);
             let running = launched.inspect_err(|_| {
@@ -337,7 +355,8 @@ impl Executor for ProcessExecutor {
             let elapsed_before = (Utc::now() - token.started).to_std().unwrap_or(Duration::ZERO);
             let mark = self.mark_path(&spec.name);
             let started = token.started;
-            let running = ProcessRunning { process, spec, control, services, started, elapsed_before, mark };
+            let running =
+                ProcessRunning { process, spec, control, services, started, elapsed_before, mark };
             Ok(Box::new(running) as Box<dyn Running>)
         })
     }
@@ -347,7 +366,9 @@ impl Executor for ProcessExecutor {
         labels: &'a BTreeMap<String, String>,
     ) -> BoxFuture<'a, Result<Vec<Orphan>, ExecutorError>> {
         Box::pin(async move {
-            let wanted = |mark: &Mark| labels.iter().all(|(name, value)| mark.labels.get(name) == Some(value));
+            let wanted = |mark: &Mark| {
+                labels.iter().all(|(name, value)| mark.labels.get(name) == Some(value))
+            };
             let orphan = |mark: Mark| {
                 let running = Process::parse(&mark.token.id).is_some_and(Process::alive);
                 Orphan { token: mark.token, labels: mark.labels, running }
@@ -356,7 +377,10 @@ impl Executor for ProcessExecutor {
         })
     }
 
-    fn remove_orphan<'a>(&'a self, token: &'a RunToken) -> BoxFuture<'a, Result<(), ExecutorError>> {
+    fn remove_orphan<'a>(
+        &'a self,
+        token: &'a RunToken,
+    ) -> BoxFuture<'a, Result<(), ExecutorError>> {
         Box::pin(async move {
             let mark = self.marks()?.into_iter().find(|mark| mark.token == *token);
             if let Some(process) = Process::parse(&token.id) {
@@ -457,7 +481,8 @@ impl Running for ProcessRunning {
                 report.usage.validations = validations;
                 return Ok(report);
             }
-            let cause = ExitCause::Lost("the agent's supervisor was ended from outside".to_string());
+            let cause =
+                ExitCause::Lost("the agent's supervisor was ended from outside".to_string());
             Ok(ExitReport { cause, usage: self.last_usage(), ran: None })
         })
     }
@@ -504,10 +529,18 @@ impl Running for ProcessRunning {
             let spec = Arc::clone(&self.spec);
             salvage::in_background(Salvage::default(), move |salvage| {
                 let rules = Rules::submission(spec.limits.submission_bytes);
-                for (label, rules) in [("submission", rules), ("logs", Rules::other()), ("code", Rules::other())] {
+                for (label, rules) in
+                    [("submission", rules), ("logs", Rules::other()), ("code", Rules::other())]
+                {
                     let to = spec.attempt_dir.join(label);
                     if salvage::make_room(&to, salvage) {
-                        salvage::from_directory(&home_of(&spec).join(label), label, &to, rules, salvage);
+                        salvage::from_directory(
+                            &home_of(&spec).join(label),
+                            label,
+                            &to,
+                            rules,
+                            salvage,
+                        );
                     }
                 }
                 salvage.submission = spec.attempt_dir.join("submission/submission.csv").is_file();
@@ -522,7 +555,9 @@ impl Running for ProcessRunning {
                 end(self.process, &self.spec.name).await;
             }
             let home = home_of(&self.spec);
-            tokio::task::spawn_blocking(move || remove_tree(&home)).await.map_err(io::Error::other)??;
+            tokio::task::spawn_blocking(move || remove_tree(&home))
+                .await
+                .map_err(io::Error::other)??;
             self.control.remove()?;
             Ok(remove_file(&self.mark)?)
         })

@@ -1,7 +1,7 @@
 //! Takes over what an agent left, from a tar or from a directory. All of it is hostile.
 //!
-//! Only plain files and directories are made, in a fresh directory, under names that were checked; links, devices, pipes and
-//! whatever is too large, too deep or too many is refused and recorded.
+//! Only plain files and directories are made, in a fresh directory, under names that were checked;
+//! links, devices, pipes and whatever is too large, too deep or too many is refused and recorded.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -81,7 +81,9 @@ impl Enough {
         let postponed = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(Postponed::HostFull),
             // How a transfer from the engine breaks off.
-            io::ErrorKind::ConnectionAborted | io::ErrorKind::UnexpectedEof => Some(Postponed::EngineAway),
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::UnexpectedEof => {
+                Some(Postponed::EngineAway)
+            }
             _ => None,
         };
         Self { why: format!("{label} cannot be read: {error}"), postponed }
@@ -99,10 +101,18 @@ impl Gate<'_> {
     }
 
     /// Where an entry goes, if it may: checks its kind, name and size.
-    fn admit(&mut self, relative: &Path, kind: &Kind, size: u64) -> Result<Option<PathBuf>, Enough> {
+    fn admit(
+        &mut self,
+        relative: &Path,
+        kind: &Kind,
+        size: u64,
+    ) -> Result<Option<PathBuf>, Enough> {
         self.entries += 1;
         if self.entries > self.rules.entries {
-            return Err(Enough::refused(format!("{} has more than {} entries", self.label, self.rules.entries)));
+            return Err(Enough::refused(format!(
+                "{} has more than {} entries",
+                self.label, self.rules.entries
+            )));
         }
         if let Kind::Other(what) = kind {
             self.refuse(relative, *what);
@@ -127,7 +137,13 @@ impl Gate<'_> {
     }
 
     /// Copies at most `size` bytes to a new file.
-    fn keep_file(&mut self, relative: &Path, path: &Path, from: &mut dyn Read, size: u64) -> io::Result<()> {
+    fn keep_file(
+        &mut self,
+        relative: &Path,
+        path: &Path,
+        from: &mut dyn Read,
+        size: u64,
+    ) -> io::Result<()> {
         if let Some(parent) = path.parent() {
             fs_err::create_dir_all(parent)?;
         }
@@ -174,7 +190,9 @@ fn check_name(relative: &Path) -> Result<(), String> {
 
 /// Makes an empty directory where another attempt at this may have left something.
 pub(crate) fn make_room(path: &Path, salvage: &mut Salvage) -> bool {
-    fresh_directory(path).map_err(|error| Enough::failed(&path.display().to_string(), &error).record(salvage)).is_ok()
+    fresh_directory(path)
+        .map_err(|error| Enough::failed(&path.display().to_string(), &error).record(salvage))
+        .is_ok()
 }
 
 /// An empty directory in place of whatever was there.
@@ -186,8 +204,15 @@ pub(crate) fn fresh_directory(path: &Path) -> io::Result<()> {
     fs_err::create_dir_all(path)
 }
 
-/// Takes over a directory from the engine's tar of it, whose entries all begin with the directory's own name.
-pub(crate) fn from_tar(tar: impl Read, label: &str, to: &Path, rules: Rules, salvage: &mut Salvage) {
+/// Takes over a directory from the engine's tar of it, whose entries all begin with the directory's
+/// own name.
+pub(crate) fn from_tar(
+    tar: impl Read,
+    label: &str,
+    to: &Path,
+    rules: Rules,
+    salvage: &mut Salvage,
+) {
     let mut gate = Gate { rules, label, to, salvage, entries: 0, kept: 0 };
     if let Err(enough) = read_tar(tar, &mut gate) {
         enough.record(gate.salvage);
@@ -224,7 +249,9 @@ fn read_tar(tar: impl Read, gate: &mut Gate<'_>) -> Result<(), Enough> {
             continue;
         }
         match gate.admit(&relative, &kind, size)? {
-            Some(path) if matches!(kind, Kind::Directory) => gate.keep_directory(&path).map_err(unreadable)?,
+            Some(path) if matches!(kind, Kind::Directory) => {
+                gate.keep_directory(&path).map_err(unreadable)?
+            }
             Some(path) => gate.keep_file(&relative, &path, &mut entry, size).map_err(unreadable)?,
             None => {
                 skipped = skipped.saturating_add(size);
@@ -248,15 +275,24 @@ fn strip_first(path: &Path) -> Option<PathBuf> {
     (!rest.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(rest)))
 }
 
-/// Takes over one file from the engine's tar of it; false if it is no plain file of the allowed size.
-pub(crate) fn file_from_tar(tar: impl Read, label: &str, to: &Path, largest: u64, salvage: &mut Salvage) -> bool {
+/// Takes over one file from the engine's tar of it; false if it is no plain file of the allowed
+/// size.
+pub(crate) fn file_from_tar(
+    tar: impl Read,
+    label: &str,
+    to: &Path,
+    largest: u64,
+    salvage: &mut Salvage,
+) -> bool {
     let take = || -> io::Result<bool> {
         let mut archive = tar::Archive::new(tar);
         let Some(entry) = archive.entries()?.next() else { return Ok(false) };
         let entry = entry?;
         let size = entry.size();
         let why = match entry.header().entry_type() {
-            EntryType::Regular | EntryType::Continuous if size > largest => format!("too large: {size} bytes"),
+            EntryType::Regular | EntryType::Continuous if size > largest => {
+                format!("too large: {size} bytes")
+            }
             EntryType::Regular | EntryType::Continuous => {
                 write_aside(to, &mut entry.take(size))?;
                 salvage.files += 1;
@@ -288,7 +324,13 @@ fn write_aside(to: &Path, from: &mut dyn Read) -> io::Result<()> {
 }
 
 /// Takes over a directory of this machine.
-pub(crate) fn from_directory(from: &Path, label: &str, to: &Path, rules: Rules, salvage: &mut Salvage) {
+pub(crate) fn from_directory(
+    from: &Path,
+    label: &str,
+    to: &Path,
+    rules: Rules,
+    salvage: &mut Salvage,
+) {
     let mut gate = Gate { rules, label, to, salvage, entries: 0, kept: 0 };
     match fs::symlink_metadata(from) {
         Ok(facts) if facts.is_dir() => {
@@ -322,7 +364,9 @@ fn read_directory(from: &Path, below: &Path, gate: &mut Gate<'_>) -> Result<(), 
             read_directory(&entry.path(), &relative, gate)?;
         } else {
             match open_plain(&entry.path()) {
-                Ok(mut file) => gate.keep_file(&relative, &path, &mut file, facts.len()).map_err(unreadable)?,
+                Ok(mut file) => {
+                    gate.keep_file(&relative, &path, &mut file, facts.len()).map_err(unreadable)?
+                }
                 Err(error) => gate.refuse(&relative, error.to_string()),
             }
         }
@@ -354,8 +398,15 @@ fn open_plain(path: &Path) -> io::Result<File> {
     File::options().read(true).custom_flags(flags.bits()).open(path)
 }
 
-/// Takes over one file of this machine; false if there is none or it is no plain file of the allowed size.
-pub(crate) fn file_from_directory(from: &Path, label: &str, to: &Path, largest: u64, salvage: &mut Salvage) -> bool {
+/// Takes over one file of this machine; false if there is none or it is no plain file of the
+/// allowed size.
+pub(crate) fn file_from_directory(
+    from: &Path,
+    label: &str,
+    to: &Path,
+    largest: u64,
+    salvage: &mut Salvage,
+) -> bool {
     let facts = match fs::symlink_metadata(from) {
         Ok(facts) => facts,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return false,
@@ -365,9 +416,12 @@ pub(crate) fn file_from_directory(from: &Path, label: &str, to: &Path, largest: 
         }
     };
     match kind_of(&facts) {
-        Kind::File if facts.len() > largest => salvage.refuse(label, format!("too large: {} bytes", facts.len())),
+        Kind::File if facts.len() > largest => {
+            salvage.refuse(label, format!("too large: {} bytes", facts.len()))
+        }
         Kind::File => {
-            let taken = open_plain(from).and_then(|file| write_aside(to, &mut file.take(facts.len())));
+            let taken =
+                open_plain(from).and_then(|file| write_aside(to, &mut file.take(facts.len())));
             match taken {
                 Ok(()) => {
                     salvage.files += 1;
@@ -384,7 +438,10 @@ pub(crate) fn file_from_directory(from: &Path, label: &str, to: &Path, largest: 
 }
 
 /// Runs a step of the salvage on a blocking thread.
-pub(crate) async fn in_background(salvage: Salvage, step: impl FnOnce(&mut Salvage) + Send + 'static) -> Salvage {
+pub(crate) async fn in_background(
+    salvage: Salvage,
+    step: impl FnOnce(&mut Salvage) + Send + 'static,
+) -> Salvage {
     let before = salvage.clone();
     let done = tokio::task::spawn_blocking(move || {
         let mut salvage = salvage;
@@ -451,8 +508,11 @@ mod tests {
         add(&mut builder, "submission/sub/kept", EntryType::Regular, b"kept");
         add(&mut builder, "submission/sub/kept", EntryType::Regular, b"again");
         let (dir, salvage) = salvaged(builder.into_inner().unwrap(), RULES);
-        let whys: Vec<(&str, &str)> =
-            salvage.refused.iter().map(|refused| (refused.path.as_str(), refused.why.as_str())).collect();
+        let whys: Vec<(&str, &str)> = salvage
+            .refused
+            .iter()
+            .map(|refused| (refused.path.as_str(), refused.why.as_str()))
+            .collect();
         let expected = [
             ("submission/../../evil", "a path that leads elsewhere"),
             ("submission//etc/passwd", "a path that leads elsewhere"),
@@ -525,11 +585,24 @@ mod tests {
         fresh_directory(&to).unwrap();
         let mut salvage = Salvage::default();
         from_directory(&from, "code", &to, RULES, &mut salvage);
-        let mut whys: Vec<&str> = salvage.refused.iter().map(|refused| refused.why.as_str()).collect();
+        let mut whys: Vec<&str> =
+            salvage.refused.iter().map(|refused| refused.why.as_str()).collect();
         whys.sort_unstable();
         assert_eq!(whys, ["a hard link", "a symbolic link", "too large: 10737418240 bytes"]);
         assert_eq!(fs::read(to.join("sub/kept")).unwrap(), b"kept");
-        assert!(!file_from_directory(&from.join("link"), "submission.csv", &to.join("x"), 10, &mut salvage));
-        assert!(file_from_directory(&from.join("sub/kept"), "submission.csv", &to.join("x"), 10, &mut salvage));
+        assert!(!file_from_directory(
+            &from.join("link"),
+            "submission.csv",
+            &to.join("x"),
+            10,
+            &mut salvage
+        ));
+        assert!(file_from_directory(
+            &from.join("sub/kept"),
+            "submission.csv",
+            &to.join("x"),
+            10,
+            &mut salvage
+        ));
     }
 }

@@ -43,11 +43,13 @@ pub struct Forward {
 
 impl Config {
     pub fn read(path: &Path) -> Result<Self, String> {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
         let mut config = Self { sample_every: Duration::from_secs(1), ..Self::default() };
         for record in text.split('\0').filter(|record| !record.is_empty()) {
-            let (key, value) = record.split_once('=').ok_or_else(|| format!("`{record}` in `launch` has no `=`"))?;
+            let (key, value) = record
+                .split_once('=')
+                .ok_or_else(|| format!("`{record}` in `launch` has no `=`"))?;
             config.set(key, value)?;
         }
         if config.argv.is_empty() {
@@ -57,20 +59,27 @@ impl Config {
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
-        let number =
-            || value.parse::<u64>().map_err(|_| format!("`{key}` in `launch` is `{value}`, expected a number"));
+        let number = || {
+            value
+                .parse::<u64>()
+                .map_err(|_| format!("`{key}` in `launch` is `{value}`, expected a number"))
+        };
         match key {
             "container" => self.container = number()? != 0,
             "home" => self.home = PathBuf::from(value),
             "arg" => self.argv.push(value.to_string()),
             "env" => {
-                let (name, value) = value.split_once('=').ok_or_else(|| format!("`env` in `launch` is `{value}`"))?;
+                let (name, value) = value
+                    .split_once('=')
+                    .ok_or_else(|| format!("`env` in `launch` is `{value}`"))?;
                 self.env.push((name.to_string(), value.to_string()));
             }
             "log" => self.log = PathBuf::from(value),
             "log_limit" => self.log_limit = number()?,
             "forward" => {
-                let bad = || format!("`forward` in `launch` is `{value}`, expected port:connections:socket");
+                let bad = || {
+                    format!("`forward` in `launch` is `{value}`, expected port:connections:socket")
+                };
                 let mut parts = value.splitn(3, ':');
                 let mut part = || parts.next().ok_or_else(bad);
                 let port = part()?.parse().map_err(|_| bad())?;

@@ -131,15 +131,24 @@ impl Forwarder {
                 listeners.push(TcpListener::from(sys::standard_input()));
             } else {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, forward.port));
-                listeners.push(listener.map_err(|error| format!("cannot listen on port {}: {error}", forward.port))?);
-                // Some images resolve `localhost` to the IPv6 address first; not every container has it.
+                listeners.push(
+                    listener.map_err(|error| {
+                        format!("cannot listen on port {}: {error}", forward.port)
+                    })?,
+                );
+                // Some images resolve `localhost` to the IPv6 address first; not every container
+                // has it.
                 listeners.extend(TcpListener::bind((Ipv6Addr::LOCALHOST, forward.port)));
             }
             for listener in &listeners {
                 let set = listener.set_nonblocking(true);
                 set.map_err(|error| format!("cannot set up port {}: {error}", forward.port))?;
             }
-            services.push(Service { listeners, socket: control.join(&forward.socket), limit: forward.connections });
+            services.push(Service {
+                listeners,
+                socket: control.join(&forward.socket),
+                limit: forward.connections,
+            });
         }
         Ok(Self { services, connections: Vec::new() })
     }
@@ -200,7 +209,8 @@ impl Forwarder {
 impl Service {
     fn connect(&self, number: usize, mut client: TcpStream) -> Option<Connection> {
         let Ok(harness) = UnixStream::connect(&self.socket) else {
-            // The reply fits any socket's buffer; a client that sends a large body sees a reset instead, and retries.
+            // The reply fits any socket's buffer; a client that sends a large body sees a reset
+            // instead, and retries.
             let _ = write!(
                 client,
                 "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 5\r\n\
@@ -212,6 +222,13 @@ impl Service {
         client.set_nonblocking(true).ok()?;
         harness.set_nonblocking(true).ok()?;
         let _ = client.set_nodelay(true);
-        Some(Connection { service: number, client, harness, up: Pipe::new(), down: Pipe::new(), moved: Instant::now() })
+        Some(Connection {
+            service: number,
+            client,
+            harness,
+            up: Pipe::new(),
+            down: Pipe::new(),
+            moved: Instant::now(),
+        })
     }
 }

@@ -1,4 +1,5 @@
-//! What a container was given of the GPUs: device nodes that can be opened, the driver's library, what `nvidia-smi` lists.
+//! What a container was given of the GPUs: device nodes that can be opened, the driver's library,
+//! what `nvidia-smi` lists.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileTypeExt;
@@ -14,7 +15,8 @@ const LIBRARIES: [&str; 6] = [
     "/usr/local/nvidia/lib64",
     "/usr/local/nvidia/lib",
 ];
-const PROGRAMS: [&str; 3] = ["/usr/bin/nvidia-smi", "/usr/local/bin/nvidia-smi", "/usr/local/nvidia/bin/nvidia-smi"];
+const PROGRAMS: [&str; 3] =
+    ["/usr/bin/nvidia-smi", "/usr/local/bin/nvidia-smi", "/usr/local/nvidia/bin/nvidia-smi"];
 
 /// Prints one finding a line: `node PATH open`, `node PATH ERROR`, `library PATH`, `smi LINE`.
 pub fn report() -> i32 {

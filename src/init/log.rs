@@ -24,9 +24,17 @@ pub struct LogFile {
 impl LogFile {
     pub fn open(config: &Config, pipe: OwnedFd) -> Result<Self, String> {
         let file = File::options().append(true).create(true).open(&config.log);
-        let file = file.map_err(|error| format!("cannot open `{}`: {error}", config.log.display()))?;
+        let file =
+            file.map_err(|error| format!("cannot open `{}`: {error}", config.log.display()))?;
         let buffer = vec![0; CHUNK];
-        Ok(Self { pipe: Some(File::from(pipe)), file, limit: config.log_limit, buffer, bytes: 0, dropped: 0 })
+        Ok(Self {
+            pipe: Some(File::from(pipe)),
+            file,
+            limit: config.log_limit,
+            buffer,
+            bytes: 0,
+            dropped: 0,
+        })
     }
 
     /// The descriptor to wait for; -1, which `poll` ignores, once the agent has closed its output.
@@ -50,7 +58,8 @@ impl LogFile {
         }
     }
 
-    /// Takes what is left in the pipe. A process that outlives its kill cannot hold this up beyond `until`.
+    /// Takes what is left in the pipe. A process that outlives its kill cannot hold this up beyond
+    /// `until`.
     pub fn drain(&mut self, until: Instant) {
         while self.pipe.is_some() && Instant::now() < until {
             if !self.read() {
@@ -65,7 +74,8 @@ impl LogFile {
         let keep = count.min(room);
         self.bytes += count as u64;
         let mut lost = count - keep;
-        // A full disk of the host must not end the agent: what cannot be written is counted as dropped.
+        // A full disk of the host must not end the agent: what cannot be written is counted as
+        // dropped.
         if keep > 0 && self.file.write_all(&self.buffer[..keep]).is_err() {
             lost = count;
         }

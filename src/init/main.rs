@@ -1,14 +1,15 @@
 //! The program that starts an agent, watches over it and ends with it.
 //!
-//! In a container it is PID 1: it prepares /home as MLE-bench's entrypoint does, starts the agent as `nonroot`, keeps its
-//! output, reaps, forwards SIGTERM, and passes connections to `localhost:5000` on to the harness over a Unix socket.
-//! Without containers it is the agent's supervisor and does the same, and also looks after memory and processes.
-//! Everything happens on one thread around one `poll`, so that an agent that uses up all processes cannot stop it.
+//! In a container it is PID 1: it prepares /home as MLE-bench's entrypoint does, starts the agent
+//! as `nonroot`, keeps its output, reaps, forwards SIGTERM, and passes connections to
+//! `localhost:5000` on to the harness over a Unix socket. Without containers it is the agent's
+//! supervisor and does the same, and also looks after memory and processes. Everything happens on
+//! one thread around one `poll`, so that an agent that uses up all processes cannot stop it.
 //!
 //! It is compiled by `build.rs` with rustc alone: the standard library only, statically linked.
 //!
-//! It is told what to do by the file `launch` in its control directory (see [`config`]) and answers with the files
-//! `usage`, renewed all the time, and `exit` or `failed`, written once.
+//! It is told what to do by the file `launch` in its control directory (see [`config`]) and answers
+//! with the files `usage`, renewed all the time, and `exit` or `failed`, written once.
 
 mod config;
 mod forward;
@@ -129,7 +130,8 @@ impl<'a> Supervisor<'a> {
                 }
                 next_sample = now + self.config.sample_every;
             }
-            let mut fds = vec![sys::PollFd::readable(self.signals), sys::PollFd::readable(self.log.fd())];
+            let mut fds =
+                vec![sys::PollFd::readable(self.signals), sys::PollFd::readable(self.log.fd())];
             self.forwarder.wants(&mut fds);
             sys::poll(&mut fds, next_sample.saturating_duration_since(Instant::now()));
             self.log.read();
@@ -169,7 +171,8 @@ impl<'a> Supervisor<'a> {
         if self.config.watch_memory_bytes > 0 && now.memory_bytes > self.config.watch_memory_bytes {
             return Some(Reason::Memory);
         }
-        let over = self.config.backstop > Duration::ZERO && self.began.elapsed() > self.config.backstop;
+        let over =
+            self.config.backstop > Duration::ZERO && self.began.elapsed() > self.config.backstop;
         over.then_some(Reason::Backstop)
     }
 
@@ -185,7 +188,11 @@ impl<'a> Supervisor<'a> {
             let mut left = true;
             loop {
                 match sys::reap_or_none_left() {
-                    sys::Reaped::Child(pid, code) if pid == self.agent && reason != Reason::Exited => status = code,
+                    sys::Reaped::Child(pid, code)
+                        if pid == self.agent && reason != Reason::Exited =>
+                    {
+                        status = code
+                    }
                     sys::Reaped::Child(..) => {}
                     sys::Reaped::NotYet => break,
                     sys::Reaped::NoneLeft => {

@@ -1,4 +1,5 @@
-//! What the agent uses: from the container's control group, or summed over the supervisor's descendants.
+//! What the agent uses: from the container's control group, or summed over the supervisor's
+//! descendants.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -73,8 +74,8 @@ impl Meter {
             sum.pids += process.threads;
             alive.insert(process.pid, process.ticks * 1_000_000 / ticks);
         }
-        // Resident pages count what workers share once for each of them: an upper bound. Exact sizes cost the kernel a walk
-        // through every page table.
+        // Resident pages count what workers share once for each of them: an upper bound. Exact
+        // sizes cost the kernel a walk through every page table.
         if sum.memory_bytes > self.memory_limit {
             sum.memory_bytes = alive.keys().filter_map(|pid| proportional_bytes(*pid)).sum();
         }
@@ -107,7 +108,8 @@ fn entry(path: &str, key: &str) -> Option<u64> {
 fn control_group() -> Sample {
     let root = "/sys/fs/cgroup";
     let at = |path: &str| format!("{root}/{path}");
-    let memory = number(&at("memory.current")).or_else(|| number(&at("memory/memory.usage_in_bytes")));
+    let memory =
+        number(&at("memory.current")).or_else(|| number(&at("memory/memory.usage_in_bytes")));
     // Cached files that the kernel can drop at will are not what an agent needs.
     let cache = entry(&at("memory.stat"), "inactive_file")
         .or_else(|| entry(&at("memory/memory.stat"), "total_inactive_file"))
@@ -121,7 +123,9 @@ fn control_group() -> Sample {
         out_of_memory: entry(&at("memory.events"), "oom_kill")
             .or_else(|| entry(&at("memory/memory.oom_control"), "oom_kill"))
             .unwrap_or(0),
-        pids_refused: entry(&at("pids.events"), "max").or_else(|| entry(&at("pids/pids.events"), "max")).unwrap_or(0),
+        pids_refused: entry(&at("pids.events"), "max")
+            .or_else(|| entry(&at("pids/pids.events"), "max"))
+            .unwrap_or(0),
     }
 }
 
@@ -140,7 +144,8 @@ struct Process {
     ticks: u64,
 }
 
-/// One line of /proc/PID/stat. The name in brackets may hold anything, so fields count from the last bracket.
+/// One line of /proc/PID/stat. The name in brackets may hold anything, so fields count from the
+/// last bracket.
 fn process(pid: i32) -> Option<Process> {
     let stat = text(&format!("/proc/{pid}/stat"))?;
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
@@ -154,7 +159,8 @@ fn process(pid: i32) -> Option<Process> {
     })
 }
 
-/// All living processes below this one; as a subreaper it is the ancestor of everything its agent started.
+/// All living processes below this one; as a subreaper it is the ancestor of everything its agent
+/// started.
 fn descendants() -> Vec<Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());

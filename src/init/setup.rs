@@ -31,16 +31,19 @@ pub fn prepare_home(control: &Path, config: &Config) -> Result<(), String> {
     make_directory(Path::new("/tmp"), 0o1777)?;
     for entry in fs::read_dir(control.join("files")).into_iter().flatten().flatten() {
         let to = home.join(entry.file_name());
-        fs::copy(entry.path(), &to).map_err(|error| format!("cannot write `{}`: {error}", to.display()))?;
+        fs::copy(entry.path(), &to)
+            .map_err(|error| format!("cannot write `{}`: {error}", to.display()))?;
     }
     let script = home.join("validate_submission.sh");
     if !script.exists() {
         let text = format!("#!/bin/sh\nexec {SELF} validate \"$1\"\n");
-        fs::write(&script, text).map_err(|error| format!("cannot write `{}`: {error}", script.display()))?;
+        fs::write(&script, text)
+            .map_err(|error| format!("cannot write `{}`: {error}", script.display()))?;
         set_mode(&script, 0o755)?;
     }
     if let Some(from) = &config.copy_data {
-        copy_tree(from, &home.join("data")).map_err(|error| format!("cannot copy the data: {error}"))?;
+        copy_tree(from, &home.join("data"))
+            .map_err(|error| format!("cannot copy the data: {error}"))?;
     }
     let data = if config.copy_data.is_some() { PathBuf::new() } else { home.join("data") };
     open_up(home, &data);
@@ -59,7 +62,8 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), String> {
     }
 }
 
-/// Readable and writable for all, as MLE-bench's `chmod a+rw` below /home; links are left alone, and so is the data.
+/// Readable and writable for all, as MLE-bench's `chmod a+rw` below /home; links are left alone,
+/// and so is the data.
 fn open_up(path: &Path, except: &Path) {
     if path == except {
         return;
@@ -108,7 +112,10 @@ struct User {
 fn find_user() -> User {
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let groups = fs::read_to_string("/etc/group").unwrap_or_default();
-    let row = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|row| row.first() == Some(&USER));
+    let row = passwd
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|row| row.first() == Some(&USER));
     if let Some(row) = row
         && let [_, _, id, group, _, home, ..] = row.as_slice()
         && let (Ok(id), Ok(group)) = (id.parse(), group.parse())
@@ -126,7 +133,8 @@ fn find_user() -> User {
         }
         return User { id, group, groups: member_of, home: PathBuf::from(home) };
     }
-    let taken = |id: u32| passwd.lines().any(|line| line.split(':').nth(2) == Some(&id.to_string()));
+    let taken =
+        |id: u32| passwd.lines().any(|line| line.split(':').nth(2) == Some(&id.to_string()));
     let id = (1000..2000).find(|id| !taken(*id)).unwrap_or(1000);
     let home = format!("/home/{USER}");
     // Some images have no tables, or cannot be written to: the agent then runs under a bare number.
@@ -143,7 +151,8 @@ fn append(path: &str, line: &str) {
 
 /// Starts the agent with its output in `output`, and gives its process id.
 pub fn spawn_agent(config: &Config, output: OwnedFd) -> Result<i32, String> {
-    let errors = output.try_clone().map_err(|error| format!("cannot copy a descriptor: {error}"))?;
+    let errors =
+        output.try_clone().map_err(|error| format!("cannot copy a descriptor: {error}"))?;
     let mut command = Command::new(&config.argv[0]);
     command.args(&config.argv[1..]).current_dir(&config.home);
     command.stdin(Stdio::null()).stdout(output).stderr(errors);
@@ -157,9 +166,11 @@ pub fn spawn_agent(config: &Config, output: OwnedFd) -> Result<i32, String> {
         ids = Some((user.id, user.group, user.groups));
     }
     command.envs(config.env.iter().map(|(name, value)| (name, value)));
-    let credentials = sys::Credentials { ids, no_new_privileges: !config.privileged, nofile: config.nofile };
+    let credentials =
+        sys::Credentials { ids, no_new_privileges: !config.privileged, nofile: config.nofile };
     sys::before_exec(&mut command, credentials);
-    let child = command.spawn().map_err(|error| format!("cannot start `{}`: {error}", config.argv[0]))?;
+    let child =
+        command.spawn().map_err(|error| format!("cannot start `{}`: {error}", config.argv[0]))?;
     let pid = i32::try_from(child.id()).unwrap_or(0);
     // When memory runs out the kernel must take the agent's processes, not this one.
     let _ = fs::write(format!("/proc/{pid}/oom_score_adj"), "500");

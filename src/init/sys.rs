@@ -1,4 +1,5 @@
-//! The few system calls that the standard library has no safe name for. All `unsafe` of the program is in this file.
+//! The few system calls that the standard library has no safe name for. All `unsafe` of the program
+//! is in this file.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -89,8 +90,8 @@ static SIGNAL_PIPE: AtomicI32 = AtomicI32::new(-1);
 
 extern "C" fn on_signal(number: c_int) {
     let byte = u8::try_from(number).unwrap_or(0);
-    // SAFETY: `write` is async-signal-safe and the byte lives on this stack frame. The pipe does not block; when it is
-    // full, a wake-up is pending already.
+    // SAFETY: `write` is async-signal-safe and the byte lives on this stack frame. The pipe does
+    // not block; when it is full, a wake-up is pending already.
     unsafe { write(SIGNAL_PIPE.load(Ordering::Relaxed), &raw const byte, 1) };
 }
 
@@ -100,7 +101,8 @@ pub fn signal_pipe() -> io::Result<RawFd> {
     SIGNAL_PIPE.store(write, Ordering::Relaxed);
     for number in [SIGTERM, SIGINT, SIGUSR2, SIGCHLD] {
         let handler: extern "C" fn(c_int) = on_signal;
-        // SAFETY: the handler is a C function of the right type that only calls async-signal-safe functions.
+        // SAFETY: the handler is a C function of the right type that only calls async-signal-safe
+        // functions.
         unsafe { signal(number, handler as usize) };
     }
     // SAFETY: ignoring a signal has no preconditions.
@@ -178,7 +180,8 @@ pub fn reap() -> Option<(i32, i32)> {
 
 /// A session of its own, to which all orphans among its descendants come.
 pub fn become_supervisor() {
-    // SAFETY: neither call touches memory; `setsid` fails only in a group leader, which then stays one.
+    // SAFETY: neither call touches memory; `setsid` fails only in a group leader, which then stays
+    // one.
     unsafe {
         c_setsid();
         prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
@@ -195,14 +198,16 @@ pub struct Credentials {
 
 impl Credentials {
     pub fn apply(&self) -> io::Result<()> {
-        let check = |result: c_int| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+        let check =
+            |result: c_int| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
         // SAFETY: plain system calls; the pointers are to values that live through the calls.
         unsafe {
             c_setsid();
             if self.nofile > 0 {
                 let mut limit = Rlimit { current: 0, max: 0 };
                 check(getrlimit(RLIMIT_NOFILE, &raw mut limit))?;
-                // Nobody here may raise what the engine has set; a smaller limit than asked for is kept.
+                // Nobody here may raise what the engine has set; a smaller limit than asked for is
+                // kept.
                 let most = self.nofile.min(limit.max);
                 let limit = Rlimit { current: most, max: most };
                 check(setrlimit(RLIMIT_NOFILE, &raw const limit))?;

@@ -29,8 +29,12 @@ pub fn post(path: &Path) -> i32 {
 }
 
 fn exchange(path: &Path, mut file: File) -> std::io::Result<String> {
-    let port = std::env::var("GRADING_SERVER_PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(5000_u16);
-    let name = path.file_name().unwrap_or_default().to_string_lossy().replace(['"', '\r', '\n'], "_");
+    let port = std::env::var("GRADING_SERVER_PORT")
+        .ok()
+        .and_then(|port| port.parse().ok())
+        .unwrap_or(5000_u16);
+    let name =
+        path.file_name().unwrap_or_default().to_string_lossy().replace(['"', '\r', '\n'], "_");
     let head = format!(
         "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
          Content-Type: text/csv\r\n\r\n"

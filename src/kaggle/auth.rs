@@ -103,20 +103,24 @@ impl Credentials {
         Self::find(|name| std::env::var(name).ok())
     }
 
-    /// Finds credentials in the official client's order: the access token (`KAGGLE_API_TOKEN`, a token or a file with one; then
-    /// `access_token` in Kaggle's folder), then `KAGGLE_USERNAME` with `KAGGLE_KEY`, then `kaggle.json`.
+    /// Finds credentials in the official client's order: the access token (`KAGGLE_API_TOKEN`, a
+    /// token or a file with one; then `access_token` in Kaggle's folder), then `KAGGLE_USERNAME`
+    /// with `KAGGLE_KEY`, then `kaggle.json`.
     ///
-    /// Kaggle's folder is `KAGGLE_CONFIG_DIR`, else `~/.kaggle`, else `$XDG_CONFIG_HOME/kaggle` (`~/.config/kaggle`). `variable` looks
-    /// up an environment variable; empty values count as unset.
+    /// Kaggle's folder is `KAGGLE_CONFIG_DIR`, else `~/.kaggle`, else `$XDG_CONFIG_HOME/kaggle`
+    /// (`~/.config/kaggle`). `variable` looks up an environment variable; empty values count as
+    /// unset.
     ///
     /// # Errors
-    /// [`AuthError`] if there are none, or the first ones found are broken: falling through to others would hide the mistake.
+    /// [`AuthError`] if there are none, or the first ones found are broken: falling through to
+    /// others would hide the mistake.
     pub fn find(variable: impl Fn(&str) -> Option<String>) -> Result<Found, AuthError> {
         let variable = |name: &str| variable(name).filter(|v| !v.trim().is_empty());
         let folders = folders(&variable);
         if let Some(value) = variable("KAGGLE_API_TOKEN") {
             return match Path::new(&value).is_file() {
-                true => token_file(Path::new(&value))?.ok_or(AuthError::Missing { files: vec![value.into()] }),
+                true => token_file(Path::new(&value))?
+                    .ok_or(AuthError::Missing { files: vec![value.into()] }),
                 false => Ok(Found {
                     credentials: Self::Token(Secret::new(value.trim())),
                     origin: CredentialsOrigin::Environment("KAGGLE_API_TOKEN"),
@@ -124,7 +128,9 @@ impl Credentials {
                 }),
             };
         }
-        for path in folders.iter().flat_map(|f| [f.join("access_token"), f.join("access_token.txt")]) {
+        for path in
+            folders.iter().flat_map(|f| [f.join("access_token"), f.join("access_token.txt")])
+        {
             if let Some(found) = token_file(&path)? {
                 return Ok(found);
             }
@@ -137,15 +143,19 @@ impl Credentials {
                     exposed: false,
                 });
             }
-            (Some(_), None) => return Err(AuthError::Half { set: "KAGGLE_USERNAME", unset: "KAGGLE_KEY" }),
-            (None, Some(_)) => return Err(AuthError::Half { set: "KAGGLE_KEY", unset: "KAGGLE_USERNAME" }),
+            (Some(_), None) => {
+                return Err(AuthError::Half { set: "KAGGLE_USERNAME", unset: "KAGGLE_KEY" });
+            }
+            (None, Some(_)) => {
+                return Err(AuthError::Half { set: "KAGGLE_KEY", unset: "KAGGLE_USERNAME" });
+            }
             (None, None) => {}
         }
         let files: Vec<_> = folders.iter().map(|f| f.join("kaggle.json")).collect();
         for path in &files {
             let Some(text) = read(path)? else { continue };
-            let KeyFile { username, key } =
-                serde_json::from_str(&text).map_err(|source| AuthError::Malformed { path: path.clone(), source })?;
+            let KeyFile { username, key } = serde_json::from_str(&text)
+                .map_err(|source| AuthError::Malformed { path: path.clone(), source })?;
             return Ok(Found {
                 credentials: Self::Key { username, key: Secret::new(key) },
                 exposed: readable_by_others(path),
@@ -161,14 +171,18 @@ fn folders(variable: &impl Fn(&str) -> Option<String>) -> Vec<PathBuf> {
         return vec![dir.into()];
     }
     let home = variable("HOME").map(PathBuf::from);
-    let config = variable("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| home.as_ref().map(|h| h.join(".config")));
+    let config = variable("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| home.as_ref().map(|h| h.join(".config")));
     home.map(|h| h.join(".kaggle")).into_iter().chain(config.map(|c| c.join("kaggle"))).collect()
 }
 
 fn read(path: &Path) -> Result<Option<String>, AuthError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(source) => Err(AuthError::Unreadable { path: path.to_owned(), source }),
     }
 }
@@ -195,7 +209,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn find(home: &Path, variables: &[(&str, &str)]) -> Result<Found, AuthError> {
-        let mut map: HashMap<String, String> = variables.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let mut map: HashMap<String, String> =
+            variables.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         map.insert("HOME".to_owned(), home.display().to_string());
         Credentials::find(|name| map.get(name).cloned())
     }
@@ -209,7 +224,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join(".kaggle");
         fs::create_dir(&dir).unwrap();
-        assert!(matches!(find(home.path(), &[]), Err(AuthError::Missing { files }) if files.len() == 2));
+        assert!(
+            matches!(find(home.path(), &[]), Err(AuthError::Missing { files }) if files.len() == 2)
+        );
 
         fs::write(dir.join("kaggle.json"), r#"{"username":"ada","key":"k1"}"#).unwrap();
         assert_eq!(find(home.path(), &[]).unwrap().credentials, key("ada", "k1"));
@@ -218,15 +235,24 @@ mod tests {
         assert_eq!(find(home.path(), &pair).unwrap().credentials, key("bob", "k2"));
 
         fs::write(dir.join("access_token"), "KGAT_file\n").unwrap();
-        assert_eq!(find(home.path(), &pair).unwrap().credentials, Credentials::Token(Secret::new("KGAT_file")));
+        assert_eq!(
+            find(home.path(), &pair).unwrap().credentials,
+            Credentials::Token(Secret::new("KGAT_file"))
+        );
 
         let token = [("KAGGLE_API_TOKEN", "KGAT_env")];
-        assert_eq!(find(home.path(), &token).unwrap().credentials, Credentials::Token(Secret::new("KGAT_env")));
+        assert_eq!(
+            find(home.path(), &token).unwrap().credentials,
+            Credentials::Token(Secret::new("KGAT_env"))
+        );
 
         let file = home.path().join("elsewhere");
         fs::write(&file, "KGAT_path").unwrap();
         let token = [("KAGGLE_API_TOKEN", file.to_str().unwrap())];
-        assert_eq!(find(home.path(), &token).unwrap().credentials, Credentials::Token(Secret::new("KGAT_path")));
+        assert_eq!(
+            find(home.path(), &token).unwrap().credentials,
+            Credentials::Token(Secret::new("KGAT_path"))
+        );
     }
 
     #[test]

@@ -28,7 +28,8 @@ pub struct KaggleOptions {
 }
 
 impl KaggleOptions {
-    /// Options for the public API, or for the one that `KAGGLE_API_ENDPOINT` names (with or without `/api/v1`).
+    /// Options for the public API, or for the one that `KAGGLE_API_ENDPOINT` names (with or without
+    /// `/api/v1`).
     pub fn new(credentials: Option<Credentials>) -> Self {
         let endpoint = match std::env::var("KAGGLE_API_ENDPOINT") {
             Ok(e) if !e.trim().is_empty() => {
@@ -253,7 +254,8 @@ impl KaggleError {
             Self::Status { status, server, .. } => {
                 // A refusal by the storage server means that the short-lived address has expired.
                 is_temporary(*status)
-                    || (*server == Server::Storage && matches!(status.as_u16(), 400 | 401 | 403 | 416))
+                    || (*server == Server::Storage
+                        && matches!(status.as_u16(), 400 | 401 | 403 | 416))
             }
             Self::Connection { .. }
             | Self::Silent { .. }
@@ -313,7 +315,9 @@ impl KaggleError {
 
     fn server(&self) -> Server {
         match self {
-            Self::Status { server, .. } | Self::Connection { server, .. } | Self::Silent { server, .. } => *server,
+            Self::Status { server, .. }
+            | Self::Connection { server, .. }
+            | Self::Silent { server, .. } => *server,
             _ => Server::Storage,
         }
     }
@@ -330,7 +334,8 @@ pub(super) struct Source {
 impl Source {
     /// An address that has nothing to do with the API.
     pub(super) fn elsewhere(url: &str) -> Result<Self, KaggleError> {
-        let url = Url::parse(url).map_err(|_| KaggleError::Endpoint { endpoint: url.to_owned() })?;
+        let url =
+            Url::parse(url).map_err(|_| KaggleError::Endpoint { endpoint: url.to_owned() })?;
         Ok(Self { url, with_credentials: false })
     }
 }
@@ -362,7 +367,11 @@ impl KaggleClient {
             .build()
             .map_err(setup)?;
         // Compression on the way would make byte ranges meaningless.
-        let storage = http::client_builder().no_gzip().read_timeout(options.retry.silence).build().map_err(setup)?;
+        let storage = http::client_builder()
+            .no_gzip()
+            .read_timeout(options.retry.silence)
+            .build()
+            .map_err(setup)?;
         Ok(Self { api, storage, endpoint, credentials: options.credentials, retry: options.retry })
     }
 
@@ -386,7 +395,11 @@ impl KaggleClient {
             let response = self
                 .retrying(async || {
                     let request = self.api.get(url.clone()).query(&[("pageSize", "200")]);
-                    let request = if token.is_empty() { request } else { request.query(&[("pageToken", &token)]) };
+                    let request = if token.is_empty() {
+                        request
+                    } else {
+                        request.query(&[("pageToken", &token)])
+                    };
                     let response = self.send_api(request).await?;
                     api_status(id, response).await
                 })
@@ -411,14 +424,17 @@ impl KaggleClient {
         let asked = self
             .retrying(async || {
                 let source = self.locate(id, None).await?;
-                let response =
-                    self.send_storage(&source, self.storage_request(&source).header(RANGE, "bytes=0-0")).await?;
+                let response = self
+                    .send_storage(&source, self.storage_request(&source).header(RANGE, "bytes=0-0"))
+                    .await?;
                 Ok(total_bytes(response.status(), response.headers()))
             })
             .await;
         match asked {
             Ok(bytes) => Ok(Access::Ready { bytes }),
-            Err(KaggleError::RulesNotAccepted { page, .. }) => Ok(Access::RulesNotAccepted { page }),
+            Err(KaggleError::RulesNotAccepted { page, .. }) => {
+                Ok(Access::RulesNotAccepted { page })
+            }
             Err(KaggleError::Forbidden { message, .. }) => Ok(Access::Forbidden { message }),
             Err(KaggleError::NotFound { .. }) => Ok(Access::NotFound),
             Err(error) => Err(error),
@@ -433,7 +449,11 @@ impl KaggleClient {
         };
         let response = self.send_api(self.api.get(url.clone())).await?;
         if response.status().is_redirection() {
-            let target = response.headers().get(LOCATION).and_then(|l| l.to_str().ok()).and_then(|l| url.join(l).ok());
+            let target = response
+                .headers()
+                .get(LOCATION)
+                .and_then(|l| l.to_str().ok())
+                .and_then(|l| url.join(l).ok());
             let target = target.ok_or_else(|| KaggleError::BadAnswer {
                 server: Server::Api,
                 what: format!("a redirect ({}) without a usable address", response.status()),
@@ -450,7 +470,11 @@ impl KaggleClient {
     }
 
     /// Sends a request for an object; its status is one that comes with the object's bytes.
-    pub(super) async fn send_storage(&self, source: &Source, request: RequestBuilder) -> Result<Response, KaggleError> {
+    pub(super) async fn send_storage(
+        &self,
+        source: &Source,
+        request: RequestBuilder,
+    ) -> Result<Response, KaggleError> {
         let server = if source.with_credentials { Server::Api } else { Server::Storage };
         let response = request.send().await.map_err(|e| self.connection(server, e))?;
         if matches!(response.status().as_u16(), 200 | 206) {
@@ -460,7 +484,10 @@ impl KaggleClient {
     }
 
     /// Repeats `ask` until it succeeds, fails for good, or has failed too often.
-    async fn retrying<T>(&self, ask: impl AsyncFn() -> Result<T, KaggleError>) -> Result<T, KaggleError> {
+    async fn retrying<T>(
+        &self,
+        ask: impl AsyncFn() -> Result<T, KaggleError>,
+    ) -> Result<T, KaggleError> {
         let mut failures = 0;
         loop {
             match ask().await {
@@ -473,11 +500,16 @@ impl KaggleClient {
         }
     }
 
-    /// The wait before the next try after failure number `failures`, with the error given back for reports.
+    /// The wait before the next try after failure number `failures`, with the error given back for
+    /// reports.
     ///
     /// # Errors
     /// If there is to be no next try.
-    pub(super) fn wait_after(&self, error: KaggleError, failures: u32) -> Result<(KaggleError, Duration), KaggleError> {
+    pub(super) fn wait_after(
+        &self,
+        error: KaggleError,
+        failures: u32,
+    ) -> Result<(KaggleError, Duration), KaggleError> {
         if failures >= self.retry.attempts {
             return Err(KaggleError::GaveUp { failures, source: Box::new(error) });
         }
@@ -504,7 +536,9 @@ impl KaggleClient {
 
     fn authorize(&self, request: RequestBuilder) -> RequestBuilder {
         match &self.credentials {
-            Some(Credentials::Key { username, key }) => request.basic_auth(username, Some(key.expose())),
+            Some(Credentials::Key { username, key }) => {
+                request.basic_auth(username, Some(key.expose()))
+            }
             Some(Credentials::Token(token)) => request.bearer_auth(token.expose()),
             None => request,
         }
@@ -512,7 +546,10 @@ impl KaggleClient {
 
     fn url(&self, segments: &[&str]) -> Url {
         let mut url = self.endpoint.clone();
-        url.path_segments_mut().expect("an http address has a path").pop_if_empty().extend(segments);
+        url.path_segments_mut()
+            .expect("an http address has a path")
+            .pop_if_empty()
+            .extend(segments);
         url
     }
 }

@@ -74,16 +74,22 @@ impl KaggleClient {
         jobs: usize,
         reporter: &dyn DownloadReporter,
     ) -> Vec<Result<Downloaded, KaggleError>> {
-        futures_util::stream::iter(requests).map(|r| self.download(r, reporter)).buffered(jobs.max(1)).collect().await
+        futures_util::stream::iter(requests)
+            .map(|r| self.download(r, reporter))
+            .buffered(jobs.max(1))
+            .collect()
+            .await
     }
 
     /// Downloads one object. A file that is there already is left as it is.
     ///
-    /// The transfer is resumed after failures, and across runs if the server's `ETag` or date shows that the object is still the same.
-    /// Checked are the length, the md5 that the storage server states, and that a `.zip` is a whole archive.
+    /// The transfer is resumed after failures, and across runs if the server's `ETag` or date shows
+    /// that the object is still the same. Checked are the length, the md5 that the storage server
+    /// states, and that a `.zip` is a whole archive.
     ///
     /// # Errors
-    /// [`KaggleError`]. What has arrived stays in `<path>.part`, except when it is known to be of no use.
+    /// [`KaggleError`]. What has arrived stays in `<path>.part`, except when it is known to be of
+    /// no use.
     pub async fn download(
         &self,
         request: &DownloadRequest,
@@ -130,12 +136,14 @@ impl KaggleClient {
         }
         let bytes = part.have;
         part.finish(&request.path)?;
-        let done = Downloaded { path: request.path.clone(), bytes, md5: Some(md5), resumed_from, retries };
+        let done =
+            Downloaded { path: request.path.clone(), bytes, md5: Some(md5), resumed_from, retries };
         reporter.on_done(&request.id, &done);
         Ok(done)
     }
 
-    /// One connection's worth of transfer. Gives the md5 (base64) that the server states, if it does.
+    /// One connection's worth of transfer. Gives the md5 (base64) that the server states, if it
+    /// does.
     ///
     /// The address is asked for anew each time, for a failure may mean that it has expired.
     async fn transfer(
@@ -157,7 +165,9 @@ impl KaggleClient {
             }
         }
         let response = match self.send_storage(&source, get).await {
-            Err(KaggleError::Status { status: StatusCode::RANGE_NOT_SATISFIABLE, .. }) if part.is_complete() => {
+            Err(KaggleError::Status { status: StatusCode::RANGE_NOT_SATISFIABLE, .. })
+                if part.is_complete() =>
+            {
                 return Ok(None);
             }
             Err(error @ KaggleError::Status { status: StatusCode::RANGE_NOT_SATISFIABLE, .. }) => {
@@ -185,7 +195,9 @@ impl KaggleClient {
         mut response: Response,
         reporter: &dyn DownloadReporter,
     ) -> Result<(), KaggleError> {
-        while let Some(chunk) = response.chunk().await.map_err(|e| self.connection(Server::Storage, e))? {
+        while let Some(chunk) =
+            response.chunk().await.map_err(|e| self.connection(Server::Storage, e))?
+        {
             part.append(&chunk)?;
             reporter.on_bytes(id, part.have);
         }
@@ -226,7 +238,8 @@ impl Part {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(KaggleError::Busy { path }),
-            // Some network file systems have no locks; going on without one is what other tools do as well.
+            // Some network file systems have no locks; going on without one is what other tools do
+            // as well.
             Err(TryLockError::Error(_)) => {}
         }
         let state: PartState = fs::read(with_suffix(&path, ".json"))
@@ -277,7 +290,10 @@ impl Part {
     /// Looks at the head of an answer: does its body continue what is there, or start anew?
     fn accept(&mut self, response: &Response) -> Result<(), KaggleError> {
         let headers = response.headers();
-        let state = PartState { validator: validator(headers), total: total_bytes(response.status(), headers) };
+        let state = PartState {
+            validator: validator(headers),
+            total: total_bytes(response.status(), headers),
+        };
         if response.status() == StatusCode::PARTIAL_CONTENT {
             let first = content_range(headers).map(|(first, _)| first);
             let what = if first != Some(self.have) {
@@ -286,8 +302,15 @@ impl Part {
                     self.have,
                     first.map_or("?".to_owned(), |f| f.to_string())
                 ))
-            } else if self.state.total.is_some() && state.total.is_some() && self.state.total != state.total {
-                Some(format!("it had {} bytes, now {}", self.state.total.unwrap_or(0), state.total.unwrap_or(0)))
+            } else if self.state.total.is_some()
+                && state.total.is_some()
+                && self.state.total != state.total
+            {
+                Some(format!(
+                    "it had {} bytes, now {}",
+                    self.state.total.unwrap_or(0),
+                    state.total.unwrap_or(0)
+                ))
             } else {
                 None
             };
@@ -302,11 +325,15 @@ impl Part {
     }
 
     fn check_room(&self, headers: &HeaderMap) -> Result<(), KaggleError> {
-        let Some(needed) = headers.get(CONTENT_LENGTH).and_then(|l| l.to_str().ok()).and_then(|l| l.parse().ok())
+        let Some(needed) =
+            headers.get(CONTENT_LENGTH).and_then(|l| l.to_str().ok()).and_then(|l| l.parse().ok())
         else {
             return Ok(());
         };
-        let Ok(stat) = nix::sys::statvfs::statvfs(self.path.parent().unwrap_or(Path::new("."))) else { return Ok(()) };
+        let Ok(stat) = nix::sys::statvfs::statvfs(self.path.parent().unwrap_or(Path::new(".")))
+        else {
+            return Ok(());
+        };
         let free = stat.blocks_available() * stat.fragment_size();
         if needed > free {
             return Err(KaggleError::NoSpace { path: self.path.clone(), needed, free });
@@ -354,7 +381,8 @@ impl Part {
                 return Ok(false);
             }
             let mut tail = Vec::new();
-            self.file.seek(SeekFrom::Start(self.have.saturating_sub(END_RECORD + LONGEST_COMMENT)))?;
+            self.file
+                .seek(SeekFrom::Start(self.have.saturating_sub(END_RECORD + LONGEST_COMMENT)))?;
             self.file.read_to_end(&mut tail)?;
             let starts = head == *b"PK\x03\x04" || head == *b"PK\x05\x06";
             Ok(starts && tail.windows(4).rev().any(|w| w == b"PK\x05\x06"))
@@ -377,7 +405,9 @@ impl Part {
 
 fn remove_if_there(path: &Path) -> Result<(), KaggleError> {
     match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(file_error("remove", path)(source)),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(file_error("remove", path)(source))
+        }
         _ => Ok(()),
     }
 }
@@ -388,7 +418,10 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn file_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> KaggleError + 'a {
+fn file_error<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> KaggleError + 'a {
     move |source| KaggleError::File { action, path: path.to_owned(), source }
 }
 
@@ -398,17 +431,21 @@ fn validator(headers: &HeaderMap) -> Option<String> {
     text(ETAG).filter(|t| !t.starts_with("W/")).or_else(|| text(LAST_MODIFIED))
 }
 
-/// The md5 of the whole object in base64, as Google's storage states it (`x-goog-hash: crc32c=…,md5=…`).
+/// The md5 of the whole object in base64, as Google's storage states it (`x-goog-hash:
+/// crc32c=…,md5=…`).
 fn stated_md5(headers: &HeaderMap) -> Option<String> {
     let values = headers.get_all("x-goog-hash").iter().filter_map(|v| v.to_str().ok());
-    values.flat_map(|v| v.split(',')).find_map(|part| part.trim().strip_prefix("md5=").map(str::to_owned))
+    values
+        .flat_map(|v| v.split(','))
+        .find_map(|part| part.trim().strip_prefix("md5=").map(str::to_owned))
 }
 
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
     for group in bytes.chunks(3) {
-        let word = group.iter().enumerate().fold(0u32, |w, (i, b)| w | u32::from(*b) << (16 - 8 * i));
+        let word =
+            group.iter().enumerate().fold(0u32, |w, (i, b)| w | u32::from(*b) << (16 - 8 * i));
         for i in 0..4 {
             let digit = DIGITS[(word >> (18 - 6 * i)) as usize & 63];
             out.push(if i <= group.len() { char::from(digit) } else { '=' });
@@ -423,7 +460,9 @@ mod tests {
 
     #[test]
     fn base64_pads() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+        for (bytes, text) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
+        {
             assert_eq!(base64(bytes.as_bytes()), text);
         }
     }

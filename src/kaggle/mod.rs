@@ -5,8 +5,9 @@
 //!  client     the API: what exists, may this account download it, from where
 //!  download   one object to one file: ranges, retries, checks
 //! ```
-//! The API answers a download request with a redirect to a storage server. Credentials are sent to the API only; the redirect's
-//! address is short-lived, so it is asked for again whenever the storage server no longer accepts it.
+//! The API answers a download request with a redirect to a storage server. Credentials are sent to
+//! the API only; the redirect's address is short-lived, so it is asked for again whenever the
+//! storage server no longer accepts it.
 
 mod auth;
 mod client;

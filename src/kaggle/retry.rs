@@ -33,10 +33,13 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The wait after failure number `failures` (from 1): exponential, between half and all of the nominal value at random, so that
-    /// many clients do not come back in step.
+    /// The wait after failure number `failures` (from 1): exponential, between half and all of the
+    /// nominal value at random, so that many clients do not come back in step.
     pub(super) fn backoff(&self, failures: u32) -> Duration {
-        let nominal = self.first_wait.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(self.max_wait);
+        let nominal = self
+            .first_wait
+            .saturating_mul(1 << failures.saturating_sub(1).min(20))
+            .min(self.max_wait);
         let share = f64::from((uuid::Uuid::new_v4().as_u128() & 0xffff) as u32) / 65536.0;
         nominal.mul_f64(0.5 + share / 2.0)
     }
@@ -47,7 +50,8 @@ pub(super) fn is_temporary(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
 }
 
-/// The wait that a `Retry-After` header asks for, in seconds or as a date; `None` if there is none or it cannot be read.
+/// The wait that a `Retry-After` header asks for, in seconds or as a date; `None` if there is none
+/// or it cannot be read.
 pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<f64>() {
@@ -91,7 +95,8 @@ mod tests {
         for (failures, nominal) in [(1, 1), (2, 2), (3, 4), (4, 8), (5, 10), (40, 10)] {
             let wait = policy.backoff(failures);
             assert!(
-                wait >= Duration::from_millis(nominal * 500) && wait <= Duration::from_secs(nominal),
+                wait >= Duration::from_millis(nominal * 500)
+                    && wait <= Duration::from_secs(nominal),
                 "{failures}: {wait:?}"
             );
         }

@@ -1,4 +1,5 @@
-//! The machine's GPUs as the driver's `nvidia-smi` tells them: cards, slices of cards, what they do now and whether they fail.
+//! The machine's GPUs as the driver's `nvidia-smi` tells them: cards, slices of cards, what they do
+//! now and whether they fail.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,8 @@ pub const PROGRAM_VARIABLE: &str = "MEDALIST_NVIDIA_SMI";
 const PATIENCE: Duration = Duration::from_secs(30);
 const MIB: u64 = 1 << 20;
 
-/// Something that can be handed to an attempt: a whole card, or one slice of a card that is split (MIG).
+/// Something that can be handed to an attempt: a whole card, or one slice of a card that is split
+/// (MIG).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gpu {
     /// `GPU-…` for a card, `MIG-…` for a slice.
@@ -101,8 +103,8 @@ pub struct NvidiaSmi {
 }
 
 impl NvidiaSmi {
-    /// The one that [`PROGRAM_VARIABLE`] names, or that is on PATH or at the driver's usual place; `None` on a machine
-    /// without GPUs.
+    /// The one that [`PROGRAM_VARIABLE`] names, or that is on PATH or at the driver's usual place;
+    /// `None` on a machine without GPUs.
     pub fn find() -> Option<Self> {
         if let Some(program) = std::env::var_os(PROGRAM_VARIABLE).filter(|name| !name.is_empty()) {
             return Some(Self::new(program));
@@ -127,7 +129,8 @@ impl NvidiaSmi {
     /// # Errors
     /// [`GpuError`] if the driver does not answer, or not as expected.
     pub async fn inventory(&self) -> Result<Inventory, GpuError> {
-        let fields = "--query-gpu=index,uuid,name,memory.total,driver_version,pci.bus_id,mig.mode.current";
+        let fields =
+            "--query-gpu=index,uuid,name,memory.total,driver_version,pci.bus_id,mig.mode.current";
         let table = self.ask([fields, "--format=csv,noheader,nounits"]).await?;
         let minors = minor_numbers(&self.ask(["-q"]).await?);
         let has_slices = table.lines().any(|line| line.trim_end().ends_with("Enabled"));
@@ -146,7 +149,10 @@ impl NvidiaSmi {
                 memory_bytes: memory.parse::<u64>().unwrap_or(0) * MIB,
                 card: (*uuid).to_owned(),
                 index,
-                minor: minors.iter().find(|(known, _)| same_bus(known, bus)).map(|(_, minor)| *minor),
+                minor: minors
+                    .iter()
+                    .find(|(known, _)| same_bus(known, bus))
+                    .map(|(_, minor)| *minor),
                 numa: numa_node(Path::new("/sys/bus/pci/devices"), bus),
             };
             if *mig == "Enabled" {
@@ -159,12 +165,16 @@ impl NvidiaSmi {
     }
 
     async fn sample(&self, which: Option<&str>) -> Result<Vec<Sample>, GpuError> {
-        let fields = "--query-gpu=uuid,memory.used,utilization.gpu,ecc.errors.uncorrected.volatile.total";
+        let fields =
+            "--query-gpu=uuid,memory.used,utilization.gpu,ecc.errors.uncorrected.volatile.total";
         let mut arguments = vec![fields, "--format=csv,noheader,nounits"];
         arguments.extend(which.map(|_| "-i"));
         arguments.extend(which);
         let text = self.ask(arguments).await?;
-        text.lines().filter(|line| !line.trim().is_empty()).map(|line| self.sample_of(line)).collect()
+        text.lines()
+            .filter(|line| !line.trim().is_empty())
+            .map(|line| self.sample_of(line))
+            .collect()
     }
 
     fn sample_of(&self, line: &str) -> Result<Sample, GpuError> {
@@ -172,22 +182,35 @@ impl NvidiaSmi {
         let [card, memory, utilisation, errors] = row.as_slice() else {
             return Err(self.strange(line, "four fields"));
         };
-        // `[N/A]` and `[Not Supported]` are figures that a card does not give; these are cards that give none.
-        let broken =
-            |text: &&&str| ["lost", "Unknown Error", "requires reset", "GPU access"].iter().any(|w| text.contains(w));
+        // `[N/A]` and `[Not Supported]` are figures that a card does not give; these are cards that
+        // give none.
+        let broken = |text: &&&str| {
+            ["lost", "Unknown Error", "requires reset", "GPU access"]
+                .iter()
+                .any(|w| text.contains(w))
+        };
         Ok(Sample {
             card: (*card).to_owned(),
             memory_bytes: memory.parse::<u64>().ok().map(|mib| mib * MIB),
             utilisation: utilisation.parse::<f64>().ok().map(|percent| percent / 100.0),
             memory_errors: errors.parse().ok(),
-            fault: row[1..].iter().find(broken).map(|text| text.trim_matches(['[', ']']).to_owned()),
+            fault: row[1..]
+                .iter()
+                .find(broken)
+                .map(|text| text.trim_matches(['[', ']']).to_owned()),
         })
     }
 
-    async fn ask<I: IntoIterator<Item: AsRef<OsStr>>>(&self, arguments: I) -> Result<String, GpuError> {
+    async fn ask<I: IntoIterator<Item: AsRef<OsStr>>>(
+        &self,
+        arguments: I,
+    ) -> Result<String, GpuError> {
         let mut command = tokio::process::Command::new(&self.program);
         command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-        let failed = |message: String| GpuError::Failed { program: self.program.display().to_string(), message };
+        let failed = |message: String| GpuError::Failed {
+            program: self.program.display().to_string(),
+            message,
+        };
         let output = match tokio::time::timeout(PATIENCE, command.output()).await {
             Ok(output) => output.map_err(|error| failed(error.to_string()))?,
             Err(_) => return Err(failed(format!("no answer within {} s", PATIENCE.as_secs()))),
@@ -198,7 +221,11 @@ impl NvidiaSmi {
         }
         // It complains on stdout as often as on stderr.
         let complaint = String::from_utf8_lossy(&output.stderr).into_owned() + &text;
-        let line = complaint.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no reason given");
+        let line = complaint
+            .lines()
+            .map(str::trim)
+            .find(|line| !line.is_empty())
+            .unwrap_or("no reason given");
         Err(failed(format!("{line} ({})", output.status)))
     }
 
@@ -237,7 +264,9 @@ fn broken(card: &str, fault: String) -> Sample {
 
 /// The slices that `nvidia-smi -L` lists below a card.
 fn slices(list: &str, card: &Gpu) -> Vec<Gpu> {
-    let uuid_of = |line: &str| Some(line.rsplit_once("(UUID: ")?.1.trim_end().trim_end_matches(')').to_owned());
+    let uuid_of = |line: &str| {
+        Some(line.rsplit_once("(UUID: ")?.1.trim_end().trim_end_matches(')').to_owned())
+    };
     let mut slices = Vec::new();
     let mut inside = false;
     for line in list.lines() {
@@ -249,7 +278,10 @@ fn slices(list: &str, card: &Gpu) -> Vec<Gpu> {
             slices.push(Gpu {
                 uuid,
                 model: format!("{} {}", card.model, profile.join(" ")),
-                memory_bytes: profile.get(1).and_then(|profile| profile_memory(profile)).unwrap_or(0),
+                memory_bytes: profile
+                    .get(1)
+                    .and_then(|profile| profile_memory(profile))
+                    .unwrap_or(0),
                 ..card.clone()
             });
         }
@@ -263,7 +295,8 @@ fn profile_memory(profile: &str) -> Option<u64> {
     Some(gigabytes.parse::<u64>().ok()? << 30)
 }
 
-/// Bus addresses and minor numbers from the long text of `nvidia-smi -q`; no other query gives them.
+/// Bus addresses and minor numbers from the long text of `nvidia-smi -q`; no other query gives
+/// them.
 fn minor_numbers(text: &str) -> Vec<(String, u32)> {
     let mut minors = Vec::new();
     let mut bus = "";
@@ -289,7 +322,8 @@ fn same_bus(a: &str, b: &str) -> bool {
 fn numa_node(devices: &Path, bus: &str) -> Option<u32> {
     let (domain, rest) = bus.split_once(':')?;
     let domain = u32::from_str_radix(domain, 16).ok()?;
-    let path = devices.join(format!("{domain:04x}:{}", rest.to_ascii_lowercase())).join("numa_node");
+    let path =
+        devices.join(format!("{domain:04x}:{}", rest.to_ascii_lowercase())).join("numa_node");
     // A machine with one node writes -1.
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
@@ -300,7 +334,8 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A program that answers as `nvidia-smi` does on a machine with a plain card and one that is split.
+    /// A program that answers as `nvidia-smi` does on a machine with a plain card and one that is
+    /// split.
     pub(crate) fn fake_nvidia_smi(dir: &Path, samples: &str) -> PathBuf {
         let script = format!(
             r#"#!/bin/sh
@@ -337,7 +372,9 @@ esac
         let facts: Vec<(&str, u64, u32, Option<u32>, bool)> = inventory
             .gpus
             .iter()
-            .map(|gpu| (gpu.uuid.as_str(), gpu.memory_bytes / MIB, gpu.index, gpu.minor, gpu.is_slice()))
+            .map(|gpu| {
+                (gpu.uuid.as_str(), gpu.memory_bytes / MIB, gpu.index, gpu.minor, gpu.is_slice())
+            })
             .collect();
         let expected = [
             ("GPU-aaaa", 81_559, 0, Some(3), false),
@@ -352,7 +389,8 @@ esac
     #[tokio::test]
     async fn figures_are_read_and_lost_cards_named() {
         let temp = tempfile::tempdir().unwrap();
-        // As the driver does when one of two cards fell off the bus: no answer for both, an answer for the healthy one.
+        // As the driver does when one of two cards fell off the bus: no answer for both, an answer
+        // for the healthy one.
         let samples = r#"*-i\ GPU-aaaa) echo "GPU-aaaa, 1024, 87, [N/A]" ;;
 *-i\ *|*uuid,memory.used*) echo "Unable to determine the device handle for GPU1: 0000:8A:00.0: GPU is lost."; exit 15 ;;"#;
         let smi = NvidiaSmi::new(fake_nvidia_smi(temp.path(), samples));
@@ -361,10 +399,10 @@ esac
         assert_eq!((found[0].memory_errors, &found[0].fault), (None, &None));
         assert!(found[1].fault.as_ref().unwrap().contains("GPU is lost"), "{found:?}");
 
-        let samples =
-            r#"*uuid,memory.used*) echo "GPU-aaaa, [GPU is lost], [GPU is lost], 0"; echo "GPU-bbbb, 0, 0, 2" ;;"#;
+        let samples = r#"*uuid,memory.used*) echo "GPU-aaaa, [GPU is lost], [GPU is lost], 0"; echo "GPU-bbbb, 0, 0, 2" ;;"#;
         let smi = NvidiaSmi::new(fake_nvidia_smi(temp.path(), samples));
-        let found = smi.samples(&["GPU-aaaa".into(), "GPU-bbbb".into(), "GPU-cccc".into()]).await.unwrap();
+        let found =
+            smi.samples(&["GPU-aaaa".into(), "GPU-bbbb".into(), "GPU-cccc".into()]).await.unwrap();
         assert_eq!(found[0].fault.as_deref(), Some("GPU is lost"));
         assert_eq!((found[1].memory_errors, &found[1].fault), (Some(2), &None));
         assert_eq!(found[2].fault.as_deref(), Some("the driver no longer lists it"));
@@ -376,10 +414,14 @@ esac
         assert!(error.starts_with("`/no/such/program` fails: "), "{error}");
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("smi");
-        std::fs::write(&path, "#!/bin/sh\necho 'NVIDIA-SMI has failed because of X'\nexit 9\n").unwrap();
+        std::fs::write(&path, "#!/bin/sh\necho 'NVIDIA-SMI has failed because of X'\nexit 9\n")
+            .unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         let error = NvidiaSmi::new(&path).inventory().await.unwrap_err().to_string();
-        assert!(error.contains("NVIDIA-SMI has failed because of X") && error.contains('9'), "{error}");
+        assert!(
+            error.contains("NVIDIA-SMI has failed because of X") && error.contains('9'),
+            "{error}"
+        );
     }
 
     #[test]

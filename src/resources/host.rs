@@ -13,13 +13,17 @@ pub fn hardware() -> HardwareRecord {
         memory_bytes: memory_bytes().unwrap_or(0),
         gpus: Vec::new(),
         gpu_driver: None,
-        kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+        kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
     }
 }
 
 /// Processors that this process may use.
 pub fn cpu_count() -> u32 {
-    std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX))
+    std::thread::available_parallelism()
+        .map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX))
 }
 
 fn cpu_model() -> Option<String> {
@@ -58,7 +62,11 @@ mod tests {
     #[test]
     fn this_machine_has_something() {
         let hardware = hardware();
-        assert!(hardware.cpu_count > 0 && hardware.memory_bytes > 1 << 20 && !hardware.kernel.is_empty());
+        assert!(
+            hardware.cpu_count > 0
+                && hardware.memory_bytes > 1 << 20
+                && !hardware.kernel.is_empty()
+        );
         assert!(free_bytes(Path::new("/no/such/place/at/all")).unwrap() > 0);
     }
 }

@@ -6,7 +6,8 @@
 //!              ▼          ▼                                 ▼                  ▼
 //!           failed     collect ◄────────────────────────────┴──────────────────┘ ──► remove ──► end
 //! ```
-//! The executor knows how to start, stop and collect; when to do so is decided here, for all of them.
+//! The executor knows how to start, stop and collect; when to do so is decided here, for all of
+//! them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,8 +20,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::gpu::GpuWatch;
 use crate::executor::{
-    Executor, ExecutorError, ExitCause, ExitReport, LABEL_NAME, LaunchSpec, Postponed, PreparedImage, RunToken,
-    Running, Salvage, Stop, chain,
+    Executor, ExecutorError, ExitCause, ExitReport, LABEL_NAME, LaunchSpec, Postponed,
+    PreparedImage, RunToken, Running, Salvage, Stop, chain,
 };
 use crate::limits::Limits;
 use crate::outcome::{CancelReason, Outcome, Usage};
@@ -54,8 +55,8 @@ pub enum AttemptEvent {
     Started(RunToken),
     /// What it uses.
     Usage(Usage),
-    /// It ended and what it left was taken over; the end must be on disk when the callback returns, for its container is
-    /// removed next and with it the only other witness.
+    /// It ended and what it left was taken over; the end must be on disk when the callback returns,
+    /// for its container is removed next and with it the only other witness.
     Collected(Box<AttemptEnd>),
     /// The engine does not answer and is waited for.
     EngineAway {
@@ -71,7 +72,8 @@ pub enum AttemptEvent {
     },
 }
 
-/// An agent that ends by itself so shortly after its soft deadline was not late: the signal was on its way.
+/// An agent that ends by itself so shortly after its soft deadline was not late: the signal was on
+/// its way.
 const SLACK: Duration = Duration::from_secs(2);
 
 /// How an attempt is watched.
@@ -155,9 +157,10 @@ impl AttemptEnd {
 
 /// Runs one attempt to its end, or goes on with one that runs already (`resume`).
 ///
-/// `requests` brings wishes to end it: [`CancelReason::Kill`] kills, all others give the grace. Whatever happens, the agent
-/// is ended, what it left is collected and its container is removed before this returns. If the future is dropped, the
-/// agent runs on and can be resumed from its token.
+/// `requests` brings wishes to end it: [`CancelReason::Kill`] kills, all others give the grace.
+/// Whatever happens, the agent is ended, what it left is collected and its container is removed
+/// before this returns. If the future is dropped, the agent runs on and can be resumed from its
+/// token.
 pub async fn run_attempt(
     executor: &dyn Executor,
     spec: Arc<LaunchSpec>,
@@ -179,7 +182,9 @@ pub async fn run_attempt(
         };
         let error = match begun {
             Ok(running) => break running,
-            Err(NotBegun::Cancelled(reason)) => return AttemptEnd::before_start(Outcome::Cancelled { reason }, image),
+            Err(NotBegun::Cancelled(reason)) => {
+                return AttemptEnd::before_start(Outcome::Cancelled { reason }, image);
+            }
             Err(NotBegun::Failed(error)) => error,
         };
         if !error.is_engine_away() {
@@ -197,17 +202,20 @@ pub async fn run_attempt(
     report(AttemptEvent::Started(token));
     report(AttemptEvent::Phase(Phase::Running));
 
-    let mut drive = Drive { running: &*running, spec: &spec, options, report, base, usage: Usage::default() };
+    let mut drive =
+        Drive { running: &*running, spec: &spec, options, report, base, usage: Usage::default() };
     let (cause, ending, ran) = match drive.until_the_end(requests).await {
         Ok(end) => end,
         Err(error) => return AttemptEnd::kept(Postponed::EngineAway, outcome_of(&error)),
     };
-    // What the init measured is exact, and all there is if it ended unwatched; where we ended it, our clock counts.
+    // What the init measured is exact, and all there is if it ended unwatched; where we ended it,
+    // our clock counts.
     let watched = running.elapsed_before() + base.elapsed();
     let took = if ending.is_some() { watched } else { ran.unwrap_or(watched) };
     let mut outcome = outcome_at_end(cause, ending, took, &spec.limits);
-    // A card that failed spoils what was computed on it, however the agent took it. It is looked at before the end is
-    // written down, so that no harness that dies in between leaves a good outcome behind.
+    // A card that failed spoils what was computed on it, however the agent took it. It is looked at
+    // before the end is written down, so that no harness that dies in between leaves a good outcome
+    // behind.
     if let Some(gpus) = &options.gpus
         && !outcome.is_infrastructure()
         && !matches!(outcome, Outcome::Cancelled { .. })
@@ -281,19 +289,25 @@ async fn begin(
 }
 
 /// Takes over what the agent left, through an engine that goes away and comes back.
-async fn collect(running: &dyn Running, host: &Host<'_>, requests: &mut mpsc::Receiver<CancelReason>) -> Salvage {
+async fn collect(
+    running: &dyn Running,
+    host: &Host<'_>,
+    requests: &mut mpsc::Receiver<CancelReason>,
+) -> Salvage {
     for _ in 0..TRANSFERS {
         let salvage = running.collect().await;
         if salvage.postponed != Some(Postponed::EngineAway) {
             return salvage;
         }
         let source = salvage.errors.join("; ").into();
-        let error = ExecutorError::EngineAway { action: "collect what the agent left".to_string(), source };
+        let error =
+            ExecutorError::EngineAway { action: "collect what the agent left".to_string(), source };
         if host.is_back(&error, requests).await.is_none() {
             return salvage;
         }
     }
-    // The engine answers, and yet the transfer breaks off each time: what has come is all there will be.
+    // The engine answers, and yet the transfer breaks off each time: what has come is all there
+    // will be.
     Salvage { postponed: None, ..running.collect().await }
 }
 
@@ -306,8 +320,8 @@ struct Host<'a> {
 }
 
 impl Host<'_> {
-    /// Waits until the engine answers again, and says whether it has a container of this attempt. `None` if it stays away
-    /// for too long, or somebody asks for the end at once.
+    /// Waits until the engine answers again, and says whether it has a container of this attempt.
+    /// `None` if it stays away for too long, or somebody asks for the end at once.
     async fn is_back(
         &self,
         error: &ExecutorError,
@@ -352,8 +366,8 @@ struct Drive<'a> {
 }
 
 impl Drive<'_> {
-    /// Waits for the agent's end, and brings it about when a limit or a request says so. An error if the engine stays away:
-    /// then the agent may still run.
+    /// Waits for the agent's end, and brings it about when a limit or a request says so. An error
+    /// if the engine stays away: then the agent may still run.
     async fn until_the_end(
         &mut self,
         requests: &mut mpsc::Receiver<CancelReason>,
@@ -371,7 +385,8 @@ impl Drive<'_> {
         let mut away: Option<(Instant, ExecutorError)> = None;
         let usage = std::mem::take(&mut self.usage);
         let usage = std::sync::Mutex::new(usage);
-        let mut watch = Box::pin(watch(running, self.spec, options, self.base, &usage, self.report));
+        let mut watch =
+            Box::pin(watch(running, self.spec, options, self.base, &usage, self.report));
         let far = self.base + Duration::from_secs(3600 * 24 * 365);
         let mut ran = None;
         let cause = loop {
@@ -500,7 +515,8 @@ async fn watch(
             && Instant::now() >= at
         {
             let elapsed = running.elapsed_before() + base.elapsed();
-            let path = spec.attempt_dir.join("snapshots").join(format!("{:07}.csv", elapsed.as_secs()));
+            let path =
+                spec.attempt_dir.join("snapshots").join(format!("{:07}.csv", elapsed.as_secs()));
             if running.snapshot(&path).await.unwrap_or(false) {
                 report(AttemptEvent::Snapshot { path, elapsed });
             }
@@ -517,8 +533,11 @@ fn host_full(running: &dyn Running, spec: &LaunchSpec, reserve: u64) -> Option<E
         let stat = nix::sys::statvfs::statvfs(place).ok()?;
         let free = stat.blocks_available().saturating_mul(stat.fragment_size());
         let place = place.display();
-        (free < reserve)
-            .then(|| Ending::HostFull(format!("{free} bytes are free at `{place}`, {reserve} are kept in reserve")))
+        (free < reserve).then(|| {
+            Ending::HostFull(format!(
+                "{free} bytes are free at `{place}`, {reserve} are kept in reserve"
+            ))
+        })
     };
     places.iter().find_map(full)
 }
@@ -535,15 +554,27 @@ pub(super) async fn next_request(requests: &mut mpsc::Receiver<CancelReason>) ->
     }
 }
 
-/// A signal that cannot be delivered is not the end: the wait tells whether the agent is still there.
+/// A signal that cannot be delivered is not the end: the wait tells whether the agent is still
+/// there.
 async fn stop(running: &dyn Running, how: Stop) {
     if let Err(error) = running.stop(how).await {
-        tracing::warn!(attempt = running.token().name, ?how, error = chain(&error), "cannot stop the agent");
+        tracing::warn!(
+            attempt = running.token().name,
+            ?how,
+            error = chain(&error),
+            "cannot stop the agent"
+        );
     }
 }
 
-fn outcome_at_end(cause: ExitCause, ending: Option<Ending>, took: Duration, limits: &Limits) -> Outcome {
-    // While no harness watched, nobody sent SIGTERM at the soft deadline: to have run past it is to have timed out.
+fn outcome_at_end(
+    cause: ExitCause,
+    ending: Option<Ending>,
+    took: Duration,
+    limits: &Limits,
+) -> Outcome {
+    // While no harness watched, nobody sent SIGTERM at the soft deadline: to have run past it is to
+    // have timed out.
     let overtime = took > limits.timeout + SLACK && matches!(cause, ExitCause::Exited(_));
     let ending = ending.or_else(|| overtime.then_some(Ending::TimedOut { killed: false }));
     match (cause, ending) {
@@ -566,9 +597,9 @@ fn outcome_of(error: &ExecutorError) -> Outcome {
     match error {
         ExecutorError::ImageMissing { image, .. } => Outcome::ImageMissing { image: image.clone() },
         ExecutorError::HostFull { cause } => Outcome::HostFull { cause: cause.clone() },
-        ExecutorError::Unavailable { .. } | ExecutorError::EngineAway { .. } | ExecutorError::Gone { .. } => {
-            Outcome::EngineLost { cause: chain(error) }
-        }
+        ExecutorError::Unavailable { .. }
+        | ExecutorError::EngineAway { .. }
+        | ExecutorError::Gone { .. } => Outcome::EngineLost { cause: chain(error) },
         ExecutorError::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => {
             Outcome::HostFull { cause: io.to_string() }
         }

@@ -1,11 +1,14 @@
-//! The one place that puts a run in order: starts, attempts' notes, signals; and the only one that makes events.
+//! The one place that puts a run in order: starts, attempts' notes, signals; and the only one that
+//! makes events.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use medalist_reports::record::{AgentRecord, GroupRecord, HardwareRecord, OutcomeRecord, PlannedRecord, RECORD_FORMAT};
+use medalist_reports::record::{
+    AgentRecord, GroupRecord, HardwareRecord, OutcomeRecord, PlannedRecord, RECORD_FORMAT,
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -32,8 +35,8 @@ pub struct Run {
     pub plan: Plan,
     /// Where to write.
     pub group: GroupDir,
-    /// The folder of the only attempt that this process runs, beside others that run other attempts of the group: then the
-    /// group's own files are left alone.
+    /// The folder of the only attempt that this process runs, beside others that run other attempts
+    /// of the group: then the group's own files are left alone.
     pub only: Option<String>,
     /// What runs attempts.
     pub executor: Arc<dyn Executor>,
@@ -63,16 +66,21 @@ impl Run {
     /// What an attempt starts: an image, or a command of this machine.
     pub(super) fn program(&self, argv: Vec<String>) -> Program {
         match self.plan.executor {
-            ExecutorKind::Docker => Program::Image { reference: self.plan.agent.image.clone(), argv },
+            ExecutorKind::Docker => {
+                Program::Image { reference: self.plan.agent.image.clone(), argv }
+            }
             ExecutorKind::Process => match (&self.plan.agent.build, &self.local_program) {
                 (Build::Embedded { .. }, Some(program)) => {
                     let rest = argv.into_iter().skip(1);
-                    let argv = std::iter::once(program.to_string_lossy().into_owned()).chain(rest).collect();
+                    let argv = std::iter::once(program.to_string_lossy().into_owned())
+                        .chain(rest)
+                        .collect();
                     Program::Local { agent_dir: None, argv }
                 }
                 (Build::Dockerfile { dir, .. }, _) => Program::Local {
                     agent_dir: Some(dir.clone()),
-                    // The working directory stands for /home, and the agent's folder is copied to `agent` in it.
+                    // The working directory stands for /home, and the agent's folder is copied to
+                    // `agent` in it.
                     argv: argv
                         .into_iter()
                         .map(|word| word.strip_prefix("/home/").map_or(word.clone(), str::to_owned))
@@ -166,8 +174,8 @@ struct Dispatcher<'a> {
 /// The caller holds the group's lock.
 ///
 /// # Errors
-/// [`RunError`] if the group's own files cannot be written or the engine stays away. Running agents then go on, and a resumed
-/// run takes them up.
+/// [`RunError`] if the group's own files cannot be written or the engine stays away. Running agents
+/// then go on, and a resumed run takes them up.
 pub async fn run(
     run: Arc<Run>,
     _lock: &GroupLock,
@@ -208,7 +216,9 @@ impl Dispatcher<'_> {
     ) -> Result<RunStats, RunError> {
         for (dir, outcome, grade) in &standing.over {
             self.stats.count(outcome, grade);
-            self.metadata.runs.insert(dir.clone(), MetadataRun { success: !outcome.infrastructure });
+            self.metadata
+                .runs
+                .insert(dir.clone(), MetadataRun { success: !outcome.infrastructure });
         }
         self.write_group(None)?;
         self.emit(EventKind::GroupStarted {
@@ -226,7 +236,8 @@ impl Dispatcher<'_> {
         let mut tasks: JoinSet<(String, Result<Ended, RunError>)> = JoinSet::new();
         let (notes, mut inbox) = mpsc::unbounded_channel::<Message>();
         let mut listening = true;
-        // Room comes only when something ends: notes and samples, of which there are many more, change nothing.
+        // Room comes only when something ends: notes and samples, of which there are many more,
+        // change nothing.
         let mut has_room = true;
         loop {
             if std::mem::take(&mut has_room) && self.cancel.is_none() {
@@ -259,8 +270,9 @@ impl Dispatcher<'_> {
                         }
                     };
                     if let Err(error) = written {
-                        // Nothing more can be kept safe. What runs goes on without this harness, which ends as if it had
-                        // been killed: the next one takes it up, clocks and all.
+                        // Nothing more can be kept safe. What runs goes on without this harness,
+                        // which ends as if it had been killed: the next one takes it up, clocks and
+                        // all.
                         let running = self.active.len();
                         let message = format!("{error}; {running} agents run on, `--resume` takes them up again");
                         self.emit(EventKind::Warning { key: None, message });
@@ -285,13 +297,23 @@ impl Dispatcher<'_> {
         while let Some((number, begin, lease)) = queue.next() {
             let attempt = Arc::clone(&queue.open[number].0);
             let (requests, receiver) = mpsc::channel(4);
-            let task = work(Arc::clone(&self.run), Arc::clone(&attempt), begin, lease, receiver, notes.clone());
+            let task = work(
+                Arc::clone(&self.run),
+                Arc::clone(&attempt),
+                begin,
+                lease,
+                receiver,
+                notes.clone(),
+            );
             let dir = attempt.dir.clone();
             if let Some(reason) = self.passed_over.remove(&dir) {
                 // A fresh channel has room.
                 let _ = requests.try_send(reason);
             }
-            self.active.insert(dir.clone(), Active { number, attempt, requests, started: None, last_cpu: None });
+            self.active.insert(
+                dir.clone(),
+                Active { number, attempt, requests, started: None, last_cpu: None },
+            );
             self.stats.running = self.active.len();
             tasks.spawn(async move { (dir, task.await) });
         }
@@ -316,8 +338,12 @@ impl Dispatcher<'_> {
         self.cancel = Some(reason);
         let grace = self.run.plan.limits.grace.as_secs();
         let reason_text = match reason {
-            CancelReason::Kill => "killing the running agents; their submissions are still collected".to_owned(),
-            _ => format!("{reason}; agents get SIGTERM and {grace} s, nothing new starts; again to kill them"),
+            CancelReason::Kill => {
+                "killing the running agents; their submissions are still collected".to_owned()
+            }
+            _ => format!(
+                "{reason}; agents get SIGTERM and {grace} s, nothing new starts; again to kill them"
+            ),
         };
         self.emit(EventKind::CancelBegan { reason: reason_text });
         for active in self.active.values() {
@@ -361,16 +387,22 @@ impl Dispatcher<'_> {
                     last_line,
                 }
             }
-            Note::Snapshot { elapsed, bytes } => EventKind::Snapshot { key, after_s: elapsed.as_secs_f64(), bytes },
-            Note::TryFailed { outcome, try_number, retry_in } => {
-                EventKind::TryFailed { key, try_number, outcome, retry_in_s: retry_in.as_secs_f64() }
+            Note::Snapshot { elapsed, bytes } => {
+                EventKind::Snapshot { key, after_s: elapsed.as_secs_f64(), bytes }
             }
+            Note::TryFailed { outcome, try_number, retry_in } => EventKind::TryFailed {
+                key,
+                try_number,
+                outcome,
+                retry_in_s: retry_in.as_secs_f64(),
+            },
             Note::Warning(message) => EventKind::Warning { key: Some(key), message },
         };
         self.emit(event);
     }
 
-    /// Takes an attempt's cards and place back, leaves bad cards out, and counts the attempt or queues it again.
+    /// Takes an attempt's cards and place back, leaves bad cards out, and counts the attempt or
+    /// queues it again.
     fn on_ended(&mut self, dir: &str, ended: Ended, queue: &mut Queue) -> Result<(), StoreError> {
         let Some(active) = self.active.remove(dir) else { return Ok(()) };
         self.stats.running = self.active.len();
@@ -392,7 +424,9 @@ impl Dispatcher<'_> {
 
     fn on_done(&mut self, dir: &str, active: &Active, done: Done) -> Result<(), StoreError> {
         self.stats.count(&done.outcome, &done.grade);
-        self.metadata.runs.insert(dir.to_owned(), MetadataRun { success: !done.outcome.infrastructure });
+        self.metadata
+            .runs
+            .insert(dir.to_owned(), MetadataRun { success: !done.outcome.infrastructure });
         let mut written = Ok(());
         if Instant::now() >= self.metadata_due {
             written = self.write_metadata();
@@ -422,7 +456,8 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// Numbers an event and hands it to every sink. A sink that fails is dropped: the run is worth more than its display.
+    /// Numbers an event and hands it to every sink. A sink that fails is dropped: the run is worth
+    /// more than its display.
     fn emit(&mut self, kind: EventKind) {
         let event = RunEvent { seq: self.seq, at: Utc::now(), kind };
         self.seq += 1;
@@ -493,7 +528,8 @@ impl Queue {
         for (number, (_, begin)) in open.iter().enumerate() {
             let need = needs[number].clone();
             match begin {
-                // What runs already has its place and its cards, whatever this machine thinks of it.
+                // What runs already has its place and its cards, whatever this machine thinks of
+                // it.
                 Begin::Attach(_, cards) => {
                     scheduler.adopt(number, need, cards, Duration::ZERO);
                     running.push(number);
@@ -510,7 +546,8 @@ impl Queue {
         if !self.running.is_empty() {
             let number = self.running.remove(0);
             let begin = self.open[number].1.clone();
-            let uuids = if let Begin::Attach(_, cards) = &begin { cards.clone() } else { Vec::new() };
+            let uuids =
+                if let Begin::Attach(_, cards) = &begin { cards.clone() } else { Vec::new() };
             let alone = vec![false; uuids.len()];
             return Some((number, begin, Lease { uuids, alone }));
         }

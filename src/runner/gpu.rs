@@ -1,4 +1,5 @@
-//! The GPUs of a run: whether they are sound and empty before an attempt, what they do under it, and whether they were lost.
+//! The GPUs of a run: whether they are sound and empty before an attempt, what they do under it,
+//! and whether they were lost.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -67,11 +68,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Gpus {
-    /// Looks at the cards for the first time and leaves out those that cannot be used: they are the second value. Must be
-    /// called in a runtime; the cards are looked at again and again as long as the value lives.
+    /// Looks at the cards for the first time and leaves out those that cannot be used: they are the
+    /// second value. Must be called in a runtime; the cards are looked at again and again as long
+    /// as the value lives.
     ///
-    /// `held` are cards on which attempts of this run are already; `claims` is the directory in which all harnesses that share
-    /// the machine claim what they hand out.
+    /// `held` are cards on which attempts of this run are already; `claims` is the directory in
+    /// which all harnesses that share the machine claim what they hand out.
     pub async fn open(
         mut inventory: Inventory,
         access: GpuAccess,
@@ -81,9 +83,12 @@ impl Gpus {
     ) -> (Arc<Self>, Vec<BadCard>) {
         let cards = cards_of(&inventory.gpus);
         let samples = driver.samples(&cards).await;
-        let samples =
-            samples.unwrap_or_else(|error| cards.iter().map(|card| faulty(card, &error.to_string())).collect());
-        let holds = |card: &str| inventory.gpus.iter().any(|gpu| gpu.card == card && held.contains(&gpu.uuid));
+        let samples = samples.unwrap_or_else(|error| {
+            cards.iter().map(|card| faulty(card, &error.to_string())).collect()
+        });
+        let holds = |card: &str| {
+            inventory.gpus.iter().any(|gpu| gpu.card == card && held.contains(&gpu.uuid))
+        };
         let mut bad = Vec::new();
         let mut before = BTreeMap::new();
         for mut sample in samples {
@@ -94,13 +99,19 @@ impl Gpus {
             } else if holds(&sample.card) {
                 sample.memory_bytes = Some(0);
             } else if let (Some(bytes), false) = (busy, slices) {
-                let cause = format!("{} of its memory are in use by somebody else", bytesize::ByteSize::b(bytes));
+                let cause = format!(
+                    "{} of its memory are in use by somebody else",
+                    bytesize::ByteSize::b(bytes)
+                );
                 bad.push(BadCard { card: sample.card.clone(), cause });
             }
             before.insert(sample.card.clone(), sample);
         }
-        inventory.gpus.retain(|gpu| !bad.iter().any(|bad| bad.card == gpu.card) || held.contains(&gpu.uuid));
-        let gpus = Arc::new(Self { inventory, access, driver, claims, before, now: Mutex::default() });
+        inventory
+            .gpus
+            .retain(|gpu| !bad.iter().any(|bad| bad.card == gpu.card) || held.contains(&gpu.uuid));
+        let gpus =
+            Arc::new(Self { inventory, access, driver, claims, before, now: Mutex::default() });
         let watched = Arc::downgrade(&gpus);
         tokio::spawn(async move {
             loop {
@@ -149,11 +160,17 @@ impl Gpus {
 
     /// Starts to watch the cards of a lease.
     pub(super) fn watch(self: &Arc<Self>, lease: &Lease, share: u32) -> Arc<GpuWatch> {
-        let units: Vec<Gpu> =
-            self.inventory.gpus.iter().filter(|gpu| lease.uuids.contains(&gpu.uuid)).cloned().collect();
+        let units: Vec<Gpu> = self
+            .inventory
+            .gpus
+            .iter()
+            .filter(|gpu| lease.uuids.contains(&gpu.uuid))
+            .cloned()
+            .collect();
         let alone = units.iter().filter(|gpu| {
             let position = lease.uuids.iter().position(|uuid| *uuid == gpu.uuid);
-            position.and_then(|position| lease.alone.get(position)).copied().unwrap_or(false) && !gpu.is_slice()
+            position.and_then(|position| lease.alone.get(position)).copied().unwrap_or(false)
+                && !gpu.is_slice()
         });
         Arc::new(GpuWatch {
             alone: cards_of(&alone.cloned().collect::<Vec<_>>()),
@@ -242,10 +259,18 @@ impl GpuWatch {
         if !claimed.is_empty() {
             return Ok(());
         }
-        let how = if self.shared { FlockArg::LockSharedNonblock } else { FlockArg::LockExclusiveNonblock };
+        let how = if self.shared {
+            FlockArg::LockSharedNonblock
+        } else {
+            FlockArg::LockExclusiveNonblock
+        };
         for unit in &self.units {
-            let opened = fs_err::create_dir_all(dir)
-                .and_then(|()| File::options().create(true).append(true).open(dir.join(format!("{}.lock", unit.uuid))));
+            let opened = fs_err::create_dir_all(dir).and_then(|()| {
+                File::options()
+                    .create(true)
+                    .append(true)
+                    .open(dir.join(format!("{}.lock", unit.uuid)))
+            });
             match opened.map(|file| Flock::lock(file, how)) {
                 Ok(Ok(lock)) => claimed.push(lock),
                 Ok(Err((_, Errno::EWOULDBLOCK))) => {
@@ -253,8 +278,11 @@ impl GpuWatch {
                     let cause = "another medalist has an attempt on it".to_owned();
                     return Err(BadCard { card: unit.card.clone(), cause });
                 }
-                // A directory that cannot be used must not stop a run that may well be the only one.
-                Ok(Err((_, error))) => tracing::warn!(%error, gpu = unit.uuid, "the card cannot be claimed"),
+                // A directory that cannot be used must not stop a run that may well be the only
+                // one.
+                Ok(Err((_, error))) => {
+                    tracing::warn!(%error, gpu = unit.uuid, "the card cannot be claimed")
+                }
                 Err(error) => tracing::warn!(%error, gpu = unit.uuid, "the card cannot be claimed"),
             }
         }
@@ -283,10 +311,19 @@ impl GpuWatch {
         let began = Instant::now();
         loop {
             let samples = self.fresh().await?;
-            let used = samples.iter().filter(|sample| cards.contains(&sample.card)).find_map(|sample| {
-                let before = self.gpus.before.get(&sample.card).and_then(|before| before.memory_bytes).unwrap_or(0);
-                sample.memory_bytes.filter(|bytes| *bytes > before + IDLE_BYTES).map(|bytes| (&sample.card, bytes))
-            });
+            let used =
+                samples.iter().filter(|sample| cards.contains(&sample.card)).find_map(|sample| {
+                    let before = self
+                        .gpus
+                        .before
+                        .get(&sample.card)
+                        .and_then(|before| before.memory_bytes)
+                        .unwrap_or(0);
+                    sample
+                        .memory_bytes
+                        .filter(|bytes| *bytes > before + IDLE_BYTES)
+                        .map(|bytes| (&sample.card, bytes))
+                });
             let Some((card, bytes)) = used else { return Ok(()) };
             if began.elapsed() > EMPTY_PATIENCE {
                 let cause = format!(
@@ -303,10 +340,11 @@ impl GpuWatch {
     /// Asks the driver now.
     async fn fresh(&self) -> Result<Vec<Sample>, BadCard> {
         let samples = self.gpus.driver.samples(&self.cards).await;
-        let samples = samples.unwrap_or_else(|error| vec![faulty(&self.cards[0], &error.to_string())]);
-        let bad = samples
-            .iter()
-            .find_map(|sample| Some(BadCard { card: sample.card.clone(), cause: self.gpus.fault_of(sample)? }));
+        let samples =
+            samples.unwrap_or_else(|error| vec![faulty(&self.cards[0], &error.to_string())]);
+        let bad = samples.iter().find_map(|sample| {
+            Some(BadCard { card: sample.card.clone(), cause: self.gpus.fault_of(sample)? })
+        });
         match bad {
             Some(bad) => {
                 lock(&self.seen).bad = Some(bad.clone());
@@ -338,8 +376,11 @@ impl GpuWatch {
         }
         if now.number != seen.number {
             seen.number = now.number;
-            let own: Vec<&Sample> = now.samples.iter().filter(|sample| self.cards.contains(&sample.card)).collect();
-            let failed = own.iter().find(|sample| now.faults.get(&sample.card).is_some_and(|n| *n >= FAULTS_IN_A_ROW));
+            let own: Vec<&Sample> =
+                now.samples.iter().filter(|sample| self.cards.contains(&sample.card)).collect();
+            let failed = own
+                .iter()
+                .find(|sample| now.faults.get(&sample.card).is_some_and(|n| *n >= FAULTS_IN_A_ROW));
             if let Some(failed) = failed {
                 let cause = self.gpus.fault_of(failed).unwrap_or_default();
                 let bad = BadCard { card: failed.card.clone(), cause };
@@ -352,7 +393,8 @@ impl GpuWatch {
             seen.sum += seen.usage.utilisation;
             seen.usage.mean_utilisation = seen.sum / seen.looks as f64;
             seen.usage.memory_bytes = own.iter().filter_map(|sample| sample.memory_bytes).sum();
-            seen.usage.peak_memory_bytes = seen.usage.peak_memory_bytes.max(seen.usage.memory_bytes);
+            seen.usage.peak_memory_bytes =
+                seen.usage.peak_memory_bytes.max(seen.usage.memory_bytes);
         }
         Ok((seen.looks > 0).then_some(seen.usage))
     }

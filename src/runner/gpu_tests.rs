@@ -34,7 +34,12 @@ impl GpuDriver for FakeDriver {
 }
 
 fn idle() -> Sample {
-    Sample { memory_bytes: Some(0), utilisation: Some(0.0), memory_errors: Some(0), ..Sample::default() }
+    Sample {
+        memory_bytes: Some(0),
+        utilisation: Some(0.0),
+        memory_errors: Some(0),
+        ..Sample::default()
+    }
 }
 
 /// Keeps the books of who started on which card, beside the scheduler's own.
@@ -61,7 +66,10 @@ impl Audit {
     }
 
     /// An executor whose starts are written down.
-    fn executor(&self, script: impl Fn(&LaunchSpec) -> Script + Send + Sync + 'static) -> Arc<FakeExecutor> {
+    fn executor(
+        &self,
+        script: impl Fn(&LaunchSpec) -> Script + Send + Sync + 'static,
+    ) -> Arc<FakeExecutor> {
         let audit = self.clone();
         let executor = Arc::new(FakeExecutor::new(move |spec| {
             audit.on_start(spec);
@@ -107,11 +115,18 @@ async fn life(
 }
 
 fn records(plan: &Plan, group: &GroupDir) -> Vec<AttemptRecord> {
-    plan.attempts.iter().map(|attempt| read_json(&group.attempt(&attempt.dir).record()).unwrap()).collect()
+    plan.attempts
+        .iter()
+        .map(|attempt| read_json(&group.attempt(&attempt.dir).record()).unwrap())
+        .collect()
 }
 
 fn gold(seconds: u64) -> Script {
-    Script { takes: Some(Duration::from_secs(seconds)), submission: Some(b"0.95".to_vec()), ..Script::default() }
+    Script {
+        takes: Some(Duration::from_secs(seconds)),
+        submission: Some(b"0.95".to_vec()),
+        ..Script::default()
+    }
 }
 
 fn warnings(recorder: &Recorder) -> Vec<String> {
@@ -138,12 +153,16 @@ async fn a_lost_card_costs_a_try_on_another_one_and_is_handed_out_no_more() {
     let executor = audit.executor(|_| gold(60));
     let plan = Plan { gpus: GpuRequest::Count(1), ..plan(4, 1) };
     let recorder = Recorder::default();
-    let stats = life(&plan, &group, &executor, Arc::new(driver), 2, &recorder, &mut never()).await.unwrap();
+    let stats =
+        life(&plan, &group, &executor, Arc::new(driver), 2, &recorder, &mut never()).await.unwrap();
     assert_eq!((stats.finished, stats.gold, stats.infrastructure), (4, 4, 0));
     let records = records(&plan, &group);
     let first = &records[0];
     assert_eq!(first.tries[0].outcome.as_ref().unwrap().kind, "gpu_lost");
-    assert_eq!((first.tries[0].gpus[0].uuid.as_str(), first.tries[1].gpus[0].uuid.as_str()), ("GPU-0", "GPU-1"));
+    assert_eq!(
+        (first.tries[0].gpus[0].uuid.as_str(), first.tries[1].gpus[0].uuid.as_str()),
+        ("GPU-0", "GPU-1")
+    );
     // It was noticed by the second look after the loss, long before the agent was done.
     assert!(first.tries[0].took_s.unwrap() < 40.0, "{:?}", first.tries);
     let starts = audit.starts.lock().unwrap().clone();
@@ -172,7 +191,8 @@ async fn memory_errors_spoil_an_attempt_and_leave_nobody_a_card_at_last() {
     let executor = audit.executor(|_| gold(60));
     let plan = Plan { gpus: GpuRequest::Count(1), ..plan(2, 1) };
     let recorder = Recorder::default();
-    let stats = life(&plan, &group, &executor, Arc::new(driver), 1, &recorder, &mut never()).await.unwrap();
+    let stats =
+        life(&plan, &group, &executor, Arc::new(driver), 1, &recorder, &mut never()).await.unwrap();
     assert_eq!((stats.finished, stats.infrastructure), (2, 2));
     assert_eq!(audit.starts.lock().unwrap().len(), 1);
     let records = records(&plan, &group);
@@ -188,7 +208,8 @@ async fn a_card_is_handed_on_only_when_its_memory_is_empty() {
     let temp = tempfile::tempdir().unwrap();
     let (group, _) = GroupDir::create(temp.path(), "group").unwrap();
     let began = Instant::now();
-    // What the first attempt had on GPU-0 goes away 20 s after its end; what the next one had, never.
+    // What the first attempt had on GPU-0 goes away 20 s after its end; what the next one had,
+    // never.
     let driver = FakeDriver(Box::new(move |card| {
         let now = began.elapsed().as_secs();
         let used = card == "GPU-0" && !(80..=100).contains(&now);
@@ -198,15 +219,24 @@ async fn a_card_is_handed_on_only_when_its_memory_is_empty() {
     let executor = audit.executor(|_| gold(60));
     let plan = Plan { gpus: GpuRequest::Uuids(vec!["GPU-0".into()]), ..plan(3, 1) };
     let recorder = Recorder::default();
-    let stats = life(&plan, &group, &executor, Arc::new(driver), 2, &recorder, &mut never()).await.unwrap();
+    let stats =
+        life(&plan, &group, &executor, Arc::new(driver), 2, &recorder, &mut never()).await.unwrap();
     assert_eq!((stats.finished, stats.gold, stats.infrastructure), (3, 2, 1));
     let records = records(&plan, &group);
     let began = |record: &AttemptRecord| record.tries[0].started_at.unwrap();
-    assert_eq!(records[1].outcome.as_ref().unwrap().kind, "finished", "its end is its own, whatever it left");
+    assert_eq!(
+        records[1].outcome.as_ref().unwrap().kind,
+        "finished",
+        "its end is its own, whatever it left"
+    );
     assert!(began(&records[1]) >= began(&records[0]));
     let warnings = warnings(&recorder);
-    assert!(warnings.len() == 1 && warnings[0].contains("9.0 GiB of its memory are in use"), "{warnings:?}");
-    // It is noticed at the end of the attempt that left it, not by the next one that would have had the card.
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("9.0 GiB of its memory are in use"),
+        "{warnings:?}"
+    );
+    // It is noticed at the end of the attempt that left it, not by the next one that would have had
+    // the card.
     let blamed = recorder.kinds().into_iter().find_map(|kind| match kind {
         EventKind::Warning { key, .. } => key.map(|key| key.competition),
         _ => None,
@@ -228,14 +258,18 @@ async fn a_harness_killed_at_any_event_keeps_every_card_with_its_attempt() {
         let driver: Arc<dyn GpuDriver> = Arc::new(FakeDriver(Box::new(|_| idle())));
         let dying = Recorder { ring_at: Some(ring_at), ..Recorder::default() };
         let mut unasked = never();
-        let first = life(&plan, &group, &executor, Arc::clone(&driver), 2, &dying, &mut unasked).await;
-        let stats = life(&plan, &group, &executor, driver, 2, &Recorder::default(), &mut unasked).await.unwrap();
+        let first =
+            life(&plan, &group, &executor, Arc::clone(&driver), 2, &dying, &mut unasked).await;
+        let stats = life(&plan, &group, &executor, driver, 2, &Recorder::default(), &mut unasked)
+            .await
+            .unwrap();
         assert_eq!((stats.finished, stats.gold), (4, 4), "killed at event {ring_at}");
         let starts = audit.starts.lock().unwrap().clone();
         assert_eq!(starts.len(), 4, "every attempt starts once; killed at event {ring_at}");
         for (record, attempt) in records(&plan, &group).iter().zip(&plan.attempts) {
             let cards = &starts.iter().find(|(name, _)| *name == attempt.dir).unwrap().1;
-            let recorded: Vec<&str> = record.tries[0].gpus.iter().map(|gpu| gpu.uuid.as_str()).collect();
+            let recorded: Vec<&str> =
+                record.tries[0].gpus.iter().map(|gpu| gpu.uuid.as_str()).collect();
             assert_eq!(recorded, *cards, "killed at event {ring_at}");
         }
         if first.is_some() {
@@ -258,13 +292,28 @@ async fn shared_cards_hold_their_number_and_cancelled_attempts_give_theirs_back(
         sender.send(StopRequest::Group(CancelReason::Interrupt)).await.unwrap();
         std::future::pending::<()>().await;
     });
-    let driver: Arc<dyn GpuDriver> = Arc::new(FakeDriver(Box::new(|_| Sample { memory_bytes: Some(1), ..idle() })));
+    let driver: Arc<dyn GpuDriver> =
+        Arc::new(FakeDriver(Box::new(|_| Sample { memory_bytes: Some(1), ..idle() })));
     let stats =
-        life(&plan, &group, &executor, Arc::clone(&driver), 2, &Recorder::default(), &mut cancels).await.unwrap();
-    assert_eq!((stats.finished, stats.cancelled), (8, 2), "six at once, then two that are interrupted");
-    let stats = life(&plan, &group, &executor, driver, 2, &Recorder::default(), &mut never()).await.unwrap();
+        life(&plan, &group, &executor, Arc::clone(&driver), 2, &Recorder::default(), &mut cancels)
+            .await
+            .unwrap();
+    assert_eq!(
+        (stats.finished, stats.cancelled),
+        (8, 2),
+        "six at once, then two that are interrupted"
+    );
+    let stats = life(&plan, &group, &executor, driver, 2, &Recorder::default(), &mut never())
+        .await
+        .unwrap();
     assert_eq!((stats.finished, stats.gold), (8, 8));
-    let most = audit.starts.lock().unwrap().iter().map(|(_, cards)| cards[0].clone()).collect::<BTreeSet<_>>();
+    let most = audit
+        .starts
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(_, cards)| cards[0].clone())
+        .collect::<BTreeSet<_>>();
     assert_eq!(most.len(), 2, "both cards are used");
 }
 
@@ -274,14 +323,21 @@ fn resident() -> u64 {
     text.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
-/// 10,000 attempts of one to eight cards over 64 cards on eight nodes, each of which ends when it likes within its limit.
+/// 10,000 attempts of one to eight cards over 64 cards on eight nodes, each of which ends when it
+/// likes within its limit.
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_attempts_keep_64_cards_busy() {
     let shared_memory = Path::new("/dev/shm");
-    let temp = if shared_memory.is_dir() { tempfile::tempdir_in(shared_memory) } else { tempfile::tempdir() }.unwrap();
+    let temp = if shared_memory.is_dir() {
+        tempfile::tempdir_in(shared_memory)
+    } else {
+        tempfile::tempdir()
+    }
+    .unwrap();
     let (group, _) = GroupDir::create(temp.path(), "group").unwrap();
     let mut plan = Plan { gpus: GpuRequest::Count(1), ..plan(2000, 5) };
-    // Seconds stand for hours: shorter than the time between two looks at an agent, of which millions would prove nothing.
+    // Seconds stand for hours: shorter than the time between two looks at an agent, of which
+    // millions would prove nothing.
     plan.limits.timeout = Duration::from_millis(2400);
     plan.limits.grace = Duration::from_millis(100);
     let sizes = [1, 1, 1, 1, 2, 2, 4, 8];
@@ -296,10 +352,13 @@ async fn ten_thousand_attempts_keep_64_cards_busy() {
     }
     // Length by name: from 0.2 to 2.2 s, spread evenly and alike in every run.
     let takes = |name: &str| {
-        let hash = name.bytes().fold(17u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        let hash = name
+            .bytes()
+            .fold(17u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
         Duration::from_millis(200 + hash % 2000)
     };
-    let area: f64 = plan.attempts.iter().map(|a| f64::from(size(a)) * takes(&a.dir).as_secs_f64()).sum();
+    let area: f64 =
+        plan.attempts.iter().map(|a| f64::from(size(a)) * takes(&a.dir).as_secs_f64()).sum();
     let bound = area / 64.0;
     let audit = Audit::new(1);
     let began = Instant::now();
@@ -316,7 +375,8 @@ async fn ten_thousand_attempts_keep_64_cards_busy() {
     let took = began.elapsed().as_secs_f64();
     let grown = resident().saturating_sub(before);
     assert_eq!((stats.finished, stats.infrastructure), (10_000, 0));
-    // Nobody starves: in the order of the plan, an attempt starts at most a few lengths of an attempt after one behind it.
+    // Nobody starves: in the order of the plan, an attempt starts at most a few lengths of an
+    // attempt after one behind it.
     let started = started.lock().unwrap();
     let mut latest_behind = Duration::MAX;
     let mut worst = Duration::ZERO;

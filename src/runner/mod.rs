@@ -5,7 +5,8 @@
 //!      ▲                  │ Message
 //!      └── dispatcher ◄───┘ ──RunEvent──► sinks
 //! ```
-//! The dispatcher is the one place that puts everything in order; an attempt's task writes only into its own folder.
+//! The dispatcher is the one place that puts everything in order; an attempt's task writes only
+//! into its own folder.
 
 pub mod attempt;
 mod dispatcher;

@@ -24,7 +24,8 @@ pub(super) struct Lease {
 
 /// The cards of a run, who is on them, and which are left out.
 ///
-/// One rule makes exclusive and shared cards: a card never has more holders than the least that any of them agrees to.
+/// One rule makes exclusive and shared cards: a card never has more holders than the least that any
+/// of them agrees to.
 #[derive(Debug, Clone, Default)]
 pub(super) struct GpuPool {
     cards: Vec<Card>,
@@ -64,9 +65,15 @@ impl GpuPool {
 
     /// Hands cards to an attempt; `None` if there are not enough now.
     ///
-    /// `allowed` can rule out cards by their position. Several cards come from one NUMA node where one has enough, a single
-    /// card from the node with the fewest left, and a shared one is the one with the fewest holders.
-    pub(super) fn take(&mut self, who: usize, need: &GpuNeed, allowed: &dyn Fn(usize) -> bool) -> Option<Lease> {
+    /// `allowed` can rule out cards by their position. Several cards come from one NUMA node where
+    /// one has enough, a single card from the node with the fewest left, and a shared one is the
+    /// one with the fewest holders.
+    pub(super) fn take(
+        &mut self,
+        who: usize,
+        need: &GpuNeed,
+        allowed: &dyn Fn(usize) -> bool,
+    ) -> Option<Lease> {
         let chosen = self.choose(need, allowed)?;
         let mut lease = Lease::default();
         for position in chosen {
@@ -85,12 +92,14 @@ impl GpuPool {
             GpuRequest::None => return Some(Vec::new()),
             GpuRequest::Count(count) => *count as usize,
             GpuRequest::All => {
-                let all: Vec<usize> = positions.filter(|position| !self.cards[*position].left_out).collect();
+                let all: Vec<usize> =
+                    positions.filter(|position| !self.cards[*position].left_out).collect();
                 return (!all.is_empty() && all.iter().all(free)).then_some(all);
             }
             GpuRequest::Uuids(uuids) => {
-                let all: Vec<usize> =
-                    positions.filter(|position| uuids.contains(&self.cards[*position].uuid)).collect();
+                let all: Vec<usize> = positions
+                    .filter(|position| uuids.contains(&self.cards[*position].uuid))
+                    .collect();
                 return (all.len() == uuids.len() && all.iter().all(free)).then_some(all);
             }
         };
@@ -104,7 +113,8 @@ impl GpuPool {
             nodes.entry(self.cards[*position].numa).or_default().push(*position);
         }
         let left = |position: &usize| nodes.get(&self.cards[*position].numa).map_or(0, Vec::len);
-        if let Some(node) = nodes.values().filter(|node| node.len() >= count).min_by_key(|node| node.len())
+        if let Some(node) =
+            nodes.values().filter(|node| node.len() >= count).min_by_key(|node| node.len())
             && count > 1
         {
             spare.clone_from(node);
@@ -112,7 +122,11 @@ impl GpuPool {
         spare.sort_by_key(|position| {
             // Across nodes, big sets are cut as little as possible.
             let left = left(position);
-            (self.cards[*position].holders.len(), if count > 1 { usize::MAX - left } else { left }, *position)
+            (
+                self.cards[*position].holders.len(),
+                if count > 1 { usize::MAX - left } else { left },
+                *position,
+            )
         });
         spare.truncate(count);
         spare.sort_unstable();
@@ -199,26 +213,38 @@ pub(super) mod tests {
         assert_eq!(take(&mut pool, 2, &need(4, 1)).unwrap(), ["GPU-4", "GPU-5", "GPU-6", "GPU-7"]);
         assert_eq!(take(&mut pool, 3, &need(3, 1)), None);
         pool.release(2);
-        assert_eq!(take(&mut pool, 3, &need(6, 1)).unwrap().len(), 6, "nodes are mixed where none has enough");
+        assert_eq!(
+            take(&mut pool, 3, &need(6, 1)).unwrap().len(),
+            6,
+            "nodes are mixed where none has enough"
+        );
     }
 
     #[test]
     fn shared_cards_are_filled_evenly_and_exclusive_ones_stay_alone() {
         let mut pool = GpuPool::new(&gpus(2, 2));
         let shared = need(1, 2);
-        let leases: Vec<Lease> = (0..4).map(|who| pool.take(who, &shared, &|_| true).unwrap()).collect();
+        let leases: Vec<Lease> =
+            (0..4).map(|who| pool.take(who, &shared, &|_| true).unwrap()).collect();
         assert_eq!(
             leases.iter().map(|lease| lease.uuids[0].as_str()).collect::<Vec<_>>(),
             ["GPU-0", "GPU-1", "GPU-0", "GPU-1"]
         );
-        assert_eq!(leases.iter().map(|lease| lease.alone[0]).collect::<Vec<_>>(), [true, true, false, false]);
+        assert_eq!(
+            leases.iter().map(|lease| lease.alone[0]).collect::<Vec<_>>(),
+            [true, true, false, false]
+        );
         assert_eq!(take(&mut pool, 4, &shared), None);
         pool.release(0);
         assert_eq!(take(&mut pool, 4, &need(1, 1)), None, "one holder is left on it");
         pool.release(2);
         assert_eq!(take(&mut pool, 4, &need(1, 1)).unwrap(), ["GPU-0"]);
         pool.release(1);
-        assert_eq!(take(&mut pool, 5, &need(1, 8)).unwrap(), ["GPU-1"], "the other holder agrees to two");
+        assert_eq!(
+            take(&mut pool, 5, &need(1, 8)).unwrap(),
+            ["GPU-1"],
+            "the other holder agrees to two"
+        );
         assert_eq!(take(&mut pool, 6, &need(1, 8)), None, "and to no more");
     }
 
@@ -265,9 +291,10 @@ pub(super) mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-        /// The model keeps its own books: a list of who holds what with which share. After every step no card has more holders
-        /// than any of them agreed to (but for those that were running already), cards that are left out go to nobody, what
-        /// could be had is had, and everything comes back exactly once.
+        /// The model keeps its own books: a list of who holds what with which share. After every
+        /// step no card has more holders than any of them agreed to (but for those that were
+        /// running already), cards that are left out go to nobody, what could be had is had, and
+        /// everything comes back exactly once.
         #[test]
         fn no_card_is_given_twice_and_every_card_comes_back(steps in prop::collection::vec(step(), 1..120)) {
             let mut pool = GpuPool::new(&gpus(8, 4));

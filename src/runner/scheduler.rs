@@ -1,9 +1,11 @@
-//! Who may start: attempts in the order of the plan as long as there is room, later ones only where they delay nobody.
+//! Who may start: attempts in the order of the plan as long as there is room, later ones only where
+//! they delay nobody.
 //!
-//! Pure: the time is an argument, starting and ending are the caller's. The attempt at the head of the queue that does not fit
-//! gets a reservation: the moment at which enough of what runs is over at the latest, and the cards it will then have. An
-//! attempt behind it may start before it only if it is over by then, or if it takes nothing of what is reserved. So big
-//! attempts never starve, and the machine does not stand still while one waits.
+//! Pure: the time is an argument, starting and ending are the caller's. The attempt at the head of
+//! the queue that does not fit gets a reservation: the moment at which enough of what runs is over
+//! at the latest, and the cards it will then have. An attempt behind it may start before it only if
+//! it is over by then, or if it takes nothing of what is reserved. So big attempts never starve,
+//! and the machine does not stand still while one waits.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -64,18 +66,20 @@ struct Room {
 }
 
 impl Room {
-    /// True if processors, memory and places are enough. An idle machine takes any attempt: one that asks for more than there
-    /// is runs alone rather than never.
+    /// True if processors, memory and places are enough. An idle machine takes any attempt: one
+    /// that asks for more than there is runs alone rather than never.
     fn has(&self, need: &Need) -> bool {
         let fits = |used: f64, more: f64, all: f64| used + more <= all + 1e-9;
         self.attempts == 0
             || (self.attempts < self.capacity.attempts
                 && fits(self.cpus, need.cpus, self.capacity.cpus)
-                && self.memory_bytes.saturating_add(need.memory_bytes) <= self.capacity.memory_bytes)
+                && self.memory_bytes.saturating_add(need.memory_bytes)
+                    <= self.capacity.memory_bytes)
     }
 
     fn take(&mut self, who: usize, need: &Need, allowed: &dyn Fn(usize) -> bool) -> Option<Lease> {
-        let lease = if self.has(need) { self.pool.take(who, &need.gpus, allowed)? } else { return None };
+        let lease =
+            if self.has(need) { self.pool.take(who, &need.gpus, allowed)? } else { return None };
         self.count(need);
         Some(lease)
     }
@@ -91,7 +95,11 @@ impl Room {
         self.attempts -= 1;
         // Sums of fractions drift; an idle machine is wholly free.
         self.cpus = if self.attempts == 0 { 0.0 } else { self.cpus - need.cpus };
-        self.memory_bytes = if self.attempts == 0 { 0 } else { self.memory_bytes.saturating_sub(need.memory_bytes) };
+        self.memory_bytes = if self.attempts == 0 {
+            0
+        } else {
+            self.memory_bytes.saturating_sub(need.memory_bytes)
+        };
     }
 }
 
@@ -120,7 +128,8 @@ impl Scheduler {
         self.waiting.push_front((who, need));
     }
 
-    /// Notes an attempt that runs already, on the cards it has, whether there is room for it or not.
+    /// Notes an attempt that runs already, on the cards it has, whether there is room for it or
+    /// not.
     pub(super) fn adopt(&mut self, who: usize, need: Need, uuids: &[String], now: Duration) {
         self.room.pool.adopt(who, uuids, need.gpus.share);
         self.room.count(&need);
@@ -181,7 +190,8 @@ impl Scheduler {
     /// When the head of the queue starts at the latest, and the room that is left when it has.
     fn reservation(&self, who: usize, need: &Need, now: Duration) -> (Duration, Room) {
         let mut after = self.room.clone();
-        let mut ends: Vec<(Duration, usize)> = self.running.iter().map(|(who, (_, until))| (*until, *who)).collect();
+        let mut ends: Vec<(Duration, usize)> =
+            self.running.iter().map(|(who, (_, until))| (*until, *who)).collect();
         ends.sort_unstable();
         let mut at = now;
         for (until, ended) in ends {
@@ -195,7 +205,14 @@ impl Scheduler {
     }
 
     /// Starts an attempt before the head of the queue if that delays it by nothing.
-    fn backfill(&mut self, who: usize, need: &Need, now: Duration, at: Duration, after: &Room) -> Option<Lease> {
+    fn backfill(
+        &mut self,
+        who: usize,
+        need: &Need,
+        now: Duration,
+        at: Duration,
+        after: &Room,
+    ) -> Option<Lease> {
         if after.clone().take(who, need, &|_| true).is_some() {
             let spare = after.pool.free(need.gpus.share);
             if let Some(lease) = self.room.take(who, need, &|position| spare[position]) {
@@ -275,7 +292,8 @@ mod tests {
         ];
         for (mut scheduler, cards, at_once) in cases {
             (0..20).for_each(|who| scheduler.queue(who, need(2.0, 4 * GIB, cards, 1)));
-            let expected = Forecast { at_once, longest: HOUR * 20u32.div_ceil(at_once as u32), hopeless: 0 };
+            let expected =
+                Forecast { at_once, longest: HOUR * 20u32.div_ceil(at_once as u32), hopeless: 0 };
             assert_eq!(forecast(scheduler), expected);
         }
     }
@@ -288,9 +306,14 @@ mod tests {
         scheduler.queue(2, need(1.0, 0, 1, 11));
         scheduler.queue(3, need(1.0, 0, 1, 10));
         scheduler.queue(4, need(1.0, 0, 0, 99));
-        // The big one has all cards from hour 10 on: 2 would be in its way, 3 is over by then, 4 needs no card.
+        // The big one has all cards from hour 10 on: 2 would be in its way, 3 is over by then, 4
+        // needs no card.
         assert_eq!(starts(&mut scheduler, Duration::ZERO), [0, 3, 4]);
-        assert_eq!(starts(&mut scheduler, HOUR), [] as [usize; 0], "3 has the place, 2 still does not");
+        assert_eq!(
+            starts(&mut scheduler, HOUR),
+            [] as [usize; 0],
+            "3 has the place, 2 still does not"
+        );
         assert!(scheduler.end(3) && scheduler.end(0));
         assert_eq!(starts(&mut scheduler, HOUR * 2), [1]);
         assert!(!scheduler.end(0), "an end counts once");
@@ -315,7 +338,11 @@ mod tests {
         scheduler.queue(2, need(1.0, 0, 1, 1));
         assert_eq!(scheduler.next(Duration::ZERO), Next::Wait);
         scheduler.end(1);
-        assert_eq!(scheduler.next(Duration::ZERO), Next::Wait, "the one place is taken by the other");
+        assert_eq!(
+            scheduler.next(Duration::ZERO),
+            Next::Wait,
+            "the one place is taken by the other"
+        );
         scheduler.end(0);
         assert!(matches!(scheduler.next(Duration::ZERO), Next::Start(2, _)));
     }
@@ -323,8 +350,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-        /// The model: attempts of any size that end before their limit. Whoever comes to the head of the queue and must wait
-        /// starts no later than was promised at that moment, whatever overtook it; nobody is forgotten or started twice.
+        /// The model: attempts of any size that end before their limit. Whoever comes to the head
+        /// of the queue and must wait starts no later than was promised at that moment, whatever
+        /// overtook it; nobody is forgotten or started twice.
         #[test]
         fn the_head_of_the_queue_is_never_delayed(
             asks in prop::collection::vec((0u32..5, 1u32..4, 1u64..60, 1u64..61), 1..40),

@@ -1,5 +1,5 @@
-//! Wishes to end attempts, from this process or another one: `medalist stop` leaves a file in the group's folder, which also
-//! works where harness and person share nothing but that folder.
+//! Wishes to end attempts, from this process or another one: `medalist stop` leaves a file in the
+//! group's folder, which also works where harness and person share nothing but that folder.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use crate::outcome::CancelReason;
 use crate::store::{GroupDir, StoreError, write_atomic};
 
-/// Name of the request that means the whole group; no attempt's folder is called so, they end in a UUID.
+/// Name of the request that means the whole group; no attempt's folder is called so, they end in a
+/// UUID.
 const WHOLE_GROUP: &str = "all";
 /// Between two looks at the requests.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -52,7 +53,8 @@ pub fn is_stopped(group: &GroupDir) -> bool {
     group.stop_requests().join(WHOLE_GROUP).is_file()
 }
 
-/// The request that is there for one attempt alone, which is taken, or for the whole group, which stays for the others.
+/// The request that is there for one attempt alone, which is taken, or for the whole group, which
+/// stays for the others.
 fn take_one(group: &GroupDir, dir: &str) -> Vec<StopRequest> {
     let mut requests = Vec::new();
     for (name, reason) in [(WHOLE_GROUP, CancelReason::Interrupt), (dir, CancelReason::Stopped)] {
@@ -73,7 +75,9 @@ fn take(group: &GroupDir) -> Vec<StopRequest> {
     let paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     let mut requests = Vec::new();
     for path in paths {
-        let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.')) else {
+        let Some(name) =
+            path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.'))
+        else {
             continue;
         };
         let kill = std::fs::read(&path).is_ok_and(|word| word.starts_with(b"kill"));
@@ -86,14 +90,16 @@ fn take(group: &GroupDir) -> Vec<StopRequest> {
             (WHOLE_GROUP, true) => StopRequest::Group(CancelReason::Kill),
             (WHOLE_GROUP, false) => StopRequest::Group(CancelReason::Interrupt),
             (dir, true) => StopRequest::Attempt { dir: dir.to_owned(), reason: CancelReason::Kill },
-            (dir, false) => StopRequest::Attempt { dir: dir.to_owned(), reason: CancelReason::Stopped },
+            (dir, false) => {
+                StopRequest::Attempt { dir: dir.to_owned(), reason: CancelReason::Stopped }
+            }
         });
     }
     requests
 }
 
-/// Hands requests to the dispatcher until it is gone: all, or those about the only attempt that it runs. What was asked of
-/// an earlier harness that died is over.
+/// Hands requests to the dispatcher until it is gone: all, or those about the only attempt that it
+/// runs. What was asked of an earlier harness that died is over.
 pub async fn watch(group: GroupDir, only: Option<String>, wishes: mpsc::Sender<StopRequest>) {
     let look = || match &only {
         Some(dir) => take_one(&group, dir),
@@ -132,7 +138,11 @@ mod tests {
             let watching = tokio::spawn(watch(group.clone(), only, sender));
             tokio::time::sleep(LOOK_EVERY / 2).await;
             request(&group, &attempt(CancelReason::Stopped)).unwrap();
-            assert_eq!(wishes.recv().await, Some(attempt(CancelReason::Stopped)), "what was asked before is over");
+            assert_eq!(
+                wishes.recv().await,
+                Some(attempt(CancelReason::Stopped)),
+                "what was asked before is over"
+            );
             request(&group, &StopRequest::Group(CancelReason::Interrupt)).unwrap();
             assert_eq!(wishes.recv().await, Some(all_of_it));
             tokio::time::sleep(LOOK_EVERY * 5).await;
@@ -146,9 +156,15 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let (group, _) = GroupDir::create(temp.path(), "group").unwrap();
         assert_eq!(take(&group), []);
-        let one =
-            |reason| StopRequest::Attempt { dir: "titanic_00000000-0000-0000-0000-000000000001".to_owned(), reason };
-        for wish in [one(CancelReason::Stopped), one(CancelReason::Kill), StopRequest::Group(CancelReason::Kill)] {
+        let one = |reason| StopRequest::Attempt {
+            dir: "titanic_00000000-0000-0000-0000-000000000001".to_owned(),
+            reason,
+        };
+        for wish in [
+            one(CancelReason::Stopped),
+            one(CancelReason::Kill),
+            StopRequest::Group(CancelReason::Kill),
+        ] {
             request(&group, &wish).unwrap();
             assert_eq!(take(&group), [wish]);
             assert_eq!(take(&group), []);

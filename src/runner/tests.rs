@@ -1,4 +1,5 @@
-//! Whole runs on scripted attempts and tokio's paused clock, cut short at every point and gone on with.
+//! Whole runs on scripted attempts and tokio's paused clock, cut short at every point and gone on
+//! with.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,7 +48,9 @@ impl Judge for NumberJudge {
     }
 
     fn grade(&self, competition: &str, submission: &Path) -> Result<GradeReport, JudgeError> {
-        let score = std::fs::read_to_string(submission).ok().and_then(|text| text.trim().parse::<f64>().ok());
+        let score = std::fs::read_to_string(submission)
+            .ok()
+            .and_then(|text| text.trim().parse::<f64>().ok());
         let gold = score.is_some_and(|score| score > 0.9);
         let report = serde_json::json!({
             "competition_id": competition, "score": score, "gold_threshold": 0.9, "silver_threshold": 0.8,
@@ -173,8 +176,10 @@ pub(super) async fn until_the_bell(
     cancels: &mut mpsc::Receiver<StopRequest>,
 ) -> Option<RunStats> {
     let lock = state.group.lock().unwrap();
-    let mut sinks: Vec<Box<dyn EventSink>> =
-        vec![Box::new(crate::sinks::JsonLines::open(&state.events()).unwrap()), Box::new(recorder.clone())];
+    let mut sinks: Vec<Box<dyn EventSink>> = vec![
+        Box::new(crate::sinks::JsonLines::open(&state.events()).unwrap()),
+        Box::new(recorder.clone()),
+    ];
     let bell = Arc::clone(&recorder.bell);
     tokio::select! {
         biased;
@@ -250,17 +255,26 @@ async fn a_harness_killed_at_any_event_loses_and_repeats_nothing() {
             counted.fetch_add(1, Ordering::Relaxed);
             Script {
                 takes: Some(Duration::from_secs(20)),
-                submission: Some(if spec.competition == "c0" { b"0.95".to_vec() } else { b"0.1".to_vec() }),
+                submission: Some(if spec.competition == "c0" {
+                    b"0.95".to_vec()
+                } else {
+                    b"0.1".to_vec()
+                }),
                 ..Script::default()
             }
         }));
         let dying = Recorder { ring_at: Some(ring_at), ..Recorder::default() };
         let first = life(&plan, &group, &executor, &dying, &mut never()).await;
-        let second = life(&plan, &group, &executor, &Recorder::default(), &mut never()).await.unwrap();
+        let second =
+            life(&plan, &group, &executor, &Recorder::default(), &mut never()).await.unwrap();
         died += usize::from(first.is_none());
         assert_eq!(results(&plan, &group), undisturbed.0, "killed at event {ring_at}");
         assert_eq!((second.finished, second.gold), (3, 1), "killed at event {ring_at}");
-        assert_eq!(starts.load(Ordering::Relaxed), 3, "every attempt starts once; killed at event {ring_at}");
+        assert_eq!(
+            starts.load(Ordering::Relaxed),
+            3,
+            "every attempt starts once; killed at event {ring_at}"
+        );
         assert!(executor.present().is_empty(), "killed at event {ring_at}");
     }
     // Samples of usage come when they come, so the number of events differs a little between lives.
@@ -279,20 +293,28 @@ async fn the_machines_failures_are_tried_again_and_the_agents_are_not() {
         *number += 1;
         match (spec.competition.as_str(), *number) {
             // Fails twice, then works.
-            ("c0", 1 | 2) => Script { start_error: Some("the daemon coughs".into()), ..Script::default() },
+            ("c0", 1 | 2) => {
+                Script { start_error: Some("the daemon coughs".into()), ..Script::default() }
+            }
             // Never works.
             ("c1", _) => Script { start_error: Some("no".into()), ..Script::default() },
             // Crashes by itself.
-            ("c2", _) => Script { cause: crate::executor::ExitCause::Exited(3), ..Script::default() },
+            ("c2", _) => {
+                Script { cause: crate::executor::ExitCause::Exited(3), ..Script::default() }
+            }
             _ => Script { submission: Some(b"0.95".to_vec()), ..Script::default() },
         }
     }));
     let (plan, recorder) = (plan(3, 1), Recorder::default());
     let stats = life(&plan, &group, &executor, &recorder, &mut never()).await.unwrap();
     assert_eq!((stats.finished, stats.gold, stats.infrastructure), (3, 1, 1));
-    assert_eq!(*starts.lock().unwrap(), BTreeMap::from([("c0".into(), 3), ("c1".into(), 3), ("c2".into(), 1)]));
-    let record =
-        |number: usize| -> AttemptRecord { read_json(&group.attempt(&plan.attempts[number].dir).record()).unwrap() };
+    assert_eq!(
+        *starts.lock().unwrap(),
+        BTreeMap::from([("c0".into(), 3), ("c1".into(), 3), ("c2".into(), 1)])
+    );
+    let record = |number: usize| -> AttemptRecord {
+        read_json(&group.attempt(&plan.attempts[number].dir).record()).unwrap()
+    };
     assert_eq!(record(0).tries.len(), 3);
     assert_eq!(record(1).outcome.unwrap().kind, "setup_failed");
     assert_eq!(record(2).outcome.unwrap().exit_code, Some(3));
@@ -333,8 +355,9 @@ async fn one_attempt_is_stopped_and_the_others_go_on() {
     });
     let stats = life(&plan, &group, &executor, &Recorder::default(), &mut wishes).await.unwrap();
     assert_eq!((stats.finished, stats.cancelled, stats.running), (4, 2, 0));
-    let record =
-        |number: usize| -> AttemptRecord { read_json(&group.attempt(&plan.attempts[number].dir).record()).unwrap() };
+    let record = |number: usize| -> AttemptRecord {
+        read_json(&group.attempt(&plan.attempts[number].dir).record()).unwrap()
+    };
     let kinds: Vec<String> = (0..4).map(|number| record(number).outcome.unwrap().kind).collect();
     assert_eq!(kinds, ["finished", "cancelled", "finished", "cancelled"]);
     assert!(record(1).took_s.unwrap() > 4.0);
@@ -356,7 +379,11 @@ async fn a_daemon_that_is_restarted_costs_neither_a_try_nor_a_submission() {
         });
         let recorder = Recorder::default();
         let stats = life(&plan, &group, &executor, &recorder, &mut never()).await.unwrap();
-        assert_eq!((stats.finished, stats.valid, stats.infrastructure), (4, 4, 0), "away from {from} for {length} s");
+        assert_eq!(
+            (stats.finished, stats.valid, stats.infrastructure),
+            (4, 4, 0),
+            "away from {from} for {length} s"
+        );
         for attempt in &plan.attempts {
             let record: AttemptRecord = read_json(&group.attempt(&attempt.dir).record()).unwrap();
             assert_eq!(record.tries.len(), 1, "away from {from} for {length} s");

@@ -8,8 +8,8 @@ use std::time::Duration;
 use chrono::Utc;
 use medalist_grading::GradeReport;
 use medalist_reports::record::{
-    AttemptRecord, ConditionsRecord, LimitsRecord, OutcomeRecord, PhaseRecord, RECORD_FORMAT, SnapshotRecord,
-    SubmissionRecord, TryRecord, UsageRecord,
+    AttemptRecord, ConditionsRecord, LimitsRecord, OutcomeRecord, PhaseRecord, RECORD_FORMAT,
+    SnapshotRecord, SubmissionRecord, TryRecord, UsageRecord,
 };
 use tokio::sync::mpsc;
 
@@ -52,7 +52,8 @@ pub(super) struct Done {
 pub(super) enum Begin {
     /// From nothing.
     Fresh,
-    /// Its agent runs, or has ended without anyone collecting it; with the cards it was given, by UUID.
+    /// Its agent runs, or has ended without anyone collecting it; with the cards it was given, by
+    /// UUID.
     Attach(RunToken, Vec<String>),
     /// It has ended and was collected, but not graded.
     Grade,
@@ -84,8 +85,10 @@ pub(super) async fn work(
     let spec = match &begin {
         Begin::Grade => return Ok(grade(&run, &attempt, &dir, record).await?.into()),
         Begin::Hopeless(cause) => Err(Outcome::GpuLost { cause: cause.clone() }),
-        Begin::Fresh | Begin::Attach(..) => launch_spec(&run, &attempt, &dir, watch.as_deref(), &mut record)
-            .map_err(|cause| Outcome::SetupFailed { cause }),
+        Begin::Fresh | Begin::Attach(..) => {
+            launch_spec(&run, &attempt, &dir, watch.as_deref(), &mut record)
+                .map_err(|cause| Outcome::SetupFailed { cause })
+        }
     };
     let spec = match spec {
         Ok(spec) => Arc::new(spec),
@@ -130,7 +133,8 @@ pub(super) async fn work(
             }
         }
         if !attached {
-            // A harness that died before the container was made leaves a try without an end; it is this one.
+            // A harness that died before the container was made leaves a try without an end; it is
+            // this one.
             record.tries.pop_if(|last| last.outcome.is_none());
             set_aside_last_try(&dir, &record)?;
             record.outcome = None;
@@ -161,7 +165,15 @@ pub(super) async fn work(
                 error.get_or_insert(failed);
             }
         };
-        let end = run_attempt(&*run.executor, Arc::clone(&spec), resume, &options, &mut requests, &report).await;
+        let end = run_attempt(
+            &*run.executor,
+            Arc::clone(&spec),
+            resume,
+            &options,
+            &mut requests,
+            &report,
+        )
+        .await;
         let (returned, error) = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
         record = returned;
         close_phase(&mut record, clock.0.elapsed().as_secs_f64());
@@ -175,12 +187,17 @@ pub(super) async fn work(
                 return Err(StoreError::Io { verb, path, source }.into());
             }
             Some(Postponed::EngineAway) => {
-                return Err(RunError::EngineAway { attempt: attempt.key.to_string(), cause: end.outcome.to_string() });
+                return Err(RunError::EngineAway {
+                    attempt: attempt.key.to_string(),
+                    cause: end.outcome.to_string(),
+                });
             }
             None => {}
         }
         if let Some(left) = &end.left_behind {
-            note(Note::Warning(format!("its container could not be removed ({left}); `medalist clean` removes it")));
+            note(Note::Warning(format!(
+                "its container could not be removed ({left}); `medalist clean` removes it"
+            )));
         }
         finish_try(&mut record, &end);
         write_json(&dir.record(), &record)?;
@@ -194,8 +211,10 @@ pub(super) async fn work(
             };
         }
 
-        // A container that vanished while nobody watched costs no retry: the attempt simply has not been made yet.
-        let lost_while_away = attached && matches!(end.outcome, Outcome::EngineLost { .. }) && end.salvage.is_none();
+        // A container that vanished while nobody watched costs no retry: the attempt simply has not
+        // been made yet.
+        let lost_while_away =
+            attached && matches!(end.outcome, Outcome::EngineLost { .. }) && end.salvage.is_none();
         let tries_left = number <= run.plan.retries || lost_while_away;
         if !end.outcome.is_infrastructure() || !tries_left {
             break;
@@ -206,7 +225,11 @@ pub(super) async fn work(
             return Ok(Ended { done: None, bad });
         }
         let wait = backoff(number);
-        note(Note::TryFailed { outcome: outcome_record(&end.outcome), try_number: number, retry_in: wait });
+        note(Note::TryFailed {
+            outcome: outcome_record(&end.outcome),
+            try_number: number,
+            retry_in: wait,
+        });
         tokio::select! {
             reason = requests.recv() => {
                 if let Some(reason) = reason {
@@ -224,7 +247,8 @@ pub(super) async fn work(
     Ok(Ended { done: Some(done), bad })
 }
 
-/// 10 s, 20 s, 40 s, ... at most 10 minutes: a daemon that restarts needs seconds, a full disk needs a person.
+/// 10 s, 20 s, 40 s, ... at most 10 minutes: a daemon that restarts needs seconds, a full disk
+/// needs a person.
 fn backoff(tries: u32) -> Duration {
     Duration::from_secs((10u64 << tries.saturating_sub(1).min(6)).min(600))
 }
@@ -265,13 +289,20 @@ fn on_event(
             note(Note::Running(token.started));
         }
         AttemptEvent::EngineAway { cause } => {
-            note(Note::Warning(format!("{cause}; waiting for the engine, agents run on meanwhile")));
+            note(Note::Warning(format!(
+                "{cause}; waiting for the engine, agents run on meanwhile"
+            )));
         }
         AttemptEvent::Usage(usage) => note(Note::Usage { usage, last_line: last_line(&dir.log()) }),
         AttemptEvent::Snapshot { path, elapsed } => {
             let bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
-            let path = path.strip_prefix(dir.root()).unwrap_or(&path).to_string_lossy().into_owned();
-            record.snapshots.push(SnapshotRecord { after_s: elapsed.as_secs_f64(), path, ..SnapshotRecord::default() });
+            let path =
+                path.strip_prefix(dir.root()).unwrap_or(&path).to_string_lossy().into_owned();
+            record.snapshots.push(SnapshotRecord {
+                after_s: elapsed.as_secs_f64(),
+                path,
+                ..SnapshotRecord::default()
+            });
             note(Note::Snapshot { elapsed, bytes });
         }
         AttemptEvent::Collected(end) => {
@@ -302,7 +333,8 @@ fn phase_name(phase: Phase) -> &'static str {
     }
 }
 
-/// The end of the last line that the agent printed, without control characters: it goes to a terminal.
+/// The end of the last line that the agent printed, without control characters: it goes to a
+/// terminal.
 fn last_line(log: &Path) -> String {
     const TAIL: u64 = 512;
     let read = || -> std::io::Result<Vec<u8>> {
@@ -396,13 +428,17 @@ fn launch_spec(
         let into_container = run.gpus.as_ref().filter(|_| plan.executor == ExecutorKind::Docker);
         record.conditions.gpu_access = into_container.map(|gpus| gpus.access().name().to_owned());
     }
-    let material = run.judge.material(&attempt.key.competition).map_err(|error| error.to_string())?;
+    let material =
+        run.judge.material(&attempt.key.competition).map_err(|error| error.to_string())?;
     record.conditions.brief_source = Some(material.brief_source);
     record.conditions.brief_sha256 = Some(material.brief_sha256);
     record.conditions.data_sha256 = material.data_sha256;
     record.conditions.data_edition = Some(material.data_edition);
-    let (env, argv) = plan.agent.resolve(|name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
-    let absolute = |path: &Path| std::path::absolute(path).map_err(|error| format!("`{}`: {error}", path.display()));
+    let (env, argv) =
+        plan.agent.resolve(|name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
+    let absolute = |path: &Path| {
+        std::path::absolute(path).map_err(|error| format!("`{}`: {error}", path.display()))
+    };
     Ok(LaunchSpec {
         name: attempt.dir.clone(),
         labels: [(super::GROUP_LABEL.to_owned(), plan.group.clone())].into(),
@@ -417,7 +453,11 @@ fn launch_spec(
         network: plan.network.clone(),
         gpus,
         gpu_access: watch.map(GpuWatch::access).unwrap_or_default(),
-        mounts: plan.mounts.iter().map(|mount| (mount.source.clone(), mount.target.clone())).collect(),
+        mounts: plan
+            .mounts
+            .iter()
+            .map(|mount| (mount.source.clone(), mount.target.clone()))
+            .collect(),
         data_mode: crate::executor::DataMode::ReadOnly,
         seed: attempt.key.seed,
         privileged: plan.agent.privileged,
@@ -440,7 +480,8 @@ fn failed_before_start(cause: String) -> AttemptEnd {
     }
 }
 
-/// Moves what a failed try left into `tries/<number>/`, so that the next one starts clean and nothing is lost.
+/// Moves what a failed try left into `tries/<number>/`, so that the next one starts clean and
+/// nothing is lost.
 fn set_aside_last_try(dir: &AttemptDir, record: &AttemptRecord) -> Result<(), StoreError> {
     let Some(last) = record.tries.last() else { return Ok(()) };
     let aside = dir.root().join("tries").join(last.number.to_string());
@@ -468,14 +509,22 @@ fn remove_token(dir: &AttemptDir) -> Result<(), StoreError> {
 
 fn outcome_record(outcome: &Outcome) -> OutcomeRecord {
     let detail = match outcome {
-        Outcome::Finished { .. } | Outcome::OutOfMemory | Outcome::DiskFull | Outcome::TooManyProcesses => None,
+        Outcome::Finished { .. }
+        | Outcome::OutOfMemory
+        | Outcome::DiskFull
+        | Outcome::TooManyProcesses => None,
         other => Some(other.to_string()),
     };
     let exit_code = match outcome {
         Outcome::Finished { exit } => Some(*exit),
         _ => None,
     };
-    OutcomeRecord { kind: outcome.tag().to_owned(), infrastructure: outcome.is_infrastructure(), exit_code, detail }
+    OutcomeRecord {
+        kind: outcome.tag().to_owned(),
+        infrastructure: outcome.is_infrastructure(),
+        exit_code,
+        detail,
+    }
 }
 
 /// Notes how the last try ended; calling it twice for one end changes nothing.
@@ -490,7 +539,8 @@ fn finish_try(record: &mut AttemptRecord, end: &AttemptEnd) {
     record.took_s = Some(took_s);
     record.ended_at = Some(Utc::now());
     if let Some(image) = &end.image {
-        record.conditions.image_digest = Some(image.digest.clone().unwrap_or_else(|| image.id.clone()));
+        record.conditions.image_digest =
+            Some(image.digest.clone().unwrap_or_else(|| image.id.clone()));
     }
     record.validations = Some(end.usage.validations);
     record.usage = UsageRecord {
@@ -551,7 +601,11 @@ async fn grade(
             write_json(&dir.grade(), report)?;
         }
         let outcome = record.outcome.clone().unwrap_or_default();
-        Ok(Done { outcome, grade, took: Duration::from_secs_f64(record.took_s.unwrap_or(0.0).max(0.0)) })
+        Ok(Done {
+            outcome,
+            grade,
+            took: Duration::from_secs_f64(record.took_s.unwrap_or(0.0).max(0.0)),
+        })
     });
     task.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }

@@ -17,7 +17,8 @@ pub struct JsonLines {
 impl JsonLines {
     /// Appends to a file, or to stdout for `-`.
     ///
-    /// A line that a killed harness left unfinished is closed first, so that the log stays one object a line.
+    /// A line that a killed harness left unfinished is closed first, so that the log stays one
+    /// object a line.
     ///
     /// # Errors
     /// [`SinkError`] if the file cannot be opened.
@@ -44,7 +45,8 @@ impl EventSink for JsonLines {
         line.push(b'\n');
         // One write a line: a reader that follows the file never sees two halves interleaved.
         self.out.write_all(&line).and_then(|()| self.out.flush()).map_err(error)?;
-        let is_final = matches!(event.kind, EventKind::Finished { .. } | EventKind::GroupFinished { .. });
+        let is_final =
+            matches!(event.kind, EventKind::Finished { .. } | EventKind::GroupFinished { .. });
         match &self.file {
             Some(file) if is_final => file.sync_data().map_err(error),
             _ => Ok(()),
@@ -52,7 +54,8 @@ impl EventSink for JsonLines {
     }
 }
 
-/// Reads a stored log. Lines that are not events (a killed harness can leave one) are counted, not fatal.
+/// Reads a stored log. Lines that are not events (a killed harness can leave one) are counted, not
+/// fatal.
 ///
 /// # Errors
 /// The system's, if the file cannot be read.

@@ -1,4 +1,5 @@
-//! Consumers of events: bars for a terminal, lines for a log, JSON lines for programs and for the group's own record.
+//! Consumers of events: bars for a terminal, lines for a log, JSON lines for programs and for the
+//! group's own record.
 
 pub mod jsonl;
 mod lines;
@@ -16,7 +17,10 @@ fn line(event: &RunEvent) -> Option<String> {
         EventKind::GroupStarted { group, agent, executor, sealed, resumed, stats } => {
             let verb = if *resumed { "resuming" } else { "running" };
             let seal = if *sealed { "sealed" } else { "NOT SEALED" };
-            format!("{verb} {} attempts of `{agent}` ({executor}, {seal}) in {group}", stats.planned)
+            format!(
+                "{verb} {} attempts of `{agent}` ({executor}, {seal}) in {group}",
+                stats.planned
+            )
         }
         EventKind::Started { key, try_number, attached, .. } => match (attached, try_number) {
             (true, _) => format!("{key}: attached to the running attempt"),
@@ -35,7 +39,9 @@ fn line(event: &RunEvent) -> Option<String> {
         },
         EventKind::CancelBegan { reason } => format!("stopping: {reason}"),
         EventKind::GroupFinished { stats } => format!("finished: {stats}"),
-        EventKind::Phase { .. } | EventKind::Usage { .. } | EventKind::Snapshot { .. } => return None,
+        EventKind::Phase { .. } | EventKind::Usage { .. } | EventKind::Snapshot { .. } => {
+            return None;
+        }
     };
     Some(text)
 }
@@ -75,7 +81,13 @@ mod tests {
 
     #[test]
     fn lengths_of_time_read_well() {
-        let cases = [(0.42, "0.4 s"), (12.4, "12 s"), (185.0, "3 min 05 s"), (7620.0, "2 h 07 min"), (-1.0, "-1.0 s")];
+        let cases = [
+            (0.42, "0.4 s"),
+            (12.4, "12 s"),
+            (185.0, "3 min 05 s"),
+            (7620.0, "2 h 07 min"),
+            (-1.0, "-1.0 s"),
+        ];
         for (value, text) in cases {
             assert_eq!(seconds(value), text);
         }

@@ -26,7 +26,9 @@ struct Attempt {
 
 impl Attempt {
     fn draw(&self) {
-        self.bar.set_message(format!("{} {} {}", self.phase, self.usage, self.last_line).trim_end().to_owned());
+        self.bar.set_message(
+            format!("{} {} {}", self.phase, self.usage, self.last_line).trim_end().to_owned(),
+        );
     }
 }
 
@@ -61,7 +63,8 @@ impl EventSink for Progress {
         match &event.kind {
             EventKind::GroupStarted { stats, .. } => self.set_stats(stats),
             EventKind::Started { key, timeout_s, stats, .. } => {
-                let bar = self.bars.insert_before(&self.group, ProgressBar::new(timeout_s.ceil() as u64));
+                let bar =
+                    self.bars.insert_before(&self.group, ProgressBar::new(timeout_s.ceil() as u64));
                 bar.set_style(style("  {prefix:<38!} {elapsed:>4} {wide_msg}"));
                 bar.set_prefix(key.to_string());
                 bar.enable_steady_tick(Duration::from_millis(500));

@@ -84,8 +84,8 @@ pub fn newest_group(runs_dir: &Path) -> Result<GroupDir, FindError> {
 }
 
 /// The attempt that `text` names: its folder, the folder's name or the beginning of it, its key
-/// (`competition/agent/seed`), or its competition where the group has one attempt on it. Without a group, the newest
-/// group that has such an attempt counts.
+/// (`competition/agent/seed`), or its competition where the group has one attempt on it. Without a
+/// group, the newest group that has such an attempt counts.
 ///
 /// # Errors
 /// [`FindError`]; several attempts of one group that fit are an error that names them.
@@ -130,7 +130,8 @@ fn in_group(group: &GroupDir, text: &str) -> Result<Option<Found>, FindError> {
         found = fitting(&|attempt| attempt.dir.starts_with(text));
     }
     if found.len() > 1 {
-        let names: Vec<String> = found.iter().take(NAMED).map(|attempt| attempt.key.to_string()).collect();
+        let names: Vec<String> =
+            found.iter().take(NAMED).map(|attempt| attempt.key.to_string()).collect();
         let more = if found.len() > NAMED { ", ..." } else { "" };
         return Err(FindError::Ambiguous {
             text: text.to_owned(),

@@ -126,7 +126,8 @@ impl GroupDir {
 
     /// Whether a harness runs the group now.
     pub fn is_running(&self) -> bool {
-        self.root.join("group.lock").is_file() && matches!(self.lock(), Err(StoreError::Locked { .. }))
+        self.root.join("group.lock").is_file()
+            && matches!(self.lock(), Err(StoreError::Locked { .. }))
     }
 
     /// One attempt's folder.
@@ -143,7 +144,8 @@ impl GroupDir {
         Ok(GroupLock { _locks: vec![lock] })
     }
 
-    /// Takes one attempt of the group for this process, beside others that hold other attempts; makes its folder.
+    /// Takes one attempt of the group for this process, beside others that hold other attempts;
+    /// makes its folder.
     ///
     /// # Errors
     /// [`StoreError::Locked`] if another process holds the attempt or the whole group.
@@ -164,7 +166,11 @@ pub struct GroupLock {
 
 fn flock(folder: &Path, name: &str, how: FlockArg) -> Result<Flock<File>, StoreError> {
     let path = folder.join(name);
-    let file = OpenOptions::new().create(true).append(true).open(&path).map_err(StoreError::io("open", &path))?;
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .map_err(StoreError::io("open", &path))?;
     Flock::lock(file, how).map_err(|(_, errno)| match errno {
         nix::errno::Errno::EWOULDBLOCK => StoreError::Locked { path: folder.to_owned() },
         errno => StoreError::io("lock", &path)(errno.into()),
@@ -219,7 +225,8 @@ impl AttemptDir {
     }
 }
 
-/// Writes a file aside, flushes it to disk and renames it into place: readers see the old content or the new, never a part.
+/// Writes a file aside, flushes it to disk and renames it into place: readers see the old content
+/// or the new, never a part.
 ///
 /// # Errors
 /// [`StoreError::Io`]; the old file is then untouched.
@@ -244,8 +251,10 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 /// # Errors
 /// As [`write_atomic`].
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
-    let mut bytes = serde_json::to_vec_pretty(value)
-        .map_err(|error| StoreError::Damaged { path: path.to_owned(), message: error.to_string() })?;
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| StoreError::Damaged {
+        path: path.to_owned(),
+        message: error.to_string(),
+    })?;
     bytes.push(b'\n');
     write_atomic(path, &bytes)
 }

@@ -1,4 +1,5 @@
-//! What can go wrong on the command line: each case has its message, its hint and its documented exit code.
+//! What can go wrong on the command line: each case has its message, its hint and its documented
+//! exit code.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -24,7 +25,12 @@ fn every_mistake_is_named_with_a_way_out() {
             code: 3,
             says: &["`spaceship-titanc`", "did you mean `spaceship-titanic`?", "hint:"],
         },
-        Case { name: "unknown suite", args: &["prepare", "--suite", "lite2"], code: 3, says: &["`lite2`", "`low`"] },
+        Case {
+            name: "unknown suite",
+            args: &["prepare", "--suite", "lite2"],
+            code: 3,
+            says: &["`lite2`", "`low`"],
+        },
         Case {
             name: "nothing chosen",
             args: &["run", "--agent", "sample"],
@@ -58,7 +64,12 @@ fn every_mistake_is_named_with_a_way_out() {
             code: 3,
             says: &["plan.json", "hint:"],
         },
-        Case { name: "unknown flag", args: &["run", "--agnet", "x"], code: 2, says: &["--agnet", "--agent"] },
+        Case {
+            name: "unknown flag",
+            args: &["run", "--agnet", "x"],
+            code: 2,
+            says: &["--agnet", "--agent"],
+        },
         Case {
             name: "missing catalogue folder",
             args: &["--catalog", "nowhere", "competitions", "list"],
@@ -94,7 +105,12 @@ fn every_mistake_is_named_with_a_way_out() {
         let called = context.run(case.args);
         assert_eq!(called.code, case.code, "{}: {called:#?}", case.name);
         for words in case.says {
-            assert!(called.stderr.contains(words), "{}: no `{words}` in {}", case.name, called.stderr);
+            assert!(
+                called.stderr.contains(words),
+                "{}: no `{words}` in {}",
+                case.name,
+                called.stderr
+            );
         }
         assert!(!called.stderr.contains("panicked"), "{}: {}", case.name, called.stderr);
     }
@@ -210,10 +226,12 @@ fn interrupted_twice_agents_are_killed_and_their_submissions_graded() {
     assert!(called.stderr.contains("stopping: "), "{}", called.stderr);
     let records = walk(&context.join("runs"), "attempt.json");
     assert_eq!(records.len(), 1, "the second attempt never started");
-    let record: serde_json::Value = serde_json::from_slice(&std::fs::read(&records[0]).unwrap()).unwrap();
+    let record: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&records[0]).unwrap()).unwrap();
     assert_eq!(record["outcome"]["kind"], "cancelled");
     let grade: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(records[0].with_file_name("grade.json")).unwrap()).unwrap();
+        serde_json::from_slice(&std::fs::read(records[0].with_file_name("grade.json")).unwrap())
+            .unwrap();
     assert_eq!(grade["valid_submission"], true, "what was there was salvaged and graded");
 }
 

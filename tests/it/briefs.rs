@@ -6,7 +6,13 @@ use std::process::{Command, Output};
 
 fn run(data: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_medalist"));
-    command.args(arguments).arg("--data-dir").arg(data).env("COLUMNS", "120").output().expect("the program starts")
+    command
+        .args(arguments)
+        .arg("--data-dir")
+        .arg(data)
+        .env("COLUMNS", "120")
+        .output()
+        .expect("the program starts")
 }
 
 fn source_of(data: &Path, id: &str) -> String {
@@ -32,7 +38,10 @@ fn descriptions_are_imported_and_removed() {
     let output = run(data.path(), &["briefs", "import", &checkout, "-c", "spaceship-titanic"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(source_of(data.path(), "spaceship-titanic"), "mle-bench");
-    let output = run(data.path(), &["briefs", "import", &checkout, "-c", "spaceship-titanic", "leaf-classification"]);
+    let output = run(
+        data.path(),
+        &["briefs", "import", &checkout, "-c", "spaceship-titanic", "leaf-classification"],
+    );
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(5), "{stderr}");
     assert!(stderr.contains("no description of `leaf-classification`"), "{stderr}");
@@ -50,7 +59,10 @@ fn what_is_no_description_is_refused() {
     };
     let (code, stderr) = import();
     assert!(code == Some(3) && stderr.contains("is no checkout of MLE-bench"), "{stderr}");
-    checkout(repository.path(), "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n");
+    checkout(
+        repository.path(),
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+    );
     let (code, stderr) = import();
     assert!(code == Some(3) && stderr.contains("git lfs pull"), "{stderr}");
 }

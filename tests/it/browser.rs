@@ -28,25 +28,49 @@ impl Browser {
     pub(crate) fn start(test: &str) -> Option<Self> {
         let names = ["chromium", "chromium-browser", "google-chrome"];
         let found = names.into_iter().find(|name| {
-            Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+            Command::new(name)
+                .arg("--version")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .is_ok()
         });
         let Some(program) = found else {
             let required = std::env::var("MEDALIST_TEST_REQUIRE").unwrap_or_default();
-            assert!(!required.split(',').any(|part| part == "chromium"), "{test}: chromium is required and missing");
-            eprintln!("SKIPPED {test}: no chromium on this machine (Debian: apt-get install chromium)");
+            assert!(
+                !required.split(',').any(|part| part == "chromium"),
+                "{test}: chromium is required and missing"
+            );
+            eprintln!(
+                "SKIPPED {test}: no chromium on this machine (Debian: apt-get install chromium)"
+            );
             return None;
         };
-        let scratch = std::env::temp_dir().join(format!("medalist-browser-{}-{test}", std::process::id()));
+        let scratch =
+            std::env::temp_dir().join(format!("medalist-browser-{}-{test}", std::process::id()));
         std::fs::create_dir_all(&scratch).expect("a writable temporary folder");
         let (to, from) = (scratch.join("to"), scratch.join("from"));
-        let made = Command::new("mkfifo").args([&to, &from]).status().expect("mkfifo is part of coreutils");
+        let made = Command::new("mkfifo")
+            .args([&to, &from])
+            .status()
+            .expect("mkfifo is part of coreutils");
         assert!(made.success(), "mkfifo failed");
         // Chromium reads commands from descriptor 3 and writes answers to 4.
         let child = Command::new("sh")
             .args(["-c", r#"in=$1 out=$2; shift 2; exec "$@" 3<"$in" 4>"$out""#, "sh"])
             .args([&to, &from])
-            .args([program, "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"])
-            .args(["--no-first-run", "--disable-background-networking", "--disable-component-update"])
+            .args([
+                program,
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--remote-debugging-pipe",
+            ])
+            .args([
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+            ])
             .arg(format!("--user-data-dir={}", scratch.join("profile").display()))
             .arg("about:blank")
             .stdin(Stdio::null())
@@ -69,10 +93,13 @@ impl Browser {
                 message.clear();
             }
         });
-        let mut browser = Self { child, input, messages, next_id: 0, session: None, events: Vec::new(), scratch };
+        let mut browser =
+            Self { child, input, messages, next_id: 0, session: None, events: Vec::new(), scratch };
         let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
-        let attached =
-            browser.call("Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true }));
+        let attached = browser.call(
+            "Target.attachToTarget",
+            json!({ "targetId": target["targetId"], "flatten": true }),
+        );
         browser.session = attached["sessionId"].as_str().map(str::to_owned);
         for domain in ["Page", "Runtime", "Log", "Network"] {
             browser.call(&format!("{domain}.enable"), json!({}));
@@ -132,7 +159,8 @@ impl Browser {
     /// Sets the width of the window and the colour scheme.
     pub(crate) fn look(&mut self, width: u32, scheme: &str) {
         let mobile = width < 600;
-        let metrics = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": mobile });
+        let metrics =
+            json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": mobile });
         self.call("Emulation.setDeviceMetricsOverride", metrics);
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         self.call("Emulation.setEmulatedMedia", json!({ "features": features }));
@@ -140,9 +168,14 @@ impl Browser {
 
     /// The value of a JavaScript expression; promises are awaited.
     pub(crate) fn eval(&mut self, expression: &str) -> Value {
-        let params = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let params =
+            json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let answer = self.call("Runtime.evaluate", params);
-        assert!(answer.get("exceptionDetails").is_none(), "`{expression}`: {}", answer["exceptionDetails"]);
+        assert!(
+            answer.get("exceptionDetails").is_none(),
+            "`{expression}`: {}",
+            answer["exceptionDetails"]
+        );
         answer["result"]["value"].clone()
     }
 
@@ -173,7 +206,9 @@ impl Browser {
     pub(crate) fn complaints(&self) -> Vec<String> {
         let method = |event: &&Value, name: &str| event["method"] == name;
         let level = |event: &Value, at: &str| {
-            ["error", "warning"].iter().any(|level| event["params"].pointer(at) == Some(&json!(level)))
+            ["error", "warning"]
+                .iter()
+                .any(|level| event["params"].pointer(at) == Some(&json!(level)))
         };
         self.events
             .iter()

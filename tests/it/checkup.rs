@@ -18,13 +18,15 @@ struct Patient {
 
 impl Patient {
     fn of_golden() -> Self {
-        // With a changed constant the published checksums, which are those of the real data, are left aside.
+        // With a changed constant the published checksums, which are those of the real data, are
+        // left aside.
         Self::of_golden_of(ID, &["--override", "test_size=0.2"])
     }
 
     fn of_golden_of(id: &'static str, more: &[&str]) -> Self {
         let context = TestContext::new();
-        let zip = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/prepare/{id}.zip"));
+        let zip =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/prepare/{id}.zip"));
         let zip = ["--raw-zip", zip.to_str().unwrap(), "--skip-verification"];
         context.ok(&[&["prepare", "-c", id], &zip[..], more].concat());
         Self { context, id }
@@ -54,7 +56,8 @@ impl Patient {
     /// The findings as JSON, and the exit code.
     fn findings(&self) -> (i32, Value) {
         let called = self.context.run(&["competitions", "doctor", self.id, "--json"]);
-        let mut all: Value = serde_json::from_str(&called.stdout).unwrap_or_else(|_| panic!("{called:#?}"));
+        let mut all: Value =
+            serde_json::from_str(&called.stdout).unwrap_or_else(|_| panic!("{called:#?}"));
         (called.code, all[0].take())
     }
 
@@ -68,7 +71,8 @@ impl Patient {
             .map(|check| check["name"].as_str().unwrap())
             .collect();
         assert_eq!(failed, failing, "{findings:#}");
-        let found = ["raw", "prepared", "grading"].map(|layer| findings["verdicts"][layer].as_str().unwrap());
+        let found = ["raw", "prepared", "grading"]
+            .map(|layer| findings["verdicts"][layer].as_str().unwrap());
         assert_eq!(found, verdicts, "{findings:#}");
         assert_eq!(code, if failing.is_empty() { 0 } else { 5 });
         findings
@@ -76,14 +80,22 @@ impl Patient {
 }
 
 fn check<'a>(findings: &'a Value, name: &str) -> &'a Value {
-    findings["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).expect("every check is named")
+    findings["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|check| check["name"] == name)
+        .expect("every check is named")
 }
 
 #[test]
 fn sound_data_are_called_sound() {
     let demo = Patient::of_demo();
     let findings = demo.assert_fails(&[], ["same", "same", "same"]);
-    assert_eq!((&findings["edition"], check(&findings, "published")["state"].as_str()), (&"v1".into(), Some("passed")));
+    assert_eq!(
+        (&findings["edition"], check(&findings, "published")["state"].as_str()),
+        (&"v1".into(), Some("passed"))
+    );
     let sheet = demo.checked();
     assert_eq!(sheet.code, 0);
     assert!(sheet.stdout.contains("what grading needs  as it must be"), "{}", sheet.stdout);
@@ -91,7 +103,10 @@ fn sound_data_are_called_sound() {
     let findings = golden.assert_fails(&[], ["unknown", "same", "same"]);
     assert_eq!(findings["edition"], "v1 with test_size=0.2");
     assert!(check(&findings, "download")["detail"].as_str().unwrap().contains("not at hand"));
-    assert!(check(&findings, "no-answers")["detail"].as_str().unwrap().contains("2 tables"), "{findings:#}");
+    assert!(
+        check(&findings, "no-answers")["detail"].as_str().unwrap().contains("2 tables"),
+        "{findings:#}"
+    );
 }
 
 #[test]
@@ -102,7 +117,8 @@ fn files_that_changed_vanished_or_came_are_named() {
     let findings = patient.assert_fails(&["files"], ["unknown", "differs", "same"]);
     let files = check(&findings, "files")["files"].to_string();
     assert!(
-        files.contains("other content in the same") && files.contains("not made by the preparation (4 bytes)"),
+        files.contains("other content in the same")
+            && files.contains("not made by the preparation (4 bytes)"),
         "{files}"
     );
     fs::remove_file(patient.file("public/test.csv")).unwrap();
@@ -118,7 +134,9 @@ fn a_download_that_is_not_the_published_one_is_the_raw_verdict() {
     let zip = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/prepare/{ID}.zip"));
     fs::copy(zip, patient.context.join("data").join(ID).join(format!("{ID}.zip"))).unwrap();
     let findings = patient.assert_fails(&["download"], ["differs", "same", "same"]);
-    assert!(check(&findings, "download")["files"][0]["problem"].as_str().unwrap().contains("expected"));
+    assert!(
+        check(&findings, "download")["files"][0]["problem"].as_str().unwrap().contains("expected")
+    );
 }
 
 #[test]
@@ -150,17 +168,32 @@ fn answers_that_do_not_win_are_found() {
 
     let patient = Patient::of_golden();
     patient.edit("private/test.csv", |text| text.replacen("Transported", "transported", 1));
-    let findings =
-        patient.assert_fails(&["graded-files", "answers-win", "sample-valid"], ["unknown", "same", "differs"]);
-    assert!(self::check(&findings, "answers-win")["files"][0]["problem"].as_str().unwrap().contains("Transported"));
+    let findings = patient.assert_fails(
+        &["graded-files", "answers-win", "sample-valid"],
+        ["unknown", "same", "differs"],
+    );
+    assert!(
+        self::check(&findings, "answers-win")["files"][0]["problem"]
+            .as_str()
+            .unwrap()
+            .contains("Transported")
+    );
 }
 
 #[test]
 fn a_sample_that_is_not_valid_is_found() {
     let patient = Patient::of_golden();
-    patient.edit("public/sample_submission.csv", |text| text.replacen("Transported", "transported", 1));
-    let findings = patient.assert_fails(&["graded-files", "sample-valid"], ["unknown", "same", "differs"]);
-    assert!(check(&findings, "sample-valid")["files"][0]["problem"].as_str().unwrap().contains("Transported"));
+    patient.edit("public/sample_submission.csv", |text| {
+        text.replacen("Transported", "transported", 1)
+    });
+    let findings =
+        patient.assert_fails(&["graded-files", "sample-valid"], ["unknown", "same", "differs"]);
+    assert!(
+        check(&findings, "sample-valid")["files"][0]["problem"]
+            .as_str()
+            .unwrap()
+            .contains("Transported")
+    );
 }
 
 #[test]
@@ -169,14 +202,21 @@ fn ids_that_do_not_agree_are_found() {
     let first = |text: &str| text.lines().nth(1).unwrap().split(',').next().unwrap().to_owned();
     let id = first(&fs::read_to_string(patient.file("public/sample_submission.csv")).unwrap());
     patient.edit("public/sample_submission.csv", |text| text.replacen(&id, "9999_99", 1));
-    let findings = patient.assert_fails(&["graded-files", "sample-valid", "ids-agree"], ["unknown", "same", "differs"]);
+    let findings = patient.assert_fails(
+        &["graded-files", "sample-valid", "ids-agree"],
+        ["unknown", "same", "differs"],
+    );
     let files = check(&findings, "ids-agree")["files"].to_string();
-    assert!(files.contains("such as `9999_99`") && files.contains(&format!("such as `{id}`")), "{files}");
+    assert!(
+        files.contains("such as `9999_99`") && files.contains(&format!("such as `{id}`")),
+        "{files}"
+    );
 }
 
 #[test]
 fn public_files_that_tell_answers_are_found() {
-    // The whole test table with its answers, also inside an archive; a column of guesses is no leak.
+    // The whole test table with its answers, also inside an archive; a column of guesses is no
+    // leak.
     let patient = Patient::of_golden();
     let answers = fs::read_to_string(patient.file("private/test.csv")).unwrap();
     fs::write(patient.file("public/old_test.csv"), &answers).unwrap();
@@ -184,15 +224,22 @@ fn public_files_that_tell_answers_are_found() {
     zip.start_file("a.csv", zip::write::SimpleFileOptions::default()).unwrap();
     zip.write_all(answers.as_bytes()).unwrap();
     zip.finish().unwrap();
-    let flip = |line: &str| line.replace("True", "x").replace("False", "True").replace('x', "False");
-    let guesses: Vec<String> =
-        answers.lines().enumerate().map(|(k, line)| if k % 2 == 0 { line.into() } else { flip(line) }).collect();
+    let flip =
+        |line: &str| line.replace("True", "x").replace("False", "True").replace('x', "False");
+    let guesses: Vec<String> = answers
+        .lines()
+        .enumerate()
+        .map(|(k, line)| if k % 2 == 0 { line.into() } else { flip(line) })
+        .collect();
     fs::write(patient.file("public/guesses.csv"), guesses.join("\n")).unwrap();
     let findings = patient.assert_fails(&["files", "no-answers"], ["unknown", "differs", "same"]);
     let files = check(&findings, "no-answers")["files"].as_array().unwrap();
     let named: Vec<&str> = files.iter().map(|file| file["file"].as_str().unwrap()).collect();
     assert_eq!(named, ["public/more.zip/a.csv", "public/old_test.csv"]);
-    assert!(files[0]["problem"].as_str().unwrap().starts_with("tells `Transported` of "), "{files:?}");
+    assert!(
+        files[0]["problem"].as_str().unwrap().starts_with("tells `Transported` of "),
+        "{files:?}"
+    );
 }
 
 #[test]
@@ -201,7 +248,9 @@ fn a_sample_that_holds_the_answers_is_found() {
     let answers = fs::read_to_string(patient.file("private/test.csv")).unwrap();
     let rows: Vec<String> = answers
         .lines()
-        .map(|line| format!("{},{}", line.split(',').next().unwrap(), line.rsplit(',').next().unwrap()))
+        .map(|line| {
+            format!("{},{}", line.split(',').next().unwrap(), line.rsplit(',').next().unwrap())
+        })
         .collect();
     fs::write(patient.file("public/sample_submission.csv"), rows.join("\n")).unwrap();
     patient.assert_fails(&["graded-files", "no-answers"], ["unknown", "differs", "differs"]);
@@ -223,7 +272,10 @@ fn data_that_mle_bench_prepared_have_no_manifest() {
         fs::remove_file(home.join(file)).unwrap();
     }
     let findings = patient.assert_fails(&[], ["same", "same", "same"]);
-    assert!(check(&findings, "files")["detail"].as_str().unwrap().starts_with("no manifest"), "{findings:#}");
+    assert!(
+        check(&findings, "files")["detail"].as_str().unwrap().starts_with("no manifest"),
+        "{findings:#}"
+    );
 }
 
 #[test]
@@ -238,7 +290,8 @@ fn all_prepared_ones_are_checked_and_unprepared_ones_named() {
     let other = context.run(&["competitions", "doctor", ID]);
     assert_eq!(other.code, 3);
     assert!(
-        other.stderr.contains("`spaceship-titanic` is not prepared") && other.stderr.contains("hint:"),
+        other.stderr.contains("`spaceship-titanic` is not prepared")
+            && other.stderr.contains("hint:"),
         "{}",
         other.stderr
     );

@@ -1,4 +1,5 @@
-//! The demo as a user runs it: every step in one command, sealed and unsealed, with a report at the end.
+//! The demo as a user runs it: every step in one command, sealed and unsealed, with a report at the
+//! end.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +11,8 @@ fn json(path: &Path) -> serde_json::Value {
     serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Both agents on all four competitions: the learner beats the floor everywhere, and everything is on disk.
+/// Both agents on all four competitions: the learner beats the floor everywhere, and everything is
+/// on disk.
 fn check(context: &TestContext, sealed: bool) {
     let root = context.join("medalist-demo");
     let page = std::fs::read_to_string(root.join("report/report.html")).unwrap();
@@ -20,7 +22,9 @@ fn check(context: &TestContext, sealed: bool) {
     for group in std::fs::read_dir(root.join("runs")).unwrap().flatten() {
         let metadata = json(&group.path().join("metadata.json"));
         assert_eq!(metadata["runs"].as_object().unwrap().len(), 4, "one entry for each attempt");
-        for attempt in std::fs::read_dir(group.path()).unwrap().flatten().filter(|entry| entry.path().is_dir()) {
+        for attempt in
+            std::fs::read_dir(group.path()).unwrap().flatten().filter(|entry| entry.path().is_dir())
+        {
             let record = json(&attempt.path().join("attempt.json"));
             let grade = json(&attempt.path().join("grade.json"));
             assert_eq!(record["outcome"]["kind"], "finished", "{record:#}");
@@ -28,8 +32,10 @@ fn check(context: &TestContext, sealed: bool) {
             assert_eq!(record["conditions"]["sealed"], sealed);
             assert_eq!(grade["valid_submission"], true, "{grade:#}");
             assert!(attempt.path().join("submission/submission.csv").is_file());
-            let key = (record["key"]["competition"].to_string(), record["key"]["agent"].to_string());
-            let percentile = grade["percentile"].as_f64().expect("the demo's boards rank every score");
+            let key =
+                (record["key"]["competition"].to_string(), record["key"]["agent"].to_string());
+            let percentile =
+                grade["percentile"].as_f64().expect("the demo's boards rank every score");
             scores.insert(key, percentile);
         }
     }
@@ -61,7 +67,10 @@ fn the_demo_runs_sealed_where_docker_is() {
     for id in names.split_whitespace() {
         let inspected = Command::new("docker").args(["inspect", id]).output().unwrap();
         let text = String::from_utf8_lossy(&inspected.stdout).into_owned();
-        assert!(!ours.iter().any(|group| text.contains(group)), "a container of this demo is left behind");
+        assert!(
+            !ours.iter().any(|group| text.contains(group)),
+            "a container of this demo is left behind"
+        );
     }
 }
 
@@ -93,5 +102,7 @@ fn the_demo_runs_without_a_daemon_and_says_what_is_lost() {
     let runs = context.join("medalist-demo/runs");
     let runs = runs.to_str().unwrap();
     assert!(context.ok(&["--runs-dir", runs, "status", group]).stdout.contains("\n4/4 done"));
-    assert!(context.ok(&["--runs-dir", runs, "replay", group]).stdout.contains("finished: 4/4 done"));
+    assert!(
+        context.ok(&["--runs-dir", runs, "replay", group]).stdout.contains("finished: 4/4 done")
+    );
 }

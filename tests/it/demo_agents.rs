@@ -19,7 +19,9 @@ fn run(program: &str, data: &Path, home: &Path, env: &[(&str, &str)]) -> Output 
     command.env_clear().env("DATA_DIR", data);
     // A port where nothing listens: another test's validation service must not be asked.
     command.env("MEDALIST_VALIDATE_URL", "http://localhost:9/validate");
-    for (variable, name) in [("SUBMISSION_DIR", "submission"), ("LOGS_DIR", "logs"), ("CODE_DIR", "code")] {
+    for (variable, name) in
+        [("SUBMISSION_DIR", "submission"), ("LOGS_DIR", "logs"), ("CODE_DIR", "code")]
+    {
         command.env(variable, home.join(name));
     }
     command.envs(env.iter().copied()).output().expect("the agent starts")
@@ -33,7 +35,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Prepares a demo competition with its brief, as an executor shows it, and gives the folder of its public data.
+/// Prepares a demo competition with its brief, as an executor shows it, and gives the folder of its
+/// public data.
 fn prepared(id: &str, data_dir: &Path) -> PathBuf {
     let catalogue = Catalogue::embedded().expect("the catalogue is well formed");
     let spec = catalogue.get(id).expect("a demo competition");
@@ -50,7 +53,8 @@ fn prepared(id: &str, data_dir: &Path) -> PathBuf {
         force: false,
     };
     let public = prepare(&request, &()).expect("the demo data are embedded").path.join("public");
-    fs::write(public.join("description.md"), spec.brief().expect("it has a brief")).expect("the folder is writable");
+    fs::write(public.join("description.md"), spec.brief().expect("it has a brief"))
+        .expect("the folder is writable");
     public
 }
 
@@ -99,9 +103,14 @@ fn a_mixed_table_with_gaps_is_learnt() {
     let temp = tempfile::tempdir().expect("a scratch folder");
     let data = temp.path().join("data");
     fs::create_dir(&data).expect("the folder is new");
-    // The label is the deck of the cabin, now and then missing; quotes, commas and CRLF are in the way.
+    // The label is the deck of the cabin, now and then missing; quotes, commas and CRLF are in the
+    // way.
     let row = |n: usize| {
-        let cabin = if n.is_multiple_of(17) { String::new() } else { format!("{}/{}/P", ["A", "B"][n * 7 % 5 % 2], n) };
+        let cabin = if n.is_multiple_of(17) {
+            String::new()
+        } else {
+            format!("{}/{}/P", ["A", "B"][n * 7 % 5 % 2], n)
+        };
         (format!("{n:04}_01,{cabin},\"Doe, \"\"{n}\"\"\",{}", n % 80), n * 7 % 5 % 2 == 1)
     };
     let table = |rows: std::ops::Range<usize>, label: bool| {
@@ -132,7 +141,11 @@ fn a_mixed_table_with_gaps_is_learnt() {
     let made = fs::read_to_string(submission(&home)).expect("a submission");
     let lines: Vec<&str> = made.lines().collect();
     assert_eq!((lines.len(), lines[0], &lines[1][..8]), (101, "Id,Gone", "0499_01,"));
-    let right = (400..500).rev().zip(&lines[1..]).filter(|(n, line)| line.ends_with("True") == row(*n).1).count();
+    let right = (400..500)
+        .rev()
+        .zip(&lines[1..])
+        .filter(|(n, line)| line.ends_with("True") == row(*n).1)
+        .count();
     assert!(right >= 90, "{right} of 100 are right");
 }
 
@@ -146,12 +159,22 @@ fn what_cannot_be_learnt_still_leaves_a_valid_file() {
         fs::write(data.join("train.csv"), train).expect("writable");
         let home = temp.path().join("home");
         let output = run(BASELINE, &data, &home, &[]);
-        (output.status.success(), text(&output.stdout), fs::read_to_string(submission(&home)).unwrap_or_default())
+        (
+            output.status.success(),
+            text(&output.stdout),
+            fs::read_to_string(submission(&home)).unwrap_or_default(),
+        )
     };
     let (finished, said, made) = case("id,label\n3,0\n4,1\n");
-    assert!(finished && said.contains("too few rows") && made.lines().count() == 3, "{said}\n{made}");
+    assert!(
+        finished && said.contains("too few rows") && made.lines().count() == 3,
+        "{said}\n{made}"
+    );
     let (finished, said, made) = case("id,other,more\n3,0,1\n4,1,2\n");
-    assert!(!finished && said.contains("no column `label`") && made.starts_with("id,label\n1,"), "{said}\n{made}");
+    assert!(
+        !finished && said.contains("no column `label`") && made.starts_with("id,label\n1,"),
+        "{said}\n{made}"
+    );
     let (finished, said, _) = case("");
     assert!(!finished && said.contains("train.csv"), "{said}");
 }

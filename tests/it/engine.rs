@@ -1,4 +1,5 @@
-//! The container engine: images, a daemon that is not there, and one that goes away under an attempt.
+//! The container engine: images, a daemon that is not there, and one that goes away under an
+//! attempt.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -50,7 +51,11 @@ async fn images_are_imported_built_found_and_removed() {
 
     let context = tempfile::tempdir().unwrap();
     std::fs::copy(probe(), context.path().join("probe")).unwrap();
-    std::fs::write(context.path().join("Dockerfile"), "FROM scratch\nARG WHERE\nCOPY probe ${WHERE}/probe\n").unwrap();
+    std::fs::write(
+        context.path().join("Dockerfile"),
+        "FROM scratch\nARG WHERE\nCOPY probe ${WHERE}/probe\n",
+    )
+    .unwrap();
     let request = BuildRequest {
         tag: "medalist-test/built:latest".to_string(),
         arguments: BTreeMap::from([("WHERE".to_string(), "/home/agent".to_string())]),
@@ -58,13 +63,21 @@ async fn images_are_imported_built_found_and_removed() {
     };
     let mut lines = Vec::new();
     let mut on_line = |line: &str| lines.push(line.to_string());
-    let built = engine.build(&request, tar_directory(context.path()).unwrap(), &mut on_line).await.unwrap();
+    let built =
+        engine.build(&request, tar_directory(context.path()).unwrap(), &mut on_line).await.unwrap();
     assert_eq!(built.reference, "medalist-test/built:latest");
-    assert!(lines.iter().any(|line| line.starts_with("Step 3/3") || line.starts_with("STEP 3/3")), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line.starts_with("Step 3/3") || line.starts_with("STEP 3/3")),
+        "{lines:?}"
+    );
 
     std::fs::write(context.path().join("Dockerfile"), "FROM scratch\nCOPY nothing /\n").unwrap();
-    let failing = BuildRequest { tag: "medalist-test/failing:latest".to_string(), ..BuildRequest::default() };
-    let error = engine.build(&failing, tar_directory(context.path()).unwrap(), &mut |_| {}).await.unwrap_err();
+    let failing =
+        BuildRequest { tag: "medalist-test/failing:latest".to_string(), ..BuildRequest::default() };
+    let error = engine
+        .build(&failing, tar_directory(context.path()).unwrap(), &mut |_| {})
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("nothing"), "{error}");
 
     engine.remove_image("medalist-test/built:latest").await.unwrap();
@@ -89,7 +102,8 @@ async fn a_missing_image_is_an_outcome_with_a_hint() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unknown_runtime_is_named_with_those_that_are_there() {
     let Some(bench) = Bench::new(Kind::Docker).await else { return };
-    let run = bench.run_with(&["exit", "0"], |spec| spec.runtime = Some("sysbox-runk".to_string())).await;
+    let run =
+        bench.run_with(&["exit", "0"], |spec| spec.runtime = Some("sysbox-runk".to_string())).await;
     let Outcome::SetupFailed { cause } = &run.end.outcome else { panic!("{:?}", run.end.outcome) };
     assert!(cause.contains("`sysbox-runk`") && cause.contains("runc"), "{cause}");
 }
@@ -163,7 +177,8 @@ async fn with_a_daemon_that_goes_away(steps: &[&str], comes_back: bool) -> Optio
         }
     };
     let engine_patience = Duration::from_secs(3);
-    let options = WatchOptions { host_reserve_bytes: 0, engine_patience, ..WatchOptions::default() };
+    let options =
+        WatchOptions { host_reserve_bytes: 0, engine_patience, ..WatchOptions::default() };
     let attempt = run_attempt(&executor, Arc::new(spec), None, &options, &mut requests, &report);
     let returns = async {
         gone.recv().await;
@@ -178,7 +193,11 @@ async fn with_a_daemon_that_goes_away(steps: &[&str], comes_back: bool) -> Optio
     for orphan in &orphans {
         bench.executor.remove_orphan(&orphan.token).await.unwrap();
     }
-    assert_eq!(end.kept.is_some(), !orphans.is_empty(), "what cannot be collected stays where it is");
+    assert_eq!(
+        end.kept.is_some(),
+        !orphans.is_empty(),
+        "what cannot be collected stays where it is"
+    );
     Some((end.outcome, end.salvage.is_some_and(|salvage| salvage.submission)))
 }
 
@@ -192,7 +211,9 @@ async fn a_daemon_that_stays_away_is_an_infrastructure_failure() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_daemon_that_comes_back_costs_nothing() {
     let steps = ["sleep", "2000", "+", "submit", "id,y\n"];
-    let Some((outcome, submission)) = with_a_daemon_that_goes_away(&steps, true).await else { return };
+    let Some((outcome, submission)) = with_a_daemon_that_goes_away(&steps, true).await else {
+        return;
+    };
     assert_eq!(outcome, Outcome::Finished { exit: 0 });
     assert!(submission);
 }

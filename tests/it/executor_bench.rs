@@ -1,4 +1,5 @@
-//! What the executor tests share: the probe as an agent in an image or as a program, and a spec to start it with.
+//! What the executor tests share: the probe as an agent in an image or as a program, and a spec to
+//! start it with.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,9 @@ use std::time::Duration;
 use medalist::engine::{Engine, tar_directory};
 use medalist::executor::docker::DockerExecutor;
 use medalist::executor::process::ProcessExecutor;
-use medalist::executor::{DataMode, Executor, LaunchSpec, Program, RunToken, ValidationReply, Validator};
+use medalist::executor::{
+    DataMode, Executor, LaunchSpec, Program, RunToken, ValidationReply, Validator,
+};
 use medalist::limits::{GpuAccess, Limits, Network};
 use medalist::outcome::CancelReason;
 use medalist::runner::attempt::{AttemptEnd, AttemptEvent, WatchOptions, run_attempt};
@@ -31,7 +34,8 @@ impl Validator for HeaderValidator {
     fn validate(&self, csv: &Path) -> ValidationReply {
         let text = std::fs::read_to_string(csv).unwrap_or_default();
         let valid = text.starts_with("id,");
-        let message = if valid { "Submission is valid." } else { "Submission invalid! The header is wrong." };
+        let message =
+            if valid { "Submission is valid." } else { "Submission invalid! The header is wrong." };
         ValidationReply { valid, message: message.to_string() }
     }
 }
@@ -44,8 +48,22 @@ pub(crate) fn probe() -> &'static Path {
         let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let aside = scratch.path().join("probe");
         let status = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
-            .args(["--edition=2024", "-C", "target-feature=+crt-static", "-C", "opt-level=s", "-C", "panic=abort"])
-            .args(["-C", "strip=symbols", "--target", &format!("{}-unknown-linux-gnu", std::env::consts::ARCH), "-o"])
+            .args([
+                "--edition=2024",
+                "-C",
+                "target-feature=+crt-static",
+                "-C",
+                "opt-level=s",
+                "-C",
+                "panic=abort",
+            ])
+            .args([
+                "-C",
+                "strip=symbols",
+                "--target",
+                &format!("{}-unknown-linux-gnu", std::env::consts::ARCH),
+                "-o",
+            ])
             .arg(&aside)
             .arg(root.join("tests/fixtures/probe/main.rs"))
             .status()
@@ -72,7 +90,8 @@ pub(crate) struct Bench {
     dir: TempDir,
 }
 
-/// The engine of this machine with the probe's image; `None`, said loudly, where there is no engine.
+/// The engine of this machine with the probe's image; `None`, said loudly, where there is no
+/// engine.
 pub(crate) async fn engine() -> Option<Engine> {
     static IMPORTED: OnceCell<()> = OnceCell::const_new();
     let engine = match Engine::connect().await {
@@ -170,7 +189,11 @@ impl Bench {
         self.run_with(steps, |_| {}).await
     }
 
-    pub(crate) async fn run_with(&self, steps: &[&str], change: impl FnOnce(&mut LaunchSpec)) -> Finished {
+    pub(crate) async fn run_with(
+        &self,
+        steps: &[&str],
+        change: impl FnOnce(&mut LaunchSpec),
+    ) -> Finished {
         let mut spec = self.spec(steps);
         change(&mut spec);
         self.drive(spec, None, |_, _| {}).await
@@ -193,10 +216,16 @@ impl Bench {
             ..WatchOptions::default()
         };
         let report = |event: AttemptEvent| react(&event, &sender);
-        let end = run_attempt(&*self.executor, Arc::new(spec), resume, &options, &mut requests, &report).await;
+        let end =
+            run_attempt(&*self.executor, Arc::new(spec), resume, &options, &mut requests, &report)
+                .await;
         assert_eq!(end.left_behind, None);
         let labels = BTreeMap::from([(medalist::executor::LABEL_NAME.to_string(), name)]);
-        assert_eq!(self.executor.list_orphans(&labels).await.unwrap(), [], "the attempt was not removed");
+        assert_eq!(
+            self.executor.list_orphans(&labels).await.unwrap(),
+            [],
+            "the attempt was not removed"
+        );
         Finished { end, dir }
     }
 }
@@ -209,7 +238,8 @@ pub(crate) struct Finished {
 
 impl Finished {
     pub(crate) fn log(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(self.dir.join("run.log")).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&std::fs::read(self.dir.join("run.log")).unwrap_or_default())
+            .into_owned()
     }
 
     /// Text of a salvaged file.
@@ -220,8 +250,9 @@ impl Finished {
     /// Names in the attempt's directory.
     pub(crate) fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.dir).unwrap();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
         names.sort();
         names
     }

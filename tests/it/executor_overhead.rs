@@ -1,4 +1,5 @@
-//! What an attempt costs beyond a bare container. Measures and prints; run it by name with `--ignored --nocapture`.
+//! What an attempt costs beyond a bare container. Measures and prints; run it by name with
+//! `--ignored --nocapture`.
 
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +11,17 @@ use crate::support::TestContext;
 fn bare() -> Duration {
     let began = Instant::now();
     let output = Command::new("docker")
-        .args(["run", "--rm", "--network", "none", "--entrypoint", "/home/agent/probe", IMAGE, "print", "x"])
+        .args([
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "--entrypoint",
+            "/home/agent/probe",
+            IMAGE,
+            "print",
+            "x",
+        ])
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -42,30 +53,56 @@ async fn of_an_attempt_over_a_bare_container() {
     let theirs = began.elapsed();
     let began = Instant::now();
     futures_util::future::join_all((0..32).map(|_| bench.run(&["print", "x"]))).await;
-    println!("32 at once: bare {} ms, attempts {} ms", theirs.as_millis(), began.elapsed().as_millis());
+    println!(
+        "32 at once: bare {} ms, attempts {} ms",
+        theirs.as_millis(),
+        began.elapsed().as_millis()
+    );
 }
 
 /// Attempts at once in a group.
 const AT_ONCE: usize = 4;
 
-/// Runs a group of `seeds` attempts of an agent, or the beginning of it; its time and the most memory that the harness held, in MiB.
+/// Runs a group of `seeds` attempts of an agent, or the beginning of it; its time and the most
+/// memory that the harness held, in MiB.
 fn group(context: &TestContext, agent: &str, seeds: usize, at_most: Duration) -> (Duration, u64) {
     let mut command = context.command();
     let agent = format!("agents/{agent}");
-    command.args(["-q", "run", "--agent", &agent, "-c", "demo-bikes", "--seeds", &seeds.to_string()]);
-    command.args(["--parallel", &AT_ONCE.to_string(), "--cpus", "0.5", "--memory", "128MiB", "--disk", "1GiB"]);
+    command.args([
+        "-q",
+        "run",
+        "--agent",
+        &agent,
+        "-c",
+        "demo-bikes",
+        "--seeds",
+        &seeds.to_string(),
+    ]);
+    command.args([
+        "--parallel",
+        &AT_ONCE.to_string(),
+        "--cpus",
+        "0.5",
+        "--memory",
+        "128MiB",
+        "--disk",
+        "1GiB",
+    ]);
     let began = Instant::now();
     let mut child = command.stderr(Stdio::null()).spawn().unwrap();
     let mut most = 0;
     while child.try_wait().unwrap().is_none() && began.elapsed() < at_most {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
         most = line.trim().strip_suffix(" kB").and_then(|kib| kib.parse().ok()).unwrap_or(most);
         std::thread::sleep(Duration::from_millis(100));
     }
     let took = began.elapsed();
-    let _ =
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), nix::sys::signal::Signal::SIGTERM);
+    let _ = nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(child.id().cast_signed()),
+        nix::sys::signal::Signal::SIGTERM,
+    );
     child.wait().unwrap();
     (took, most / 1024)
 }
@@ -102,7 +139,10 @@ async fn of_a_group_over_a_bare_loop() {
     for agent in ["trivial", "submits"] {
         let (ours, memory) = group(&context, agent, ATTEMPTS, Duration::MAX);
         let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
-        println!("group of {ATTEMPTS} `{agent}`: {:.1} s ({ratio:.2} x), harness {memory} MiB", ours.as_secs_f64());
+        println!(
+            "group of {ATTEMPTS} `{agent}`: {:.1} s ({ratio:.2} x), harness {memory} MiB",
+            ours.as_secs_f64()
+        );
     }
     let (_, memory) = group(&context, "trivial", 1000, Duration::from_secs(20));
     println!("1000 attempts queued: harness {memory} MiB");

@@ -9,7 +9,8 @@ use crate::support::TestContext;
 
 const ID: &str = "random-acts-of-pizza";
 
-/// Prepares the made-up data, runs an agent on them that hands in the sample, and gives the run group's folder.
+/// Prepares the made-up data, runs an agent on them that hands in the sample, and gives the run
+/// group's folder.
 fn run_on(context: &TestContext, flags: &[&str]) -> PathBuf {
     let zip = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/prepare/{ID}.zip"));
     let zip = zip.to_str().unwrap();
@@ -17,8 +18,11 @@ fn run_on(context: &TestContext, flags: &[&str]) -> PathBuf {
     let agent = context.join("sampler");
     fs::create_dir_all(&agent).unwrap();
     fs::write(agent.join("agent.toml"), "id = \"sampler\"\nbuild = \"dockerfile\"\n").unwrap();
-    fs::write(agent.join("start.sh"), "cp \"$DATA_DIR/sampleSubmission.csv\" \"$SUBMISSION_DIR/submission.csv\"\n")
-        .unwrap();
+    fs::write(
+        agent.join("start.sh"),
+        "cp \"$DATA_DIR/sampleSubmission.csv\" \"$SUBMISSION_DIR/submission.csv\"\n",
+    )
+    .unwrap();
     let known = groups(context);
     context.ok(&["run", "--agent", "sampler", "-c", ID, "--executor", "process"]);
     groups(context).into_iter().find(|group| !known.contains(group)).expect("a new run group")
@@ -26,7 +30,10 @@ fn run_on(context: &TestContext, flags: &[&str]) -> PathBuf {
 
 fn groups(context: &TestContext) -> Vec<PathBuf> {
     let entries = fs::read_dir(context.join("runs")).into_iter().flatten();
-    entries.map(|entry| entry.unwrap().path()).filter(|path| path.join("group.json").is_file()).collect()
+    entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("group.json").is_file())
+        .collect()
 }
 
 #[test]
@@ -48,10 +55,17 @@ fn runs_on_fixed_data_are_kept_apart() {
     assert!(called.stderr.contains(&warning), "{}", called.stderr);
     assert!(report["warnings"].to_string().contains(&warning), "{}", report["warnings"]);
     let page = fs::read_to_string(Path::new(fixed).join("report/report.html")).unwrap();
-    assert!(page.contains("data: fixed") && page.contains("not MLE-bench&#x27;s"), "the page does not say so");
+    assert!(
+        page.contains("data: fixed") && page.contains("not MLE-bench&#x27;s"),
+        "the page does not say so"
+    );
 
     let called = context.ok(&["report", v1, fixed, "--json"]);
-    assert!(called.stderr.contains("attempts differ in edition of the data (fixed, v1)"), "{}", called.stderr);
+    assert!(
+        called.stderr.contains("attempts differ in edition of the data (fixed, v1)"),
+        "{}",
+        called.stderr
+    );
     let called = context.ok(&["leaderboard", fixed, "--measured-only"]);
     assert!(called.stderr.contains(&warning), "{}", called.stderr);
     let called = context.run(&["compare", v1, "--against", fixed]);

@@ -1,4 +1,5 @@
-//! GPUs without a GPU: a driver that is a script, and cards that are device nodes of no consequence.
+//! GPUs without a GPU: a driver that is a script, and cards that are device nodes of no
+//! consequence.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -37,8 +38,19 @@ fn call(context: &TestContext, smi: &Path, args: &[&str]) -> Called {
     crate::support::called(&output)
 }
 
-const RUN: [&str; 11] =
-    ["run", "--agent", "sample", "-c", "demo-digits", "--timeout", "60s", "--memory", "1GiB", "--cpus", "0.5"];
+const RUN: [&str; 11] = [
+    "run",
+    "--agent",
+    "sample",
+    "-c",
+    "demo-digits",
+    "--timeout",
+    "60s",
+    "--memory",
+    "1GiB",
+    "--cpus",
+    "0.5",
+];
 
 fn run(context: &TestContext, smi: &Path, more: &[&str]) -> Called {
     call(context, smi, &[&RUN, more].concat())
@@ -47,17 +59,30 @@ fn run(context: &TestContext, smi: &Path, more: &[&str]) -> Called {
 #[test]
 fn a_dry_run_shows_cards_and_refuses_what_is_not_there() {
     let (context, smi) = machine(DRIVER);
-    let shown = run(&context, &smi, &["--gpus", "1", "--gpu-share", "2", "--seeds", "5", "--dry-run"]);
+    let shown =
+        run(&context, &smi, &["--gpus", "1", "--gpu-share", "2", "--seeds", "5", "--dry-run"]);
     assert_eq!(shown.code, 0, "{shown:#?}");
     assert!(
         shown.stdout.contains("1 for each attempt, 2 attempts on a card; of 2 x NVIDIA Test 80GB"),
         "{}",
         shown.stdout
     );
-    assert!(shown.stdout.contains("GPU-bbbb") && shown.stdout.contains("attempts   5 ("), "{}", shown.stdout);
+    assert!(
+        shown.stdout.contains("GPU-bbbb") && shown.stdout.contains("attempts   5 ("),
+        "{}",
+        shown.stdout
+    );
     let cases = [
-        (vec!["--gpus", "3"], 4, "1 attempts ask for more GPUs than this run has (2 x NVIDIA Test 80GB)"),
-        (vec!["--gpus", "GPU-cccc"], 4, "this machine has no GPU `GPU-cccc`, only `GPU-aaaa`, `GPU-bbbb`"),
+        (
+            vec!["--gpus", "3"],
+            4,
+            "1 attempts ask for more GPUs than this run has (2 x NVIDIA Test 80GB)",
+        ),
+        (
+            vec!["--gpus", "GPU-cccc"],
+            4,
+            "this machine has no GPU `GPU-cccc`, only `GPU-aaaa`, `GPU-bbbb`",
+        ),
         (vec!["--gpus", "2", "--gpu-pool", "GPU-aaaa"], 4, "1 attempts ask for more"),
         (vec!["--gpus", "1", "--gpus-for", "hihg=2"], 3, "`--gpus-for hihg` fits no competition"),
         (vec!["--gpus", "0,1"], 2, "`0` is no number of GPUs"),
@@ -69,8 +94,12 @@ fn a_dry_run_shows_cards_and_refuses_what_is_not_there() {
         assert_eq!(refused.code, code, "{more:?}: {refused:#?}");
         assert!(refused.stderr.contains(text), "{more:?}: {}", refused.stderr);
     }
-    let none =
-        context.command().env("PATH", "").args([&RUN[..], &["--gpus", "1", "--dry-run"]].concat()).output().unwrap();
+    let none = context
+        .command()
+        .env("PATH", "")
+        .args([&RUN[..], &["--gpus", "1", "--dry-run"]].concat())
+        .output()
+        .unwrap();
     let none = crate::support::called(&none);
     assert!(none.code == 4 && none.stderr.contains("no `nvidia-smi`"), "{none:#?}");
 }
@@ -82,7 +111,8 @@ fn records_name_the_card_its_use_and_the_driver() {
     assert_eq!(ran.code, 0, "{ran:#?}");
     let group = std::fs::read_dir(context.join("runs")).unwrap().next().unwrap().unwrap().path();
     let mut cards = Vec::new();
-    for attempt in std::fs::read_dir(group).unwrap().flatten().filter(|entry| entry.path().is_dir()) {
+    for attempt in std::fs::read_dir(group).unwrap().flatten().filter(|entry| entry.path().is_dir())
+    {
         let text = std::fs::read_to_string(attempt.path().join("attempt.json")).unwrap();
         let record: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(record["conditions"]["limits"]["gpus"], 1);
@@ -100,9 +130,17 @@ fn cards_in_use_by_others_are_left_out_and_said_so() {
     let (context, smi) = machine(&busy);
     let ran = run(&context, &smi, &["--executor", "process", "--gpus", "1"]);
     assert_eq!(ran.code, 0, "{ran:#?}");
-    assert!(ran.stderr.contains("GPU GPU-aaaa: 29.3 GiB of its memory are in use by somebody else"), "{}", ran.stderr);
-    let none = run(&context, &smi, &["--executor", "process", "--gpus", "1", "--gpu-pool", "GPU-aaaa"]);
-    assert!(none.code == 4 && none.stderr.contains("none of the GPUs of this run can be used"), "{none:#?}");
+    assert!(
+        ran.stderr.contains("GPU GPU-aaaa: 29.3 GiB of its memory are in use by somebody else"),
+        "{}",
+        ran.stderr
+    );
+    let none =
+        run(&context, &smi, &["--executor", "process", "--gpus", "1", "--gpu-pool", "GPU-aaaa"]);
+    assert!(
+        none.code == 4 && none.stderr.contains("none of the GPUs of this run can be used"),
+        "{none:#?}"
+    );
 }
 
 #[test]
@@ -117,11 +155,16 @@ fn no_way_into_a_container_is_an_error_that_names_every_way() {
         assert!(refused.stderr.contains(way), "{way}: {}", refused.stderr);
     }
     let group = std::fs::read_dir(context.join("runs")).unwrap().next().unwrap().unwrap().path();
-    let left: Vec<_> = std::fs::read_dir(group).unwrap().flatten().filter(|entry| entry.path().is_dir()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(group).unwrap().flatten().filter(|entry| entry.path().is_dir()).collect();
     assert!(left.is_empty(), "{left:?}");
     let doctor = call(&context, &smi, &["doctor"]);
     assert!(doctor.stdout.contains("2 x NVIDIA Test 80GB, driver 999.1"), "{}", doctor.stdout);
-    assert!(doctor.stdout.contains("no GPU gets into a container: device-request: "), "{}", doctor.stdout);
+    assert!(
+        doctor.stdout.contains("no GPU gets into a container: device-request: "),
+        "{}",
+        doctor.stdout
+    );
 }
 
 /// A character device that gives nothing, as /dev/null does.
@@ -151,9 +194,11 @@ async fn a_container_gets_exactly_its_cards_nodes() {
         return;
     }
     let shown = |path: &Path| path.display().to_string();
-    let (own, other, library) = (shown(&node("nvidia7")), shown(&node("nvidia8")), shown(&driver.join("libcuda.so.1")));
+    let (own, other, library) =
+        (shown(&node("nvidia7")), shown(&node("nvidia8")), shown(&driver.join("libcuda.so.1")));
     let change = |spec: &mut medalist::executor::LaunchSpec| {
-        spec.gpus = vec![GpuHandle { uuid: "GPU-7".into(), index: 7, device_nodes: vec![node("nvidia7")] }];
+        spec.gpus =
+            vec![GpuHandle { uuid: "GPU-7".into(), index: 7, device_nodes: vec![node("nvidia7")] }];
         spec.gpu_access = GpuAccess::DeviceNodes {
             control_nodes: vec![node("nvidiactl")],
             driver_dirs: vec![driver.clone()],
@@ -179,19 +224,23 @@ async fn a_container_gets_exactly_its_cards_nodes() {
         ran.log()
     );
 
-    // What the engine says of it: these nodes and no others, not to be made anew, and no capability to make others.
+    // What the engine says of it: these nodes and no others, not to be made anew, and no capability
+    // to make others.
     let mut spec = bench.spec(&["hang"]);
     change(&mut spec);
     let name = format!("medalist-{}", spec.name);
     let running = bench.executor.start(Arc::new(spec)).await.unwrap();
-    let inspected =
-        Command::new("docker").args(["inspect", "--format", "{{json .HostConfig}}", &name]).output().unwrap();
+    let inspected = Command::new("docker")
+        .args(["inspect", "--format", "{{json .HostConfig}}", &name])
+        .output()
+        .unwrap();
     running.stop(medalist::executor::Stop::Kill).await.unwrap();
     running.wait().await.unwrap();
     running.remove().await.unwrap();
     let host: serde_json::Value = serde_json::from_slice(&inspected.stdout).unwrap();
     let devices = host["Devices"].as_array().unwrap();
-    let nodes: Vec<&str> = devices.iter().map(|device| device["PathOnHost"].as_str().unwrap()).collect();
+    let nodes: Vec<&str> =
+        devices.iter().map(|device| device["PathOnHost"].as_str().unwrap()).collect();
     assert_eq!(nodes, [own.as_str(), &shown(&node("nvidiactl"))]);
     assert!(devices.iter().all(|device| device["CgroupPermissions"] == "rw"), "{devices:?}");
     assert!(!host["CapAdd"].to_string().contains("MKNOD"), "{host:#}");

@@ -23,8 +23,14 @@ fn text(bytes: &[u8]) -> &str {
 
 fn report(submission: &Path, id: &str) -> Value {
     let answers = golden(id, "answers.csv");
-    let output =
-        medalist(&["grade-sample", submission.to_str().unwrap(), id, "--answers", answers.to_str().unwrap(), "--json"]);
+    let output = medalist(&[
+        "grade-sample",
+        submission.to_str().unwrap(),
+        id,
+        "--answers",
+        answers.to_str().unwrap(),
+        "--json",
+    ]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
@@ -37,7 +43,8 @@ fn data_dir(id: &str) -> tempfile::TempDir {
     fs::create_dir_all(prepared.join("public")).unwrap();
     fs::copy(golden(id, "answers.csv"), prepared.join("private/test.csv")).unwrap();
     let ids = fs::read_to_string(golden(id, "answers.csv")).unwrap();
-    let sample: String = ids.lines().map(|line| line.rsplit_once(',').unwrap().0.to_owned() + ",0.5\n").collect();
+    let sample: String =
+        ids.lines().map(|line| line.rsplit_once(',').unwrap().0.to_owned() + ",0.5\n").collect();
     let sample = sample.replacen("id,0.5", "id,has_cactus", 1);
     fs::write(prepared.join("public/sample_submission.csv"), sample).unwrap();
     data
@@ -47,7 +54,10 @@ fn data_dir(id: &str) -> tempfile::TempDir {
 fn a_perfect_submission_gets_gold() {
     let report = report(&golden(CACTUS, "perfect.csv"), CACTUS);
     assert_eq!((report["score"].as_f64(), report["medal"].as_str()), (Some(1.0), Some("gold")));
-    assert_eq!((report["gold_medal"].as_bool(), report["silver_medal"].as_bool()), (Some(true), Some(false)));
+    assert_eq!(
+        (report["gold_medal"].as_bool(), report["silver_medal"].as_bool()),
+        (Some(true), Some(false))
+    );
     assert_eq!((report["rank"].as_u64(), report["percentile"].as_f64()), (Some(1), Some(100.0)));
     assert_eq!(report["submission_exists"], true);
 }
@@ -77,11 +87,18 @@ fn hostile_files_are_invalid_and_named() {
         ("pipe", "not_a_file"),
     ] {
         let report = report(&path(&format!("{name}.csv")), CACTUS);
-        assert_eq!((&report["valid_submission"], &report["score"]), (&Value::Bool(false), &Value::Null), "{name}");
+        assert_eq!(
+            (&report["valid_submission"], &report["score"]),
+            (&Value::Bool(false), &Value::Null),
+            "{name}"
+        );
         assert_eq!(report["invalid"]["kind"], kind, "{name}: {}", report["invalid"]);
     }
     let missing = report(&path("nothing.csv"), CACTUS);
-    assert_eq!((&missing["submission_exists"], &missing["invalid"]), (&Value::Bool(false), &Value::Null));
+    assert_eq!(
+        (&missing["submission_exists"], &missing["invalid"]),
+        (&Value::Bool(false), &Value::Null)
+    );
 }
 
 #[test]
@@ -91,7 +108,10 @@ fn thresholds_come_without_a_submission_and_in_mlebenchs_form() {
     let stderr = text(&output.stderr);
     let json = stderr.split_once("Competition report:\n").unwrap().1;
     let report: Value = serde_json::from_str(json).unwrap();
-    assert_eq!((&report["competition_id"], report["gold_threshold"].as_f64()), (&Value::from(CACTUS), Some(1.0)));
+    assert_eq!(
+        (&report["competition_id"], report["gold_threshold"].as_f64()),
+        (&Value::from(CACTUS), Some(1.0))
+    );
     assert!(json.contains("\n    \"score\": null,"), "{json}");
 }
 
@@ -109,7 +129,8 @@ fn what_cannot_be_graded_has_its_exit_code() {
 #[test]
 fn a_list_is_graded_whatever_single_lines_do() {
     let data = data_dir(CACTUS);
-    let line = |path: &str| format!("{{\"competition_id\": \"{CACTUS}\", \"submission_path\": {path}}}\n");
+    let line =
+        |path: &str| format!("{{\"competition_id\": \"{CACTUS}\", \"submission_path\": {path}}}\n");
     let perfect = format!("\"{}\"", golden(CACTUS, "perfect.csv").display());
     let bad = data.path().join("bad.csv");
     fs::write(&bad, "id\n1\n").unwrap();
@@ -122,8 +143,11 @@ fn a_list_is_graded_whatever_single_lines_do() {
     );
     fs::write(&list, text_of_list).unwrap();
     let out = data.path().join("out");
-    let arguments = ["grade", "--submission", list.to_str().unwrap(), "--output-dir", out.to_str().unwrap()];
-    let output = medalist(&[&arguments[..], &["--data-dir", data.path().to_str().unwrap(), "--json"]].concat());
+    let arguments =
+        ["grade", "--submission", list.to_str().unwrap(), "--output-dir", out.to_str().unwrap()];
+    let output = medalist(
+        &[&arguments[..], &["--data-dir", data.path().to_str().unwrap(), "--json"]].concat(),
+    );
     assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
     let files: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(files.len(), 1);
@@ -133,10 +157,17 @@ fn a_list_is_graded_whatever_single_lines_do() {
     assert_eq!(report, printed);
     let totals = |name: &str| report[name].as_u64().unwrap();
     assert_eq!(
-        (totals("total_runs"), totals("total_runs_with_submissions"), totals("total_valid_submissions")),
+        (
+            totals("total_runs"),
+            totals("total_runs_with_submissions"),
+            totals("total_valid_submissions")
+        ),
         (5, 2, 1)
     );
-    assert_eq!((totals("total_medals"), totals("total_gold_medals"), totals("total_above_median")), (1, 1, 1));
+    assert_eq!(
+        (totals("total_medals"), totals("total_gold_medals"), totals("total_above_median")),
+        (1, 1, 1)
+    );
     assert_eq!(report["competition_reports"].as_array().unwrap().len(), 3);
     assert_eq!(report["failures"].as_array().unwrap().len(), 2);
 }
@@ -146,23 +177,39 @@ fn validation_says_valid_or_why_not_and_no_score() {
     let data = data_dir(CACTUS);
     let perfect = golden(CACTUS, "perfect.csv");
     let broken = data.path().join("broken.csv");
-    fs::write(&broken, fs::read_to_string(&perfect).unwrap().replacen("has_cactus", "cactus", 1)).unwrap();
+    fs::write(&broken, fs::read_to_string(&perfect).unwrap().replacen("has_cactus", "cactus", 1))
+        .unwrap();
     for public in [&[][..], &["--public-only"]] {
         let validate = |path: &Path| {
-            let arguments = ["--data-dir", data.path().to_str().unwrap(), "validate", path.to_str().unwrap(), CACTUS];
+            let arguments = [
+                "--data-dir",
+                data.path().to_str().unwrap(),
+                "validate",
+                path.to_str().unwrap(),
+                CACTUS,
+            ];
             medalist(&[&arguments[..], public].concat())
         };
         let output = validate(&perfect);
-        assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "Submission is valid.\n"));
+        assert_eq!(
+            (output.status.code(), text(&output.stdout)),
+            (Some(0), "Submission is valid.\n")
+        );
         let output = validate(&broken);
         assert_eq!(output.status.code(), Some(8));
         let message = text(&output.stdout);
         assert!(message.starts_with("Submission invalid! "), "{message}");
         assert!(message.contains("has no column `has_cactus`"), "{message}");
         let output = validate(Path::new("nothing.csv"));
-        assert!(text(&output.stdout).starts_with("Submission invalid! Submission file nothing.csv does not exist."));
+        assert!(
+            text(&output.stdout)
+                .starts_with("Submission invalid! Submission file nothing.csv does not exist.")
+        );
         let output = validate(Path::new("/etc/hostname"));
-        assert_eq!(text(&output.stdout), "Submission invalid! Submission file must be a CSV file.\n");
+        assert_eq!(
+            text(&output.stdout),
+            "Submission invalid! Submission file must be a CSV file.\n"
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! A hostile agent in a sealed container: whatever it tries must fail or be contained, and the run must go on.
+//! A hostile agent in a sealed container: whatever it tries must fail or be contained, and the run
+//! must go on.
 //!
 //! The only addresses that are ever a target are those of listeners that the tests themselves run.
 
@@ -20,7 +21,11 @@ async fn held(bench: &Bench, steps: &[&str]) -> (Finished, Vec<String>) {
     let log = run.log();
     let open: Vec<&str> = log.lines().filter(|line| line.contains(": OPEN (")).collect();
     assert!(open.is_empty(), "{open:#?}");
-    let held = log.lines().filter_map(|line| line.split_once(": held (")).map(|(name, _)| name.to_string()).collect();
+    let held = log
+        .lines()
+        .filter_map(|line| line.split_once(": held ("))
+        .map(|(name, _)| name.to_string())
+        .collect();
     (run, held)
 }
 
@@ -68,7 +73,9 @@ async fn neither_the_host_nor_a_neighbour_can_be_reached() {
     let neighbour = bench.executor.start(Arc::new(spec)).await.unwrap();
     let address = loop {
         let text = std::fs::read_to_string(&log).unwrap_or_default();
-        if let Some((_, address)) = text.split_once("listening on ").filter(|_| text.ends_with('\n')) {
+        if let Some((_, address)) =
+            text.split_once("listening on ").filter(|_| text.ends_with('\n'))
+        {
             break address.trim().to_string();
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -78,7 +85,8 @@ async fn neither_the_host_nor_a_neighbour_can_be_reached() {
 
     let reached = Arc::new(AtomicUsize::new(0));
     let mut targets = vec![address];
-    // The bridge's own address is the host as containers see it; where there is no bridge, the loopback is left.
+    // The bridge's own address is the host as containers see it; where there is no bridge, the
+    // loopback is left.
     for at in ["172.17.0.1:0", "127.0.0.1:0"] {
         if let Ok(listener) = TcpListener::bind(at) {
             targets.push(listener.local_addr().unwrap().to_string());
@@ -104,9 +112,11 @@ async fn neither_the_host_nor_a_neighbour_can_be_reached() {
 async fn no_key_of_the_harness_is_in_any_environment() {
     let Some(bench) = docker().await else { return };
     // Cargo gives the tests this variable, as a user gives the harness a key.
-    let (run, _) = held(&bench, &["attack", "secrets", env!("CARGO_MANIFEST_DIR"), "+", "environment"]).await;
+    let (run, _) =
+        held(&bench, &["attack", "secrets", env!("CARGO_MANIFEST_DIR"), "+", "environment"]).await;
     let log = run.log();
-    let names: Vec<&str> = log.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+    let names: Vec<&str> =
+        log.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
     assert!(names.contains(&"AGENT_KEY"));
     for name in ["DOCKER_HOST", "KAGGLE_KEY", "KAGGLE_USERNAME", "CARGO_HOME"] {
         assert!(!names.contains(&name), "{name}");
@@ -116,7 +126,8 @@ async fn no_key_of_the_harness_is_in_any_environment() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_validation_service_survives_garbage_and_cannot_be_replaced() {
     let Some(bench) = docker().await else { return };
-    let (run, held) = held(&bench, &["attack", "service", "+", "validate", "id,y\n", "+", "health"]).await;
+    let (run, held) =
+        held(&bench, &["attack", "service", "+", "validate", "id,y\n", "+", "health"]).await;
     let log = run.log();
     assert!(
         log.ends_with("200 {\"result\":\"Submission is valid.\",\"is_valid\":true}\n200 {\"status\":\"running\"}\n"),
@@ -124,7 +135,8 @@ async fn the_validation_service_survives_garbage_and_cannot_be_replaced() {
     );
     assert!(held.contains(&"take the service's place".to_string()));
     assert_eq!(run.end.usage.validations, 1);
-    let left: Vec<String> = run.names().into_iter().filter(|name| name.starts_with("validate-")).collect();
+    let left: Vec<String> =
+        run.names().into_iter().filter(|name| name.starts_with("validate-")).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -142,7 +154,12 @@ async fn planted_links_pipes_and_trees_are_refused_and_the_submission_is_taken()
             })
             .await;
         assert_eq!(run.end.outcome, Outcome::Finished { exit: 0 }, "{}", run.log());
-        assert_eq!(run.file("submission/submission.csv").as_deref(), Some("id,label\n1,0\n"), "{}", run.log());
+        assert_eq!(
+            run.file("submission/submission.csv").as_deref(),
+            Some("id,label\n1,0\n"),
+            "{}",
+            run.log()
+        );
         let salvage = run.end.salvage.as_ref().unwrap();
         assert!(salvage.submission);
         assert!(salvage.errors.iter().any(|found| found == error), "{:?}", salvage.errors);
@@ -212,8 +229,11 @@ async fn an_allowlist_opens_its_entries_and_nothing_else() {
         "network",
         &allowed,
     ];
-    let run =
-        bench.run_with(&steps, |spec| spec.network = Network::Allowlist(vec![allowed.clone(), by_name.clone()])).await;
+    let run = bench
+        .run_with(&steps, |spec| {
+            spec.network = Network::Allowlist(vec![allowed.clone(), by_name.clone()])
+        })
+        .await;
     let log = run.log();
     let lines: Vec<&str> = log.lines().collect();
     assert_eq!(lines[0], "200 ping pong", "{log}");
@@ -222,5 +242,8 @@ async fn an_allowlist_opens_its_entries_and_nothing_else() {
     assert!(!log.contains(": OPEN"), "{log}");
     let record = run.file("network.jsonl").unwrap();
     assert_eq!(record.lines().count(), 3, "{record}");
-    assert!(record.contains(r#""verdict":"connected","sent_bytes":4,"received_bytes":9"#), "{record}");
+    assert!(
+        record.contains(r#""verdict":"connected","sent_bytes":4,"received_bytes":9"#),
+        "{record}"
+    );
 }

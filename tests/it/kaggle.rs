@@ -3,8 +3,8 @@
 use crate::support::kaggle_server::{Fault, KEY, KaggleServer, TOKEN, USERNAME, fake_zip};
 use crate::support::require;
 use medalist::kaggle::{
-    Access, Credentials, DownloadReporter, DownloadRequest, Downloaded, KaggleClient, KaggleError, KaggleOptions,
-    RemoteFile, RemoteObject, RetryPolicy, SilentReporter,
+    Access, Credentials, DownloadReporter, DownloadRequest, Downloaded, KaggleClient, KaggleError,
+    KaggleOptions, RemoteFile, RemoteObject, RetryPolicy, SilentReporter,
 };
 use medalist::secret::Secret;
 use std::path::{Path, PathBuf};
@@ -28,8 +28,17 @@ fn quick() -> RetryPolicy {
     }
 }
 
-fn client_with(server: &KaggleServer, credentials: Credentials, retry: RetryPolicy) -> KaggleClient {
-    KaggleClient::new(KaggleOptions { endpoint: server.endpoint(), credentials: Some(credentials), retry }).unwrap()
+fn client_with(
+    server: &KaggleServer,
+    credentials: Credentials,
+    retry: RetryPolicy,
+) -> KaggleClient {
+    KaggleClient::new(KaggleOptions {
+        endpoint: server.endpoint(),
+        credentials: Some(credentials),
+        retry,
+    })
+    .unwrap()
 }
 
 fn client(server: &KaggleServer) -> KaggleClient {
@@ -37,7 +46,11 @@ fn client(server: &KaggleServer) -> KaggleClient {
 }
 
 fn request(dir: &Path) -> DownloadRequest {
-    DownloadRequest { id: ID.to_owned(), object: RemoteObject::All, path: dir.join(format!("{ID}.zip")) }
+    DownloadRequest {
+        id: ID.to_owned(),
+        object: RemoteObject::All,
+        path: dir.join(format!("{ID}.zip")),
+    }
 }
 
 #[derive(Default)]
@@ -78,7 +91,8 @@ async fn lists_all_pages() {
     let files: Vec<(&str, &[u8])> = names.iter().map(|n| (n.as_str(), &b"abc"[..])).collect();
     server.add(ID, fake_zip(100), &files);
     let listed = client(&server).files(ID).await.unwrap();
-    let expected: Vec<_> = names.iter().map(|n| RemoteFile { name: n.clone(), total_bytes: 3 }).collect();
+    let expected: Vec<_> =
+        names.iter().map(|n| RemoteFile { name: n.clone(), total_bytes: 3 }).collect();
     assert_eq!(listed, expected);
     assert_eq!(server.seen().len(), 3);
 }
@@ -91,7 +105,8 @@ async fn downloads_with_either_kind_of_credentials_and_never_shows_them_to_the_s
         let done = client.download(&request(dir.path()), &SilentReporter).await.unwrap();
         assert_eq!(std::fs::read(&done.path).unwrap(), zip);
         assert_eq!((done.bytes, done.resumed_from, done.retries), (300_000, 0, 0));
-        let expected: String = <md5::Md5 as md5::Digest>::digest(&zip).iter().map(|b| format!("{b:02x}")).collect();
+        let expected: String =
+            <md5::Md5 as md5::Digest>::digest(&zip).iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(done.md5, Some(expected));
         assert!(leftovers(dir.path()).is_empty());
         assert!(server.storage_seen().iter().all(|s| !s.authorized));
@@ -135,10 +150,12 @@ async fn connections_cut_anywhere_lose_nothing() {
         let recorder = Recorder::default();
         let done = client(&server).download(&request(dir.path()), &recorder).await.unwrap();
         assert_eq!(std::fs::read(&done.path).unwrap(), zip, "seed {seed}");
-        let starts: Vec<u64> = recorder.starts.lock().unwrap().iter().map(|(have, _)| *have).collect();
+        let starts: Vec<u64> =
+            recorder.starts.lock().unwrap().iter().map(|(have, _)| *have).collect();
         assert!(starts.is_sorted() && starts.len() > 2, "seed {seed}: {starts:?}");
         let ranges: Vec<_> = server.storage_seen().into_iter().filter_map(|s| s.range).collect();
-        let expected: Vec<_> = starts.iter().filter(|s| **s > 0).map(|s| format!("bytes={s}-")).collect();
+        let expected: Vec<_> =
+            starts.iter().filter(|s| **s > 0).map(|s| format!("bytes={s}-")).collect();
         assert_eq!(ranges, expected, "seed {seed}");
     }
 }
@@ -183,13 +200,18 @@ async fn damaged_bytes_are_noticed_and_fetched_again() {
     let recorder = Recorder::default();
     let done = client(&server).download(&request(dir.path()), &recorder).await.unwrap();
     assert_eq!(std::fs::read(&done.path).unwrap(), zip);
-    assert!(recorder.retries.lock().unwrap()[0].0.starts_with("the download arrived damaged: md5 "));
+    assert!(
+        recorder.retries.lock().unwrap()[0].0.starts_with("the download arrived damaged: md5 ")
+    );
 }
 
 #[tokio::test]
 async fn an_expired_address_is_asked_for_again() {
     let (server, dir, zip) = scene(50_000).await;
-    server.fail_storage([Fault::Cut { after: 20_000 }, Fault::Status { status: 403, retry_after: None }]);
+    server.fail_storage([
+        Fault::Cut { after: 20_000 },
+        Fault::Status { status: 403, retry_after: None },
+    ]);
     let done = client(&server).download(&request(dir.path()), &SilentReporter).await.unwrap();
     assert_eq!(std::fs::read(&done.path).unwrap(), zip);
     server.expire_signatures();
@@ -205,7 +227,10 @@ async fn a_silent_connection_is_given_up_and_a_slow_one_is_not() {
     let done = client(&server).download(&request(dir.path()), &recorder).await.unwrap();
     assert_eq!(std::fs::read(&done.path).unwrap(), zip);
     assert_eq!(done.retries, 1);
-    assert_eq!(recorder.retries.lock().unwrap()[0].0, "Kaggle's storage server sent nothing for 400ms");
+    assert_eq!(
+        recorder.retries.lock().unwrap()[0].0,
+        "Kaggle's storage server sent nothing for 400ms"
+    );
     assert_eq!(*recorder.starts.lock().unwrap(), [(0, Some(20_000)), (5_000, Some(20_000))]);
 }
 
@@ -226,7 +251,8 @@ async fn something_else_than_a_zip_is_refused_and_not_kept() {
     for body in cases {
         server.add(ID, body, &[]);
         let dir = tempfile::tempdir().unwrap();
-        let error = client(&server).download(&request(dir.path()), &SilentReporter).await.unwrap_err();
+        let error =
+            client(&server).download(&request(dir.path()), &SilentReporter).await.unwrap_err();
         assert!(matches!(error, KaggleError::NotAZip { .. }), "{error}");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
@@ -248,7 +274,10 @@ async fn refusals_are_told_apart_and_say_what_to_do() {
 
     let stranger = client_with(&server, Credentials::Token(Secret::new("KGAT_wrong")), quick());
     let error = stranger.download(&at(ID), &SilentReporter).await.unwrap_err();
-    assert!(matches!(error, KaggleError::Unauthorized) && error.hint().unwrap().contains("kaggle.json"), "{error}");
+    assert!(
+        matches!(error, KaggleError::Unauthorized) && error.hint().unwrap().contains("kaggle.json"),
+        "{error}"
+    );
 
     assert_eq!(server.storage_seen().len(), 0);
     let page = "https://www.kaggle.com/competitions/closed/rules".to_owned();
@@ -297,7 +326,10 @@ async fn several_downloads_run_at_a_time_but_no_more_than_asked_for() {
     for (i, id) in ids.iter().enumerate() {
         server.add(id, fake_zip(10_000 + i), &[]);
     }
-    server.fail_storage(std::iter::repeat_n(Fault::Drip { piece: 1_000, pause: Duration::from_millis(10) }, 6));
+    server.fail_storage(std::iter::repeat_n(
+        Fault::Drip { piece: 1_000, pause: Duration::from_millis(10) },
+        6,
+    ));
     let requests: Vec<_> = ids
         .iter()
         .map(|id| DownloadRequest {
@@ -307,7 +339,8 @@ async fn several_downloads_run_at_a_time_but_no_more_than_asked_for() {
         })
         .collect();
     let results = client(&server).download_all(&requests, 3, &SilentReporter).await;
-    let sizes: Vec<_> = results.into_iter().map(|r: Result<Downloaded, _>| r.unwrap().bytes).collect();
+    let sizes: Vec<_> =
+        results.into_iter().map(|r: Result<Downloaded, _>| r.unwrap().bytes).collect();
     assert_eq!(sizes, [10_000, 10_001, 10_002, 10_003, 10_004, 10_005]);
     assert!((2..=3).contains(&server.most_running()), "{}", server.most_running());
 }
@@ -322,8 +355,8 @@ async fn two_processes_do_not_write_the_same_file() {
     assert!(matches!(error, KaggleError::Busy { .. }), "{error}");
 }
 
-/// A Python with that version of the official client: `$MEDALIST_TEST_KAGGLE_<MAJOR>`, or an environment made for this test.
-/// `None`, loudly, where none can be had.
+/// A Python with that version of the official client: `$MEDALIST_TEST_KAGGLE_<MAJOR>`, or an
+/// environment made for this test. `None`, loudly, where none can be had.
 fn official_client(version: &str) -> Option<PathBuf> {
     let variable = format!("MEDALIST_TEST_KAGGLE_{}", &version[..1]);
     if let Some(python) = std::env::var_os(&variable) {
@@ -339,10 +372,23 @@ fn official_client(version: &str) -> Option<PathBuf> {
         let made = run(Path::new("python3"), &["-m", "venv", "--clear", home.to_str()?])
             && run(
                 &python,
-                &["-m", "pip", "install", "-q", "--disable-pip-version-check", &format!("kaggle=={version}"), "six"],
+                &[
+                    "-m",
+                    "pip",
+                    "install",
+                    "-q",
+                    "--disable-pip-version-check",
+                    &format!("kaggle=={version}"),
+                    "six",
+                ],
             );
         if !made {
-            require("kaggle", &format!("kaggle {version} cannot be installed; set {variable} to a Python that has it"));
+            require(
+                "kaggle",
+                &format!(
+                    "kaggle {version} cannot be installed; set {variable} to a Python that has it"
+                ),
+            );
             return None;
         }
         std::fs::write(&ready, "").ok()?;
@@ -371,8 +417,8 @@ fn run_official(
         .unwrap()
 }
 
-/// The fake is faithful: the official client, both its older generation (which the reference uses) and the present one, lists,
-/// downloads, resumes and is refused as ours is.
+/// The fake is faithful: the official client, both its older generation (which the reference uses)
+/// and the present one, lists, downloads, resumes and is refused as ours is.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_client_works_against_the_same_server() {
     // The present client knows its servers by name only; the one of the public API is made ours.
@@ -380,7 +426,9 @@ async fn the_official_client_works_against_the_same_server() {
                    e._env_to_endpoint[e.KaggleEnv.PROD] = sys.argv.pop(1) + '/api'\nfrom kaggle.cli import main\nsys.argv[0] = 'kaggle'\nmain()";
     let older = "import sys\nsys.argv.pop(1)\nfrom kaggle.cli import main\nmain()";
     for (version, script) in [("2.2.5", present), ("1.6.17", older)] {
-        let Some(python) = tokio::task::spawn_blocking(move || official_client(version)).await.unwrap() else {
+        let Some(python) =
+            tokio::task::spawn_blocking(move || official_client(version)).await.unwrap()
+        else {
             continue;
         };
         let server = KaggleServer::start().await;
@@ -391,8 +439,11 @@ async fn the_official_client_works_against_the_same_server() {
         let dir = tempfile::tempdir().unwrap();
         let run = |arguments: &[&str]| {
             let output = run_official(&python, script, &server, dir.path(), arguments);
-            let text =
-                format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            let text = format!(
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
             (output.status.success(), text)
         };
         let path = dir.path().to_str().unwrap();
@@ -405,7 +456,8 @@ async fn the_official_client_works_against_the_same_server() {
         let file = dir.path().join(format!("{ID}.zip"));
         assert_eq!(std::fs::read(&file).unwrap(), zip, "{version}");
 
-        // The present client resumes; the older one does not, but gives in to a refusal at once instead of after a minute.
+        // The present client resumes; the older one does not, but gives in to a refusal at once
+        // instead of after a minute.
         if version.starts_with('2') {
             std::fs::remove_file(&file).unwrap();
             server.fail_storage([Fault::Cut { after: 1_500_000 }]);

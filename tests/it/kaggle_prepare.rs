@@ -1,4 +1,5 @@
-//! `medalist prepare` from nothing: look, download, prepare, against a server that speaks Kaggle's API.
+//! `medalist prepare` from nothing: look, download, prepare, against a server that speaks Kaggle's
+//! API.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +16,10 @@ async fn prepare(context: &TestContext, server: &KaggleServer, arguments: &[&str
 }
 
 fn golden_zip(id: &str) -> Vec<u8> {
-    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/prepare/{id}.zip"))).unwrap()
+    std::fs::read(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/prepare/{id}.zip")),
+    )
+    .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,11 +27,16 @@ async fn one_command_downloads_and_prepares() {
     let id = "spooky-author-identification";
     let server = KaggleServer::start().await;
     server.add(id, golden_zip(id), &[]);
-    server.fail_storage([Fault::Drip { piece: 500, pause: Duration::ZERO }, Fault::Cut { after: 900 }]);
+    server.fail_storage([
+        Fault::Drip { piece: 500, pause: Duration::ZERO },
+        Fault::Cut { after: 900 },
+    ]);
     let context = TestContext::new();
     let called = prepare(&context, &server, &["-c", id, "--skip-verification"]).await;
     assert_eq!(called.code, 0, "{}", called.stderr);
-    for file in ["public/train.csv", "public/test.csv", "public/sample_submission.csv", "private/test.csv"] {
+    for file in
+        ["public/train.csv", "public/test.csv", "public/sample_submission.csv", "private/test.csv"]
+    {
         assert!(context.join("data").join(id).join("prepared").join(file).is_file(), "{file}");
     }
     let asked = server.seen().len();
@@ -47,7 +56,11 @@ async fn nothing_is_fetched_while_something_is_in_the_way() {
     let context = TestContext::new();
     let called = prepare(&context, &server, &["-c", open, closed]).await;
     assert_eq!(called.code, 4, "{}", called.stderr);
-    assert!(called.stderr.contains("https://www.kaggle.com/competitions/spaceship-titanic/rules"), "{}", called.stderr);
+    assert!(
+        called.stderr.contains("https://www.kaggle.com/competitions/spaceship-titanic/rules"),
+        "{}",
+        called.stderr
+    );
     assert!(called.stderr.contains("ready to download"), "{}", called.stderr);
     assert!(!context.join("data").join(open).join(format!("{open}.zip")).exists());
     assert!(server.storage_seen().iter().all(|seen| seen.range.as_deref() == Some("bytes=0-0")));
@@ -57,16 +70,28 @@ async fn nothing_is_fetched_while_something_is_in_the_way() {
     let found: serde_json::Value = serde_json::from_str(&called.stdout).unwrap();
     let competitions = found["competitions"].as_array().unwrap();
     let of = |id: &str| competitions.iter().find(|row| row["id"] == id).unwrap();
-    assert_eq!((&of(open)["state"], &of(closed)["state"]), (&"ready".into(), &"rules-not-accepted".into()));
+    assert_eq!(
+        (&of(open)["state"], &of(closed)["state"]),
+        (&"ready".into(), &"rules-not-accepted".into())
+    );
     assert_eq!(of(open)["download_bytes"], 5_000);
-    assert!(found["disk_free_bytes"].as_u64() > Some(0) && found["disk_needed_bytes"].as_u64() >= Some(10_000));
+    assert!(
+        found["disk_free_bytes"].as_u64() > Some(0)
+            && found["disk_needed_bytes"].as_u64() >= Some(10_000)
+    );
 }
 
 #[test]
 fn without_credentials_the_way_to_them_is_shown() {
     let context = TestContext::new();
     let mut command = context.command();
-    for variable in ["KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME"] {
+    for variable in [
+        "KAGGLE_API_TOKEN",
+        "KAGGLE_USERNAME",
+        "KAGGLE_KEY",
+        "KAGGLE_CONFIG_DIR",
+        "XDG_CONFIG_HOME",
+    ] {
         command.env_remove(variable);
     }
     let called = called(&command.args(["prepare", "-c", "spaceship-titanic"]).output().unwrap());

@@ -21,39 +21,65 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn the_published_low_row_is_reproduced_and_merged() {
-    let output =
-        medalist(&["leaderboard", &golden().display().to_string(), "--agent", "Impulse", "--llm", "undisclosed"]);
+    let output = medalist(&[
+        "leaderboard",
+        &golden().display().to_string(),
+        "--agent",
+        "Impulse",
+        "--llm",
+        "undisclosed",
+    ]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let table = text(&output.stdout);
     assert_eq!(table.lines().count(), 2 + 26 + 1);
     let row = table.lines().find(|line| line.starts_with("| Impulse |")).expect("the measured row");
-    assert!(row.contains("| 86.36 ± 0.00 | n/a | n/a | n/a |") && row.contains("measured, 3 seeds"), "{row}");
+    assert!(
+        row.contains("| 86.36 ± 0.00 | n/a | n/a | n/a |") && row.contains("measured, 3 seeds"),
+        "{row}"
+    );
     let said = text(&output.stderr);
-    assert!(said.contains("no Medium column for `Impulse`: Missing reports for competitions: "), "{said}");
+    assert!(
+        said.contains("no Medium column for `Impulse`: Missing reports for competitions: "),
+        "{said}"
+    );
 }
 
 #[test]
 fn the_aggregator_is_reproduced_for_every_catalogue_split() {
-    let expected: Value =
-        serde_json::from_slice(&std::fs::read(golden().join("expected_aggregate.json")).expect("a golden file"))
-            .expect("valid JSON");
+    let expected: Value = serde_json::from_slice(
+        &std::fs::read(golden().join("expected_aggregate.json")).expect("a golden file"),
+    )
+    .expect("valid JSON");
     let run = |arguments: &[&str]| {
         let dir = golden().display().to_string();
         medalist(&[&["leaderboard", dir.as_str()], arguments].concat())
     };
     for (name, case) in expected.as_object().expect("cases by name") {
-        let arguments: Vec<&str> =
-            case["arguments"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+        let arguments: Vec<&str> = case["arguments"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
         let output = run(&arguments);
         if let Some(start) = case.get("message_starts").and_then(Value::as_str) {
             assert_eq!(output.status.code(), Some(3), "{name}");
-            assert!(text(&output.stderr).starts_with(&format!("error: {start}")), "{name}: {}", text(&output.stderr));
+            assert!(
+                text(&output.stderr).starts_with(&format!("error: {start}")),
+                "{name}: {}",
+                text(&output.stderr)
+            );
             continue;
         }
-        let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let mean = |value: &Value| value["aggregate"]["metrics"]["any_medal_percentage"]["mean"].as_f64();
+        let found: Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let mean =
+            |value: &Value| value["aggregate"]["metrics"]["any_medal_percentage"]["mean"].as_f64();
         assert_eq!(mean(&found), mean(case), "{name}");
-        assert_eq!(found["aggregate"]["num_seeds_averaged"], case["aggregate"]["num_seeds_averaged"], "{name}");
+        assert_eq!(
+            found["aggregate"]["num_seeds_averaged"], case["aggregate"]["num_seeds_averaged"],
+            "{name}"
+        );
     }
 }
 
@@ -61,13 +87,23 @@ fn the_aggregator_is_reproduced_for_every_catalogue_split() {
 fn a_report_on_foreign_files_has_facts_and_percentiles_from_the_catalogue() {
     let out = std::env::temp_dir().join(format!("medalist-foreign-report-{}", std::process::id()));
     let (dir, to) = (golden().display().to_string(), out.display().to_string());
-    let output =
-        medalist(&["report", &dir, "--out", &to, "--format", "html,json,csv,markdown,mlebench,plots,pages,parquet"]);
+    let output = medalist(&[
+        "report",
+        &dir,
+        "--out",
+        &to,
+        "--format",
+        "html,json,csv,markdown,mlebench,plots,pages,parquet",
+    ]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let shown = text(&output.stdout);
-    assert!(shown.contains("impulse-lite22: 86.4% any medal (57 of 66 attempts on 22 competitions"), "{shown}");
+    assert!(
+        shown.contains("impulse-lite22: 86.4% any medal (57 of 66 attempts on 22 competitions"),
+        "{shown}"
+    );
     let report: Value =
-        serde_json::from_slice(&std::fs::read(out.join("report.json")).expect("report.json")).expect("valid JSON");
+        serde_json::from_slice(&std::fs::read(out.join("report.json")).expect("report.json"))
+            .expect("valid JSON");
     let attempt = &report["attempts"][0];
     assert_eq!(attempt["key"]["competition"], "aerial-cactus-identification");
     assert_eq!(attempt["modality"], "image");
@@ -99,15 +135,22 @@ fn a_report_on_foreign_files_has_facts_and_percentiles_from_the_catalogue() {
 
 #[test]
 fn a_gate_gives_its_exit_code_and_files_for_ci() {
-    let report = |n: u32| golden().join(format!("confirmation_{n}_grading_report.json")).display().to_string();
+    let report = |n: u32| {
+        golden().join(format!("confirmation_{n}_grading_report.json")).display().to_string()
+    };
     let same = medalist(&["compare", &report(1), "--against", &report(2), "--fail-on-regression"]);
     assert_eq!(same.status.code(), Some(0), "{}", text(&same.stderr));
-    assert!(text(&same.stdout).contains("no regression: the medal rate did not fall"), "{}", text(&same.stdout));
+    assert!(
+        text(&same.stdout).contains("no regression: the medal rate did not fall"),
+        "{}",
+        text(&same.stdout)
+    );
 
     let out = std::env::temp_dir().join(format!("medalist-gate-{}", std::process::id()));
     std::fs::create_dir_all(&out).expect("writable");
     let mut bad: Value =
-        serde_json::from_str(&std::fs::read_to_string(report(1)).expect("a golden file")).expect("valid");
+        serde_json::from_str(&std::fs::read_to_string(report(1)).expect("a golden file"))
+            .expect("valid");
     for entry in bad["competition_reports"].as_array_mut().expect("a list") {
         for flag in ["gold_medal", "silver_medal", "bronze_medal", "any_medal"] {
             entry[flag] = false.into();

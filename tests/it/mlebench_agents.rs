@@ -1,6 +1,8 @@
-//! Agents packaged for MLE-bench run unchanged: on an image laid out as its own is, with agents shaped like three of its.
+//! Agents packaged for MLE-bench run unchanged: on an image laid out as its own is, with agents
+//! shaped like three of its.
 //!
-//! The image is put together from this machine's bash and a few tools, so that nothing has to be pulled.
+//! The image is put together from this machine's bash and a few tools, so that nothing has to be
+//! pulled.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,9 +19,11 @@ use tokio::sync::OnceCell;
 use crate::executor_bench::{Bench, Finished, Kind, engine};
 
 const IMAGE: &str = "medalist-test/mlebench-env:latest";
-const TOOLS: [&str; 12] = ["bash", "cat", "cp", "curl", "grep", "id", "ln", "ls", "mkdir", "sed", "sleep", "timeout"];
+const TOOLS: [&str; 12] =
+    ["bash", "cat", "cp", "curl", "grep", "id", "ln", "ls", "mkdir", "sed", "sleep", "timeout"];
 
-/// What the agents' image holds at /home/agent/start.sh: three agents in one, chosen by the first argument.
+/// What the agents' image holds at /home/agent/start.sh: three agents in one, chosen by the first
+/// argument.
 const START: &str = r#"
 set -x
 case "$1" in
@@ -59,8 +63,7 @@ esac
 "#;
 
 /// MLE-bench's script, by its behaviour.
-const VALIDATE: &str =
-    "#!/bin/bash\n[ -f \"$1\" ] || exit 1\ncurl -s -X POST -F \"file=@$1\" http://localhost:5000/validate\n";
+const VALIDATE: &str = "#!/bin/bash\n[ -f \"$1\" ] || exit 1\ncurl -s -X POST -F \"file=@$1\" http://localhost:5000/validate\n";
 
 fn which(tool: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
@@ -74,7 +77,8 @@ fn libraries(program: &Path) -> Vec<PathBuf> {
     text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
 }
 
-/// Puts a file of this machine at the same place below `root`, with /lib and /bin as links into /usr.
+/// Puts a file of this machine at the same place below `root`, with /lib and /bin as links into
+/// /usr.
 fn place(root: &Path, file: &Path) {
     let text = file.display().to_string();
     let below = match text.strip_prefix("/usr") {
@@ -110,11 +114,23 @@ fn layout(root: &Path) -> Result<(), String> {
         fs::create_dir_all(root.join("usr").join(name)).unwrap();
         symlink(format!("usr/{name}"), root.join(name)).unwrap();
     }
-    for dir in ["etc", "private", "tmp", "home/agent", "home/code", "home/logs", "home/submission", "home/nonroot"] {
+    for dir in [
+        "etc",
+        "private",
+        "tmp",
+        "home/agent",
+        "home/code",
+        "home/logs",
+        "home/submission",
+        "home/nonroot",
+    ] {
         fs::create_dir_all(root.join(dir)).unwrap();
     }
     let write = |path: &str, text: &str| fs::write(root.join(path), text).unwrap();
-    write("etc/passwd", "root:x:0:0::/root:/bin/bash\nnonroot:x:1000:1000::/home/nonroot:/bin/bash\n");
+    write(
+        "etc/passwd",
+        "root:x:0:0::/root:/bin/bash\nnonroot:x:1000:1000::/home/nonroot:/bin/bash\n",
+    );
     write("etc/group", "root:x:0:\nusers:x:100:nonroot\nnonroot:x:1000:\n");
     write("etc/hosts", "127.0.0.1 localhost\n");
     write("private/grading_server.py", "answers = 'secret'\n");
@@ -125,7 +141,8 @@ fn layout(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs one of the agents as MLE-bench would: `bash /home/agent/start.sh`, with its arguments. The bench holds the files.
+/// Runs one of the agents as MLE-bench would: `bash /home/agent/start.sh`, with its arguments. The
+/// bench holds the files.
 async fn run(agent: &[&str], timeout: Duration) -> Option<(Bench, Finished)> {
     static IMPORTED: OnceCell<Result<(), String>> = OnceCell::const_new();
     let engine = engine().await?;
@@ -147,7 +164,12 @@ async fn run(agent: &[&str], timeout: Duration) -> Option<(Bench, Finished)> {
     spec.program = Program::Image { reference: IMAGE.to_string(), argv };
     spec.limits.timeout = timeout;
     let run = bench.drive(spec, None, |_, _| {}).await;
-    assert_eq!(run.file("submission/submission.csv").as_deref(), Some("id,y\n1,0\n"), "{}", run.log());
+    assert_eq!(
+        run.file("submission/submission.csv").as_deref(),
+        Some("id,y\n1,0\n"),
+        "{}",
+        run.log()
+    );
     Some((bench, run))
 }
 
@@ -184,5 +206,9 @@ async fn an_agent_like_mlab_that_edits_its_instructions_and_copies_late() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_saves_in_a_trap_when_its_time_is_over() {
     let Some((_bench, run)) = run(&["trap"], Duration::from_secs(6)).await else { return };
-    assert!(matches!(run.end.outcome, Outcome::TimedOut { killed: false, .. }), "{:?}", run.end.outcome);
+    assert!(
+        matches!(run.end.outcome, Outcome::TimedOut { killed: false, .. }),
+        "{:?}",
+        run.end.outcome
+    );
 }

@@ -1,4 +1,5 @@
-//! Runs on the real engine that are cut short or stopped from outside: nothing is lost and nothing is done twice.
+//! Runs on the real engine that are cut short or stopped from outside: nothing is lost and nothing
+//! is done twice.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -22,8 +23,10 @@ fn prepared(steps: &[&str]) -> TestContext {
     context.ok(&["prepare", "-c", COMPETITIONS[0], COMPETITIONS[1]]);
     let agent = context.join("agents/probe");
     std::fs::create_dir_all(&agent).unwrap();
-    let command: Vec<&str> = std::iter::once("/home/agent/probe").chain(steps.iter().copied()).collect();
-    let toml = format!("id = \"probe\"\nbuild = \"image\"\nimage = \"{IMAGE}\"\ncommand = {command:?}\n");
+    let command: Vec<&str> =
+        std::iter::once("/home/agent/probe").chain(steps.iter().copied()).collect();
+    let toml =
+        format!("id = \"probe\"\nbuild = \"image\"\nimage = \"{IMAGE}\"\ncommand = {command:?}\n");
     std::fs::write(agent.join("agent.toml"), toml).unwrap();
     context
 }
@@ -32,8 +35,15 @@ fn prepared(steps: &[&str]) -> TestContext {
 fn run_command(context: &TestContext, runs: &Path) -> Command {
     let mut command = context.command();
     command.args(["run", "--agent", "agents/probe", "-c"]).args(COMPETITIONS);
-    command.args(["--cpus", "0.5", "--memory", "256MiB", "--disk", "1GiB", "--grace", "5s", "--events", "-"]);
-    command.arg("--runs-dir").arg(runs).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.args([
+        "--cpus", "0.5", "--memory", "256MiB", "--disk", "1GiB", "--grace", "5s", "--events", "-",
+    ]);
+    command
+        .arg("--runs-dir")
+        .arg(runs)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     command
 }
 
@@ -44,7 +54,8 @@ fn json(path: &Path) -> Value {
 
 /// The only group below `runs`.
 fn only_group(runs: &Path) -> PathBuf {
-    let groups: Vec<PathBuf> = std::fs::read_dir(runs).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let groups: Vec<PathBuf> =
+        std::fs::read_dir(runs).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(groups.len(), 1, "{groups:?}");
     groups[0].clone()
 }
@@ -75,7 +86,8 @@ fn results(group: &Path) -> BTreeMap<String, Value> {
 fn table(context: &TestContext, group: &Path) -> String {
     let out = context.join("report").join(name(group));
     let called = context.ok(&["report", group.to_str().unwrap(), "--out", out.to_str().unwrap()]);
-    let lines = called.stdout.lines().map(|line| line.split("  finished ").next().unwrap_or_default());
+    let lines =
+        called.stdout.lines().map(|line| line.split("  finished ").next().unwrap_or_default());
     lines.collect::<Vec<_>>().join("\n").replace(&name(group), "GROUP")
 }
 
@@ -91,7 +103,8 @@ fn docker(args: &[&str], group: &Path) -> Vec<Vec<String>> {
     plan["attempts"].as_array().unwrap().iter().map(about).collect()
 }
 
-/// Runs the group's harness until its `kill_at`-th event and kills it there; the number of events it told.
+/// Runs the group's harness until its `kill_at`-th event and kills it there; the number of events
+/// it told.
 fn life(mut child: Child, kill_at: Option<usize>) -> usize {
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut told = 0;
@@ -138,13 +151,22 @@ async fn a_harness_killed_at_any_event_loses_and_repeats_nothing() {
                     let resumed = context.run(&["run", "--resume", group.to_str().unwrap()]);
                     assert_eq!(resumed.code, 0, "killed at event {kill_at}: {resumed:#?}");
                     assert_eq!(results(&group), expected, "killed at event {kill_at}");
-                    assert_eq!(table(&context, &group), expected_table, "killed at event {kill_at}");
+                    assert_eq!(
+                        table(&context, &group),
+                        expected_table,
+                        "killed at event {kill_at}"
+                    );
                     let left = docker(&["ps", "-aq"], &group).concat();
                     assert!(left.is_empty(), "killed at event {kill_at}: {left:?}");
                     let until = (seconds_since_1970() + 1).to_string();
-                    let window = ["events", "--since", &since, "--until", &until, "--filter", "event=start"];
+                    let window =
+                        ["events", "--since", &since, "--until", &until, "--filter", "event=start"];
                     for starts in docker(&window, &group) {
-                        assert_eq!(starts.len(), 1, "killed at event {kill_at}: started once: {starts:#?}");
+                        assert_eq!(
+                            starts.len(),
+                            1,
+                            "killed at event {kill_at}: started once: {starts:#?}"
+                        );
                     }
                 }
             });
@@ -172,7 +194,8 @@ async fn another_terminal_watches_and_stops_single_attempts() {
     if engine().await.is_none() {
         return;
     }
-    let context = prepared(&["print", "hello", "+", "submit-sample", "+", "print", "working", "+", "hang"]);
+    let context =
+        prepared(&["print", "hello", "+", "submit-sample", "+", "print", "working", "+", "hang"]);
     let runs = context.join("runs");
     let child = run_command(&context, &runs).stdout(Stdio::null()).spawn().unwrap();
     let log_says = |competition: &str, text: &str| {
@@ -181,15 +204,26 @@ async fn another_terminal_watches_and_stops_single_attempts() {
     };
     until("both logs", || COMPETITIONS.iter().all(|competition| log_says(competition, "working")));
     let status = context.ok(&["status"]).stdout;
-    assert!(status.contains("2 running") && status.contains("demo-bikes/probe/0  agent"), "{status}");
+    assert!(
+        status.contains("2 running") && status.contains("demo-bikes/probe/0  agent"),
+        "{status}"
+    );
     assert_eq!(context.ok(&["logs", "demo-bikes", "--tail", "1"]).stdout, "working\n");
 
     let mut follow = context.command();
-    let follow = follow.args(["logs", "-f", "demo-bikes/probe/0"]).stdout(Stdio::piped()).spawn().unwrap();
+    let follow =
+        follow.args(["logs", "-f", "demo-bikes/probe/0"]).stdout(Stdio::piped()).spawn().unwrap();
     let stopped = context.ok(&["stop", "demo-bikes"]);
-    assert!(stopped.stdout.contains("demo-bikes/probe/0  cancelled (stopped), score"), "{stopped:#?}");
+    assert!(
+        stopped.stdout.contains("demo-bikes/probe/0  cancelled (stopped), score"),
+        "{stopped:#?}"
+    );
     let followed = called(&follow.wait_with_output().unwrap());
-    assert_eq!((followed.code, followed.stdout.as_str()), (0, "hello\nworking\n"), "it ends with the attempt");
+    assert_eq!(
+        (followed.code, followed.stdout.as_str()),
+        (0, "hello\nworking\n"),
+        "it ends with the attempt"
+    );
     assert!(context.ok(&["stop", "demo-bikes"]).stderr.contains("is over already"));
     let ambiguous = context.run(&["stop", "demo"]);
     assert!(ambiguous.stderr.contains("means 2 attempts"), "{ambiguous:#?}");
@@ -223,14 +257,29 @@ impl Daemon {
 
     fn start(dir: &Path) -> Self {
         std::fs::create_dir_all(dir).unwrap();
-        std::fs::write(dir.join("daemon.json"), "{\"storage-driver\": \"vfs\", \"live-restore\": true}").unwrap();
+        std::fs::write(
+            dir.join("daemon.json"),
+            "{\"storage-driver\": \"vfs\", \"live-restore\": true}",
+        )
+        .unwrap();
         let _ = std::fs::remove_file(dir.join("docker.pid"));
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("dockerd.log")).unwrap();
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(dir.join("dockerd.log"))
+            .unwrap();
         let at = |name: &str| dir.join(name).display().to_string();
         // In a network of its own: without a bridge to manage it would delete this machine's.
         let process = Command::new("unshare")
             .args(["--net", "dockerd"])
-            .args(["--config-file", &at("daemon.json"), "--data-root", &at("data"), "--exec-root", &at("exec")])
+            .args([
+                "--config-file",
+                &at("daemon.json"),
+                "--data-root",
+                &at("data"),
+                "--exec-root",
+                &at("exec"),
+            ])
             .args(["--pidfile", &at("docker.pid"), "-H", &Self::socket(dir)])
             .args(["--bridge", "none", "--iptables=false", "--ip6tables=false"])
             .process_group(0)
@@ -240,7 +289,10 @@ impl Daemon {
             .unwrap();
         let daemon = Self { dir: dir.to_owned(), process };
         until("the second daemon", || {
-            let version = Command::new("docker").args(["-H", &Self::socket(dir), "version"]).output().unwrap();
+            let version = Command::new("docker")
+                .args(["-H", &Self::socket(dir), "version"])
+                .output()
+                .unwrap();
             version.status.success()
         });
         daemon
@@ -267,7 +319,10 @@ async fn a_daemon_killed_while_agents_run_or_are_collected_loses_nothing() {
     if !has_docker() {
         return;
     }
-    let there = Command::new("dockerd").arg("--version").output().is_ok_and(|output| output.status.success());
+    let there = Command::new("dockerd")
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success());
     if !there || !nix::unistd::geteuid().is_root() {
         require("dockerd", "no daemon of its own can be started for the test");
         return;
@@ -285,7 +340,9 @@ async fn a_daemon_killed_while_agents_run_or_are_collected_loses_nothing() {
     let mut command = run_command(&context, &runs);
     let child = command.env("DOCKER_HOST", &socket).stderr(Stdio::piped()).spawn().unwrap();
     until("both agents", || {
-        COMPETITIONS.iter().all(|competition| context.run(&["logs", competition]).stdout.contains("working"))
+        COMPETITIONS
+            .iter()
+            .all(|competition| context.run(&["logs", competition]).stdout.contains("working"))
     });
     let dir = daemon.kill();
     // The agents end and would be collected now.
@@ -296,7 +353,11 @@ async fn a_daemon_killed_while_agents_run_or_are_collected_loses_nothing() {
     assert!(ended.stderr.contains("waiting for the engine"), "{ended:#?}");
     for (key, result) in results(&only_group(&runs)) {
         assert_eq!(result["outcome"]["kind"], "finished", "{key}: {result:#}");
-        assert_eq!((&result["valid"], &result["tries"]), (&Value::Bool(true), &Value::from(1)), "{key}: {result:#}");
+        assert_eq!(
+            (&result["valid"], &result["tries"]),
+            (&Value::Bool(true), &Value::from(1)),
+            "{key}: {result:#}"
+        );
     }
     let left = Command::new("docker").args(["-H", &socket, "ps", "-aq"]).output().unwrap();
     assert!(left.stdout.is_empty(), "{}", String::from_utf8_lossy(&left.stdout));
@@ -318,7 +379,10 @@ async fn attempts_of_a_plan_run_as_processes_of_their_own() {
     ]
     .concat());
     let group = only_group(&runs);
-    assert_eq!(Path::new(planned.stdout.trim()).canonicalize().unwrap(), group.canonicalize().unwrap());
+    assert_eq!(
+        Path::new(planned.stdout.trim()).canonicalize().unwrap(),
+        group.canonicalize().unwrap()
+    );
     let name = name(&group);
     let start = |competition: &str| {
         context
@@ -331,9 +395,14 @@ async fn attempts_of_a_plan_run_as_processes_of_their_own() {
     };
     let processes = COMPETITIONS.map(start);
     until("both logs", || {
-        COMPETITIONS.iter().all(|competition| context.run(&["logs", competition]).stdout.contains("working"))
+        COMPETITIONS
+            .iter()
+            .all(|competition| context.run(&["logs", competition]).stdout.contains("working"))
     });
-    for taken in [context.run(&["attempt", &name, COMPETITIONS[0]]), context.run(&["run", "--resume", &name])] {
+    for taken in [
+        context.run(&["attempt", &name, COMPETITIONS[0]]),
+        context.run(&["run", "--resume", &name]),
+    ] {
         assert_eq!(taken.code, 3, "{taken:#?}");
         assert!(taken.stderr.contains("another medalist is working on"), "{taken:#?}");
     }
@@ -342,7 +411,10 @@ async fn attempts_of_a_plan_run_as_processes_of_their_own() {
         assert_eq!(ended.code, 0, "{ended:#?}");
     }
     let before = results(&group);
-    assert!(before.values().all(|result| result["valid"] == true && result["tries"] == 1), "{before:#?}");
+    assert!(
+        before.values().all(|result| result["valid"] == true && result["tries"] == 1),
+        "{before:#?}"
+    );
     let resumed = context.ok(&["run", "--resume", &name]);
     assert!(resumed.stderr.contains("finished: 2/2 done"), "{resumed:#?}");
     assert_eq!(results(&group), before, "there was nothing left to do");

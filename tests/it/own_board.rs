@@ -1,4 +1,5 @@
-//! `medalist leaderboard import`: a board of the user's own takes the place of the catalogue's, says so everywhere, and goes again.
+//! `medalist leaderboard import`: a board of the user's own takes the place of the catalogue's,
+//! says so everywhere, and goes again.
 
 use std::fs;
 use std::io::Write as _;
@@ -11,7 +12,13 @@ const ID: &str = "spaceship-titanic";
 
 fn run(data: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_medalist"));
-    command.args(arguments).arg("--data-dir").arg(data).env("COLUMNS", "200").output().expect("the program starts")
+    command
+        .args(arguments)
+        .arg("--data-dir")
+        .arg(data)
+        .env("COLUMNS", "200")
+        .output()
+        .expect("the program starts")
 }
 
 fn json(data: &Path, arguments: &[&str]) -> Value {
@@ -65,13 +72,17 @@ fn kaggles_download_is_used_everywhere_and_goes_again() {
         let output = run(data.path(), &["leaderboard", "import", text(source), "-c", ID]);
         assert!(output.status.success(), "{}", said(&output));
         assert!(
-            said(&output).contains("10 scores (Kaggle download); gold 0.95, silver 0.9, bronze 0.75"),
+            said(&output)
+                .contains("10 scores (Kaggle download); gold 0.95, silver 0.9, bronze 0.75"),
             "{}",
             said(&output)
         );
         let after = grade();
         assert_eq!((after["rank"].as_u64(), after["n_teams"].as_u64()), (Some(4), Some(10)));
-        assert_eq!((after["medal"].as_str(), after["bronze_threshold"].as_f64()), (Some("bronze"), Some(0.75)));
+        assert_eq!(
+            (after["medal"].as_str(), after["bronze_threshold"].as_f64()),
+            (Some("bronze"), Some(0.75))
+        );
         let origin = after["own_leaderboard"].as_str().expect("results say whose board it is");
         assert!(origin.contains(source.file_name().unwrap().to_str().unwrap()), "{origin}");
         let kept = fs::read_to_string(data.path().join(ID).join("leaderboard.json")).unwrap();
@@ -81,23 +92,35 @@ fn kaggles_download_is_used_everywhere_and_goes_again() {
             after["own_leaderboard"]
         );
         let page = run(data.path(), &["competitions", "show", ID]);
-        assert!(String::from_utf8_lossy(&page.stdout).contains("your own: Kaggle download, 10 scores"));
+        assert!(
+            String::from_utf8_lossy(&page.stdout).contains("your own: Kaggle download, 10 scores")
+        );
     }
 
     let list = dir.path().join("list.jsonl");
-    fs::write(&list, format!("{{\"competition_id\": \"{ID}\", \"submission_path\": \"{}\"}}\n", text(&submission)))
-        .unwrap();
+    fs::write(
+        &list,
+        format!(
+            "{{\"competition_id\": \"{ID}\", \"submission_path\": \"{}\"}}\n",
+            text(&submission)
+        ),
+    )
+    .unwrap();
     let private = data.path().join(ID).join("prepared/private");
     fs::create_dir_all(&private).unwrap();
     fs::copy(&answers, private.join("test.csv")).unwrap();
     let out = dir.path().join("graded");
-    let output = run(data.path(), &["grade", "--submission", text(&list), "--output-dir", text(&out)]);
+    let output =
+        run(data.path(), &["grade", "--submission", text(&list), "--output-dir", text(&out)]);
     assert!(
         said(&output).contains("is measured against a leaderboard of your own: Kaggle download"),
         "{}",
         said(&output)
     );
-    let report = json(data.path(), &["report", text(&out), "--out", text(&dir.path().join("page")), "--json"]);
+    let report = json(
+        data.path(),
+        &["report", text(&out), "--out", text(&dir.path().join("page")), "--json"],
+    );
     assert!(
         report["warnings"].to_string().contains("measured against leaderboards of your own"),
         "{}",
@@ -117,7 +140,8 @@ fn a_checkout_gives_the_thresholds_of_its_boards() {
     let ids = ["spaceship-titanic", "leaf-classification", "new-york-city-taxi-fare-prediction"];
     for id in ids {
         let scores = fs::read_to_string(shipped.join(id).join("leaderboard.csv")).unwrap();
-        let mut csv = String::from("scoreNullable,teamId,hasTeamName,submissionDate,score,hasScore\n");
+        let mut csv =
+            String::from("scoreNullable,teamId,hasTeamName,submissionDate,score,hasScore\n");
         for (team, score) in scores.lines().skip(1).enumerate() {
             csv.push_str(&format!("{score},{team},True,,{score},True\n"));
         }
@@ -136,7 +160,8 @@ fn a_checkout_gives_the_thresholds_of_its_boards() {
     for id in ids {
         let (shown, expected) = (show(id), &expected[id]);
         for key in ["gold", "silver", "bronze", "median"] {
-            let (ours, theirs) = (shown["thresholds"][key].as_f64().unwrap(), expected[key].as_f64().unwrap());
+            let (ours, theirs) =
+                (shown["thresholds"][key].as_f64().unwrap(), expected[key].as_f64().unwrap());
             assert!((ours - theirs).abs() < 1e-9, "{id}: {key} is {ours}, expected {theirs}");
         }
         assert_eq!(
@@ -144,8 +169,10 @@ fn a_checkout_gives_the_thresholds_of_its_boards() {
             (&expected["rows"], &Value::from("own leaderboard"))
         );
     }
-    let output =
-        run(data.path(), &["leaderboard", "import", text(checkout.path()), "-c", "leaf-classification", "AI4Code"]);
+    let output = run(
+        data.path(),
+        &["leaderboard", "import", text(checkout.path()), "-c", "leaf-classification", "AI4Code"],
+    );
     assert_eq!(output.status.code(), Some(5), "{}", said(&output));
     assert!(said(&output).contains("has no leaderboard of `AI4Code`"), "{}", said(&output));
     let output = run(data.path(), &["leaderboard", "import", "--remove"]);
@@ -159,7 +186,8 @@ fn what_is_no_board_is_refused_and_leaves_the_old_one() {
     let board = dir.path().join("board.csv");
     let import = |content: &str, arguments: &[&str]| {
         fs::write(&board, content).unwrap();
-        let output = run(data.path(), &[&["leaderboard", "import", text(&board)], arguments].concat());
+        let output =
+            run(data.path(), &[&["leaderboard", "import", text(&board)], arguments].concat());
         assert_eq!(output.status.code(), Some(3), "{}", said(&output));
         assert!(!data.path().join(ID).join("leaderboard.json").exists());
         said(&output)
@@ -168,12 +196,28 @@ fn what_is_no_board_is_refused_and_leaves_the_old_one() {
     for (content, arguments, expected) in [
         ("score\n0.5\n", &[][..], "name its competition with `-c ID`"),
         ("team\nx\n", &chosen, "no column `score` or `Score`; its columns are `team`"),
-        ("score\n0.9\nbest\n", &chosen, "row 2 of the leaderboard has score `best`, expected a number"),
-        ("score\n0.9\ninf\n", &chosen, "score 2 of the leaderboard is inf, expected a finite number"),
-        ("score\n0.1\n0.9\n", &chosen, "its first score is 0.1 and its last 0.9, but higher is better here"),
+        (
+            "score\n0.9\nbest\n",
+            &chosen,
+            "row 2 of the leaderboard has score `best`, expected a number",
+        ),
+        (
+            "score\n0.9\ninf\n",
+            &chosen,
+            "score 2 of the leaderboard is inf, expected a finite number",
+        ),
+        (
+            "score\n0.1\n0.9\n",
+            &chosen,
+            "its first score is 0.1 and its last 0.9, but higher is better here",
+        ),
         ("score\n", &chosen, "the leaderboard has no rows"),
         ("PK\u{3}\u{4}nothing", &chosen, "the archive is damaged"),
-        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", &chosen, "git lfs pull"),
+        (
+            "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+            &chosen,
+            "git lfs pull",
+        ),
         ("score\n0.5\n", &["-c", "spaceship-titanc"], "did you mean `spaceship-titanic`?"),
     ] {
         let message = import(content, arguments);
@@ -185,7 +229,11 @@ fn what_is_no_board_is_refused_and_leaves_the_old_one() {
     fs::create_dir_all(data.path().join(ID)).unwrap();
     fs::write(data.path().join(ID).join("leaderboard.json"), "{").unwrap();
     let output = run(data.path(), &["competitions", "show", ID]);
-    assert!(said(&output).contains("`medalist leaderboard import --remove -c spaceship-titanic`"), "{}", said(&output));
+    assert!(
+        said(&output).contains("`medalist leaderboard import --remove -c spaceship-titanic`"),
+        "{}",
+        said(&output)
+    );
     assert!(run(data.path(), &["leaderboard", "import", "--remove", "-c", ID]).status.success());
     assert!(run(data.path(), &["competitions", "show", ID]).status.success());
 }

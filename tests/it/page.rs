@@ -14,13 +14,27 @@ use serde_json::json;
 use crate::browser::Browser;
 
 fn simulation(agent: &str, draw: u64) -> Simulation {
-    Simulation { agent: agent.to_owned(), competitions: 8, seeds: 3, shift: 0.0, infrastructure: 0.1, truth: 4, draw }
+    Simulation {
+        agent: agent.to_owned(),
+        competitions: 8,
+        seeds: 3,
+        shift: 0.0,
+        infrastructure: 0.1,
+        truth: 4,
+        draw,
+    }
 }
 
 fn report() -> ReportData {
     let mut reading = Reading {
-        groups: vec![simulation("careful", 21).group(), simulation("<script>alert(1)</script>", 22).group()],
-        warnings: vec![Warning { path: "x/attempt.json".into(), message: "is damaged; left out".into() }],
+        groups: vec![
+            simulation("careful", 21).group(),
+            simulation("<script>alert(1)</script>", 22).group(),
+        ],
+        warnings: vec![Warning {
+            path: "x/attempt.json".into(),
+            message: "is damaged; left out".into(),
+        }],
     };
     let long = "a-name-without-any-place-to-break-it-that-is-longer-than-a-phone-is-wide";
     reading.groups[0].attempts[0].facts.id = long.to_owned();
@@ -38,7 +52,8 @@ struct Page(PathBuf);
 
 impl Page {
     fn new(name: &str, html: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("medalist-page-{}-{name}.html", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("medalist-page-{}-{name}.html", std::process::id()));
         std::fs::write(&path, html).expect("a writable temporary folder");
         Self(path)
     }
@@ -54,8 +69,7 @@ impl Drop for Page {
     }
 }
 
-const VISIBLE_ROWS: &str =
-    "[...document.querySelector('#attempts-table').tBodies[0].rows].filter(r => !r.hidden && r.offsetParent !== null)";
+const VISIBLE_ROWS: &str = "[...document.querySelector('#attempts-table').tBodies[0].rows].filter(r => !r.hidden && r.offsetParent !== null)";
 
 #[test]
 fn the_report_renders_sorts_and_filters_without_a_request() {
@@ -66,17 +80,25 @@ fn the_report_renders_sorts_and_filters_without_a_request() {
     browser.open_file(&page.0);
 
     assert_eq!(browser.eval("document.title"), json!("A report in a browser"));
-    assert_eq!(browser.eval("document.querySelectorAll('figure svg[role=img]').length >= 4"), json!(true));
+    assert_eq!(
+        browser.eval("document.querySelectorAll('figure svg[role=img]').length >= 4"),
+        json!(true)
+    );
     assert_eq!(browser.eval(&format!("{VISIBLE_ROWS}.length")), json!(data.attempts.len()));
     assert_eq!(browser.eval("document.querySelectorAll('.card').length"), json!(2));
-    assert_eq!(browser.eval("document.querySelectorAll('body script').length"), json!(1), "names are escaped");
+    assert_eq!(
+        browser.eval("document.querySelectorAll('body script').length"),
+        json!(1),
+        "names are escaped"
+    );
 
-    let scores = format!("{VISIBLE_ROWS}.map(r => r.cells[3].dataset.v).filter(v => v !== '').map(Number)");
-    let click =
-        "[...document.querySelectorAll('#attempts-table th button')].find(b => b.textContent === 'Score').click()";
+    let scores =
+        format!("{VISIBLE_ROWS}.map(r => r.cells[3].dataset.v).filter(v => v !== '').map(Number)");
+    let click = "[...document.querySelectorAll('#attempts-table th button')].find(b => b.textContent === 'Score').click()";
     for (state, holds) in [("ascending", "a <= b"), ("descending", "a >= b")] {
         browser.eval(click);
-        let head = "document.querySelector('#attempts-table th:nth-child(4)').getAttribute('aria-sort')";
+        let head =
+            "document.querySelector('#attempts-table th:nth-child(4)').getAttribute('aria-sort')";
         assert_eq!(browser.eval(head), json!(state));
         let sorted = format!(
             "(() => {{ const v = {scores}; return v.length > 5 && v.slice(1).every((b, i) => {{ const a = v[i]; return {holds}; }}); }})()"
@@ -92,7 +114,11 @@ fn the_report_renders_sorts_and_filters_without_a_request() {
     let told = format!("{golds} of {} attempts shown", data.attempts.len());
     assert_eq!(browser.eval("document.querySelector('#filters output').textContent"), json!(told));
     browser.eval("(() => { const s = document.querySelector('[name=medal]'); s.value = ''; const q = document.querySelector('[name=search]'); q.value = 'careful engine'; q.dispatchEvent(new Event('input', {bubbles: true})); })()");
-    let lost = data.attempts.iter().filter(|a| a.key.agent == "careful" && a.outcome == "engine_lost").count();
+    let lost = data
+        .attempts
+        .iter()
+        .filter(|a| a.key.agent == "careful" && a.outcome == "engine_lost")
+        .count();
     assert_eq!(browser.eval(&format!("{VISIBLE_ROWS}.length")), json!(lost));
 
     assert_eq!(browser.requests(&page.name()), [""; 0]);
@@ -106,7 +132,11 @@ fn the_report_works_from_the_keyboard() {
     browser.look(1280, "light");
     browser.open_file(&page.0);
     browser.press("Tab");
-    assert_eq!(browser.eval("document.activeElement.className"), json!("skip"), "the first stop skips to the attempts");
+    assert_eq!(
+        browser.eval("document.activeElement.className"),
+        json!("skip"),
+        "the first stop skips to the attempts"
+    );
     browser.eval("document.querySelector('#attempts-table th button').focus()");
     browser.press("Enter");
     assert_eq!(
@@ -142,7 +172,8 @@ const CONTRAST: &str = r#"(() => {
     const colour = parse(svg ? style.fill : style.color);
     const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
     const against = svg && colour.join() === dark ? grounds : svg && colour.join() === inverse ? series : [ground(e)];
-    // Letters at medal lines repeat what the caption says; they count as graphics, for which 3:1 holds.
+    // Letters at medal lines repeat what the caption says; they count as graphics, for which 3:1
+    // holds.
     const wanted = large || (svg && style.fontWeight >= 700) ? 3 : 4.5;
     const worst = Math.min(...against.map((g) => ratio(colour, g)));
     if (worst < wanted && !(svg && ["G", "S", "B"].includes(e.textContent.trim()))) bad.push(`${e.tagName} ${e.textContent.trim().slice(0, 30)}: ${worst.toFixed(2)}`);
@@ -174,8 +205,12 @@ const LABELS: &str = r##"(() => {
 #[test]
 fn pages_fit_a_phone_and_can_be_read_in_both_themes() {
     let Some(mut browser) = Browser::start("looks") else { return };
-    let comparison = compare(&simulation("before", 31).reading(), &simulation("after", 32).reading(), Gate::default())
-        .expect("the same competitions");
+    let comparison = compare(
+        &simulation("before", 31).reading(),
+        &simulation("after", 32).reading(),
+        Gate::default(),
+    )
+    .expect("the same competitions");
     let pages = [
         Page::new("looks-report", &html::page(&report()).expect("the page")),
         Page::new("looks-comparison", &html::comparison_page(&comparison).expect("the page")),
@@ -185,7 +220,8 @@ fn pages_fit_a_phone_and_can_be_read_in_both_themes() {
             browser.look(width, scheme);
             browser.open_file(&page.0);
             let at = format!("{} at {width} px, {scheme}", page.name());
-            let widest = browser.eval("document.documentElement.scrollWidth").as_u64().expect("a number");
+            let widest =
+                browser.eval("document.documentElement.scrollWidth").as_u64().expect("a number");
             assert!(widest <= u64::from(width), "{at}: {widest} px wide");
             assert_eq!(browser.eval(CONTRAST), json!([]), "{at}");
             assert_eq!(browser.eval(LABELS), json!([]), "{at}");
@@ -194,8 +230,7 @@ fn pages_fit_a_phone_and_can_be_read_in_both_themes() {
         }
         browser.look(1280, "light");
         browser.call("Emulation.setEmulatedMedia", json!({ "media": "print" }));
-        let hidden =
-            "[...document.querySelectorAll('nav,.filters')].every(e => getComputedStyle(e).display === 'none')";
+        let hidden = "[...document.querySelectorAll('nav,.filters')].every(e => getComputedStyle(e).display === 'none')";
         assert_eq!(browser.eval(hidden), json!(true), "print leaves controls out");
     }
 }

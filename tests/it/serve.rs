@@ -9,8 +9,8 @@ use medalist::cli::report::Source;
 use medalist::cli::serve::{Shown, serve};
 use medalist_competitions::Catalogue;
 use medalist_reports::record::{
-    AgentRecord, AttemptKeyRecord, AttemptRecord, GroupRecord, LlmUsageRecord, OutcomeRecord, PhaseRecord,
-    PlannedRecord,
+    AgentRecord, AttemptKeyRecord, AttemptRecord, GroupRecord, LlmUsageRecord, OutcomeRecord,
+    PhaseRecord, PlannedRecord,
 };
 use serde_json::json;
 
@@ -53,7 +53,10 @@ fn begin(dir: &Path, seed: u32, lines: usize) {
     put(&dir.join("attempt.json"), &record);
     let mut log = String::new();
     for line in 0..lines {
-        log += &format!("line {line} <script>document.title = 'taken'</script> \u{1b}[31m{}\n", "x".repeat(50));
+        log += &format!(
+            "line {line} <script>document.title = 'taken'</script> \u{1b}[31m{}\n",
+            "x".repeat(50)
+        );
     }
     std::fs::write(dir.join("run.log"), log).expect("writable");
 }
@@ -84,19 +87,27 @@ struct Server {
 
 impl Server {
     fn start(name: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("medalist-serve-{}-{name}", std::process::id()));
+        let dir =
+            std::env::temp_dir().join(format!("medalist-serve-{}-{name}", std::process::id()));
         group(&dir);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let (tell, told) = std::sync::mpsc::channel();
         let shown = Shown {
             paths: vec![dir.clone()],
-            source: Source::new(Catalogue::embedded().expect("the catalogue"), Path::new("no-data")),
+            source: Source::new(
+                Catalogue::embedded().expect("the catalogue"),
+                Path::new("no-data"),
+            ),
             token: "secret".into(),
         };
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
             runtime.block_on(async {
-                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+                let listener =
+                    tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
                 tell.send(listener.local_addr().expect("an address")).expect("the test listens");
                 let stop = async {
                     let _ = stopped.await;
@@ -110,7 +121,8 @@ impl Server {
 
     fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.address).expect("the server listens");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("the server reads");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .expect("the server reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("the server answers");
         answer
@@ -130,9 +142,16 @@ impl Drop for Server {
 #[test]
 fn nothing_is_shown_without_the_token() {
     let server = Server::start("token");
-    for path in
-        ["/", "/report.json", "/events", "/?token=", "/?token=Secret", "/events?token=x", "/attempts/0", "/nothing"]
-    {
+    for path in [
+        "/",
+        "/report.json",
+        "/events",
+        "/?token=",
+        "/?token=Secret",
+        "/events?token=x",
+        "/attempts/0",
+        "/nothing",
+    ] {
         let answer = server.get(path);
         assert!(answer.starts_with("HTTP/1.1 403"), "{path}: {answer}");
         assert!(!answer.contains(ID), "{path}");
@@ -140,7 +159,10 @@ fn nothing_is_shown_without_the_token() {
     let page = server.get("/?token=secret");
     assert!(page.starts_with("HTTP/1.1 200") && page.contains("id=\"live\""), "{page}");
     let report = server.get("/report.json?token=secret");
-    assert!(report.contains("\"planned\": 2") && report.contains("content-type: application/json"), "{report}");
+    assert!(
+        report.contains("\"planned\": 2") && report.contains("content-type: application/json"),
+        "{report}"
+    );
 }
 
 #[test]
@@ -154,7 +176,11 @@ fn the_page_follows_a_running_group() {
     finish(&server.dir, 0);
     wait(&mut browser, "document.getElementById('live').textContent.startsWith('Live: 1 of 2')");
     wait(&mut browser, "document.querySelectorAll('#attempts-table .tag.gold').length === 1");
-    assert_eq!(browser.eval("document.querySelector('[name=search]').value"), json!("titanic"), "filters are kept");
+    assert_eq!(
+        browser.eval("document.querySelector('[name=search]').value"),
+        json!("titanic"),
+        "filters are kept"
+    );
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
@@ -169,17 +195,27 @@ fn an_attempt_has_a_live_page_with_the_end_of_its_log() {
     browser.open(link.as_str().expect("every attempt has a link"));
 
     assert_eq!(browser.eval("document.querySelector('h1').textContent"), json!(ID));
-    assert_eq!(browser.eval("document.title"), json!(format!("{ID}, tester, seed 0")), "the log cannot run scripts");
+    assert_eq!(
+        browser.eval("document.title"),
+        json!(format!("{ID}, tester, seed 0")),
+        "the log cannot run scripts"
+    );
     let log = browser.eval("document.getElementById('log').textContent");
     let log = log.as_str().expect("a log");
     assert!(log.len() <= 34 * 1024 && log.len() > 30 * 1024, "{} bytes", log.len());
-    assert!(log.starts_with("line ") && log.contains("line 4999 <script>") && !log.contains('\u{1b}'));
+    assert!(
+        log.starts_with("line ") && log.contains("line 4999 <script>") && !log.contains('\u{1b}')
+    );
     assert_eq!(
         browser.eval("(e => e.scrollTop > 0 && e.scrollTop + e.clientHeight >= e.scrollHeight - 4)(document.getElementById('log'))"),
         json!(true),
         "the log shows its end"
     );
-    assert_eq!(browser.eval("/4321/.test(document.querySelector('main').textContent)"), json!(true), "use of the LLM");
+    assert_eq!(
+        browser.eval("/4321/.test(document.querySelector('main').textContent)"),
+        json!(true),
+        "use of the LLM"
+    );
     wait(&mut browser, "document.getElementById('live').textContent.startsWith('Live: 0 of 2')");
 
     let mut file = std::fs::File::options()
@@ -198,8 +234,13 @@ fn an_attempt_has_a_live_page_with_the_end_of_its_log() {
     browser.open(&format!("http://{}/?token=secret", server.address));
     browser.eval("document.querySelectorAll('#attempts-table a')[1].click()");
     wait(&mut browser, "document.title === 'spaceship-titanic, tester, seed 1'");
-    wait(&mut browser, "document.querySelector('main').textContent.includes('There is no log at hand.')");
-    for (path, status) in [("/attempts/..%2F..%2Fetc?token=secret", "404"), ("/attempts/0?token=secret", "404")] {
+    wait(
+        &mut browser,
+        "document.querySelector('main').textContent.includes('There is no log at hand.')",
+    );
+    for (path, status) in
+        [("/attempts/..%2F..%2Fetc?token=secret", "404"), ("/attempts/0?token=secret", "404")]
+    {
         assert!(server.get(path).starts_with(&format!("HTTP/1.1 {status}")), "{path}");
     }
 }

@@ -1,4 +1,5 @@
-//! Drives of a car with cameras and lidars. 20 % of the logs become the test part; all tables follow by their tokens.
+//! Drives of a car with cameras and lidars. 20 % of the logs become the test part; all tables
+//! follow by their tokens.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,13 +13,21 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let logs = tokens(&table(ctx, "log")?, "token")?;
     let (_, test_logs) = train_test_split(logs.len(), 0.2, 0)?.of(&logs);
     let is_test_log: HashSet<&str> = test_logs.iter().map(String::as_str).collect();
-    ctx.check(logs.iter().collect::<HashSet<_>>().len() == logs.len(), "log.json", "expected every token once")?;
+    ctx.check(
+        logs.iter().collect::<HashSet<_>>().len() == logs.len(),
+        "log.json",
+        "expected every token once",
+    )?;
 
     let sample = table(ctx, "sample")?;
     let known: HashSet<&str> = logs.iter().map(String::as_str).collect();
     let mut is_test_sample: HashMap<String, bool> = HashMap::new();
     for (id, scene) in tokens(&sample, "token")?.into_iter().zip(tokens(&sample, "scene_token")?) {
-        ctx.check(known.contains(scene.as_str()), "sample.json", format!("expected a log, found `{scene}`"))?;
+        ctx.check(
+            known.contains(scene.as_str()),
+            "sample.json",
+            format!("expected a log, found `{scene}`"),
+        )?;
         is_test_sample.insert(id, is_test_log.contains(scene.as_str()));
     }
     write_rows(ctx, &is_test_sample)?;
@@ -27,7 +36,11 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
         let of_log = |log: &str| is_part(is_test_log.contains(log));
         let of_sample = |id: &str| is_test_sample.get(id).is_some_and(|&test| is_part(test));
         let write = |name: &str, records: JsonStream<'_>| {
-            ctx.write_json_stream(&format!("public/{part}_data/{name}.json"), records, JsonStyle::Compact)
+            ctx.write_json_stream(
+                &format!("public/{part}_data/{name}.json"),
+                records,
+                JsonStyle::Compact,
+            )
         };
         let write_filtered = |name: &str, key: &str, holds: &dyn Fn(&str) -> bool| {
             let table = table(ctx, name)?;
@@ -42,23 +55,32 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
 
         let sensors = column(&data, &rows, "calibrated_sensor_token")?;
         let mut seen = HashSet::new();
-        let first: Vec<String> = sensors.into_iter().filter(|sensor| seen.insert(sensor.clone())).collect();
+        let first: Vec<String> =
+            sensors.into_iter().filter(|sensor| seen.insert(sensor.clone())).collect();
         write_by_token(ctx, part, "calibrated_sensor", &first)?;
         write_by_token(ctx, part, "ego_pose", &column(&data, &rows, "ego_pose_token")?)?;
         // The reference changes one map for both parts, so that both list the test logs.
         let mut maps = ctx.read_json("train_data/map.json")?.into_list("map.json")?;
         for map in &mut maps {
-            map.set("log_tokens", test_logs.iter().map(|log| log.as_str().into()).collect::<Vec<Json>>());
+            map.set(
+                "log_tokens",
+                test_logs.iter().map(|log| log.as_str().into()).collect::<Vec<Json>>(),
+            );
         }
         write("map", JsonStream::Value(Json::List(maps)))?;
 
         if part == "train" {
-            let (annotations, rows) = write_filtered("sample_annotation", "sample_token", &of_sample)?;
-            let instances: HashSet<String> = column(&annotations, &rows, "instance_token")?.into_iter().collect();
+            let (annotations, rows) =
+                write_filtered("sample_annotation", "sample_token", &of_sample)?;
+            let instances: HashSet<String> =
+                column(&annotations, &rows, "instance_token")?.into_iter().collect();
             write_filtered("instance", "token", &|id| instances.contains(id))?;
         }
         for name in ["attribute", "category", "sensor", "visibility"] {
-            ctx.copy(&format!("train_data/{name}.json"), &format!("public/{part}_data/{name}.json"))?;
+            ctx.copy(
+                &format!("train_data/{name}.json"),
+                &format!("public/{part}_data/{name}.json"),
+            )?;
         }
         ctx.copy(&format!("train_maps/{MAP}"), &format!("public/{part}_maps/{MAP}"))?;
         copy_recordings(ctx, part, &data, &rows)?;
@@ -70,7 +92,9 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
 fn write_rows(ctx: &Prepare, is_test_sample: &HashMap<String, bool>) -> Result<(), PrepareError> {
     let rows = ctx.read_csv("train.csv")?;
     if let Some(unknown) = rows.texts("Id")?.iter().find(|id| !is_test_sample.contains_key(*id)) {
-        return Err(ctx.unexpected("train.csv", format!("expected ids of samples, found `{unknown}`")));
+        return Err(
+            ctx.unexpected("train.csv", format!("expected ids of samples, found `{unknown}`"))
+        );
     }
     let (test, train) = rows.partition("Id", |id| is_test_sample[id])?;
     ctx.write_csv("public/train.csv", &train)?;
@@ -88,7 +112,11 @@ fn with_confidences(ctx: &Prepare, boxes: &str) -> Result<String, PrepareError> 
     let parts: Vec<&str> = boxes.split(' ').collect();
     let is_whole = parts.len().is_multiple_of(8);
     ctx.check(is_whole, "train.csv", format!("expected eight values a box, found `{boxes}`"))?;
-    Ok(parts.chunks(8).map(|group| format!("1.0 {}", group.join(" "))).collect::<Vec<_>>().join(" "))
+    Ok(parts
+        .chunks(8)
+        .map(|group| format!("1.0 {}", group.join(" ")))
+        .collect::<Vec<_>>()
+        .join(" "))
 }
 
 fn table(ctx: &Prepare, name: &str) -> Result<JsonList, PrepareError> {
@@ -105,7 +133,11 @@ fn column(table: &JsonList, rows: &[usize], key: &str) -> Result<Vec<String>, Pr
     rows.iter().map(|&row| Ok(table.get(row)?.text(key, table.name())?.to_owned())).collect()
 }
 
-fn rows_where(table: &JsonList, key: &str, holds: &dyn Fn(&str) -> bool) -> Result<Vec<usize>, PrepareError> {
+fn rows_where(
+    table: &JsonList,
+    key: &str,
+    holds: &dyn Fn(&str) -> bool,
+) -> Result<Vec<usize>, PrepareError> {
     let mut rows = Vec::new();
     for (row, record) in table.iter().enumerate() {
         if holds(record?.text(key, table.name())?) {
@@ -120,7 +152,12 @@ fn picked<'a>(table: &'a JsonList, rows: &'a [usize]) -> JsonStream<'a> {
 }
 
 /// Writes the records with these tokens, in this order and as often as they are named.
-fn write_by_token(ctx: &Prepare, part: &str, name: &str, wanted: &[String]) -> Result<(), PrepareError> {
+fn write_by_token(
+    ctx: &Prepare,
+    part: &str,
+    name: &str,
+    wanted: &[String],
+) -> Result<(), PrepareError> {
     let table = table(ctx, name)?;
     let places: HashMap<String, usize> = tokens(&table, "token")?.into_iter().zip(0..).collect();
     let find = |token: &String| {
@@ -128,19 +165,34 @@ fn write_by_token(ctx: &Prepare, part: &str, name: &str, wanted: &[String]) -> R
         place.ok_or_else(|| ctx.unexpected(table.name(), format!("expected a record `{token}`")))
     };
     let rows = wanted.iter().map(find).collect::<Result<Vec<_>, _>>()?;
-    ctx.write_json_stream(&format!("public/{part}_data/{name}.json"), picked(&table, &rows), JsonStyle::Compact)
+    ctx.write_json_stream(
+        &format!("public/{part}_data/{name}.json"),
+        picked(&table, &rows),
+        JsonStyle::Compact,
+    )
 }
 
 /// Copies pictures and lidar scans, each once.
-fn copy_recordings(ctx: &Prepare, part: &str, data: &JsonList, rows: &[usize]) -> Result<(), PrepareError> {
+fn copy_recordings(
+    ctx: &Prepare,
+    part: &str,
+    data: &JsonList,
+    rows: &[usize],
+) -> Result<(), PrepareError> {
     let (mut files, mut seen) = (Vec::new(), HashSet::new());
     for &row in rows {
         let record = data.get(row)?;
-        let name = record.text("filename", data.name())?.rsplit('/').next().unwrap_or_default().to_owned();
+        let name =
+            record.text("filename", data.name())?.rsplit('/').next().unwrap_or_default().to_owned();
         let folder = match record.text("fileformat", data.name())? {
             "jpeg" => "images",
             "bin" => "lidar",
-            other => return Err(ctx.unexpected(data.name(), format!("expected `jpeg` or `bin`, found `{other}`"))),
+            other => {
+                return Err(ctx.unexpected(
+                    data.name(),
+                    format!("expected `jpeg` or `bin`, found `{other}`"),
+                ));
+            }
         };
         if !seen.insert(name.clone()) {
             ctx.warn(&format!("`{name}` is listed twice and copied once"));

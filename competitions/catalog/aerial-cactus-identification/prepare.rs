@@ -1,4 +1,5 @@
-//! Aerial pictures with or without a cactus. 19 % of the rows become the test part; the pictures go from archive to archive.
+//! Aerial pictures with or without a cactus. 19 % of the rows become the test part; the pictures go
+//! from archive to archive.
 
 use crate::prepare::{Prepare, PrepareError};
 

@@ -1,5 +1,5 @@
-//! Pictures that may hide a message. A fixed number of pictures becomes the test part; for each a coin decides whether it shows
-//! the cover or one of three ways of hiding.
+//! Pictures that may hide a message. A fixed number of pictures becomes the test part; for each a
+//! coin decides whether it shows the cover or one of three ways of hiding.
 
 use crate::frame::{Frame, train_test_split};
 use crate::prepare::{Prepare, PrepareError};
@@ -8,12 +8,17 @@ use crate::rng::PythonRandom;
 const METHODS: [&str; 3] = ["JMiPOD", "JUNIWARD", "UERD"];
 
 pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
-    let pictures: Vec<String> = ctx.files("Cover")?.into_iter().filter(|name| name.ends_with(".jpg")).collect();
+    let pictures: Vec<String> =
+        ctx.files("Cover")?.into_iter().filter(|name| name.ends_with(".jpg")).collect();
     let split = train_test_split(pictures.len(), ctx.option::<usize>("test_size", 5000)?, 42)?;
     let (train, mut test) = split.of(&pictures);
     for folder in ["Cover"].iter().chain(&METHODS) {
         let renamed = train.iter().zip(1..);
-        ctx.copy_all(renamed.map(|(name, k)| (format!("{folder}/{name}"), format!("public/{folder}/{k:05}.jpg"))))?;
+        ctx.copy_all(
+            renamed.map(|(name, k)| {
+                (format!("{folder}/{name}"), format!("public/{folder}/{k:05}.jpg"))
+            }),
+        )?;
     }
 
     let mut random = PythonRandom::new(0);

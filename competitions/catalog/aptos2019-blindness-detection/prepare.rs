@@ -1,4 +1,5 @@
-//! Pictures of the eye's background with a grade of the disease. 10 % of the rows become the test part.
+//! Pictures of the eye's background with a grade of the disease. 10 % of the rows become the test
+//! part.
 
 use crate::prepare::{Prepare, PrepareError};
 
@@ -8,7 +9,9 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.write_csv("public/test.csv", &test.select(["id_code"])?)?;
     ctx.write_csv("private/test.csv", &test)?;
     ctx.write_csv("public/sample_submission.csv", &test.with("diagnosis", 0)?)?;
-    let image = |part: &str, id: &str| (format!("train_images/{id}.png"), format!("public/{part}_images/{id}.png"));
+    let image = |part: &str, id: &str| {
+        (format!("train_images/{id}.png"), format!("public/{part}_images/{id}.png"))
+    };
     ctx.copy_all(train.texts("id_code")?.iter().map(|id| image("train", id)))?;
     ctx.copy_all(test.texts("id_code")?.iter().map(|id| image("test", id)))
 }

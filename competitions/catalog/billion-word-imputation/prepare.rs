@@ -1,5 +1,5 @@
-//! Sentences from which a word was taken. One line in a hundred becomes a test sentence and loses a random word; the lines are
-//! only streamed, for there are 30 million.
+//! Sentences from which a word was taken. One line in a hundred becomes a test sentence and loses a
+//! random word; the lines are only streamed, for there are 30 million.
 
 use crate::prepare::{Prepare, PrepareError};
 use crate::rng::RandomState;

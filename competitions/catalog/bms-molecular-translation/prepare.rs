@@ -1,5 +1,5 @@
-//! Drawings of molecules with their chemical notation. 20 % of the rows become the test part; pictures stay nested by the first
-//! three characters of their ids.
+//! Drawings of molecules with their chemical notation. 20 % of the rows become the test part;
+//! pictures stay nested by the first three characters of their ids.
 
 use crate::prepare::{Prepare, PrepareError};
 

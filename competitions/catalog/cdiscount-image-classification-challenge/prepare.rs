@@ -1,5 +1,5 @@
-//! Products with pictures, as BSON documents. 10 % of the documents become the test part; the file is only streamed, for it is
-//! far larger than memory.
+//! Products with pictures, as BSON documents. 10 % of the documents become the test part; the file
+//! is only streamed, for it is far larger than memory.
 
 use std::collections::HashSet;
 
@@ -26,7 +26,8 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     test.sort_unstable();
     let (test_ids, labels): (Vec<i64>, Vec<i64>) = test.into_iter().unzip();
     let is_test: HashSet<i64> = test_ids.iter().copied().collect();
-    let answers = Frame::new("answers", test_ids.len()).with("_id", test_ids)?.with("category_id", labels)?;
+    let answers =
+        Frame::new("answers", test_ids.len()).with("_id", test_ids)?.with("category_id", labels)?;
     ctx.write_csv("private/answers.csv", &answers)?;
     ctx.write_csv("public/sample_submission.csv", &answers.with("category_id", 1_000_010_653)?)?;
     ctx.copy("category_names.csv", "public/category_names.csv")?;

@@ -13,7 +13,9 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.write_csv("public/train.csv", &train)?;
     ctx.write_csv("public/sample_submission.csv", &sample)?;
     ctx.write_csv("private/test.csv", &answers)?;
-    let image = |part: &str, id: &str| (format!("images.zip/images/{id}.png"), format!("public/{part}/{id}.png"));
+    let image = |part: &str, id: &str| {
+        (format!("images.zip/images/{id}.png"), format!("public/{part}/{id}.png"))
+    };
     ctx.copy_all(train.texts("id")?.iter().map(|id| image("train", id)))?;
     ctx.copy_all(test.texts("id")?.iter().map(|id| image("test", id)))
 }

@@ -1,4 +1,5 @@
-//! Stained pages and their clean versions. 20 % of the pages become the test part; the answers are the grey value of every pixel.
+//! Stained pages and their clean versions. 20 % of the pages become the test part; the answers are
+//! the grey value of every pixel.
 
 use std::io::Write;
 
@@ -9,7 +10,9 @@ use crate::prepare::{Prepare, PrepareError};
 pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let names = ctx.files("train.zip/train")?;
     let (train, mut test) = train_test_split(names.len(), 0.2, 0)?.of(&names);
-    let noisy = |part: &str, name: &str| (format!("train.zip/train/{name}"), format!("public/{part}/{name}"));
+    let noisy = |part: &str, name: &str| {
+        (format!("train.zip/train/{name}"), format!("public/{part}/{name}"))
+    };
     ctx.copy_all(train.iter().map(|name| noisy("train", name)))?;
     ctx.copy_all(test.iter().map(|name| noisy("test", name)))?;
     let clean = |name: &str| format!("train_cleaned.zip/train_cleaned/{name}");
@@ -20,7 +23,8 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let mut sample = ctx.create("public/sampleSubmission.csv")?;
     answers.write("id,value\n")?;
     sample.write("id,value\n")?;
-    let shades: Vec<String> = (0..=255u8).map(|grey| Value::Float(f64::from(grey) / 255.0).to_string()).collect();
+    let shades: Vec<String> =
+        (0..=255u8).map(|grey| Value::Float(f64::from(grey) / 255.0).to_string()).collect();
     for name in &test {
         let file = clean(name);
         let GreyImage { width, pixels, .. } = read_grey_png(&ctx.read(&file)?, &file)?;
@@ -29,7 +33,8 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
         for (row, line) in pixels.chunks(width).enumerate() {
             for (column, &grey) in line.iter().enumerate() {
                 let (row, column) = (row + 1, column + 1);
-                writeln!(values, "{page}_{row}_{column},{}", shades[usize::from(grey)]).expect("memory takes it");
+                writeln!(values, "{page}_{row}_{column},{}", shades[usize::from(grey)])
+                    .expect("memory takes it");
                 writeln!(ones, "{page}_{row}_{column},1").expect("memory takes it");
             }
         }

@@ -8,7 +8,11 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let test = ctx.read_csv("test_with_solutions.csv")?;
     let seen: HashSet<String> = ctx.read_csv("train.csv")?.texts("Comment")?.into_iter().collect();
     let repeated = test.texts("Comment")?.iter().any(|comment| seen.contains(comment));
-    ctx.check(!repeated, "test_with_solutions.csv", "expected comments that the train part does not have")?;
+    ctx.check(
+        !repeated,
+        "test_with_solutions.csv",
+        "expected comments that the train part does not have",
+    )?;
 
     ctx.copy("train.csv", "public/train.csv")?;
     ctx.copy("test_with_solutions.csv", "private/test.csv")?;

@@ -1,4 +1,5 @@
-//! Pictures of cats and dogs. 10 % of them become the test part; both parts are numbered anew, loose and in archives.
+//! Pictures of cats and dogs. 10 % of them become the test part; both parts are numbered anew,
+//! loose and in archives.
 
 use crate::frame::{Frame, train_test_split};
 use crate::prepare::{Prepare, PrepareError};
@@ -10,12 +11,14 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let train_files: Vec<(&String, String)> = train
         .iter()
         .map(|name| {
-            let (animal, numbers) = if name.contains("cat") { ("cat", &mut cats) } else { ("dog", &mut dogs) };
+            let (animal, numbers) =
+                if name.contains("cat") { ("cat", &mut cats) } else { ("dog", &mut dogs) };
             let number = numbers.next().unwrap_or_default();
             (name, format!("{animal}.{number}.jpg"))
         })
         .collect();
-    let test_files: Vec<(&String, String)> = test.iter().zip(1..).map(|(name, k)| (name, format!("{k}.jpg"))).collect();
+    let test_files: Vec<(&String, String)> =
+        test.iter().zip(1..).map(|(name, k)| (name, format!("{k}.jpg"))).collect();
     for (part, files) in [("train", &train_files), ("test", &test_files)] {
         let raw = |name: &str| format!("train.zip/train/{name}");
         ctx.copy_all(files.iter().map(|(name, new)| (raw(name), format!("public/{part}/{new}"))))?;

@@ -11,5 +11,8 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.write_csv("private/test.csv", &test)?;
     let public = test.drop(["Tags"])?;
     ctx.write_csv("public/test.csv", &public)?;
-    ctx.write_csv("public/sample_submission.csv", &public.with("Tags", "javascript c# python php java")?)
+    ctx.write_csv(
+        "public/sample_submission.csv",
+        &public.with("Tags", "javascript c# python php java")?,
+    )
 }

@@ -1,4 +1,5 @@
-//! Sounds with up to several of 80 labels. The original division is kept; the test labels were released later, elsewhere.
+//! Sounds with up to several of 80 labels. The original division is kept; the test labels were
+//! released later, elsewhere.
 
 use std::collections::HashSet;
 
@@ -20,10 +21,18 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.write_csv("private/test.csv", &answers)?;
 
     let sample = ctx.read_csv("sample_submission.csv")?;
-    let names = |table: &crate::frame::Frame| Ok::<_, PrepareError>(table.texts("fname")?.into_iter().collect());
+    let names = |table: &crate::frame::Frame| {
+        Ok::<_, PrepareError>(table.texts("fname")?.into_iter().collect())
+    };
     let (wanted, found): (HashSet<String>, HashSet<String>) = (names(&sample)?, names(&answers)?);
-    ctx.check(sample.column_names() == answers.column_names(), "sample_submission.csv", "expected one column a label")?;
+    ctx.check(
+        sample.column_names() == answers.column_names(),
+        "sample_submission.csv",
+        "expected one column a label",
+    )?;
     ctx.check(wanted == found, &file, "expected the sounds of the sample submission")?;
 
-    ctx.copy_folder_if("", "public", |path| !path.split('/').next().is_some_and(|top| top.contains(LABELS)))
+    ctx.copy_folder_if("", "public", |path| {
+        !path.split('/').next().is_some_and(|top| top.contains(LABELS))
+    })
 }

@@ -1,5 +1,5 @@
-//! Questions and answers, rated on 30 scales. 10 % of the rows become the test part; one row is swapped if a scale would have a
-//! single value there.
+//! Questions and answers, rated on 30 scales. 10 % of the rows become the test part; one row is
+//! swapped if a scale would have a single value there.
 
 use std::collections::HashSet;
 
@@ -17,8 +17,9 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let seen: HashSet<u64> = split.test.iter().map(|&row| rare[row as usize].to_bits()).collect();
     if seen.len() == 1 {
         let other = split.train.iter().position(|&row| rare[row as usize] != 0.0);
-        let other =
-            other.ok_or_else(|| ctx.unexpected("train.csv", format!("expected a row with `{RARE}` above 0")))?;
+        let other = other.ok_or_else(|| {
+            ctx.unexpected("train.csv", format!("expected a row with `{RARE}` above 0"))
+        })?;
         std::mem::swap(&mut split.train[other], &mut split.test[0]);
     }
     let (train, test) = (table.take(&split.train), table.take(&split.test));
@@ -27,13 +28,18 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let answers = test.select(["qa_id"].iter().chain(&targets))?;
     for target in &targets {
         let values = answers.distinct(target)?.len();
-        ctx.check(values > 1, "train.csv", format!("expected two values of `{target}` at least among the test rows"))?;
+        ctx.check(
+            values > 1,
+            "train.csv",
+            format!("expected two values of `{target}` at least among the test rows"),
+        )?;
     }
     ctx.write_csv("private/test.csv", &answers)?;
 
     let steps = evenly_spaced(test.rows());
-    let sample =
-        targets.iter().try_fold(test.select(["qa_id"])?, |sample, target| sample.with(target, steps.clone()))?;
+    let sample = targets
+        .iter()
+        .try_fold(test.select(["qa_id"])?, |sample, target| sample.with(target, steps.clone()))?;
     ctx.write_csv("public/sample_submission.csv", &sample)
 }
 

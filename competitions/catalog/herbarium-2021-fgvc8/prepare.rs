@@ -1,5 +1,5 @@
-//! Dried plants, labelled by taxon. Each taxon gives its own test pictures: 20 % of five or more, the last of two to four, none of a
-//! single one. Test pictures are shuffled and numbered anew.
+//! Dried plants, labelled by taxon. Each taxon gives its own test pictures: 20 % of five or more,
+//! the last of two to four, none of a single one. Test pictures are shuffled and numbered anew.
 
 use crate::formats::{JsonEncoding, JsonStream, JsonStyle};
 use crate::frame::{Frame, split_within_groups};
@@ -11,7 +11,11 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
 }
 
 /// The preparation of data whose folders lie below `base`, which is empty or ends with a slash.
-pub(super) fn prepare_below(ctx: &Prepare, base: &str, encoding: JsonEncoding) -> Result<(), PrepareError> {
+pub(super) fn prepare_below(
+    ctx: &Prepare,
+    base: &str,
+    encoding: JsonEncoding,
+) -> Result<(), PrepareError> {
     let file = format!("{base}train/metadata.json");
     let raw = ctx.json_object(&file, encoding)?;
     let (images, annotations) = (raw.list("images")?, raw.list("annotations")?);
@@ -34,13 +38,19 @@ pub(super) fn prepare_below(ctx: &Prepare, base: &str, encoding: JsonEncoding) -
     for key in raw.keys() {
         let value = match key {
             "images" => JsonStream::List(Box::new(train.iter().map(|&row| images.get(row)))),
-            "annotations" => JsonStream::List(Box::new(train.iter().map(|&row| annotations.get(row)))),
+            "annotations" => {
+                JsonStream::List(Box::new(train.iter().map(|&row| annotations.get(row))))
+            }
             _ => JsonStream::Value(raw.value(key)?),
         };
         train_fields.push((key.to_owned(), value));
     }
     let metadata = |part: &str| format!("public/{base}{part}/metadata.json");
-    ctx.write_json_stream(&metadata("train"), JsonStream::Object(train_fields), JsonStyle::IndentedSorted)?;
+    ctx.write_json_stream(
+        &metadata("train"),
+        JsonStream::Object(train_fields),
+        JsonStyle::IndentedSorted,
+    )?;
     let new_name = |k: usize| format!("images/{:03}/{k}.jpg", k / 1000);
     let renamed = test.iter().enumerate().map(|(k, &row)| {
         let mut image = images.get(row)?;
@@ -53,9 +63,14 @@ pub(super) fn prepare_below(ctx: &Prepare, base: &str, encoding: JsonEncoding) -
         ("info".to_owned(), JsonStream::Value(raw.value("info")?)),
         ("licenses".to_owned(), JsonStream::Value(raw.value("licenses")?)),
     ];
-    ctx.write_json_stream(&metadata("test"), JsonStream::Object(test_fields), JsonStyle::IndentedSorted)?;
+    ctx.write_json_stream(
+        &metadata("test"),
+        JsonStream::Object(test_fields),
+        JsonStyle::IndentedSorted,
+    )?;
 
-    let name = |row: usize| Ok::<_, PrepareError>(images.get(row)?.text("file_name", &file)?.to_owned());
+    let name =
+        |row: usize| Ok::<_, PrepareError>(images.get(row)?.text("file_name", &file)?.to_owned());
     copy_in_batches(ctx, &train, |_, row| {
         let name = name(row)?;
         Ok((format!("{base}train/{name}"), format!("public/{base}train/{name}")))
@@ -82,7 +97,11 @@ pub(super) fn copy_in_batches(
 }
 
 /// The answers, numbered from 0, and a sample submission with one guess for all.
-pub(super) fn write_answers(ctx: &Prepare, predicted: Vec<i64>, guess: i64) -> Result<(), PrepareError> {
+pub(super) fn write_answers(
+    ctx: &Prepare,
+    predicted: Vec<i64>,
+    guess: i64,
+) -> Result<(), PrepareError> {
     let ids: Vec<i64> = (0..predicted.len() as i64).collect();
     let answers = Frame::new("answers", ids.len()).with("Id", ids)?.with("Predicted", predicted)?;
     ctx.write_csv("private/answers.csv", &answers)?;

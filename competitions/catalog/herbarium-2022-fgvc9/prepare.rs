@@ -1,4 +1,5 @@
-//! Dried plants, labelled by taxon. 20 % of each taxon become test pictures; both parts are numbered anew.
+//! Dried plants, labelled by taxon. 20 % of each taxon become test pictures; both parts are
+//! numbered anew.
 
 use super::herbarium_2021_fgvc8::{copy_in_batches, write_answers};
 use crate::formats::{FormatError, Json, JsonEncoding, JsonStream, JsonStyle};
@@ -15,7 +16,8 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let mut categories = Vec::with_capacity(images.len());
     for (image, annotation) in images.iter().zip(annotations.iter()) {
         let (image, annotation) = (image?, annotation?);
-        let is_pair = image.get("image_id").is_some() && image.get("image_id") == annotation.get("image_id");
+        let is_pair =
+            image.get("image_id").is_some() && image.get("image_id") == annotation.get("image_id");
         ctx.check(is_pair, FILE, "expected the annotations in the order of the images")?;
         categories.push(annotation.int("category_id", FILE)? as i64);
     }
@@ -34,7 +36,8 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
         format!("{:03}/{:02}/{}.jpg", category / 100, category % 100, train_id(i))
     };
     let test_name = |k: usize| format!("{:03}/test-{k:06}.jpg", k / 1000);
-    let train_image = |i: usize| Ok(with_id(images.get(train[i])?, train_id(i), Some(train_name(i))));
+    let train_image =
+        |i: usize| Ok(with_id(images.get(train[i])?, train_id(i), Some(train_name(i))));
     let train_annotation = |i: usize| Ok(with_id(annotations.get(train[i])?, train_id(i), None));
     let mut fields = Vec::new();
     for key in raw.keys() {
@@ -45,9 +48,14 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
         };
         fields.push((key.to_owned(), value));
     }
-    ctx.write_json_stream("public/train_metadata.json", JsonStream::Object(fields), JsonStyle::IndentedSorted)?;
-    let test_image =
-        |(k, &row): (usize, &usize)| Ok::<_, FormatError>(with_id(images.get(row)?, k.to_string(), Some(test_name(k))));
+    ctx.write_json_stream(
+        "public/train_metadata.json",
+        JsonStream::Object(fields),
+        JsonStyle::IndentedSorted,
+    )?;
+    let test_image = |(k, &row): (usize, &usize)| {
+        Ok::<_, FormatError>(with_id(images.get(row)?, k.to_string(), Some(test_name(k))))
+    };
     let test_images = JsonStream::List(Box::new(test.iter().enumerate().map(test_image)));
     ctx.write_json_stream("public/test_metadata.json", test_images, JsonStyle::IndentedSorted)?;
 
@@ -55,8 +63,12 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
         let image = images.get(row)?;
         Ok::<_, PrepareError>(format!("train_images/{}", image.text("file_name", FILE)?))
     };
-    copy_in_batches(ctx, &train, |i, row| Ok((raw_name(row)?, format!("public/train_images/{}", train_name(i)))))?;
-    copy_in_batches(ctx, &test, |k, row| Ok((raw_name(row)?, format!("public/test_images/{}", test_name(k)))))?;
+    copy_in_batches(ctx, &train, |i, row| {
+        Ok((raw_name(row)?, format!("public/train_images/{}", train_name(i))))
+    })?;
+    copy_in_batches(ctx, &test, |k, row| {
+        Ok((raw_name(row)?, format!("public/test_images/{}", test_name(k))))
+    })?;
     write_answers(ctx, test.iter().map(|&row| categories[row]).collect(), 42)
 }
 

@@ -1,4 +1,5 @@
-//! Tissue with or without cancer. As many rows in proportion become the test part as the original test part had.
+//! Tissue with or without cancer. As many rows in proportion become the test part as the original
+//! test part had.
 
 use std::collections::HashSet;
 
@@ -16,7 +17,8 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.write_csv("public/train_labels.csv", &train)?;
     ctx.write_csv("private/answers.csv", &test)?;
     ctx.write_csv("public/sample_submission.csv", &test.with("label", 0)?)?;
-    let image = |part: &str, id: &str| (format!("train/{id}.tif"), format!("public/{part}/{id}.tif"));
+    let image =
+        |part: &str, id: &str| (format!("train/{id}.tif"), format!("public/{part}/{id}.tif"));
     ctx.copy_all(train.texts("id")?.iter().map(|id| image("train", id)))?;
     ctx.copy_all(test.texts("id")?.iter().map(|id| image("test", id)))
 }

@@ -1,9 +1,11 @@
-//! Pictures of hotel rooms. 10 % of the rows become the test part, after one picture that is listed twice was dropped.
+//! Pictures of hotel rooms. 10 % of the rows become the test part, after one picture that is listed
+//! twice was dropped.
 
 use crate::prepare::{Prepare, PrepareError};
 
 pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
-    let rows = ctx.read_csv("train.csv")?.filter("image", |image| image != "ce27d36c9147cc19.jpg")?;
+    let rows =
+        ctx.read_csv("train.csv")?.filter("image", |image| image != "ce27d36c9147cc19.jpg")?;
     let (train, test) = rows.train_test_split(0.1, 0)?;
     ctx.write_csv("public/train.csv", &train)?;
     ctx.write_csv("private/test.csv", &test)?;
@@ -16,8 +18,7 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
         let path = format!("train_images/{chain}/{image}");
         (path.clone(), format!("public/{path}"))
     }))?;
-    ctx.copy_all(
-        places(&test)?
-            .map(|(chain, image)| (format!("train_images/{chain}/{image}"), format!("public/test_images/{image}"))),
-    )
+    ctx.copy_all(places(&test)?.map(|(chain, image)| {
+        (format!("train_images/{chain}/{image}"), format!("public/test_images/{image}"))
+    }))
 }

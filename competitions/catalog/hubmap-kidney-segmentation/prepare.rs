@@ -9,8 +9,13 @@ const INFORMATION: &str = "HuBMAP-20-dataset_information.csv";
 
 pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let table = ctx.read_csv("train.csv")?;
-    ctx.check(table.rows() == 15, "train.csv", format!("expected 15 rows, found {}", table.rows()))?;
-    let (train, test) = table.train_test_split_sizes(Some(Size::Rows(12)), Some(Size::Rows(3)), 0)?;
+    ctx.check(
+        table.rows() == 15,
+        "train.csv",
+        format!("expected 15 rows, found {}", table.rows()),
+    )?;
+    let (train, test) =
+        table.train_test_split_sizes(Some(Size::Rows(12)), Some(Size::Rows(3)), 0)?;
 
     let files: HashSet<String> = table.texts("id")?.iter().map(|id| format!("{id}.tiff")).collect();
     let information = ctx.read_csv(INFORMATION)?.filter_in("image_file", &files)?;
@@ -29,7 +34,10 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let (widths, heights): (Vec<i64>, Vec<i64>) = test_sizes.into_iter().unzip();
 
     ctx.write_csv("public/train.csv", &train)?;
-    ctx.write_csv("private/test.csv", &test.with("width_pixels", widths)?.with("height_pixels", heights)?)?;
+    ctx.write_csv(
+        "private/test.csv",
+        &test.with("width_pixels", widths)?.with("height_pixels", heights)?,
+    )?;
     let gold = test.rename("encoding", "predicted")?;
     ctx.write_csv("private/gold_submission.csv", &gold)?;
     let sample = gold.with("predicted", "")?;
@@ -37,7 +45,11 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.write_csv("public/test/sample_submission.csv", &sample)?;
     for (part, ids) in [("train", train.texts("id")?), ("test", test_ids)] {
         for ending in [".tiff", ".json", "-anatomical-structure.json"] {
-            ctx.copy_all(ids.iter().map(|id| (format!("train/{id}{ending}"), format!("public/{part}/{id}{ending}"))))?;
+            ctx.copy_all(
+                ids.iter().map(|id| {
+                    (format!("train/{id}{ending}"), format!("public/{part}/{id}{ending}"))
+                }),
+            )?;
         }
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! Neutrinos in a cubic kilometre of ice and where they came from. 10 % of the batches of events become the test part.
+//! Neutrinos in a cubic kilometre of ice and where they came from. 10 % of the batches of events
+//! become the test part.
 
 use std::collections::{HashMap, HashSet};
 
@@ -23,7 +24,8 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let mut sample = ctx.create("public/sample_submission.csv")?;
     let mut style = CsvStyle::default();
     ctx.each_parquet_part(META, |part| {
-        let is_test: Vec<bool> = part.ints("batch_id")?.iter().map(|batch| test.contains(batch)).collect();
+        let is_test: Vec<bool> =
+            part.ints("batch_id")?.iter().map(|batch| test.contains(batch)).collect();
         let (test_rows, train_rows) = part.partition(&is_test)?;
         public_train.write(&train_rows)?;
         public_test.write(&test_rows.drop(&ANGLES)?)?;
@@ -39,15 +41,17 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.finished(sample)?;
     ctx.copy("sensor_geometry.csv", "public/sensor_geometry.csv")?;
 
-    // The number of a batch stands behind the last `_` of its file's name, possibly with leading zeros.
-    let number = |name: &str| name.strip_suffix(".parquet")?.rsplit('_').next()?.parse::<i64>().ok();
+    // The number of a batch stands behind the last `_` of its file's name, possibly with leading
+    // zeros.
+    let number =
+        |name: &str| name.strip_suffix(".parquet")?.rsplit('_').next()?.parse::<i64>().ok();
     let files: HashMap<i64, String> =
         ctx.files("train")?.into_iter().filter_map(|name| Some((number(&name)?, name))).collect();
     for (part, batches) in [("train", train), ("test", test.into_iter().collect())] {
         for batch in batches {
-            let name = files
-                .get(&batch)
-                .ok_or_else(|| ctx.unexpected("train", format!("expected a file of batch {batch}")))?;
+            let name = files.get(&batch).ok_or_else(|| {
+                ctx.unexpected("train", format!("expected a file of batch {batch}"))
+            })?;
             ctx.copy(&format!("train/{name}"), &format!("public/{part}/{name}"))?;
         }
     }

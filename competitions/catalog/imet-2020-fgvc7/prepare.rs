@@ -1,4 +1,5 @@
-//! Artworks with their attributes. 15 % of the labelled pictures, chosen row by row, become the test part.
+//! Artworks with their attributes. 15 % of the labelled pictures, chosen row by row, become the
+//! test part.
 
 use crate::prepare::{Prepare, PrepareError};
 
@@ -8,7 +9,8 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.write_csv("private/answers.csv", &test)?;
     ctx.write_csv("public/sample_submission.csv", &test.with("attribute_ids", "0 1 2")?)?;
     ctx.copy("labels.csv", "public/labels.csv")?;
-    let picture = |part: &str, id: &str| (format!("train/{id}.png"), format!("public/{part}/{id}.png"));
+    let picture =
+        |part: &str, id: &str| (format!("train/{id}.png"), format!("public/{part}/{id}.png"));
     ctx.copy_all(train.texts("id")?.iter().map(|id| picture("train", id)))?;
     ctx.copy_all(test.texts("id")?.iter().map(|id| picture("test", id)))
 }

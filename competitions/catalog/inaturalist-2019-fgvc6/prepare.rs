@@ -1,5 +1,5 @@
-//! A thousand species of plants and animals. Each category gives its own test pictures: 12 % of five or more, the last of two to
-//! four, none of a single one. The test list is shuffled.
+//! A thousand species of plants and animals. Each category gives its own test pictures: 12 % of
+//! five or more, the last of two to four, none of a single one. The test list is shuffled.
 
 use crate::formats::{Json, JsonStream, JsonStyle};
 use crate::frame::{Frame, train_test_split};
@@ -35,15 +35,25 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
         image.set("file_name", format!("test2019/{name}"));
         test_images.push(image);
     }
-    let kept = fields.iter().filter(|(key, _)| !["categories", "annotations", "images"].contains(&key.as_str()));
+    let kept = fields
+        .iter()
+        .filter(|(key, _)| !["categories", "annotations", "images"].contains(&key.as_str()));
     let mut public_test = Json::Object(kept.cloned().collect());
     public_test.set("images", test_images);
-    let keys: Vec<&str> = public_test.as_object().unwrap_or_default().iter().map(|(key, _)| key.as_str()).collect();
+    let keys: Vec<&str> =
+        public_test.as_object().unwrap_or_default().iter().map(|(key, _)| key.as_str()).collect();
     let known = keys.iter().all(|key| ["images", "info", "licenses"].contains(key));
-    ctx.check(known, FILE, format!("expected no keys that could tell a test label, found `{}`", keys.join("`, `")))?;
+    ctx.check(
+        known,
+        FILE,
+        format!("expected no keys that could tell a test label, found `{}`", keys.join("`, `")),
+    )?;
     ctx.write_json("public/test2019.json", &public_test, JsonStyle::IndentedSorted)?;
 
-    let ids = test.iter().map(|&i| Ok(images[i].int("id", FILE)? as i64)).collect::<Result<Vec<_>, PrepareError>>()?;
+    let ids = test
+        .iter()
+        .map(|&i| Ok(images[i].int("id", FILE)? as i64))
+        .collect::<Result<Vec<_>, PrepareError>>()?;
     let labels = test.iter().map(|&i| Ok(annotations[i].int("category_id", FILE)? as i64));
     let labels = labels.collect::<Result<Vec<_>, PrepareError>>()?;
     let answers = Frame::new("answers", test.len()).with("id", ids)?.with("predicted", labels)?;
@@ -58,7 +68,8 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
         for &i in part {
             let file = images[i].text("file_name", FILE)?;
             let below = file.strip_prefix("train_val2019/").unwrap_or(file);
-            let member = if keep_folders { below } else { below.rsplit('/').next().unwrap_or(below) };
+            let member =
+                if keep_folders { below } else { below.rsplit('/').next().unwrap_or(below) };
             tar.add(&format!("{base}/{below}"), member)?;
         }
         tar.finish()
@@ -72,7 +83,11 @@ fn picked<'a>(items: &'a [Json], rows: &'a [usize]) -> JsonStream<'a> {
 }
 
 /// The positions of the train and the test pictures in the two parallel lists.
-fn split(ctx: &Prepare, images: &[Json], annotations: &[Json]) -> Result<(Vec<usize>, Vec<usize>), PrepareError> {
+fn split(
+    ctx: &Prepare,
+    images: &[Json],
+    annotations: &[Json],
+) -> Result<(Vec<usize>, Vec<usize>), PrepareError> {
     ctx.check(images.len() == annotations.len(), FILE, "expected as many annotations as images")?;
     let mut labels = Vec::with_capacity(images.len());
     for (image, annotation) in images.iter().zip(annotations) {
@@ -81,7 +96,9 @@ fn split(ctx: &Prepare, images: &[Json], annotations: &[Json]) -> Result<(Vec<us
         labels.push(annotation.int("category_id", FILE)? as i64);
     }
     let (mut train, mut test) = (Vec::new(), Vec::new());
-    for (_, members) in Frame::new(FILE, labels.len()).with("category_id", labels)?.groups("category_id")? {
+    for (_, members) in
+        Frame::new(FILE, labels.len()).with("category_id", labels)?.groups("category_id")?
+    {
         let members: Vec<usize> = members.into_iter().map(|row| row as usize).collect();
         let (more_train, more_test) = match members.len() {
             1 => (members, Vec::new()),

@@ -1,4 +1,5 @@
-//! Animals in front of camera traps. 10 % of the places become the test part, with all their pictures.
+//! Animals in front of camera traps. 10 % of the places become the test part, with all their
+//! pictures.
 
 use crate::frame::Frame;
 use crate::prepare::{Prepare, PrepareError};
@@ -8,7 +9,10 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     // The sample submission shows the row numbers of the raw table in a column without a name.
     let numbered = table.with("", (0..table.rows() as i64).collect::<Vec<_>>())?;
     let (train, test) = numbered.split_by_value("location", 0.1, 8)?;
-    let answers = test.select(["", "id", "category_id"])?.rename("id", "Id")?.rename("category_id", "Category")?;
+    let answers = test
+        .select(["", "id", "category_id"])?
+        .rename("id", "Id")?
+        .rename("category_id", "Category")?;
     ctx.write_csv("public/sample_submission.csv", &answers.with("Category", 0)?)?;
     ctx.write_csv("private/answers.csv", &answers.drop([""])?)?;
     let (train, test) = (train.drop([""])?, test.drop([""])?);
@@ -18,7 +22,9 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let pack = |part: &str, table: &Frame| {
         let mut zip = ctx.zip(&format!("public/{part}_images.zip"))?;
         let ids = table.distinct("id")?;
-        zip.add_all(ids.iter().map(|id| (format!("train_images.zip/{id}.jpg"), format!("{id}.jpg"))))?;
+        zip.add_all(
+            ids.iter().map(|id| (format!("train_images.zip/{id}.jpg"), format!("{id}.jpg"))),
+        )?;
         zip.finish()
     };
     pack("train", &train)?;

@@ -1,5 +1,6 @@
-//! Animals in front of camera traps. 22 % of the places become the test part; then places move between the parts, one at a time,
-//! until the share of test pictures, counted against all pictures and the test pictures once more, is no more than 22 %.
+//! Animals in front of camera traps. 22 % of the places become the test part; then places move
+//! between the parts, one at a time, until the share of test pictures, counted against all pictures
+//! and the test pictures once more, is no more than 22 %.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,7 +18,8 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let mut raw_train = ctx.read_json(TRAIN)?;
     let mut raw_test = ctx.read_json(TEST)?;
     let take = |raw: &mut Json, key: &str, file: &str| {
-        raw.remove(key).ok_or_else(|| ctx.unexpected(file, format!("expected an object with the key `{key}`")))
+        raw.remove(key)
+            .ok_or_else(|| ctx.unexpected(file, format!("expected an object with the key `{key}`")))
     };
     let images = as_table(take(&mut raw_train, "images", TRAIN)?.into_list(TRAIN)?);
     let annotations = as_table(take(&mut raw_train, "annotations", TRAIN)?.into_list(TRAIN)?);
@@ -27,10 +29,13 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
         partition(images, |image| Ok(test_locations.contains(&id(ctx, image, "location")?)))?;
     let test_ids = ids(ctx, &test_images)?;
     let train_ids = ids(ctx, &train_images)?;
-    let (test_annotations, rest) = partition(annotations, |a| Ok(test_ids.contains(&id(ctx, a, "image_id")?)))?;
-    let (train_annotations, _) = partition(rest, |a| Ok(train_ids.contains(&id(ctx, a, "image_id")?)))?;
+    let (test_annotations, rest) =
+        partition(annotations, |a| Ok(test_ids.contains(&id(ctx, a, "image_id")?)))?;
+    let (train_annotations, _) =
+        partition(rest, |a| Ok(train_ids.contains(&id(ctx, a, "image_id")?)))?;
 
-    let names = test_annotations.iter().map(|a| id(ctx, a, "image_id")).collect::<Result<Vec<_>, _>>()?;
+    let names =
+        test_annotations.iter().map(|a| id(ctx, a, "image_id")).collect::<Result<Vec<_>, _>>()?;
     let labels = test_annotations.iter().map(|a| Ok(a.int("category_id", TRAIN)? as i64));
     let labels = labels.collect::<Result<Vec<_>, PrepareError>>()?;
     let answers = Frame::new("answers", names.len()).with("Id", names)?.with("Category", labels)?;
@@ -53,7 +58,11 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
         field("categories", take(&mut raw_train, "categories", TRAIN)?),
         field("info", take(&mut raw_train, "info", TRAIN)?),
     ]);
-    ctx.write_json("public/iwildcam2020_train_annotations.json", &public_train, JsonStyle::Compact)?;
+    ctx.write_json(
+        "public/iwildcam2020_train_annotations.json",
+        &public_train,
+        JsonStyle::Compact,
+    )?;
     let public_test = Json::Object(vec![
         field("images", test_images.into()),
         field("categories", take(&mut raw_test, "categories", TEST)?),
@@ -118,8 +127,8 @@ fn partition(
     Ok((yes, no))
 }
 
-/// What becomes of records on the way through a pandas table: all have all keys, in order of first appearance; gaps are NaN;
-/// integers beside gaps or floats are floats.
+/// What becomes of records on the way through a pandas table: all have all keys, in order of first
+/// appearance; gaps are NaN; integers beside gaps or floats are floats.
 fn as_table(mut records: Vec<Json>) -> Vec<Json> {
     let mut keys: Vec<String> = Vec::new();
     for (key, _) in records.iter().flat_map(|record| record.as_object().unwrap_or_default()) {
@@ -129,7 +138,8 @@ fn as_table(mut records: Vec<Json>) -> Vec<Json> {
     }
     let is_float = |key: &String| {
         let cells = || records.iter().map(|record| record.get(key));
-        let numeric = cells().all(|cell| matches!(cell, None | Some(Json::Null | Json::Int(_) | Json::Float(_))));
+        let numeric = cells()
+            .all(|cell| matches!(cell, None | Some(Json::Null | Json::Int(_) | Json::Float(_))));
         numeric && cells().any(|cell| !matches!(cell, Some(Json::Int(_))))
     };
     let floats: Vec<bool> = keys.iter().map(is_float).collect();

@@ -1,4 +1,5 @@
-//! Wikipedia comments with six kinds of toxicity. The original test part and the labels published for it are used as they are.
+//! Wikipedia comments with six kinds of toxicity. The original test part and the labels published
+//! for it are used as they are.
 
 use crate::frame::Value;
 use crate::prepare::{Prepare, PrepareError};

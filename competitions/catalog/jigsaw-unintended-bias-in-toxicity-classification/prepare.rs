@@ -1,4 +1,5 @@
-//! Comments with a share of raters who find them toxic. The original private test part, published later with its labels, is used.
+//! Comments with a share of raters who find them toxic. The original private test part, published
+//! later with its labels, is used.
 
 use crate::prepare::{Prepare, PrepareError};
 
@@ -11,5 +12,8 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.copy("train.csv", "public/train.csv")?;
     ctx.copy(EXPANDED, "private/test.csv")?;
     ctx.write_csv("public/test.csv", &expanded.select(["id", "comment_text"])?)?;
-    ctx.write_csv("public/sample_submission.csv", &expanded.select(["id"])?.with("prediction", 0.0)?)
+    ctx.write_csv(
+        "public/sample_submission.csv",
+        &expanded.select(["id"])?.with("prediction", 0.0)?,
+    )
 }

@@ -1,5 +1,5 @@
-//! Leaves of 99 species as pictures and as three kinds of features. 10 % of the rows become the test part; the answers have one
-//! column a species.
+//! Leaves of 99 species as pictures and as three kinds of features. 10 % of the rows become the
+//! test part; the answers have one column a species.
 
 use crate::frame::Value;
 use crate::prepare::{Prepare, PrepareError};
@@ -10,20 +10,25 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.write_csv("public/test.csv", &test.drop(["species"])?)?;
     let labels = test.texts("species")?;
     let mut columns: Vec<&str> = SPECIES.to_vec();
-    let mut unknown: Vec<&str> = labels.iter().map(String::as_str).filter(|label| !SPECIES.contains(label)).collect();
+    let mut unknown: Vec<&str> =
+        labels.iter().map(String::as_str).filter(|label| !SPECIES.contains(label)).collect();
     unknown.sort_unstable();
     unknown.dedup();
     columns.append(&mut unknown);
     let ids = test.select(["id"])?;
     let mut answers = ids.clone();
     for &species in &columns {
-        answers = answers.with(species, labels.iter().map(|label| i64::from(label == species)).collect::<Vec<_>>())?;
+        answers = answers.with(
+            species,
+            labels.iter().map(|label| i64::from(label == species)).collect::<Vec<_>>(),
+        )?;
     }
     ctx.write_csv("private/test.csv", &answers)?;
     let sample = ids.with_all(&columns, Value::Float(1.0 / SPECIES.len() as f64))?;
     ctx.write_csv("public/sample_submission.csv", &sample)?;
     ctx.make_folder("private/images")?;
-    let image = |id: &String| (format!("images.zip/images/{id}.jpg"), format!("public/images/{id}.jpg"));
+    let image =
+        |id: &String| (format!("images.zip/images/{id}.jpg"), format!("public/images/{id}.jpg"));
     ctx.copy_all(train.texts("id")?.iter().map(image))?;
     ctx.copy_all(test.texts("id")?.iter().map(image))
 }

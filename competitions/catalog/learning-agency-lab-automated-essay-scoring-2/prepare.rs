@@ -1,4 +1,5 @@
-//! Essays with a score from 1 to 6. 10 % of the essays become the test part; the sample submission guesses at random.
+//! Essays with a score from 1 to 6. 10 % of the essays become the test part; the sample submission
+//! guesses at random.
 
 use crate::prepare::{Prepare, PrepareError};
 use crate::rng::RandomState;
@@ -10,5 +11,8 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.write_csv("private/answers.csv", &test)?;
     let mut random = RandomState::new(42);
     let guesses: Vec<i64> = (0..test.rows()).map(|_| random.randint(1, 7)).collect();
-    ctx.write_csv("public/sample_submission.csv", &test.select(["essay_id"])?.with("score", guesses)?)
+    ctx.write_csv(
+        "public/sample_submission.csv",
+        &test.select(["essay_id"])?.with("score", guesses)?,
+    )
 }

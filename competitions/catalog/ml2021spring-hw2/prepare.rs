@@ -1,4 +1,5 @@
-//! Frames of speech with their phonemes. The labelled frames are split in the proportion of the original parts.
+//! Frames of speech with their phonemes. The labelled frames are split in the proportion of the
+//! original parts.
 
 use crate::formats::Npy;
 use crate::frame::{Frame, train_test_split};
@@ -11,9 +12,14 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
         let file = format!("{FOLDER}/{name}");
         Ok::<_, PrepareError>(Npy::open(&ctx.on_disk(&file)?, &file)?)
     };
-    let (frames, labels, original_test) = (open("train_11.npy")?, open("train_label_11.npy")?, open("test_11.npy")?);
+    let (frames, labels, original_test) =
+        (open("train_11.npy")?, open("train_label_11.npy")?, open("test_11.npy")?);
     let (n, m) = (frames.rows(), original_test.rows());
-    ctx.check(labels.rows() == n, "train_label_11.npy", format!("expected a label for each of {n} frames"))?;
+    ctx.check(
+        labels.rows() == n,
+        "train_label_11.npy",
+        format!("expected a label for each of {n} frames"),
+    )?;
     let split = train_test_split(n, m as f64 / (n + m) as f64, 0)?;
     let public = |name: &str| format!("public/{FOLDER}/{name}");
     for (name, source, rows) in [

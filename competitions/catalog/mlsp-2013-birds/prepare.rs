@@ -1,5 +1,5 @@
-//! Recordings of birds with the species to be heard. Of the recordings with published labels 20 % become the test part; all are
-//! numbered anew in the order of the original folds.
+//! Recordings of birds with the species to be heard. Of the recordings with published labels 20 %
+//! become the test part; all are numbered anew in the order of the original folds.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -12,7 +12,8 @@ const SUPPLEMENTAL: &str = "mlsp_contest_dataset.zip/mlsp_contest_dataset/supple
 const SPECIES: usize = 19;
 
 pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
-    let labelled = ctx.read_csv(&format!("{ESSENTIAL}/CVfolds_2.txt"))?.filter("fold", |fold| fold == "0")?;
+    let labelled =
+        ctx.read_csv(&format!("{ESSENTIAL}/CVfolds_2.txt"))?.filter("fold", |fold| fold == "0")?;
     let new_ids: HashMap<String, usize> =
         labelled.texts("rec_id")?.into_iter().enumerate().map(|(new, old)| (old, new)).collect();
     let mut is_test = vec![false; labelled.rows()];
@@ -39,10 +40,18 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
 
     let files = names.texts("filename")?;
     let sound = |name: &String| {
-        (format!("{ESSENTIAL}/src_wavs/{name}.wav"), format!("public/essential_data/src_wavs/{name}.wav"))
+        (
+            format!("{ESSENTIAL}/src_wavs/{name}.wav"),
+            format!("public/essential_data/src_wavs/{name}.wav"),
+        )
     };
     ctx.copy_all(files.iter().map(sound))?;
-    for folder in ["filtered_spectrograms", "spectrograms", "supervised_segmentation", "segmentation_examples"] {
+    for folder in [
+        "filtered_spectrograms",
+        "spectrograms",
+        "supervised_segmentation",
+        "segmentation_examples",
+    ] {
         let target = format!("public/supplemental_data/{folder}");
         ctx.make_folder(&target)?;
         for name in &files {
@@ -59,8 +68,13 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.copy(&format!("{ESSENTIAL}/species_list.txt"), "public/essential_data/species_list.txt")
 }
 
-/// Writes the public labels, in which those of test recordings are hidden, the answers and the sample submission.
-fn write_labels(ctx: &Prepare, new_ids: &HashMap<String, usize>, is_test: &[bool]) -> Result<(), PrepareError> {
+/// Writes the public labels, in which those of test recordings are hidden, the answers and the
+/// sample submission.
+fn write_labels(
+    ctx: &Prepare,
+    new_ids: &HashMap<String, usize>,
+    is_test: &[bool],
+) -> Result<(), PrepareError> {
     let file = format!("{ESSENTIAL}/rec_labels_test_hidden.txt");
     let mut public = "rec_id,[labels]\n".to_owned();
     let (mut ids, mut probabilities) = (Vec::new(), Vec::new());
@@ -69,19 +83,22 @@ fn write_labels(ctx: &Prepare, new_ids: &HashMap<String, usize>, is_test: &[bool
         let comma = if shown.is_empty() { "" } else { "," };
         writeln!(public, "{id}{comma}{shown}").expect("writing to a string cannot fail");
         if is_test[id] {
-            let species = labels.split(',').filter(|label| !label.is_empty()).map(str::parse::<usize>);
-            let species: Vec<usize> = species
-                .collect::<Result<_, _>>()
-                .map_err(|_| ctx.unexpected(&file, format!("expected species numbers, found `{labels}`")))?;
+            let species =
+                labels.split(',').filter(|label| !label.is_empty()).map(str::parse::<usize>);
+            let species: Vec<usize> = species.collect::<Result<_, _>>().map_err(|_| {
+                ctx.unexpected(&file, format!("expected species numbers, found `{labels}`"))
+            })?;
             ids.extend((0..SPECIES).map(|s| (id * 100 + s) as i64));
             probabilities.extend((0..SPECIES).map(|s| i64::from(species.contains(&s))));
         }
     }
     ctx.write("public/essential_data/rec_labels_test_hidden.txt", public)?;
-    let answers = Frame::new("answers", ids.len()).with("Id", ids)?.with("Probability", probabilities)?;
+    let answers =
+        Frame::new("answers", ids.len()).with("Id", ids)?.with("Probability", probabilities)?;
     ctx.write_csv("private/answers.csv", &answers)?;
     let test = (0..is_test.len()).filter(|&id| is_test[id]);
-    let ids: Vec<i64> = test.flat_map(|id| (0..SPECIES).map(move |s| (id * 100 + s) as i64)).collect();
+    let ids: Vec<i64> =
+        test.flat_map(|id| (0..SPECIES).map(move |s| (id * 100 + s) as i64)).collect();
     ctx.check(ids.len() == answers.rows(), &file, "expected a line for every test recording")?;
     let sample = Frame::new("sample", ids.len()).with("Id", ids)?.with("Probability", 0)?;
     ctx.write_csv("public/sample_submission.csv", &sample)

@@ -4,7 +4,8 @@ use crate::frame::{CsvOptions, CsvStyle};
 use crate::prepare::{Prepare, PrepareError};
 
 pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
-    let table = ctx.read_csv_with("train.tsv.zip/train.tsv", &CsvOptions::default().separator(b'\t'))?;
+    let table =
+        ctx.read_csv_with("train.tsv.zip/train.tsv", &CsvOptions::default().separator(b'\t'))?;
     let (train, test) = table.train_test_split(0.3, 0)?;
     for (name, part) in [("train.tsv", &train), ("test.tsv", &test.drop(["Sentiment"])?)] {
         let mut zip = ctx.zip(&format!("public/{name}.zip"))?;

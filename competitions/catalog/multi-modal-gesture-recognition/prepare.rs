@@ -1,4 +1,5 @@
-//! Recorded gestures. The test part is the fourth training archive; its labels are those of the training table.
+//! Recorded gestures. The test part is the fourth training archive; its labels are those of the
+//! training table.
 
 use std::collections::HashSet;
 
@@ -23,12 +24,16 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     // A member is called `Sample00123.zip`; its last four digits are the id.
     let members = ctx.tar_names(TEST)?;
     let id = |name: &str| {
-        name.strip_suffix(".zip").and_then(|stem| stem.get(stem.len().saturating_sub(4)..)).map(str::to_owned)
+        name.strip_suffix(".zip")
+            .and_then(|stem| stem.get(stem.len().saturating_sub(4)..))
+            .map(str::to_owned)
     };
-    let mut ids: Vec<String> = members.iter().filter(|name| !name.contains('/')).filter_map(|name| id(name)).collect();
+    let mut ids: Vec<String> =
+        members.iter().filter(|name| !name.contains('/')).filter_map(|name| id(name)).collect();
     ids.sort();
     let test_ids: HashSet<String> = ids.iter().cloned().collect();
-    let table = ctx.read_csv_with("training.csv", &CsvOptions::default().text("Id").text("Sequence"))?;
+    let table =
+        ctx.read_csv_with("training.csv", &CsvOptions::default().text("Id").text("Sequence"))?;
     let (test, train) = table.partition("Id", |id| test_ids.contains(id))?;
     let found: HashSet<String> = test.texts("Id")?.into_iter().collect();
     ctx.check(
@@ -42,7 +47,14 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.write_csv("public/test.csv", &names)?;
     let mut random = PythonRandom::new(0);
     let gestures: Vec<u32> = (1..=20).collect();
-    let guess = |_| random.sample(&gestures, gestures.len()).iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
+    let guess = |_| {
+        random
+            .sample(&gestures, gestures.len())
+            .iter()
+            .map(u32::to_string)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     let guesses: Vec<String> = (0..names.rows()).map(guess).collect();
     ctx.write_csv("public/randomPredictions.csv", &names.with("Sequence", guesses)?)?;
     if ctx.fixed() {

@@ -8,6 +8,9 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.write_csv("public/labels.csv", &train)?;
     ctx.write_csv("public/test.csv", &test.drop(["fare_amount"])?)?;
     ctx.write_csv("private/test.csv", &test)?;
-    ctx.write_csv("public/sample_submission.csv", &test.select(["key"])?.with("fare_amount", 11.35)?)?;
+    ctx.write_csv(
+        "public/sample_submission.csv",
+        &test.select(["key"])?.with("fare_amount", 11.35)?,
+    )?;
     ctx.copy("GCP-Coupons-Instructions.rtf", "public/GCP-Coupons-Instructions.rtf")
 }

@@ -1,4 +1,5 @@
-//! Crystals with two energies. 10 % become the test part; the crystals of each part are numbered anew from 1.
+//! Crystals with two energies. 10 % become the test part; the crystals of each part are numbered
+//! anew from 1.
 
 use crate::frame::Frame;
 use crate::prepare::{Prepare, PrepareError};
@@ -19,7 +20,10 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
 fn renumbered(ctx: &Prepare, part: &str, rows: &Frame) -> Result<Frame, PrepareError> {
     let old = rows.texts("id")?;
     let geometry = |(i, id): (usize, &String)| {
-        (format!("train.zip/train/{id}/geometry.xyz"), format!("public/{part}/{}/geometry.xyz", i + 1))
+        (
+            format!("train.zip/train/{id}/geometry.xyz"),
+            format!("public/{part}/{}/geometry.xyz", i + 1),
+        )
     };
     ctx.copy_all(old.iter().enumerate().map(geometry))?;
     Ok(rows.with("id", (1..=rows.rows() as i64).collect::<Vec<_>>())?)

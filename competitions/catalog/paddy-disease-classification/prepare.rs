@@ -1,9 +1,11 @@
-//! Rice leaves with their diseases. Three quarters of the labelled pictures are the train part, the rest is the test part.
+//! Rice leaves with their diseases. Three quarters of the labelled pictures are the train part, the
+//! rest is the test part.
 
 use crate::prepare::{Prepare, PrepareError};
 
 pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
-    let (train, test) = ctx.read_csv("train.csv")?.train_test_split_sizes(Some(0.75.into()), None, 0)?;
+    let (train, test) =
+        ctx.read_csv("train.csv")?.train_test_split_sizes(Some(0.75.into()), None, 0)?;
     ctx.write_csv("public/train.csv", &train)?;
     ctx.write_csv("private/test.csv", &test)?;
     ctx.write_csv("public/sample_submission.csv", &test.select(["image_id"])?.with("label", "")?)?;

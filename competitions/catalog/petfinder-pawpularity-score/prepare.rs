@@ -1,4 +1,5 @@
-//! Photographs of pets and how popular they were. 10 % become the test part; the sample submission guesses at random.
+//! Photographs of pets and how popular they were. 10 % become the test part; the sample submission
+//! guesses at random.
 
 use crate::prepare::{Prepare, PrepareError};
 use crate::rng::Generator;
@@ -11,8 +12,12 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let mut random = Generator::new(0);
     let guess = |_| (random.uniform(1.0, 100.0) * 100.0).round_ties_even() / 100.0;
     let guesses: Vec<f64> = (0..test.rows()).map(guess).collect();
-    ctx.write_csv("public/sample_submission.csv", &test.select(["Id"])?.with("Pawpularity", guesses)?)?;
-    let photo = |part: &str, id: &str| (format!("train/{id}.jpg"), format!("public/{part}/{id}.jpg"));
+    ctx.write_csv(
+        "public/sample_submission.csv",
+        &test.select(["Id"])?.with("Pawpularity", guesses)?,
+    )?;
+    let photo =
+        |part: &str, id: &str| (format!("train/{id}.jpg"), format!("public/{part}/{id}.jpg"));
     ctx.copy_all(train.texts("Id")?.iter().map(|id| photo("train", id)))?;
     ctx.copy_all(test.texts("Id")?.iter().map(|id| photo("test", id)))
 }

@@ -1,4 +1,5 @@
-//! Apple leaves, healthy or with diseases. 10 % become the test part; the pictures of each part are numbered anew from 0.
+//! Apple leaves, healthy or with diseases. 10 % become the test part; the pictures of each part are
+//! numbered anew from 0.
 
 use crate::frame::{Frame, Value};
 use crate::prepare::{Prepare, PrepareError};
@@ -14,12 +15,15 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.write_csv("public/sample_submission.csv", &sample)
 }
 
-/// The rows with ids `PREFIX_0`, `PREFIX_1`, ..., after their pictures are copied under the new ids.
+/// The rows with ids `PREFIX_0`, `PREFIX_1`, ..., after their pictures are copied under the new
+/// ids.
 fn renamed(ctx: &Prepare, prefix: &str, rows: &Frame) -> Result<Frame, PrepareError> {
     let old = rows.texts("image_id")?;
     let new: Vec<String> = (0..rows.rows()).map(|i| format!("{prefix}_{i}")).collect();
     ctx.copy_all(
-        old.iter().zip(&new).map(|(old, new)| (format!("images/{old}.jpg"), format!("public/images/{new}.jpg"))),
+        old.iter()
+            .zip(&new)
+            .map(|(old, new)| (format!("images/{old}.jpg"), format!("public/images/{new}.jpg"))),
     )?;
     Ok(rows.with("image_id", new)?)
 }

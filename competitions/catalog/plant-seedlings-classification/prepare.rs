@@ -1,4 +1,5 @@
-//! Seedlings of twelve species, one folder a species. 14 % of the pictures, listed by species and name, become the test part.
+//! Seedlings of twelve species, one folder a species. 14 % of the pictures, listed by species and
+//! name, become the test part.
 
 use crate::frame::Frame;
 use crate::prepare::{Prepare, PrepareError};
@@ -6,7 +7,9 @@ use crate::prepare::{Prepare, PrepareError};
 pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let (mut files, mut species) = (Vec::new(), Vec::new());
     for folder in ctx.folders("train")? {
-        for file in ctx.files(&format!("train/{folder}"))?.into_iter().filter(|file| file.ends_with(".png")) {
+        for file in
+            ctx.files(&format!("train/{folder}"))?.into_iter().filter(|file| file.ends_with(".png"))
+        {
             files.push(file);
             species.push(folder.clone());
         }

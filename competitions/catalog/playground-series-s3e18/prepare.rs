@@ -1,4 +1,5 @@
-//! Molecules and the enzymes that act on them. 10 % of the rows become the test part; two of the six classes are asked for.
+//! Molecules and the enzymes that act on them. 10 % of the rows become the test part; two of the
+//! six classes are asked for.
 
 use crate::frame::Value;
 use crate::prepare::{Prepare, PrepareError};

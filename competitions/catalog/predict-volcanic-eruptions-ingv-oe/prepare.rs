@@ -1,4 +1,5 @@
-//! Ten minutes of volcano sensors and the time to the next eruption. 10 % of the segments become the test part.
+//! Ten minutes of volcano sensors and the time to the next eruption. 10 % of the segments become
+//! the test part.
 
 use crate::prepare::{Prepare, PrepareError};
 
@@ -7,7 +8,8 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.write_csv("public/train.csv", &train)?;
     ctx.write_csv("private/test.csv", &test)?;
     ctx.write_csv("public/sample_submission.csv", &test.with("time_to_eruption", 0)?)?;
-    let segment = |part: &str, id: &str| (format!("train/{id}.csv"), format!("public/{part}/{id}.csv"));
+    let segment =
+        |part: &str, id: &str| (format!("train/{id}.csv"), format!("public/{part}/{id}.csv"));
     ctx.copy_all(train.texts("segment_id")?.iter().map(|id| segment("train", id)))?;
     ctx.copy_all(test.texts("segment_id")?.iter().map(|id| segment("test", id)))
 }

@@ -1,5 +1,5 @@
-//! Requests for a free pizza. The labelled requests are split in the proportion of the original parts; test requests keep only
-//! the fields that the original test part shows.
+//! Requests for a free pizza. The labelled requests are split in the proportion of the original
+//! parts; test requests keep only the fields that the original test part shows.
 
 use crate::formats::{Json, JsonStyle};
 use crate::frame::{Frame, train_test_split};
@@ -36,10 +36,12 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
         ctx.write(&format!("public/{name}.json"), text)?;
     }
     let ids = test.iter().map(|request| Ok(request.text("request_id", TRAIN)?.to_owned()));
-    let received = test.iter().map(|request| match request.field("requester_received_pizza", TRAIN)? {
-        Json::Bool(received) => Ok(i64::from(*received)),
-        _ => Err(ctx.unexpected(TRAIN, "expected `true` or `false` under `requester_received_pizza`")),
-    });
+    let received =
+        test.iter().map(|request| match request.field("requester_received_pizza", TRAIN)? {
+            Json::Bool(received) => Ok(i64::from(*received)),
+            _ => Err(ctx
+                .unexpected(TRAIN, "expected `true` or `false` under `requester_received_pizza`")),
+        });
     let answers = Frame::new("answers", test.len())
         .with("request_id", ids.collect::<Result<Vec<_>, PrepareError>>()?)?
         .with("requester_received_pizza", received.collect::<Result<Vec<_>, PrepareError>>()?)?;

@@ -1,4 +1,5 @@
-//! Chest X-rays with catheters. 10 % of the pictures become the test part. The sample submission shows nine of the eleven labels.
+//! Chest X-rays with catheters. 10 % of the pictures become the test part. The sample submission
+//! shows nine of the eleven labels.
 
 use std::collections::HashSet;
 
@@ -27,7 +28,8 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let train_ids: HashSet<String> = train.texts(ID)?.into_iter().collect();
     let annotations = ctx.read_csv("train_annotations.csv")?.filter_in(ID, &train_ids)?;
     ctx.write_csv("public/train_annotations.csv", &annotations)?;
-    let picture = |part: &str, id: &str| (format!("train/{id}.jpg"), format!("public/{part}/{id}.jpg"));
+    let picture =
+        |part: &str, id: &str| (format!("train/{id}.jpg"), format!("public/{part}/{id}.jpg"));
     ctx.copy_all(train.texts(ID)?.iter().map(|id| picture("train", id)))?;
     ctx.copy_all(test.texts(ID)?.iter().map(|id| picture("test", id)))
 }

@@ -1,4 +1,5 @@
-//! Chest X-rays: what a study shows, and where in its images. 10 % of the studies become the test part, with their images.
+//! Chest X-rays: what a study shows, and where in its images. 10 % of the studies become the test
+//! part, with their images.
 
 use std::collections::HashSet;
 
@@ -17,15 +18,17 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let (train, test) = (train.sort_by_text("id")?, test.sort_by_text("id")?);
     let test_ids: HashSet<String> = test.texts("id")?.into_iter().collect();
     let images = ctx.read_csv("train_image_level.csv")?.sort_by_text("id")?;
-    let (test_images, train_images) =
-        images.partition("StudyInstanceUID", |study| test_ids.contains(&format!("{study}_study")))?;
+    let (test_images, train_images) = images
+        .partition("StudyInstanceUID", |study| test_ids.contains(&format!("{study}_study")))?;
     ctx.write_csv("public/train_study_level.csv", &train)?;
     ctx.write_csv("public/train_image_level.csv", &train_images)?;
 
     let both = |studies: Vec<String>, boxes: Vec<String>| {
         let ids = [test.texts("id")?, test_images.texts("id")?].concat();
         Ok::<_, PrepareError>(
-            Frame::new("answers", ids.len()).with("id", ids)?.with("PredictionString", [studies, boxes].concat())?,
+            Frame::new("answers", ids.len())
+                .with("id", ids)?
+                .with("PredictionString", [studies, boxes].concat())?,
         )
     };
     let shown = study_classes(&test)?.into_iter().map(|word| format!("{word} 1 0 0 1 1")).collect();

@@ -1,4 +1,5 @@
-//! Smartphones in cars and where they really were. 10 % of the days become the test part, with all drives of these days.
+//! Smartphones in cars and where they really were. 10 % of the days become the test part, with all
+//! drives of these days.
 
 use std::collections::HashSet;
 
@@ -31,7 +32,9 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.copy_folder("metadata", "public/metadata")?;
     let answers = Frame::concat(&truths.iter().collect::<Vec<_>>())?;
     ctx.write_csv("private/test.csv", &answers)?;
-    let sample = answers.with("LatitudeDegrees", 37.904611315634504)?.with("LongitudeDegrees", -86.48107806249548)?;
+    let sample = answers
+        .with("LatitudeDegrees", 37.904611315634504)?
+        .with("LongitudeDegrees", -86.48107806249548)?;
     ctx.write_csv("public/sample_submission.csv", &sample)
 }
 
@@ -40,17 +43,25 @@ fn date(ctx: &Prepare, drive: &str) -> Result<String, PrepareError> {
     let parts: Vec<&str> = drive.split('-').collect();
     let digits = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     match parts[..] {
-        [year, month, day, ..] if [year, month, day].iter().all(digits) => Ok(format!("{year}-{month:0>2}-{day:0>2}")),
-        _ => Err(ctx.unexpected(&format!("train/{drive}"), "expected a name that begins with a date")),
+        [year, month, day, ..] if [year, month, day].iter().all(digits) => {
+            Ok(format!("{year}-{month:0>2}-{day:0>2}"))
+        }
+        _ => {
+            Err(ctx
+                .unexpected(&format!("train/{drive}"), "expected a name that begins with a date"))
+        }
     }
 }
 
 /// The true places of one phone; the trip is called after the two folders around the file.
 fn truth(ctx: &Prepare, file: &str) -> Result<Frame, PrepareError> {
-    let options =
-        CsvOptions::default().fast_floats().kind("LatitudeDegrees", Kind::Float).kind("LongitudeDegrees", Kind::Float);
+    let options = CsvOptions::default()
+        .fast_floats()
+        .kind("LatitudeDegrees", Kind::Float)
+        .kind("LongitudeDegrees", Kind::Float);
     let mut folders = file.rsplit('/').skip(1);
     let (phone, drive) = (folders.next().unwrap_or_default(), folders.next().unwrap_or_default());
-    let table = ctx.read_csv_with(file, &options)?.with("tripId", format!("{drive}-{phone}").as_str())?;
+    let table =
+        ctx.read_csv_with(file, &options)?.with("tripId", format!("{drive}-{phone}").as_str())?;
     Ok(table.select(["tripId", "UnixTimeMillis", "LatitudeDegrees", "LongitudeDegrees"])?)
 }

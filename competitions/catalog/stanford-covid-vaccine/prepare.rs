@@ -1,5 +1,6 @@
-//! RNA molecules and how fast each of their bases decays. As many molecules as 10 % of all become the test part, drawn from those
-//! with a good signal; both parts keep the order of the file. Answers have one row a base; bases that were not measured are zero.
+//! RNA molecules and how fast each of their bases decays. As many molecules as 10 % of all become
+//! the test part, drawn from those with a good signal; both parts keep the order of the file.
+//! Answers have one row a base; bases that were not measured are zero.
 
 use std::collections::HashSet;
 
@@ -22,9 +23,15 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let good = molecules.iter().map(good).collect::<Result<Vec<bool>, PrepareError>>()?;
     let candidates: Vec<usize> = (0..molecules.len()).filter(|&i| good[i]).collect();
     let n_test = (molecules.len() as f64 * 0.1) as usize;
-    ctx.check(n_test <= candidates.len(), TRAIN, format!("expected {n_test} molecules that pass the filter"))?;
-    let test_rows: HashSet<usize> =
-        sample(candidates.len(), n_test, 0).into_iter().map(|pick| candidates[pick as usize]).collect();
+    ctx.check(
+        n_test <= candidates.len(),
+        TRAIN,
+        format!("expected {n_test} molecules that pass the filter"),
+    )?;
+    let test_rows: HashSet<usize> = sample(candidates.len(), n_test, 0)
+        .into_iter()
+        .map(|pick| candidates[pick as usize])
+        .collect();
     let (mut train, mut test) = (Vec::new(), Vec::new());
     for (row, molecule) in molecules.into_iter().enumerate() {
         if test_rows.contains(&row) { test.push(molecule) } else { train.push(molecule) }
@@ -104,7 +111,11 @@ fn one_row_a_base(ctx: &Prepare, molecules: &[Json]) -> Result<Frame, PrepareErr
         let id = molecule.text("id", TRAIN)?;
         let length = molecule.int("seq_length", TRAIN)?.max(0) as usize;
         let scored = molecule.int("seq_scored", TRAIN)?.max(0) as usize;
-        ctx.check(scored < length, TRAIN, format!("expected fewer bases scored than there are in `{id}`"))?;
+        ctx.check(
+            scored < length,
+            TRAIN,
+            format!("expected fewer bases scored than there are in `{id}`"),
+        )?;
         ids.extend((0..length).map(|base| format!("{id}_{base}")));
         keep.extend((0..length).map(|base| base < scored));
         for (target, values) in TARGETS.iter().zip(&mut values) {

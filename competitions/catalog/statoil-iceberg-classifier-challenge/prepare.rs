@@ -1,4 +1,5 @@
-//! Radar pictures of ships and icebergs. 20 % of the labelled pictures become the test part, with the fields of the original one.
+//! Radar pictures of ships and icebergs. 20 % of the labelled pictures become the test part, with
+//! the fields of the original one.
 
 use crate::formats::{Json, JsonList, JsonStyle};
 use crate::frame::{CsvStyle, Frame, train_test_split};
@@ -12,7 +13,8 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let original_test = JsonList::open_first(&ctx.on_disk(TEST)?, TEST, 1)?;
     ctx.check(!original_test.is_empty(), TEST, "expected a list of objects")?;
     let first = original_test.get(0)?;
-    let fields = first.as_object().ok_or_else(|| ctx.unexpected(TEST, "expected a list of objects"))?;
+    let fields =
+        first.as_object().ok_or_else(|| ctx.unexpected(TEST, "expected a list of objects"))?;
     let split = train_test_split(pictures.len(), 0.2, 0)?;
 
     let pack = |name: &str, rows: &[u32], shown: &dyn Fn(Json) -> Result<Json, PrepareError>| {
@@ -22,7 +24,8 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     };
     pack("train", &split.train, &Ok)?;
     pack("test", &split.test, &|picture| {
-        let kept = fields.iter().map(|(key, _)| Ok((key.clone(), picture.field(key, TRAIN)?.clone())));
+        let kept =
+            fields.iter().map(|(key, _)| Ok((key.clone(), picture.field(key, TRAIN)?.clone())));
         Ok(Json::Object(kept.collect::<Result<_, PrepareError>>()?))
     })?;
 

@@ -1,4 +1,5 @@
-//! A made-up machine with two states. A fixed number of rows, 100000, becomes the test part; all rows are numbered anew.
+//! A made-up machine with two states. A fixed number of rows, 100000, becomes the test part; all
+//! rows are numbered anew.
 
 use crate::prepare::{Prepare, PrepareError};
 

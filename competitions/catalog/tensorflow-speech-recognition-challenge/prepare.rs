@@ -1,4 +1,5 @@
-//! Spoken words. 10 % of all clips, background noise included, become the test part under new names that tell nothing.
+//! Spoken words. 10 % of all clips, background noise included, become the test part under new names
+//! that tell nothing.
 
 use crate::frame::{Frame, train_test_split};
 use crate::prepare::{Prepare, PrepareError};
@@ -16,10 +17,16 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     clips.sort();
     let (train, test) = train_test_split(clips.len(), 0.1, 0)?.of(&clips);
     let target = |label: &str, name: &str| format!("public/train/audio/{label}/{name}");
-    ctx.copy_all(train.iter().map(|(_, label, name, file)| (format!("{AUDIO}/{file}"), target(label, name))))?;
+    ctx.copy_all(
+        train.iter().map(|(_, label, name, file)| (format!("{AUDIO}/{file}"), target(label, name))),
+    )?;
     let names: Vec<String> = (0..test.len()).map(|i| format!("clip_{i:08}.wav")).collect();
     let copies = test.iter().zip(&names);
-    ctx.copy_all(copies.map(|((.., file), new)| (format!("{AUDIO}/{file}"), format!("public/test/audio/{new}"))))?;
+    ctx.copy_all(
+        copies.map(|((.., file), new)| {
+            (format!("{AUDIO}/{file}"), format!("public/test/audio/{new}"))
+        }),
+    )?;
     let labels: Vec<String> = test.into_iter().map(|(_, label, ..)| label).collect();
     let answers = Frame::new("answers", names.len()).with("fname", names)?.with("label", labels)?;
     ctx.write_csv("private/test.csv", &answers)?;

@@ -1,5 +1,5 @@
-//! Questions and Wikipedia pages with their answers. The file is split in blocks of a thousand lines, 10 % of each block become the
-//! test part; ids are text in what is made.
+//! Questions and Wikipedia pages with their answers. The file is split in blocks of a thousand
+//! lines, 10 % of each block become the test part; ids are text in what is made.
 
 use rayon::prelude::*;
 
@@ -45,7 +45,8 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     for file in [train, public_test, private_test] {
         ctx.finished(file)?;
     }
-    let gold = Frame::new("gold", ids.len()).with("example_id", ids)?.with("PredictionString", answers)?;
+    let gold =
+        Frame::new("gold", ids.len()).with("example_id", ids)?.with("PredictionString", answers)?;
     ctx.write_csv("private/gold_submission.csv", &gold)?;
     ctx.write_csv("public/sample_submission.csv", &gold.with("PredictionString", "")?)
 }
@@ -60,7 +61,9 @@ fn split_block(lines: &[String], outputs: &mut Outputs) -> Result<(), PrepareErr
         let record = parsed(&lines[row as usize])?;
         outputs.private_test.write(line(&record))?;
         let shown = SHOWN.iter().map(|key| Ok((key.to_string(), record.field(key, FILE)?.clone())));
-        outputs.public_test.write(line(&Json::Object(shown.collect::<Result<_, PrepareError>>()?)))?;
+        outputs
+            .public_test
+            .write(line(&Json::Object(shown.collect::<Result<_, PrepareError>>()?)))?;
         let id = record.text("example_id", FILE)?;
         let (short, long) = answers(&record)?;
         outputs.ids.extend([format!("{id}_short"), format!("{id}_long")]);
@@ -83,7 +86,8 @@ fn line(record: &Json) -> String {
 
 /// The short and the long answer that the one annotation of a record names; each may be empty.
 fn answers(record: &Json) -> Result<(String, String), PrepareError> {
-    let unexpected = |what: &str| PrepareError::Unexpected { file: FILE.to_owned(), what: what.to_owned() };
+    let unexpected =
+        |what: &str| PrepareError::Unexpected { file: FILE.to_owned(), what: what.to_owned() };
     let [annotation] = record.list("annotations", FILE)? else {
         return Err(unexpected("expected one annotation a record"));
     };

@@ -1,4 +1,5 @@
-//! Written words and how they are spoken. 10 % of the sentences become the test part; sentences are numbered anew in each part.
+//! Written words and how they are spoken. 10 % of the sentences become the test part; sentences are
+//! numbered anew in each part.
 
 use std::collections::HashMap;
 
@@ -12,11 +13,15 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
 /// The same for any language, by the prefix of its files.
 pub(super) fn prepare_language(ctx: &Prepare, language: &str) -> Result<(), PrepareError> {
     let file = format!("{language}_train.csv");
-    let (train, test) = ctx.read_csv(&format!("{file}.zip/{file}"))?.split_by_value("sentence_id", 0.1, 0)?;
+    let (train, test) =
+        ctx.read_csv(&format!("{file}.zip/{file}"))?.split_by_value("sentence_id", 0.1, 0)?;
     let (train, test) = (renumbered(&train)?, renumbered(&test)?);
     let (sentences, tokens) = (test.ints("sentence_id")?, test.ints("token_id")?);
-    let ids: Vec<String> =
-        sentences.iter().zip(&tokens).map(|(sentence, token)| format!("{sentence}_{token}")).collect();
+    let ids: Vec<String> = sentences
+        .iter()
+        .zip(&tokens)
+        .map(|(sentence, token)| format!("{sentence}_{token}"))
+        .collect();
     let answers = test.with("id", ids)?.select(["id", "after", "before"])?;
     let sample = answers.select(["id", "before"])?.rename("before", "after")?;
     let style = CsvStyle { quoting: Quoting::NonNumeric, ..CsvStyle::default() };

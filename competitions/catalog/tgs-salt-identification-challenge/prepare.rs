@@ -1,4 +1,5 @@
-//! Seismic pictures in which salt is to be outlined. A quarter of the pictures becomes the test part; both parts are sorted.
+//! Seismic pictures in which salt is to be outlined. A quarter of the pictures becomes the test
+//! part; both parts are sorted.
 
 use std::collections::HashSet;
 
@@ -14,7 +15,10 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.write_csv("public/sample_submission.csv", &test.select(["id"])?.with("rle_mask", "1 1")?)?;
     let (train, test) = (train.texts("id")?, test.texts("id")?);
     let train_ids: HashSet<String> = train.iter().cloned().collect();
-    ctx.write_csv("public/depths.csv", &ctx.read_csv("depths.csv")?.filter_in("id", &train_ids)?.sort_by_text("id")?)?;
+    ctx.write_csv(
+        "public/depths.csv",
+        &ctx.read_csv("depths.csv")?.filter_in("id", &train_ids)?.sort_by_text("id")?,
+    )?;
     let picture = |part: &str, kind: &str, id: &str| {
         (format!("{DATA}/train/{kind}/{id}.png"), format!("public/{part}/{kind}/{id}.png"))
     };

@@ -7,5 +7,8 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.write_csv("public/train.csv", &train)?;
     ctx.write_csv("public/test.csv", &test.drop(["selected_text"])?)?;
     ctx.write_csv("private/test.csv", &test)?;
-    ctx.write_csv("public/sample_submission.csv", &test.select(["textID"])?.with("selected_text", "")?)
+    ctx.write_csv(
+        "public/sample_submission.csv",
+        &test.select(["textID"])?.with("selected_text", "")?,
+    )
 }

@@ -1,5 +1,5 @@
-//! MRI slices of the belly with three organs. 10 % of the patients become the test part; of the other patients all days after the
-//! fourth do as well.
+//! MRI slices of the belly with three organs. 10 % of the patients become the test part; of the
+//! other patients all days after the fourth do as well.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,8 +21,11 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let ids = texts.iter().map(|id| parsed(ctx, id)).collect::<Result<Vec<_>, _>>()?;
     let (test_cases, test_days) = test_part(ctx, &ids)?;
     let is_test = |id: &Id| test_cases.contains(id.case) || test_days.contains(&(id.case, id.day));
-    let rows =
-        |wanted: bool| (0..ids.len() as u32).filter(|&row| is_test(&ids[row as usize]) == wanted).collect::<Vec<_>>();
+    let rows = |wanted: bool| {
+        (0..ids.len() as u32)
+            .filter(|&row| is_test(&ids[row as usize]) == wanted)
+            .collect::<Vec<_>>()
+    };
     let (train_rows, test_rows) = (rows(false), rows(true));
     let test = table.take(&test_rows);
     ctx.write_csv("public/train.csv", &table.take(&train_rows))?;
@@ -32,7 +35,10 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
 
     let sizes = picture_sizes(ctx, test_rows.iter().map(|&row| &ids[row as usize]))?;
     let (widths, heights): (Vec<f64>, Vec<f64>) = sizes.into_iter().unzip();
-    ctx.write_csv("private/test.csv", &test.with("image_width", widths)?.with("image_height", heights)?)?;
+    ctx.write_csv(
+        "private/test.csv",
+        &test.with("image_width", widths)?.with("image_height", heights)?,
+    )?;
 
     let mut cases: Vec<&str> = ids.iter().map(|id| id.case).collect();
     cases.sort_unstable();
@@ -40,7 +46,11 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     for case in cases {
         let files = ctx.walk(&format!("train/{case}"))?;
         ctx.copy_all(files.iter().map(|file| {
-            let day = file.split('/').next().and_then(|folder| folder.split('_').nth(1)).unwrap_or_default();
+            let day = file
+                .split('/')
+                .next()
+                .and_then(|folder| folder.split('_').nth(1))
+                .unwrap_or_default();
             let part = if is_test(&Id { case, day, slice: "" }) { "test" } else { "train" };
             (format!("train/{case}/{file}"), format!("public/{part}/{case}/{file}"))
         }))?;
@@ -52,7 +62,10 @@ fn parsed<'a>(ctx: &Prepare, id: &'a str) -> Result<Id<'a>, PrepareError> {
     let parts: Vec<&str> = id.split('_').collect();
     match parts[..] {
         [case, day, .., slice] => Ok(Id { case, day, slice }),
-        _ => Err(ctx.unexpected(FILE, format!("expected ids like `case123_day20_slice_0001`, found `{id}`"))),
+        _ => Err(ctx.unexpected(
+            FILE,
+            format!("expected ids like `case123_day20_slice_0001`, found `{id}`"),
+        )),
     }
 }
 
@@ -72,12 +85,16 @@ fn test_part<'a>(
     let (train, test) = train_test_split(cases.len(), 0.1, 42)?.of(&cases);
     let number = |day: &str| {
         let number = day.strip_prefix("day").and_then(|digits| digits.parse::<u32>().ok());
-        number.ok_or_else(|| ctx.unexpected(FILE, format!("expected days like `day20`, found `{day}`")))
+        number.ok_or_else(|| {
+            ctx.unexpected(FILE, format!("expected days like `day20`, found `{day}`"))
+        })
     };
     let mut late = HashSet::new();
     for case in train {
-        let mut numbered =
-            days[case].iter().map(|day| Ok((number(day)?, *day))).collect::<Result<Vec<_>, PrepareError>>()?;
+        let mut numbered = days[case]
+            .iter()
+            .map(|day| Ok((number(day)?, *day)))
+            .collect::<Result<Vec<_>, PrepareError>>()?;
         numbered.sort_unstable();
         late.extend(numbered.into_iter().skip(4).map(|(_, day)| (case, day)));
     }
@@ -85,7 +102,10 @@ fn test_part<'a>(
 }
 
 /// Width and height of each slice from the name of its picture, `slice_0001_266_300_1.50_1.50.png`.
-fn picture_sizes<'a>(ctx: &Prepare, ids: impl Iterator<Item = &'a Id<'a>>) -> Result<Vec<(f64, f64)>, PrepareError> {
+fn picture_sizes<'a>(
+    ctx: &Prepare,
+    ids: impl Iterator<Item = &'a Id<'a>>,
+) -> Result<Vec<(f64, f64)>, PrepareError> {
     let mut known: HashMap<String, HashMap<String, Vec<(f64, f64)>>> = HashMap::new();
     let mut sizes = Vec::new();
     for id in ids {
@@ -103,7 +123,12 @@ fn picture_sizes<'a>(ctx: &Prepare, ids: impl Iterator<Item = &'a Id<'a>>) -> Re
         }
         match known[&folder].get(id.slice).map(Vec::as_slice) {
             Some([size]) => sizes.push(*size),
-            _ => return Err(ctx.unexpected(&folder, format!("expected one picture `slice_{}_*.png`", id.slice))),
+            _ => {
+                return Err(ctx.unexpected(
+                    &folder,
+                    format!("expected one picture `slice_{}_*.png`", id.slice),
+                ));
+            }
         }
     }
     Ok(sizes)

@@ -1,4 +1,5 @@
-//! Carbonised papyrus with ink to be found. Fragments 1 and 2 are the train part, fragment 3 is the test part under the name `a`.
+//! Carbonised papyrus with ink to be found. Fragments 1 and 2 are the train part, fragment 3 is the
+//! test part under the name `a`.
 
 use crate::formats::png_size;
 use crate::prepare::{Prepare, PrepareError};

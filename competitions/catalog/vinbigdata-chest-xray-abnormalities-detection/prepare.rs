@@ -1,5 +1,6 @@
-//! Chest X-rays with the findings of several radiologists. 10 % of the pictures become the test part. The answers keep one finding
-//! of a class for each picture, put together from the first values that are not missing.
+//! Chest X-rays with the findings of several radiologists. 10 % of the pictures become the test
+//! part. The answers keep one finding of a class for each picture, put together from the first
+//! values that are not missing.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +25,9 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     ctx.write_csv("private/answers.csv", &answers)?;
     ctx.write_csv("private/gold_submission.csv", &gold_submission(&answers)?)?;
     for (part, ids) in [("train", &train_ids), ("test", &test_ids)] {
-        ctx.copy_all(ids.iter().map(|id| (format!("train/{id}.dicom"), format!("public/{part}/{id}.dicom"))))?;
+        ctx.copy_all(
+            ids.iter().map(|id| (format!("train/{id}.dicom"), format!("public/{part}/{id}.dicom"))),
+        )?;
     }
     Ok(())
 }
@@ -36,7 +39,9 @@ fn one_finding_a_class(rows: &Frame) -> Result<Frame, PrepareError> {
         groups.entry(key).or_default().push(row);
     }
     let (ids, classes): (Vec<String>, Vec<i64>) = groups.keys().cloned().unzip();
-    let mut answers = Frame::new("answers", groups.len()).with("image_id", ids)?.with("class_id", classes.clone())?;
+    let mut answers = Frame::new("answers", groups.len())
+        .with("image_id", ids)?
+        .with("class_id", classes.clone())?;
     for column in ["class_name", "rad_id", "x_min", "y_min", "x_max", "y_max"] {
         let values = rows.values(column)?;
         let fixed = if column.ends_with("_max") { 1.0 } else { 0.0 };
@@ -57,7 +62,8 @@ fn one_finding_a_class(rows: &Frame) -> Result<Frame, PrepareError> {
 /// A row for each picture with its findings as `CLASS 1.0 X_MIN Y_MIN X_MAX Y_MAX ...`.
 fn gold_submission(answers: &Frame) -> Result<Frame, PrepareError> {
     let numbers = ["class_id", "x_min", "y_min", "x_max", "y_max"];
-    let columns = numbers.iter().map(|column| answers.texts(column)).collect::<Result<Vec<_>, _>>()?;
+    let columns =
+        numbers.iter().map(|column| answers.texts(column)).collect::<Result<Vec<_>, _>>()?;
     let finding = |row: u32| {
         let cell = |column: usize| columns[column][row as usize].as_str();
         format!("{} 1.0 {} {} {} {}", cell(0), cell(1), cell(2), cell(3), cell(4))

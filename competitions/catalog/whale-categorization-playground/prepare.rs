@@ -1,5 +1,6 @@
-//! Flukes of whales. A whale with two pictures or more gives one at least to each part; a whale with a single picture goes to the
-//! train part nine times out of ten; of what is left 10 % become the test part. Whales that only the test part has are new whales.
+//! Flukes of whales. A whale with two pictures or more gives one at least to each part; a whale
+//! with a single picture goes to the train part nine times out of ten; of what is left 10 % become
+//! the test part. Whales that only the test part has are new whales.
 
 use std::collections::HashSet;
 
@@ -30,19 +31,30 @@ pub(super) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
             is_test[row] = Some(part);
         }
     }
-    let rows =
-        |part: bool| (0..is_test.len() as u32).filter(|&row| is_test[row as usize] == Some(part)).collect::<Vec<_>>();
+    let rows = |part: bool| {
+        (0..is_test.len() as u32)
+            .filter(|&row| is_test[row as usize] == Some(part))
+            .collect::<Vec<_>>()
+    };
     let (train, test) = (table.take(&rows(false)), table.take(&rows(true)));
 
     let known: HashSet<String> = train.distinct("Id")?.into_iter().collect();
-    let labels = test.texts("Id")?.into_iter().map(|id| if known.contains(&id) { id } else { NEW.to_owned() });
+    let labels = test
+        .texts("Id")?
+        .into_iter()
+        .map(|id| if known.contains(&id) { id } else { NEW.to_owned() });
     let labels: Vec<String> = labels.collect();
-    ctx.check(labels.iter().any(|label| label == NEW), "train.csv", "expected a new whale in the test part")?;
+    ctx.check(
+        labels.iter().any(|label| label == NEW),
+        "train.csv",
+        "expected a new whale in the test part",
+    )?;
     ctx.write_csv("public/train.csv", &train)?;
     ctx.write_csv("private/test.csv", &test.with("Id", labels)?)?;
     let guess = "new_whale w_1287fbc w_98baff9 w_7554f44 w_1eafe46";
     ctx.write_csv("public/sample_submission.csv", &test.with("Id", guess)?)?;
-    let picture = |part: &str, name: &str| (format!("train/{name}"), format!("public/{part}/{name}"));
+    let picture =
+        |part: &str, name: &str| (format!("train/{name}"), format!("public/{part}/{name}"));
     ctx.copy_all(train.texts("Image")?.iter().map(|name| picture("train", name)))?;
     ctx.copy_all(test.texts("Image")?.iter().map(|name| picture("test", name)))
 }

@@ -21,12 +21,16 @@ pub(crate) fn safe_path(name: &str) -> Result<PathBuf, &'static str> {
             Component::Normal(part) => path.push(part),
             Component::CurDir => {}
             Component::ParentDir => return Err("its name contains `..`"),
-            Component::RootDir | Component::Prefix(_) => return Err("its name is an absolute path"),
+            Component::RootDir | Component::Prefix(_) => {
+                return Err("its name is an absolute path");
+            }
         }
     }
-    // A Windows drive letter or a backslash that climbs out is no danger here, but an archive with one is not a data set.
+    // A Windows drive letter or a backslash that climbs out is no danger here, but an archive with
+    // one is not a data set.
     let backslashed = name.split(['/', '\\']).any(|part| part == "..");
-    let drive = matches!(name.as_bytes(), [letter, b':', b'\\' | b'/', ..] if letter.is_ascii_alphabetic());
+    let drive =
+        matches!(name.as_bytes(), [letter, b':', b'\\' | b'/', ..] if letter.is_ascii_alphabetic());
     if backslashed || drive || name.starts_with('\\') {
         return Err("its name is a Windows path that leaves the folder");
     }
@@ -52,7 +56,11 @@ impl<'a> Guard<'a> {
     }
 
     pub(crate) fn refuse(&self, member: &str, what: impl Into<String>) -> ArchiveError {
-        ArchiveError::Refused { archive: self.archive.to_owned(), member: member.to_owned(), what: what.into() }
+        ArchiveError::Refused {
+            archive: self.archive.to_owned(),
+            member: member.to_owned(),
+            what: what.into(),
+        }
     }
 
     /// The relative path of a member, unless its name is unsafe or that of another one.
@@ -70,8 +78,8 @@ impl<'a> Guard<'a> {
         Ok(path)
     }
 
-    /// As [`name`](Self::name), but where names that differ in case do not collide, it is for the caller to see that none is there twice:
-    /// a list of millions need not be held here as well.
+    /// As [`name`](Self::name), but where names that differ in case do not collide, it is for the
+    /// caller to see that none is there twice: a list of millions need not be held here as well.
     pub(crate) fn member(&mut self, member: &str) -> Result<PathBuf, ArchiveError> {
         match self.ignores_case {
             true => self.name(member),
@@ -105,9 +113,20 @@ mod tests {
         for name in ["a", "a/b.csv", "./a", "a//b", "Common wheat/x.png", "a..b", "..a", "a\\b"] {
             assert!(safe_path(name).is_ok(), "{name}");
         }
-        for name in
-            ["", ".", "..", "../a", "a/../../b", "a/..", "/etc/passwd", "a\0b", "..\\a", "C:\\a", "C:/a", "\\\\host\\a"]
-        {
+        for name in [
+            "",
+            ".",
+            "..",
+            "../a",
+            "a/../../b",
+            "a/..",
+            "/etc/passwd",
+            "a\0b",
+            "..\\a",
+            "C:\\a",
+            "C:/a",
+            "\\\\host\\a",
+        ] {
             assert!(safe_path(name).is_err(), "{name:?}");
         }
     }
@@ -121,7 +140,10 @@ mod tests {
         let mut guard = Guard::new("a.zip", 10, true);
         assert!(guard.name("x/a.png").is_ok());
         let error = guard.name("X/A.png").unwrap_err().to_string();
-        assert_eq!(error, "member `X/A.png` of `a.zip` is refused: this file system does not tell it from `x/a.png`");
+        assert_eq!(
+            error,
+            "member `X/A.png` of `a.zip` is refused: this file system does not tell it from `x/a.png`"
+        );
     }
 
     #[test]

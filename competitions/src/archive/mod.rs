@@ -1,7 +1,8 @@
 //! Archives in and out: zip (also beyond 4 GiB), 7z and tar.
 //!
-//! What comes in is not trusted: names must stay inside the target folder, links and devices are refused, sizes are
-//! bounded and nothing is overwritten. What goes out is the same bytes for the same input: fixed times, given order.
+//! What comes in is not trusted: names must stay inside the target folder, links and devices are
+//! refused, sizes are bounded and nothing is overwritten. What goes out is the same bytes for the
+//! same input: fixed times, given order.
 
 mod guard;
 mod pack;

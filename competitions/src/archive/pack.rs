@@ -63,7 +63,9 @@ impl Packing {
     }
 
     pub(crate) fn seven_zip(file: File) -> io::Result<Self> {
-        Ok(Self::SevenZip(Box::new(ArchiveWriter::new(BufWriter::with_capacity(256 << 10, file)).map_err(other)?)))
+        Ok(Self::SevenZip(Box::new(
+            ArchiveWriter::new(BufWriter::with_capacity(256 << 10, file)).map_err(other)?,
+        )))
     }
 
     pub(crate) fn tar(file: File) -> Self {
@@ -87,21 +89,27 @@ impl Packing {
                 writer.start_file(name, zip_options(size)).map_err(zip_error)?;
                 io::copy(&mut stream, writer).map(drop)
             }
-            Self::SevenZip(writer) => {
-                writer.push_archive_entry(ArchiveEntry::new_file(name), Some(stream)).map(drop).map_err(other)
-            }
+            Self::SevenZip(writer) => writer
+                .push_archive_entry(ArchiveEntry::new_file(name), Some(stream))
+                .map(drop)
+                .map_err(other),
             Self::Tar(writer) => writer.append_data(&mut tar_header(size), name, stream.take(size)),
-            Self::TarGz(writer) => writer.append_data(&mut tar_header(size), name, stream.take(size)),
+            Self::TarGz(writer) => {
+                writer.append_data(&mut tar_header(size), name, stream.take(size))
+            }
         }
     }
 
     /// Adds an entry for a folder.
     pub(crate) fn add_folder(&mut self, name: &str) -> io::Result<()> {
         match self {
-            Self::Zip(writer) => writer.add_directory(name, zip_options(0).unix_permissions(0o755)).map_err(zip_error),
-            Self::SevenZip(writer) => {
-                writer.push_archive_entry::<&[u8]>(ArchiveEntry::new_directory(name), None).map(drop).map_err(other)
-            }
+            Self::Zip(writer) => writer
+                .add_directory(name, zip_options(0).unix_permissions(0o755))
+                .map_err(zip_error),
+            Self::SevenZip(writer) => writer
+                .push_archive_entry::<&[u8]>(ArchiveEntry::new_directory(name), None)
+                .map(drop)
+                .map_err(other),
             Self::Tar(writer) => writer.append_data(&mut folder_header(), name, io::empty()),
             Self::TarGz(writer) => writer.append_data(&mut folder_header(), name, io::empty()),
         }
@@ -110,17 +118,28 @@ impl Packing {
     /// Adds small members, packing them on all threads.
     pub(crate) fn add_all(&mut self, members: &[(String, Vec<u8>)]) -> io::Result<()> {
         let Self::Zip(writer) = self else {
-            return members.iter().try_for_each(|(name, data)| self.add(name, data.len() as u64, &**data));
+            return members
+                .iter()
+                .try_for_each(|(name, data)| self.add(name, data.len() as u64, &**data));
         };
         let packed: Vec<_> = members
             .par_iter()
-            .map(|(name, data)| PreparedZipFile::from_data(name, zip_options(data.len() as u64), data))
+            .map(|(name, data)| {
+                PreparedZipFile::from_data(name, zip_options(data.len() as u64), data)
+            })
             .collect();
-        packed.into_iter().try_for_each(|file| writer.add_prepared_file(file.map_err(zip_error)?).map_err(zip_error))
+        packed.into_iter().try_for_each(|file| {
+            writer.add_prepared_file(file.map_err(zip_error)?).map_err(zip_error)
+        })
     }
 
     /// Adds a member of another zip as it is, without unpacking it; says whether that was possible.
-    pub(crate) fn add_packed(&mut self, name: &str, reader: &mut ZipReader<'_>, member: &str) -> io::Result<bool> {
+    pub(crate) fn add_packed(
+        &mut self,
+        name: &str,
+        reader: &mut ZipReader<'_>,
+        member: &str,
+    ) -> io::Result<bool> {
         let Self::Zip(writer) = self else {
             return Ok(false);
         };
@@ -131,7 +150,8 @@ impl Packing {
         Ok(true)
     }
 
-    /// Begins a member of a zip whose bytes are then written piece by piece; its size may be anything.
+    /// Begins a member of a zip whose bytes are then written piece by piece; its size may be
+    /// anything.
     pub(crate) fn start(&mut self, name: &str) -> io::Result<()> {
         match self {
             Self::Zip(writer) => writer.start_file(name, zip_options(u64::MAX)).map_err(zip_error),

@@ -37,16 +37,21 @@ fn with_member(name: &str) -> (TempDir, PathBuf) {
 
 #[test]
 fn zip_members_that_leave_their_folder_are_refused() {
-    for name in ["../evil.csv", "a/../../evil.csv", "/tmp/evil.csv", "..\\evil.csv", "C:\\evil.csv"] {
+    for name in ["../evil.csv", "a/../../evil.csv", "/tmp/evil.csv", "..\\evil.csv", "C:\\evil.csv"]
+    {
         let (_folder, path) = with_member(name);
-        assert!(refusal(&path).starts_with(&format!("member `{name}` of `a.zip` is refused: ")), "{name}");
+        assert!(
+            refusal(&path).starts_with(&format!("member `{name}` of `a.zip` is refused: ")),
+            "{name}"
+        );
     }
 }
 
 #[test]
 fn links_in_a_zip_are_refused() {
-    let (_folder, path) =
-        zip_with(|zip| zip.add_symlink("train.csv", "/etc/passwd", SimpleFileOptions::default()).unwrap());
+    let (_folder, path) = zip_with(|zip| {
+        zip.add_symlink("train.csv", "/etc/passwd", SimpleFileOptions::default()).unwrap()
+    });
     assert_eq!(refusal(&path), "member `train.csv` of `a.zip` is refused: it is a link");
 }
 
@@ -63,7 +68,8 @@ fn a_zip_that_is_cut_short_says_so() {
 #[test]
 fn damaged_members_are_named() {
     let (_folder, path) = zip_with(|zip| {
-        let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        let stored =
+            SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
         zip.start_file("train.csv", stored).unwrap();
         zip.write_all(b"id,label\n1,2\n").unwrap();
     });
@@ -75,7 +81,10 @@ fn damaged_members_are_named() {
     let Err(CopyError::Read(error)) = zip.reader().copy("train.csv", &mut Vec::new()) else {
         panic!("a wrong checksum should be an error");
     };
-    assert!(error.to_string().starts_with("member `train.csv` of `a.zip` cannot be read"), "{error}");
+    assert!(
+        error.to_string().starts_with("member `train.csv` of `a.zip` cannot be read"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -100,7 +109,9 @@ fn packing_gives_the_same_bytes_and_reads_back() {
             ArchiveKind::Tar => Packing::tar(file),
         };
         packing.add("a/1.txt", 3, &b"one"[..]).unwrap();
-        packing.add_all(&[("b.txt".to_owned(), b"two".to_vec()), ("c".to_owned(), Vec::new())]).unwrap();
+        packing
+            .add_all(&[("b.txt".to_owned(), b"two".to_vec()), ("c".to_owned(), Vec::new())])
+            .unwrap();
         packing.finish().unwrap();
         fs::read(&path).unwrap()
     };
@@ -122,7 +133,11 @@ fn packing_gives_the_same_bytes_and_reads_back() {
                 fs::read(into.path().join(name)).unwrap()
             }
         };
-        assert_eq!((read("a/1.txt"), read("b.txt"), read("c")), (b"one".to_vec(), b"two".to_vec(), vec![]), "{kind:?}");
+        assert_eq!(
+            (read("a/1.txt"), read("b.txt"), read("c")),
+            (b"one".to_vec(), b"two".to_vec(), vec![]),
+            "{kind:?}"
+        );
     }
 }
 
@@ -138,7 +153,12 @@ fn unpack_tar(write: impl FnOnce(&mut tar::Builder<File>)) -> (TempDir, Result<(
     (folder, result)
 }
 
-fn tar_entry(builder: &mut tar::Builder<File>, name: &str, kind: tar::EntryType, link: Option<&str>) {
+fn tar_entry(
+    builder: &mut tar::Builder<File>,
+    name: &str,
+    kind: tar::EntryType,
+    link: Option<&str>,
+) {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);
     header.set_size(0);
@@ -167,7 +187,8 @@ fn hostile_tar_entries_are_refused() {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "{name}");
         assert_eq!(fs::read_dir(folder.path().join("into")).unwrap().count(), 0, "{name}");
     }
-    let (_folder, result) = unpack_tar(|builder| tar_entry(builder, "./", tar::EntryType::Directory, None));
+    let (_folder, result) =
+        unpack_tar(|builder| tar_entry(builder, "./", tar::EntryType::Directory, None));
     assert!(result.is_ok());
 }
 
@@ -191,11 +212,13 @@ fn other_archives_that_are_cut_short_say_so() {
     }
 }
 
-/// Windows packs archives beyond 2 GB so. The fixture is of 7-Zip (`7z a -tzip -mm=Deflate64 -mx=9`); one of its copies lies further back
-/// than plain deflate can reach, and one is longer than its longest.
+/// Windows packs archives beyond 2 GB so. The fixture is of 7-Zip (`7z a -tzip -mm=Deflate64
+/// -mx=9`); one of its copies lies further back than plain deflate can reach, and one is longer
+/// than its longest.
 #[test]
 fn deflate64_is_unpacked_and_packed_anew() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/archives/deflate64.zip");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/archives/deflate64.zip");
     let zip = open(&path).unwrap();
     assert_eq!(zip.below("").collect::<Vec<_>>(), ["far.csv", "train.csv"]);
     let read = |zip: &ZipSource, member: &str| {
@@ -206,7 +229,8 @@ fn deflate64_is_unpacked_and_packed_anew() {
     let table: String = (0..200).map(|row| format!("{row},{}\n", row % 3)).collect();
     assert_eq!(read(&zip, "train.csv"), format!("id,label\n{table}").into_bytes());
     let far = read(&zip, "far.csv");
-    let lines: Vec<u8> = (0..6000).flat_map(|row| format!("{row},{}\n", row % 3).into_bytes()).collect();
+    let lines: Vec<u8> =
+        (0..6000).flat_map(|row| format!("{row},{}\n", row % 3).into_bytes()).collect();
     let block = &far[..600];
     assert_eq!(far, [block, &lines, block, &[b'x'; 70_000], block].concat());
 
@@ -247,7 +271,10 @@ fn names_that_are_there_twice_are_refused() {
     let (_folder, path) = zip_by_hand(&[(b"a/b", b"1"), (b"A/b", b"2")], 0, &[]);
     assert!(open(&path).is_ok());
     let error = ZipSource::open(&path, "a.zip", true).err().unwrap().to_string();
-    assert_eq!(error, "member `A/b` of `a.zip` is refused: this file system does not tell it from `a/b`");
+    assert_eq!(
+        error,
+        "member `A/b` of `a.zip` is refused: this file system does not tell it from `a/b`"
+    );
 }
 
 #[test]
@@ -263,7 +290,9 @@ fn members_with_other_sizes_than_announced_are_named() {
         let Err(CopyError::Read(error)) = zip.reader().copy("a.txt", &mut Vec::new()) else {
             panic!("another size should be an error");
         };
-        let expected = format!("member `a.txt` of `a.zip` cannot be read (expected {announced} bytes, {found})");
+        let expected = format!(
+            "member `a.txt` of `a.zip` cannot be read (expected {announced} bytes, {found})"
+        );
         assert_eq!(error.to_string(), expected);
     }
 }

@@ -1,4 +1,5 @@
-//! Archives that can only be read from front to back are unpacked whole: tar, and 7z, whose members share one stream.
+//! Archives that can only be read from front to back are unpacked whole: tar, and 7z, whose members
+//! share one stream.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -55,7 +56,8 @@ pub(crate) fn unpack(
 /// A tar, gzipped or not.
 fn open_tar<'a>(mut stream: impl BufRead + 'a) -> io::Result<tar::Archive<Box<dyn Read + 'a>>> {
     let is_gzip = stream.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-    let stream: Box<dyn Read> = if is_gzip { Box::new(MultiGzDecoder::new(stream)) } else { Box::new(stream) };
+    let stream: Box<dyn Read> =
+        if is_gzip { Box::new(MultiGzDecoder::new(stream)) } else { Box::new(stream) };
     Ok(tar::Archive::new(stream))
 }
 
@@ -126,11 +128,14 @@ impl Target<'_> {
         let mut failure = None;
         let outcome = archive.for_each_entries(|entry, stream| {
             // The upper half of the attributes holds the Unix mode where the packer knew one.
-            let is_link = entry.has_windows_attributes && (entry.windows_attributes() >> 16) & 0xf000 == 0xa000;
+            let is_link = entry.has_windows_attributes
+                && (entry.windows_attributes() >> 16) & 0xf000 == 0xa000;
             let result = if is_link {
                 Err(self.guard.refuse(entry.name(), "it is a link"))
             } else if entry.is_directory() {
-                super::safe_path(entry.name()).map(drop).map_err(|what| self.guard.refuse(entry.name(), what))
+                super::safe_path(entry.name())
+                    .map(drop)
+                    .map_err(|what| self.guard.refuse(entry.name(), what))
             } else {
                 self.file("7z", entry.name(), entry.size(), stream)
             };
@@ -146,7 +151,13 @@ impl Target<'_> {
     }
 
     /// Writes one member, of which at most the announced bytes are taken.
-    fn file(&mut self, kind: &'static str, member: &str, size: u64, stream: &mut dyn Read) -> Result<(), ArchiveError> {
+    fn file(
+        &mut self,
+        kind: &'static str,
+        member: &str,
+        size: u64,
+        stream: &mut dyn Read,
+    ) -> Result<(), ArchiveError> {
         let path = self.into.join(self.guard.name(member)?);
         self.guard.size(size)?;
         let io = |source| ArchiveError::Io { action: "write", path: path.clone(), source };
@@ -174,7 +185,11 @@ impl Target<'_> {
 }
 
 /// `./` names the folder itself, which every tar made with `tar -C` begins with.
-fn root_is_fine(member: &str) -> impl FnOnce(ArchiveError) -> Result<std::path::PathBuf, ArchiveError> {
-    let is_root = member.chars().all(|c| matches!(c, '.' | '/')) && member.starts_with('.') && !member.contains("..");
+fn root_is_fine(
+    member: &str,
+) -> impl FnOnce(ArchiveError) -> Result<std::path::PathBuf, ArchiveError> {
+    let is_root = member.chars().all(|c| matches!(c, '.' | '/'))
+        && member.starts_with('.')
+        && !member.contains("..");
     move |error| if is_root { Ok(std::path::PathBuf::new()) } else { Err(error) }
 }

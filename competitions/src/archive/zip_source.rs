@@ -1,6 +1,7 @@
 //! A zip file whose members are read in any order, by several threads.
 //!
-//! Archives of millions of pictures exist, so of a member no more is kept than its name and where it lies: about 40 bytes and the name.
+//! Archives of millions of pictures exist, so of a member no more is kept than its name and where
+//! it lies: about 40 bytes and the name.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
@@ -104,7 +105,9 @@ impl ZipSource {
     fn sort(&mut self, guard: &Guard<'_>) -> Result<(), ArchiveError> {
         let mut members = std::mem::take(&mut self.members);
         members.sort_unstable_by(|a, b| self.name_of(a).cmp(self.name_of(b)));
-        if let Some(pair) = members.windows(2).find(|pair| self.name_of(&pair[0]) == self.name_of(&pair[1])) {
+        if let Some(pair) =
+            members.windows(2).find(|pair| self.name_of(&pair[0]) == self.name_of(&pair[1]))
+        {
             return Err(guard.refuse(self.name_of(&pair[0]), "it is there twice"));
         }
         self.members = members;
@@ -157,12 +160,20 @@ impl ZipSource {
     }
 
     fn failed(&self, member: &str, reason: impl std::fmt::Display) -> ArchiveError {
-        ArchiveError::Member { archive: self.name.clone(), member: member.to_owned(), reason: reason.to_string() }
+        ArchiveError::Member {
+            archive: self.name.clone(),
+            member: member.to_owned(),
+            reason: reason.to_string(),
+        }
     }
 }
 
 impl Listing {
-    fn add(&mut self, entry: &ZipFileHeaderRecord<'_>, guard: &mut Guard<'_>) -> Result<(), ArchiveError> {
+    fn add(
+        &mut self,
+        entry: &ZipFileHeaderRecord<'_>,
+        guard: &mut Guard<'_>,
+    ) -> Result<(), ArchiveError> {
         let name = member_name(entry);
         if entry.mode().is_symlink() {
             return Err(guard.refuse(&name, "it is a link"));
@@ -176,7 +187,9 @@ impl Listing {
         let path = guard.member(&name)?;
         let path = path.to_string_lossy();
         guard.size(entry.uncompressed_size_hint())?;
-        let (Ok(name_begin), Ok(name_length)) = (u32::try_from(self.names.len()), u16::try_from(path.len())) else {
+        let (Ok(name_begin), Ok(name_length)) =
+            (u32::try_from(self.names.len()), u16::try_from(path.len()))
+        else {
             return Err(guard.refuse(&name, "its name, or all names together, are too long"));
         };
         self.names.push_str(&path);
@@ -206,7 +219,9 @@ pub(crate) struct ZipReader<'a> {
 
 impl<'a> ZipReader<'a> {
     fn member(&self, member: &str) -> Result<&'a Member, ArchiveError> {
-        self.source.find(member).ok_or_else(|| self.source.failed(member, "there is no such member"))
+        self.source
+            .find(member)
+            .ok_or_else(|| self.source.failed(member, "there is no such member"))
     }
 
     /// The size of a member when unpacked, as announced.
@@ -226,9 +241,17 @@ impl<'a> ZipReader<'a> {
         let ahead = found.place.compressed_size_hint().clamp(512, 64 << 10) as usize;
         let stream: Box<dyn Read> = match found.method {
             Method::Stored => Box::new(packed),
-            Method::Deflated => Box::new(DeflateDecoder::new(BufReader::with_capacity(ahead, packed))),
-            Method::Deflated64 => Box::new(Deflate64Decoder::with_buffer(BufReader::with_capacity(ahead, packed))),
-            Method::Other => return Err(self.source.failed(member, "it is packed by a method that is not known here")),
+            Method::Deflated => {
+                Box::new(DeflateDecoder::new(BufReader::with_capacity(ahead, packed)))
+            }
+            Method::Deflated64 => {
+                Box::new(Deflate64Decoder::with_buffer(BufReader::with_capacity(ahead, packed)))
+            }
+            Method::Other => {
+                return Err(self
+                    .source
+                    .failed(member, "it is packed by a method that is not known here"));
+            }
         };
         Ok(Checked { stream, crc: Crc::new(), bytes: 0, announced, checksum })
     }
@@ -242,7 +265,12 @@ impl<'a> ZipReader<'a> {
         result
     }
 
-    fn copy_through(&self, member: &str, out: &mut impl Write, buffer: &mut [u8]) -> Result<u64, CopyError> {
+    fn copy_through(
+        &self,
+        member: &str,
+        out: &mut impl Write,
+        buffer: &mut [u8],
+    ) -> Result<u64, CopyError> {
         let mut stream = self.open(member)?;
         let mut written = 0;
         loop {
@@ -257,7 +285,10 @@ impl<'a> ZipReader<'a> {
     }
 
     /// A member with its bytes still packed, if other programs are sure to read them so.
-    pub(super) fn packed(&mut self, member: &str) -> Result<Option<ZipFile<'_, SharedFile>>, ArchiveError> {
+    pub(super) fn packed(
+        &mut self,
+        member: &str,
+    ) -> Result<Option<ZipFile<'_, SharedFile>>, ArchiveError> {
         let source = self.source;
         let found = self.member(member)?;
         if !matches!(found.method, Method::Stored | Method::Deflated) {
@@ -268,15 +299,17 @@ impl<'a> ZipReader<'a> {
                 Some(opened) => opened.clone(),
                 None => {
                     let file = source.archive.get_ref().clone();
-                    let opened = ZipArchive::new(file).map_err(|error| source.failed(member, error))?;
+                    let opened =
+                        ZipArchive::new(file).map_err(|error| source.failed(member, error))?;
                     source.packed.get_or_init(|| opened).clone()
                 }
             };
             self.packed = Some(opened);
         }
         let archive = self.packed.as_mut().expect("it was just opened");
-        let index =
-            archive.index_for_path(member).ok_or_else(|| source.failed(member, "its name is written in an odd way"))?;
+        let index = archive
+            .index_for_path(member)
+            .ok_or_else(|| source.failed(member, "its name is written in an odd way"))?;
         archive.by_index_raw(index).map(Some).map_err(|error| source.failed(member, error))
     }
 }
@@ -296,12 +329,18 @@ impl<R: Read> Read for Checked<R> {
         self.crc.update(&buffer[..read]);
         self.bytes += read as u64;
         let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-        if self.bytes > self.announced || read == 0 && !buffer.is_empty() && self.bytes < self.announced {
+        if self.bytes > self.announced
+            || read == 0 && !buffer.is_empty() && self.bytes < self.announced
+        {
             let found = if read == 0 { self.bytes.to_string() } else { "more".to_owned() };
             return Err(wrong(format!("expected {} bytes, found {found}", self.announced)));
         }
         if read == 0 && !buffer.is_empty() && self.crc.sum() != self.checksum {
-            return Err(wrong(format!("expected the checksum {:08x}, found {:08x}", self.checksum, self.crc.sum())));
+            return Err(wrong(format!(
+                "expected the checksum {:08x}, found {:08x}",
+                self.checksum,
+                self.crc.sum()
+            )));
         }
         Ok(read)
     }

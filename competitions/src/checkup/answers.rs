@@ -1,4 +1,5 @@
-//! Whether what grading needs does its work: the answers win, the sample is valid, and both are about the same rows.
+//! Whether what grading needs does its work: the answers win, the sample is valid, and both are
+//! about the same rows.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -21,7 +22,12 @@ pub(super) fn checks(subject: &Subject<'_>) -> Vec<Check> {
     };
     let grader = match Grader::new(subject.spec.grading.clone()) {
         Ok(grader) => grader,
-        Err(error) => return none(&format!("the competition cannot be graded: {}", chain(&error)), Vec::new()),
+        Err(error) => {
+            return none(
+                &format!("the competition cannot be graded: {}", chain(&error)),
+                Vec::new(),
+            );
+        }
     };
     let path = subject.spec.answers_path(&subject.prepared);
     match Answers::read(&path) {
@@ -29,7 +35,9 @@ pub(super) fn checks(subject: &Subject<'_>) -> Vec<Check> {
             let graded = Graded { subject, grader: &grader, answers: &answers };
             vec![graded.answers_win(), graded.sample_valid(), graded.ids_agree()]
         }
-        Err(error) => none("the answers cannot be read", vec![problem(&data.answers, chain(&error))]),
+        Err(error) => {
+            none("the answers cannot be read", vec![problem(&data.answers, chain(&error))])
+        }
     }
 }
 
@@ -45,8 +53,18 @@ impl Graded<'_> {
         let path = self.subject.prepared.join(file);
         // The prepared folder may be a link; the submission itself must not be one.
         let path = path.canonicalize().map_err(|error| error.to_string())?;
-        let limits = Limits { rows: usize::MAX, columns: usize::MAX, cells: usize::MAX, ..Limits::default() };
-        match self.grader.grade_file(&path, self.answers, &limits).map_err(|error| chain(&error))?.verdict {
+        let limits = Limits {
+            rows: usize::MAX,
+            columns: usize::MAX,
+            cells: usize::MAX,
+            ..Limits::default()
+        };
+        match self
+            .grader
+            .grade_file(&path, self.answers, &limits)
+            .map_err(|error| chain(&error))?
+            .verdict
+        {
             Verdict::Scored(score) => Ok(score.rounded),
             Verdict::Invalid(invalid) => Err(invalid.to_string()),
         }
@@ -66,16 +84,27 @@ impl Graded<'_> {
         };
         let direction = spec.grading.direction;
         let (wins, bar) = match (&spec.thresholds, self.score(&data.sample_submission)) {
-            (Some(thresholds), _) => {
-                (direction.is_as_good(score, thresholds.gold), format!("gold needs {}", thresholds.gold))
+            (Some(thresholds), _) => (
+                direction.is_as_good(score, thresholds.gold),
+                format!("gold needs {}", thresholds.gold),
+            ),
+            (None, Ok(sample)) => {
+                (direction.is_better(score, sample), format!("the sample scores {sample}"))
             }
-            (None, Ok(sample)) => (direction.is_better(score, sample), format!("the sample scores {sample}")),
-            (None, Err(_)) => return skipped(NAME, Layer::Grading, format!("{score}, with nothing to compare with")),
+            (None, Err(_)) => {
+                return skipped(
+                    NAME,
+                    Layer::Grading,
+                    format!("{score}, with nothing to compare with"),
+                );
+            }
         };
         match wins {
-            true => {
-                passed(NAME, Layer::Grading, format!("the answers graded against themselves score {score} ({bar})"))
-            }
+            true => passed(
+                NAME,
+                Layer::Grading,
+                format!("the answers graded against themselves score {score} ({bar})"),
+            ),
             false => {
                 let why = format!("scores {score} against the answers; {bar}");
                 failed(
@@ -93,8 +122,17 @@ impl Graded<'_> {
         const NAME: &str = "sample-valid";
         let file = &self.subject.spec.data.sample_submission;
         match self.score(file) {
-            Ok(score) => passed(NAME, Layer::Grading, format!("the sample submission is valid and scores {score}")),
-            Err(why) => failed(NAME, Layer::Grading, "the sample submission is not valid", vec![problem(file, why)]),
+            Ok(score) => passed(
+                NAME,
+                Layer::Grading,
+                format!("the sample submission is valid and scores {score}"),
+            ),
+            Err(why) => failed(
+                NAME,
+                Layer::Grading,
+                "the sample submission is not valid",
+                vec![problem(file, why)],
+            ),
         }
     }
 
@@ -108,21 +146,32 @@ impl Graded<'_> {
         let sample = match Table::read(&self.subject.prepared.join(file), &Limits::default()) {
             Ok(sample) => sample,
             Err(error) => {
-                return failed(NAME, Layer::Grading, "the sample cannot be read", vec![problem(file, chain(&error))]);
+                return failed(
+                    NAME,
+                    Layer::Grading,
+                    "the sample cannot be read",
+                    vec![problem(file, chain(&error))],
+                );
             }
         };
-        let (Some(asked), Some(known)) = (ids(&sample, &spec.id_columns), ids(answers, spec.answer_ids())) else {
+        let (Some(asked), Some(known)) =
+            (ids(&sample, &spec.id_columns), ids(answers, spec.answer_ids()))
+        else {
             return skipped(NAME, Layer::Grading, "the rows are not named in both files");
         };
         let mut files = Vec::new();
-        let mut note = |file: &str, other: &str, ids: &HashSet<String>, in_other: &HashSet<String>| {
-            let mut lone: Vec<&String> = ids.difference(in_other).collect();
-            lone.sort_unstable();
-            if let Some(first) = lone.first() {
-                let count = counted(lone.len(), "id");
-                files.push(problem(file, format!("has {count} that `{other}` has not, such as `{}`", shown(first))));
-            }
-        };
+        let mut note =
+            |file: &str, other: &str, ids: &HashSet<String>, in_other: &HashSet<String>| {
+                let mut lone: Vec<&String> = ids.difference(in_other).collect();
+                lone.sort_unstable();
+                if let Some(first) = lone.first() {
+                    let count = counted(lone.len(), "id");
+                    files.push(problem(
+                        file,
+                        format!("has {count} that `{other}` has not, such as `{}`", shown(first)),
+                    ));
+                }
+            };
         let answers_file = &self.subject.spec.data.answers;
         // Where a submission may have more rows than the answers, the sample usually has.
         if !spec.checks.contains(&grading::Check::IdSuperset) {
@@ -135,7 +184,12 @@ impl Graded<'_> {
                 Layer::Grading,
                 format!("the sample names all {} of the answers", counted(known.len(), "id")),
             ),
-            false => failed(NAME, Layer::Grading, "sample and answers are not about the same rows", files),
+            false => failed(
+                NAME,
+                Layer::Grading,
+                "sample and answers are not about the same rows",
+                files,
+            ),
         }
     }
 }

@@ -1,6 +1,9 @@
-//! Files as they are, against the manifest of the preparation and the checksums that MLE-bench publishes.
+//! Files as they are, against the manifest of the preparation and the checksums that MLE-bench
+//! publishes.
 
-use super::{Check, FileProblem, Layer, Subject, counted, failed, passed, skipped, stored_manifest};
+use super::{
+    Check, FileProblem, Layer, Subject, counted, failed, passed, skipped, stored_manifest,
+};
 use crate::prepare::{Difference, ManifestDifference, ManifestEntry, PrepareError, Verification};
 
 pub(super) fn checks(subject: &Subject<'_>) -> Result<Vec<Check>, PrepareError> {
@@ -45,9 +48,11 @@ fn recorded(subject: &Subject<'_>) -> Result<Vec<Check>, PrepareError> {
     let graded = subject.graded();
     let differences = manifest.differences(&subject.prepared)?;
     let check = |(name, layer): (&'static str, Layer)| {
-        let is_here = |file: &str| graded.iter().any(|graded| graded == file) == (layer == Layer::Grading);
+        let is_here =
+            |file: &str| graded.iter().any(|graded| graded == file) == (layer == Layer::Grading);
         let here = manifest.iter().filter(|(file, _)| is_here(file));
-        let (count, bytes) = here.fold((0, 0), |(count, bytes), (_, entry)| (count + 1, bytes + entry.bytes));
+        let (count, bytes) =
+            here.fold((0, 0), |(count, bytes), (_, entry)| (count + 1, bytes + entry.bytes));
         let files: Vec<FileProblem> = differences
             .iter()
             .filter(|(file, _)| is_here(file))
@@ -76,11 +81,15 @@ fn words(difference: ManifestDifference, before: Option<&ManifestEntry>) -> Stri
     let before = before.map_or(0, |entry| entry.bytes);
     match difference {
         ManifestDifference::Missing => format!("is missing ({before} bytes were there)"),
-        ManifestDifference::Unexpected { bytes } => format!("was not made by the preparation ({bytes} bytes)"),
+        ManifestDifference::Unexpected { bytes } => {
+            format!("was not made by the preparation ({bytes} bytes)")
+        }
         ManifestDifference::Changed { bytes } if bytes == before => {
             format!("has other content in the same {bytes} bytes")
         }
-        ManifestDifference::Changed { bytes } => format!("has other content: {bytes} bytes, {before} were there"),
+        ManifestDifference::Changed { bytes } => {
+            format!("has other content: {bytes} bytes, {before} were there")
+        }
     }
 }
 
@@ -88,7 +97,10 @@ fn words(difference: ManifestDifference, before: Option<&ManifestEntry>) -> Stri
 fn published(subject: &Subject<'_>) -> Result<Vec<Check>, PrepareError> {
     let layers = [("published", Layer::Prepared), ("published-graded", Layer::Grading)];
     let changed = subject.record.as_ref().is_some_and(|record| !record.overrides.is_empty());
-    let none = subject.spec.checksums().is_none_or(|sums| sums.public.is_empty() && sums.private.is_empty());
+    let none = subject
+        .spec
+        .checksums()
+        .is_none_or(|sums| sums.public.is_empty() && sums.private.is_empty());
     if changed || none {
         let why = match changed {
             true => "constants of the recipe were changed, so the data are not the published ones",
@@ -105,7 +117,10 @@ fn published(subject: &Subject<'_>) -> Result<Vec<Check>, PrepareError> {
         };
         let files: Vec<FileProblem> = differences
             .iter()
-            .map(|difference| FileProblem { file: difference.file.clone(), problem: md5s(difference) })
+            .map(|difference| FileProblem {
+                file: difference.file.clone(),
+                problem: md5s(difference),
+            })
             .collect();
         match (compared, files.len()) {
             (0, _) => skipped(name, layer, "no checksums of such files are published"),

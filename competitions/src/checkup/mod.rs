@@ -1,7 +1,8 @@
 //! What must hold after a preparation, and still holds: `medalist competitions doctor`.
 //!
-//! Three verdicts are kept apart, because they mean different things: the download may differ and yet give the same data, public data
-//! may differ and yet be graded alike, and only if what grading needs differs are scores not comparable.
+//! Three verdicts are kept apart, because they mean different things: the download may differ and
+//! yet give the same data, public data may differ and yet be graded alike, and only if what grading
+//! needs differs are scores not comparable.
 
 mod answers;
 mod files;
@@ -113,7 +114,8 @@ impl Subject<'_> {
     /// The paths below `prepared/` that grading needs.
     fn graded(&self) -> Vec<String> {
         let data = &self.spec.data;
-        let paths = [Some(&data.answers), Some(&data.sample_submission), data.gold_submission.as_ref()];
+        let paths =
+            [Some(&data.answers), Some(&data.sample_submission), data.gold_submission.as_ref()];
         paths.into_iter().flatten().cloned().collect()
     }
 }
@@ -132,15 +134,22 @@ impl Checkup {
         checks.extend(answers::checks(&subject));
         checks.push(public::check(&subject)?);
         let verdict = |layer: Layer| {
-            let states = || checks.iter().filter(|check| check.layer == layer).map(|check| check.state);
-            match (states().any(|state| state == State::Failed), states().any(|state| state == State::Passed)) {
+            let states =
+                || checks.iter().filter(|check| check.layer == layer).map(|check| check.state);
+            match (
+                states().any(|state| state == State::Failed),
+                states().any(|state| state == State::Passed),
+            ) {
                 (true, _) => Verdict::Differs,
                 (false, true) => Verdict::Same,
                 (false, false) => Verdict::Unknown,
             }
         };
-        let verdicts =
-            Verdicts { raw: verdict(Layer::Raw), prepared: verdict(Layer::Prepared), grading: verdict(Layer::Grading) };
+        let verdicts = Verdicts {
+            raw: verdict(Layer::Raw),
+            prepared: verdict(Layer::Prepared),
+            grading: verdict(Layer::Grading),
+        };
         let edition = PreparedRecord::edition_of(data_dir, id);
         Ok(Self { id: id.to_owned(), edition, path: subject.prepared, verdicts, checks })
     }
@@ -160,7 +169,12 @@ fn passed(name: &'static str, layer: Layer, what: impl Into<String>) -> Check {
     Check { name, layer, state: State::Passed, detail: what.into(), files: Vec::new() }
 }
 
-fn failed(name: &'static str, layer: Layer, what: impl Into<String>, files: Vec<FileProblem>) -> Check {
+fn failed(
+    name: &'static str,
+    layer: Layer,
+    what: impl Into<String>,
+    files: Vec<FileProblem>,
+) -> Check {
     Check { name, layer, state: State::Failed, detail: what.into(), files }
 }
 

@@ -22,7 +22,8 @@ pub fn bson_documents<'a>(
     let mut number = 0u64;
     std::iter::from_fn(move || {
         number += 1;
-        let wrong = |what: String| FormatError::Binary { file: file.to_owned(), format: "BSON", what };
+        let wrong =
+            |what: String| FormatError::Binary { file: file.to_owned(), format: "BSON", what };
         let document = match next_document(&mut stream) {
             Ok(None) => return None,
             Ok(Some(bytes)) => Ok(BsonDocument { bytes, file: file.to_owned() }),
@@ -40,7 +41,9 @@ fn next_document(stream: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     stream.read_exact(&mut length)?;
     let size = u32::from_le_bytes(length) as usize;
     if !(5..=LARGEST).contains(&size) {
-        return Err(io::Error::other(format!("expected a length from 5 to {LARGEST}, found {size}")));
+        return Err(io::Error::other(format!(
+            "expected a length from 5 to {LARGEST}, found {size}"
+        )));
     }
     let mut bytes = vec![0; size];
     bytes[..4].copy_from_slice(&length);
@@ -92,8 +95,9 @@ impl BsonDocument {
     fn element(&self, key: &str) -> Result<Option<Element<'_>>, FormatError> {
         let mut at = 4;
         while at < self.bytes.len() - 1 {
-            let element =
-                self.element_at(at).ok_or_else(|| self.wrong(format!("the element at byte {at} is damaged")))?;
+            let element = self
+                .element_at(at)
+                .ok_or_else(|| self.wrong(format!("the element at byte {at} is damaged")))?;
             if element.name == key.as_bytes() {
                 return Ok(Some(element));
             }
@@ -123,7 +127,13 @@ impl BsonDocument {
             _ => return None,
         };
         let value = rest.get(..size)?;
-        Some(Element { kind, name: &body[name_begin..name_end], value, begin, end: name_end + 1 + size })
+        Some(Element {
+            kind,
+            name: &body[name_begin..name_end],
+            value,
+            begin,
+            end: name_end + 1 + size,
+        })
     }
 }
 
@@ -146,8 +156,14 @@ mod tests {
         let mut list = [b"\0\0\0\0\x030\0", &*picture, b"\0"].concat();
         list[0] = list.len() as u8;
         let category = 1_000_010_653i64.to_le_bytes();
-        let mut document =
-            [b"\0\0\0\0\x10_id\0\x07\0\0\0\x12category_id\0", &category[..], b"\x04imgs\0", &*list, b"\0"].concat();
+        let mut document = [
+            b"\0\0\0\0\x10_id\0\x07\0\0\0\x12category_id\0",
+            &category[..],
+            b"\x04imgs\0",
+            &*list,
+            b"\0",
+        ]
+        .concat();
         document[0] = document.len() as u8;
         document
     }

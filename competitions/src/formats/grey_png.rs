@@ -21,7 +21,8 @@ pub struct GreyImage {
 /// When it is damaged or absurdly large.
 ///
 /// # Source
-/// Pillow's `convert("L")`: colours become grey by the weights of ITU-R 601-2 in 16-bit fixed point, transparency is dropped.
+/// Pillow's `convert("L")`: colours become grey by the weights of ITU-R 601-2 in 16-bit fixed
+/// point, transparency is dropped.
 pub fn read_grey_png(bytes: &[u8], file: &str) -> Result<GreyImage, FormatError> {
     const LARGEST: usize = 256 << 20;
     let wrong = |what: String| FormatError::Binary { file: file.to_owned(), format: "PNG", what };
@@ -34,7 +35,8 @@ pub fn read_grey_png(bytes: &[u8], file: &str) -> Result<GreyImage, FormatError>
     let frame = reader.next_frame(&mut buffer).map_err(|error| wrong(error.to_string()))?;
     buffer.truncate(frame.buffer_size());
     let grey = |pixel: &[u8]| {
-        let weighted = u32::from(pixel[0]) * 19595 + u32::from(pixel[1]) * 38470 + u32::from(pixel[2]) * 7471;
+        let weighted =
+            u32::from(pixel[0]) * 19595 + u32::from(pixel[1]) * 38470 + u32::from(pixel[2]) * 7471;
         ((weighted + 0x8000) >> 16) as u8
     };
     let pixels = match frame.color_type {
@@ -61,7 +63,8 @@ mod tests {
 
     #[test]
     fn colours_become_grey_as_in_pillow() {
-        let grey = |color, data: &[u8]| read_grey_png(&encode(color, data), "t.png").unwrap().pixels;
+        let grey =
+            |color, data: &[u8]| read_grey_png(&encode(color, data), "t.png").unwrap().pixels;
         assert_eq!(grey(ColorType::Grayscale, &[0, 200]), [0, 200]);
         assert_eq!(grey(ColorType::GrayscaleAlpha, &[7, 0, 200, 255]), [7, 200]);
         assert_eq!(grey(ColorType::Rgb, &[255, 0, 0, 0, 255, 0]), [76, 150]);

@@ -1,4 +1,5 @@
-//! JSON values that keep what Python keeps: the order of keys, all digits of integers, and which numbers were floats.
+//! JSON values that keep what Python keeps: the order of keys, all digits of integers, and which
+//! numbers were floats.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -30,7 +31,8 @@ pub enum Json {
     Text(String),
     /// An array.
     List(Vec<Json>),
-    /// An object in the order of its text; of equal keys the last value counts, in the first's place.
+    /// An object in the order of its text; of equal keys the last value counts, in the first's
+    /// place.
     Object(Vec<(String, Json)>),
 }
 
@@ -54,12 +56,15 @@ impl Json {
     /// The value under a key of an object.
     pub fn get(&self, key: &str) -> Option<&Self> {
         match self {
-            Self::Object(fields) => fields.iter().find(|(name, _)| name == key).map(|(_, value)| value),
+            Self::Object(fields) => {
+                fields.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+            }
             _ => None,
         }
     }
 
-    /// Replaces the value under a key in its place, or appends it. Does nothing to what is no object.
+    /// Replaces the value under a key in its place, or appends it. Does nothing to what is no
+    /// object.
     pub fn set(&mut self, key: &str, value: impl Into<Self>) {
         if let Self::Object(fields) = self {
             match fields.iter_mut().find(|(name, _)| name == key) {
@@ -125,7 +130,9 @@ impl Json {
     /// # Errors
     /// When there is none; `file` is named.
     pub fn text(&self, key: &str, file: &str) -> Result<&str, FormatError> {
-        self.field(key, file)?.as_str().ok_or_else(|| shape(file, format!("text under the key `{key}`")))
+        self.field(key, file)?
+            .as_str()
+            .ok_or_else(|| shape(file, format!("text under the key `{key}`")))
     }
 
     /// The integer under a key, which must be there.
@@ -133,7 +140,9 @@ impl Json {
     /// # Errors
     /// When there is none; `file` is named.
     pub fn int(&self, key: &str, file: &str) -> Result<i128, FormatError> {
-        self.field(key, file)?.as_int().ok_or_else(|| shape(file, format!("an integer under the key `{key}`")))
+        self.field(key, file)?
+            .as_int()
+            .ok_or_else(|| shape(file, format!("an integer under the key `{key}`")))
     }
 
     /// The array under a key, which must be there.
@@ -141,7 +150,9 @@ impl Json {
     /// # Errors
     /// When there is none; `file` is named.
     pub fn list(&self, key: &str, file: &str) -> Result<&[Self], FormatError> {
-        self.field(key, file)?.as_list().ok_or_else(|| shape(file, format!("a list under the key `{key}`")))
+        self.field(key, file)?
+            .as_list()
+            .ok_or_else(|| shape(file, format!("a list under the key `{key}`")))
     }
 
     /// The elements of an array.
@@ -224,7 +235,9 @@ impl Parser<'_> {
         const DEEPEST: usize = 200;
         match self.peek() {
             None => Err(self.wrong("expected a value, found the end of the text")),
-            Some(b'{' | b'[') if self.depth == DEEPEST => Err(self.wrong("values are nested too deeply")),
+            Some(b'{' | b'[') if self.depth == DEEPEST => {
+                Err(self.wrong("values are nested too deeply"))
+            }
             Some(b'{') => self.nested(Self::object),
             Some(b'[') => self.nested(Self::list),
             Some(b'"') => Ok(Json::Text(self.string()?)),
@@ -240,7 +253,10 @@ impl Parser<'_> {
         }
     }
 
-    fn nested(&mut self, parse: fn(&mut Self) -> Result<Json, FormatError>) -> Result<Json, FormatError> {
+    fn nested(
+        &mut self,
+        parse: fn(&mut Self) -> Result<Json, FormatError>,
+    ) -> Result<Json, FormatError> {
         self.depth += 1;
         self.at += 1;
         self.blanks();
@@ -343,7 +359,8 @@ impl Parser<'_> {
     fn unicode(&mut self) -> Result<char, FormatError> {
         let unit = self.hex()?;
         if !(0xd800..0xdc00).contains(&unit) {
-            return char::from_u32(unit).ok_or_else(|| self.wrong("half of a surrogate pair stands alone"));
+            return char::from_u32(unit)
+                .ok_or_else(|| self.wrong("half of a surrogate pair stands alone"));
         }
         if !self.text[self.at..].starts_with(b"\\u") {
             return Err(self.wrong("half of a surrogate pair stands alone"));
@@ -358,7 +375,8 @@ impl Parser<'_> {
     }
 
     fn hex(&mut self) -> Result<u32, FormatError> {
-        let digits = self.text.get(self.at..self.at + 4).and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits =
+            self.text.get(self.at..self.at + 4).and_then(|digits| std::str::from_utf8(digits).ok());
         let unit = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let unit = unit.and_then(|digits| u32::from_str_radix(digits, 16).ok());
         let unit = unit.ok_or_else(|| self.wrong("expected four hexadecimal digits"))?;
@@ -375,7 +393,9 @@ impl Parser<'_> {
         let text = std::str::from_utf8(&rest[..length]).expect("these bytes are ASCII");
         let unsigned = text.strip_prefix('-').unwrap_or(text);
         let starts_well = unsigned.starts_with(|c: char| c.is_ascii_digit());
-        let padded = unsigned.len() > 1 && unsigned.starts_with('0') && unsigned.as_bytes()[1].is_ascii_digit();
+        let padded = unsigned.len() > 1
+            && unsigned.starts_with('0')
+            && unsigned.as_bytes()[1].is_ascii_digit();
         if !starts_well || padded {
             return Err(self.wrong("expected a value"));
         }
@@ -388,7 +408,8 @@ impl Parser<'_> {
             }
             .map(Json::Float)
         };
-        let value = value.ok_or_else(|| self.wrong(format!("expected a number, found `{text}`")))?;
+        let value =
+            value.ok_or_else(|| self.wrong(format!("expected a number, found `{text}`")))?;
         self.at += length;
         Ok(value)
     }
@@ -426,7 +447,10 @@ fn pandas_float(text: &str) -> Option<f64> {
     }
     if !fraction.is_empty() {
         let used = fraction.len().min(15);
-        let digits = fraction.bytes().take(used).fold(0.0, |sum, digit| sum * 10.0 + f64::from(digit - b'0'));
+        let digits = fraction
+            .bytes()
+            .take(used)
+            .fold(0.0, |sum, digit| sum * 10.0 + f64::from(digit - b'0'));
         let scale: f64 = format!("1e-{used}").parse().expect("a power of ten is a number");
         value += digits * scale;
     }
@@ -450,10 +474,20 @@ mod tests {
 
     #[test]
     fn keeps_order_kinds_and_digits() {
-        let value =
-            parse(r#" {"b": [1, -0, 1.50, 1E-5, null], "a": "\u00e9\ud83d\ude00\/", "b2": 18446744073709551616} "#);
+        let value = parse(
+            r#" {"b": [1, -0, 1.50, 1E-5, null], "a": "\u00e9\ud83d\ude00\/", "b2": 18446744073709551616} "#,
+        );
         let expected = Json::Object(vec![
-            ("b".into(), Json::List(vec![Json::Int(1), Json::Int(0), Json::Float(1.5), Json::Float(1e-5), Json::Null])),
+            (
+                "b".into(),
+                Json::List(vec![
+                    Json::Int(1),
+                    Json::Int(0),
+                    Json::Float(1.5),
+                    Json::Float(1e-5),
+                    Json::Null,
+                ]),
+            ),
             ("a".into(), Json::Text("é😀/".into())),
             ("b2".into(), Json::Int(18_446_744_073_709_551_616)),
         ]);
@@ -463,14 +497,29 @@ mod tests {
     #[test]
     fn of_equal_keys_the_last_value_counts() {
         let value = parse(r#"{"a": 1, "b": 2, "a": 3}"#).unwrap();
-        assert_eq!(value, Json::Object(vec![("a".into(), Json::Int(3)), ("b".into(), Json::Int(2))]));
+        assert_eq!(
+            value,
+            Json::Object(vec![("a".into(), Json::Int(3)), ("b".into(), Json::Int(2))])
+        );
     }
 
     #[test]
     fn mistakes_are_located() {
-        for text in
-            ["", "{", "[1,]", "{\"a\" 1}", "01", "+1", ".5", "1.e", "tru", "\"\\ud83d\"", "\"\\x\"", "1 2", "\"a"]
-        {
+        for text in [
+            "",
+            "{",
+            "[1,]",
+            "{\"a\" 1}",
+            "01",
+            "+1",
+            ".5",
+            "1.e",
+            "tru",
+            "\"\\ud83d\"",
+            "\"\\x\"",
+            "1 2",
+            "\"a",
+        ] {
             let message = parse(text).unwrap_err().to_string();
             assert!(message.starts_with("`t.json` is no valid JSON at byte "), "{text}: {message}");
         }

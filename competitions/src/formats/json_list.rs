@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::{FormatError, Json, NumberRules};
 
-/// A file with a JSON list; where each element begins is known, elements are parsed when they are wanted.
+/// A file with a JSON list; where each element begins is known, elements are parsed when they are
+/// wanted.
 #[derive(Debug)]
 pub struct JsonList {
     text: JsonText,
@@ -54,14 +55,18 @@ impl JsonText {
         self.file.read_exact_at(&mut bytes, begin).map_err(io)?;
         Ok(match self.encoding {
             JsonEncoding::Utf8 => bytes,
-            JsonEncoding::Latin1 => bytes.iter().map(|&byte| byte as char).collect::<String>().into_bytes(),
+            JsonEncoding::Latin1 => {
+                bytes.iter().map(|&byte| byte as char).collect::<String>().into_bytes()
+            }
         })
     }
 
     fn value(&self, begin: u64, length: usize) -> Result<Json, FormatError> {
         let text = self.part(begin, length)?;
         Json::parse(&text, &self.name, NumberRules::Python).map_err(|error| match error {
-            FormatError::Json { file, at, what } => FormatError::Json { file, at: begin + at, what },
+            FormatError::Json { file, at, what } => {
+                FormatError::Json { file, at: begin + at, what }
+            }
             other => other,
         })
     }
@@ -84,14 +89,20 @@ impl JsonObject {
         let text = JsonText::open(path, name, encoding)?;
         let places = element_places(text.from(0)?, name, usize::MAX, b'{')?;
         let fields = places.into_iter().map(|(begin, length)| {
-            let wrong =
-                || FormatError::Json { file: name.to_owned(), at: begin, what: "expected `\"key\": value`".to_owned() };
+            let wrong = || FormatError::Json {
+                file: name.to_owned(),
+                at: begin,
+                what: "expected `\"key\": value`".to_owned(),
+            };
             // A key is short; the value behind it may be most of the file.
             let head = text.part(begin, length.min(4096))?;
             let quote = closing_quote(&head).ok_or_else(wrong)?;
             let key = Json::parse(&head[..=quote], name, NumberRules::Python)?;
             let key = key.as_str().ok_or_else(wrong)?.to_owned();
-            let colon = head[quote + 1..].iter().position(|byte| !byte.is_ascii_whitespace()).ok_or_else(wrong)?;
+            let colon = head[quote + 1..]
+                .iter()
+                .position(|byte| !byte.is_ascii_whitespace())
+                .ok_or_else(wrong)?;
             let colon = quote + 1 + colon;
             if head[colon] != b':' || colon + 1 >= length {
                 return Err(wrong());
@@ -203,15 +214,22 @@ fn element_places(
     count: usize,
     open: u8,
 ) -> Result<Vec<(u64, usize)>, FormatError> {
-    let wrong = |at: u64, what: &str| FormatError::Json { file: name.to_owned(), at, what: what.to_owned() };
+    let wrong = |at: u64, what: &str| FormatError::Json {
+        file: name.to_owned(),
+        at,
+        what: what.to_owned(),
+    };
     let mut elements: Vec<(u64, usize)> = Vec::new();
     let (mut at, mut depth) = (0u64, 0u32);
     let (mut in_text, mut escaped, mut closed) = (false, false, false);
     let mut begin: Option<u64> = None;
     let mut end = 0;
     loop {
-        let bytes =
-            stream.fill_buf().map_err(|source| FormatError::Io { action: "read", file: name.to_owned(), source })?;
+        let bytes = stream.fill_buf().map_err(|source| FormatError::Io {
+            action: "read",
+            file: name.to_owned(),
+            source,
+        })?;
         if bytes.is_empty() {
             return if closed {
                 Ok(elements)
@@ -235,7 +253,10 @@ fn element_places(
             let closes = byte == if open == b'[' { b']' } else { b'}' };
             if closed || (depth == 0 && byte != open) {
                 let expected = if open == b'[' { "expected a list" } else { "expected an object" };
-                return Err(wrong(at - 1, if closed { "expected the end of the text" } else { expected }));
+                return Err(wrong(
+                    at - 1,
+                    if closed { "expected the end of the text" } else { expected },
+                ));
             }
             if depth == 1 && (byte == b',' || closes) {
                 match begin.take() {
@@ -281,8 +302,10 @@ mod tests {
 
     #[test]
     fn elements_are_found() {
-        let list = list("\u{feff} [ {\"a\": [1, \"]},\\\"\"]} , 2.50, \"x,y\\\\\", [], null ]\n").unwrap();
-        let elements: Vec<String> = (0..list.len()).map(|i| list.get(i).unwrap().dump(JsonStyle::Compact)).collect();
+        let list =
+            list("\u{feff} [ {\"a\": [1, \"]},\\\"\"]} , 2.50, \"x,y\\\\\", [], null ]\n").unwrap();
+        let elements: Vec<String> =
+            (0..list.len()).map(|i| list.get(i).unwrap().dump(JsonStyle::Compact)).collect();
         assert_eq!(elements, ["{\"a\": [1, \"]},\\\"\"]}", "2.5", "\"x,y\\\\\"", "[]", "null"]);
     }
 
@@ -297,11 +320,15 @@ mod tests {
     #[test]
     fn fields_of_an_object_are_found() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(b" {\"a\\\"b\" : [ {\"c\": \"\xe9\"}, 2 ], \"info\": {\"a\": [1]}, \"e\":[]}").unwrap();
+        file.write_all(
+            b" {\"a\\\"b\" : [ {\"c\": \"\xe9\"}, 2 ], \"info\": {\"a\": [1]}, \"e\":[]}",
+        )
+        .unwrap();
         let object = JsonObject::open(file.path(), "a.json", JsonEncoding::Latin1).unwrap();
         assert_eq!(object.keys().collect::<Vec<_>>(), ["a\"b", "info", "e"]);
         let list = object.list("a\"b").unwrap();
-        let texts: Vec<String> = list.iter().map(|item| item.unwrap().dump(JsonStyle::Compact)).collect();
+        let texts: Vec<String> =
+            list.iter().map(|item| item.unwrap().dump(JsonStyle::Compact)).collect();
         assert_eq!(texts, ["{\"c\": \"\\u00e9\"}", "2"]);
         assert_eq!(object.value("info").unwrap().dump(JsonStyle::Compact), "{\"a\": [1]}");
         assert!(object.list("e").unwrap().is_empty());

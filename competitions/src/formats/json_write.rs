@@ -81,11 +81,20 @@ impl Json {
 }
 
 impl JsonStream<'_> {
-    pub(crate) fn write(self, out: &mut impl Write, style: JsonStyle) -> Result<(), JsonWriteError> {
+    pub(crate) fn write(
+        self,
+        out: &mut impl Write,
+        style: JsonStyle,
+    ) -> Result<(), JsonWriteError> {
         self.write_at(out, style, 0)
     }
 
-    fn write_at(self, out: &mut impl Write, style: JsonStyle, depth: usize) -> Result<(), JsonWriteError> {
+    fn write_at(
+        self,
+        out: &mut impl Write,
+        style: JsonStyle,
+        depth: usize,
+    ) -> Result<(), JsonWriteError> {
         match self {
             Self::Value(value) => value.write(out, style, depth)?,
             Self::List(items) => {
@@ -238,7 +247,8 @@ mod tests {
 
     #[test]
     fn dumps_as_python() {
-        let sample = value(r#"{"b":[1.0,1e-5,"é/😀\u0001\u007f"],"a":{},"c":[],"d":{"y":null,"x":true}}"#);
+        let sample =
+            value(r#"{"b":[1.0,1e-5,"é/😀\u0001\u007f"],"a":{},"c":[],"d":{"y":null,"x":true}}"#);
         assert_eq!(
             sample.dump(JsonStyle::Compact),
             r#"{"b": [1.0, 1e-05, "\u00e9/\ud83d\ude00\u0001\u007f"], "a": {}, "c": [], "d": {"y": null, "x": true}}"#
@@ -257,7 +267,9 @@ mod tests {
     #[test]
     fn a_stream_is_written_like_its_value() {
         let whole = value(r#"{"images":[{"id":1},{"id":2}],"info":{"a":[]}}"#);
-        for style in [JsonStyle::Compact, JsonStyle::Indented, JsonStyle::IndentedSorted, JsonStyle::Pandas] {
+        for style in
+            [JsonStyle::Compact, JsonStyle::Indented, JsonStyle::IndentedSorted, JsonStyle::Pandas]
+        {
             let items = whole.get("images").and_then(Json::as_list).unwrap().to_vec();
             let stream = JsonStream::Object(vec![
                 ("images".into(), JsonStream::List(Box::new(items.into_iter().map(Ok)))),

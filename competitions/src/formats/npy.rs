@@ -1,4 +1,5 @@
-//! Arrays in numpy's `.npy` files: rows are picked from a file on disk, so that the array need not fit into memory.
+//! Arrays in numpy's `.npy` files: rows are picked from a file on disk, so that the array need not
+//! fit into memory.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -29,7 +30,11 @@ impl Npy {
     /// When it cannot be read, is not whole, or is stored column after column.
     pub fn open(path: &Path, name: &str) -> Result<Self, FormatError> {
         let io = |source| FormatError::Io { action: "read", file: name.to_owned(), source };
-        let wrong = |what: &str| FormatError::Binary { file: name.to_owned(), format: "npy", what: what.to_owned() };
+        let wrong = |what: &str| FormatError::Binary {
+            file: name.to_owned(),
+            format: "npy",
+            what: what.to_owned(),
+        };
         let file = File::open(path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
         let mut head = [0; 12];
@@ -48,18 +53,22 @@ impl Npy {
         let mut header = vec![0; size as usize];
         file.read_exact_at(&mut header, begin).map_err(io)?;
         let header = String::from_utf8_lossy(&header);
-        let (element, shape) =
-            parse_header(&header).ok_or_else(|| wrong(&format!("its header is `{}`", header.trim())))?;
-        let bytes =
-            element_bytes(&element).ok_or_else(|| wrong(&format!("elements of type `{element}` are not supported")))?;
+        let (element, shape) = parse_header(&header)
+            .ok_or_else(|| wrong(&format!("its header is `{}`", header.trim())))?;
+        let bytes = element_bytes(&element)
+            .ok_or_else(|| wrong(&format!("elements of type `{element}` are not supported")))?;
         let row_bytes = shape[1..].iter().try_fold(bytes, |all, axis| all.checked_mul(*axis));
         let begin = begin + size;
-        let whole = row_bytes.and_then(|row| row.checked_mul(shape[0])).and_then(|all| begin.checked_add(all as u64));
+        let whole = row_bytes
+            .and_then(|row| row.checked_mul(shape[0]))
+            .and_then(|all| begin.checked_add(all as u64));
         match (row_bytes, whole) {
             (Some(row_bytes), Some(whole)) if whole <= length => {
                 Ok(Self { file, name: name.to_owned(), element, shape, begin, row_bytes })
             }
-            _ => Err(wrong(&format!("its {length} bytes are too few for the shape {shape:?} of `{element}`"))),
+            _ => Err(wrong(&format!(
+                "its {length} bytes are too few for the shape {shape:?} of `{element}`"
+            ))),
         }
     }
 
@@ -68,13 +77,15 @@ impl Npy {
         self.shape[0]
     }
 
-    /// Writes a `.npy` file of the rows with these numbers, in this order, byte for byte as `numpy.save` does.
+    /// Writes a `.npy` file of the rows with these numbers, in this order, byte for byte as
+    /// `numpy.save` does.
     ///
     /// # Errors
     /// When a row cannot be read or written.
     ///
     /// # Source
-    /// numpy 1.26.4 `lib/format.py`: version 1.0, room for the first axis to grow to 21 digits, elements aligned to 64 bytes.
+    /// numpy 1.26.4 `lib/format.py`: version 1.0, room for the first axis to grow to 21 digits,
+    /// elements aligned to 64 bytes.
     pub fn write_rows(&self, rows: &[u32], out: &mut dyn Write) -> io::Result<()> {
         let mut axes = vec![rows.len()];
         axes.extend_from_slice(&self.shape[1..]);
@@ -82,8 +93,12 @@ impl Npy {
             [only] => format!("({only},)"),
             _ => format!("({})", axes.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
         };
-        let mut header = format!("{{'descr': '{}', 'fortran_order': False, 'shape': {shape}, }}", self.element);
-        header.extend(std::iter::repeat_n(' ', 21_usize.saturating_sub(rows.len().to_string().len())));
+        let mut header =
+            format!("{{'descr': '{}', 'fortran_order': False, 'shape': {shape}, }}", self.element);
+        header.extend(std::iter::repeat_n(
+            ' ',
+            21_usize.saturating_sub(rows.len().to_string().len()),
+        ));
         let unpadded = MAGIC.len() + 4 + header.len() + 1;
         header.extend(std::iter::repeat_n(' ', 64 - unpadded % 64));
         header.push('\n');
@@ -104,7 +119,11 @@ impl Npy {
     /// # Errors
     /// When this is no list of text, or a text cannot be read.
     pub fn texts(&self, rows: &[u32]) -> Result<Vec<String>, FormatError> {
-        let wrong = |what: &str| FormatError::Binary { file: self.name.clone(), format: "npy", what: what.to_owned() };
+        let wrong = |what: &str| FormatError::Binary {
+            file: self.name.clone(),
+            format: "npy",
+            what: what.to_owned(),
+        };
         if !self.element.starts_with("<U") || self.shape.len() != 1 {
             return Err(wrong(&format!(
                 "expected a list of text, found `{}` with shape {:?}",
@@ -117,7 +136,8 @@ impl Npy {
             let io = |source| FormatError::Io { action: "read", file: self.name.clone(), source };
             self.read_row(number, &mut row).map_err(io)?;
             let units = row.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-            let text: Option<String> = units.take_while(|unit| *unit != 0).map(char::from_u32).collect();
+            let text: Option<String> =
+                units.take_while(|unit| *unit != 0).map(char::from_u32).collect();
             texts.push(text.ok_or_else(|| wrong(&format!("row {number} is no Unicode text")))?);
         }
         Ok(texts)
@@ -128,15 +148,21 @@ impl Npy {
     }
 }
 
-/// Element type and shape in `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`; none for what cannot be read by rows.
+/// Element type and shape in `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`; none
+/// for what cannot be read by rows.
 pub(super) fn parse_header(header: &str) -> Option<(String, Vec<usize>)> {
-    let after = |key: &str| header.split_once(key).map(|(_, rest)| rest.trim_start_matches([' ', ':']));
+    let after =
+        |key: &str| header.split_once(key).map(|(_, rest)| rest.trim_start_matches([' ', ':']));
     if !after("'fortran_order'")?.starts_with("False") {
         return None;
     }
     let element = after("'descr'")?.strip_prefix('\'')?.split_once('\'')?.0;
     let axes = after("'shape'")?.strip_prefix('(')?.split_once(')')?.0;
-    let axes = axes.split(',').map(str::trim).filter(|axis| !axis.is_empty()).map(|axis| axis.parse().ok());
+    let axes = axes
+        .split(',')
+        .map(str::trim)
+        .filter(|axis| !axis.is_empty())
+        .map(|axis| axis.parse().ok());
     let shape = axes.collect::<Option<Vec<usize>>>()?;
     (!shape.is_empty()).then(|| (element.to_owned(), shape))
 }

@@ -21,7 +21,10 @@ impl NpyArray {
             .ok_or_else(|| FormatError::Binary {
                 file: name.to_owned(),
                 format: "npy",
-                what: format!("its {} bytes hold no array that is stored row after row", bytes.len()),
+                what: format!(
+                    "its {} bytes hold no array that is stored row after row",
+                    bytes.len()
+                ),
             })
     }
 
@@ -33,7 +36,8 @@ impl NpyArray {
         };
         let header = std::str::from_utf8(rest.get(..length)?).ok()?;
         let (element, shape) = parse_header(header)?;
-        let size = shape.iter().try_fold(element_bytes(&element)?, |all, axis| all.checked_mul(*axis))?;
+        let size =
+            shape.iter().try_fold(element_bytes(&element)?, |all, axis| all.checked_mul(*axis))?;
         let data = rest[length..].get(..size)?.to_vec();
         Some((element, shape, data))
     }

@@ -2,7 +2,8 @@
 
 use super::FormatError;
 
-/// Width and height in pixels from the head of a PNG file, of which 24 bytes suffice; messages call it `file`.
+/// Width and height in pixels from the head of a PNG file, of which 24 bytes suffice; messages call
+/// it `file`.
 ///
 /// # Errors
 /// When it does not begin as a PNG file does.
@@ -12,7 +13,9 @@ pub fn png_size(bytes: &[u8], file: &str) -> Result<(u32, u32), FormatError> {
         Some(u32::from_be_bytes(bytes.try_into().expect("four bytes")))
     };
     match (number(16), number(20)) {
-        (Some(width), Some(height)) if bytes.starts_with(b"\x89PNG\r\n\x1a\n") && &bytes[12..16] == b"IHDR" => {
+        (Some(width), Some(height))
+            if bytes.starts_with(b"\x89PNG\r\n\x1a\n") && &bytes[12..16] == b"IHDR" =>
+        {
             Ok((width, height))
         }
         _ => Err(FormatError::Binary {

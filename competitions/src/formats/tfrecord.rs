@@ -4,17 +4,24 @@ use std::io::{ErrorKind, Read};
 
 use super::FormatError;
 
-/// The first text under a feature's name in each record, in order; messages call the file `file`. Checksums are not compared.
+/// The first text under a feature's name in each record, in order; messages call the file `file`.
+/// Checksums are not compared.
 ///
 /// # Errors
 /// When the file is cut short or a record has no such feature.
 ///
 /// # Source
-/// TensorFlow 2 `tfrecord` framing (length, its checksum, bytes, their checksum) and the `Example` message: features (1) are map
-/// entries (1) of name (1) and feature (2); a feature with bytes has a list (1) of values (1).
-pub fn tfrecord_texts(mut stream: impl Read, feature: &str, file: &str) -> Result<Vec<String>, FormatError> {
+/// TensorFlow 2 `tfrecord` framing (length, its checksum, bytes, their checksum) and the `Example`
+/// message: features (1) are map entries (1) of name (1) and feature (2); a feature with bytes has
+/// a list (1) of values (1).
+pub fn tfrecord_texts(
+    mut stream: impl Read,
+    feature: &str,
+    file: &str,
+) -> Result<Vec<String>, FormatError> {
     const LONGEST: u64 = 1 << 30;
-    let wrong = |what: String| FormatError::Binary { file: file.to_owned(), format: "TFRecord", what };
+    let wrong =
+        |what: String| FormatError::Binary { file: file.to_owned(), format: "TFRecord", what };
     let mut texts = Vec::new();
     let mut record = Vec::new();
     loop {
@@ -24,14 +31,18 @@ pub fn tfrecord_texts(mut stream: impl Read, feature: &str, file: &str) -> Resul
             Ok(0) => return Ok(texts),
             Ok(12) => {}
             Ok(_) => return Err(wrong(format!("record {number} is cut short"))),
-            Err(source) => return Err(FormatError::Io { action: "read", file: file.to_owned(), source }),
+            Err(source) => {
+                return Err(FormatError::Io { action: "read", file: file.to_owned(), source });
+            }
         }
         let length = u64::from_le_bytes(head[..8].try_into().expect("eight bytes"));
         if length > LONGEST {
             return Err(wrong(format!("record {number} claims {length} bytes")));
         }
         record.resize(length as usize + 4, 0);
-        stream.read_exact(&mut record).map_err(|_| wrong(format!("record {number} is cut short")))?;
+        stream
+            .read_exact(&mut record)
+            .map_err(|_| wrong(format!("record {number} is cut short")))?;
         let text = first_text(&record[..length as usize], feature.as_bytes());
         texts.push(text.ok_or_else(|| wrong(format!("record {number} has no text `{feature}`")))?);
     }
@@ -53,7 +64,9 @@ fn read_up_to(stream: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usiz
 fn first_text(example: &[u8], feature: &[u8]) -> Option<String> {
     let features = fields(example).find(|(number, _)| *number == 1)?.1;
     let entries = fields(features).filter(|(number, _)| *number == 1);
-    let value = entries.map(|(_, entry)| entry).find(|entry| fields(entry).any(|field| field == (1, feature)))?;
+    let value = entries
+        .map(|(_, entry)| entry)
+        .find(|entry| fields(entry).any(|field| field == (1, feature)))?;
     let mut message = fields(value).find(|(number, _)| *number == 2)?.1;
     // The feature's list, then the list's first value.
     for _ in 0..2 {
@@ -120,9 +133,15 @@ mod tests {
 
     #[test]
     fn the_named_feature_is_found() {
-        let file = [record(&[("image_name", "ISIC_1"), ("sex", "m")]), record(&[("a", "b"), ("image_name", "ISIC_2")])]
-            .concat();
-        assert_eq!(tfrecord_texts(&file[..], "image_name", "x.tfrec").unwrap(), ["ISIC_1", "ISIC_2"]);
+        let file = [
+            record(&[("image_name", "ISIC_1"), ("sex", "m")]),
+            record(&[("a", "b"), ("image_name", "ISIC_2")]),
+        ]
+        .concat();
+        assert_eq!(
+            tfrecord_texts(&file[..], "image_name", "x.tfrec").unwrap(),
+            ["ISIC_1", "ISIC_2"]
+        );
         for (bytes, what) in [
             (&file[..file.len() - 1], "record 2 is cut short"),
             (&file[..5], "record 1 is cut short"),

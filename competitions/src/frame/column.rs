@@ -43,7 +43,9 @@ impl Rows {
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::All(a), Self::All(b)) => a == b,
-            (Self::Picked(a, range_a), Self::Picked(b, range_b)) => Arc::ptr_eq(a, b) && range_a == range_b,
+            (Self::Picked(a, range_a), Self::Picked(b, range_b)) => {
+                Arc::ptr_eq(a, b) && range_a == range_b
+            }
             _ => false,
         }
     }
@@ -98,7 +100,9 @@ impl Column {
             Data::UInts(values) => Value::UInt(values[at]),
             Data::Floats(values) => Value::Float(values[at]),
             Data::Bools(values) => values[at].map_or(Value::Missing, Value::Bool),
-            Data::Texts(values) => values[at].as_deref().map_or(Value::Missing, |text| Value::Text(text.into())),
+            Data::Texts(values) => {
+                values[at].as_deref().map_or(Value::Missing, |text| Value::Text(text.into()))
+            }
         }
     }
 
@@ -111,11 +115,19 @@ impl Column {
     }
 
     /// Reads a value at any row.
-    pub(super) fn value(&self, row: usize, reader: Option<&mut RowReader<'_>>) -> Result<Value<'static>, FrameError> {
+    pub(super) fn value(
+        &self,
+        row: usize,
+        reader: Option<&mut RowReader<'_>>,
+    ) -> Result<Value<'static>, FrameError> {
         let at = self.rows.at(row);
         match (&*self.data, reader) {
-            (Data::Csv { field, .. }, Some(reader)) => Ok(reader.load(at)?.value(*field)?.into_owned()),
-            (Data::Csv { source, field }, None) => Ok(source.reader().load(at)?.value(*field)?.into_owned()),
+            (Data::Csv { field, .. }, Some(reader)) => {
+                Ok(reader.load(at)?.value(*field)?.into_owned())
+            }
+            (Data::Csv { source, field }, None) => {
+                Ok(source.reader().load(at)?.value(*field)?.into_owned())
+            }
             _ => Ok(self.stored(at).into_owned()),
         }
     }
@@ -147,14 +159,16 @@ impl NewColumn {
         }
     }
 
-    /// A column from values of one kind, with missing ones where the kind allows them; integers with gaps become floats.
+    /// A column from values of one kind, with missing ones where the kind allows them; integers
+    /// with gaps become floats.
     pub fn from_values(kind: Kind, values: Vec<Value<'_>>) -> Self {
         let gaps = values.iter().any(Value::is_missing);
         let numbers = || values.iter().map(|value| value.as_f64().unwrap_or(f64::NAN)).collect();
         let (kind, data) = match kind {
             Kind::Int | Kind::UInt if gaps => (Kind::Float, Data::Floats(numbers())),
             Kind::Int => {
-                let whole = |value: &Value<'_>| if let Value::Int(value) = value { *value } else { 0 };
+                let whole =
+                    |value: &Value<'_>| if let Value::Int(value) = value { *value } else { 0 };
                 (kind, Data::Ints(values.iter().map(whole).collect()))
             }
             Kind::UInt => {
@@ -167,11 +181,14 @@ impl NewColumn {
             }
             Kind::Float => (kind, Data::Floats(numbers())),
             Kind::Bool => {
-                let truth = |value: &Value<'_>| if let Value::Bool(value) = value { Some(*value) } else { None };
+                let truth = |value: &Value<'_>| {
+                    if let Value::Bool(value) = value { Some(*value) } else { None }
+                };
                 (kind, Data::Bools(values.iter().map(truth).collect()))
             }
             Kind::Text => {
-                let text = |value: Value<'_>| (!value.is_missing()).then(|| value.to_string().into());
+                let text =
+                    |value: Value<'_>| (!value.is_missing()).then(|| value.to_string().into());
                 (kind, Data::Texts(values.into_iter().map(text).collect()))
             }
         };

@@ -36,7 +36,11 @@ impl ExportColumn {
 /// # Errors
 /// Columns of different lengths, a name twice, or a file that cannot be written.
 pub fn write_parquet(path: &Path, columns: Vec<(&str, ExportColumn)>) -> Result<(), FrameError> {
-    let failed = |reason: String| FrameError::Engine { action: "write", file: path.display().to_string(), reason };
+    let failed = |reason: String| FrameError::Engine {
+        action: "write",
+        file: path.display().to_string(),
+        reason,
+    };
     let columns = columns.into_iter().map(|(name, values)| values.named(name)).collect();
     let mut table = DataFrame::new_infer_height(columns).map_err(|e| failed(e.to_string()))?;
     let file = File::create(path).map_err(|e| failed(e.to_string()))?;
@@ -50,7 +54,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back_with_its_nulls() {
-        let path = std::env::temp_dir().join(format!("medalist-export-{}.parquet", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("medalist-export-{}.parquet", std::process::id()));
         let columns = vec![
             ("name", ExportColumn::Text(vec![Some("a".into()), None])),
             ("score", ExportColumn::Number(vec![None, Some(0.5)])),
@@ -68,7 +73,10 @@ mod tests {
     #[test]
     fn columns_of_different_lengths_are_refused() {
         let path = std::env::temp_dir().join("medalist-export-ragged.parquet");
-        let columns = vec![("a", ExportColumn::Flag(vec![true])), ("b", ExportColumn::Flag(vec![true, false]))];
+        let columns = vec![
+            ("a", ExportColumn::Flag(vec![true])),
+            ("b", ExportColumn::Flag(vec![true, false])),
+        ];
         assert!(write_parquet(&path, columns).is_err());
     }
 }

@@ -36,8 +36,8 @@ fn infinity(text: &[u8]) -> Option<f64> {
 }
 
 /// # Source
-/// pandas 2.2.3 `tokenizer.c`, `round_trip`: CPython's correctly rounded conversion of a plain decimal.
-/// A value too large is an error there, but only if it is positive.
+/// pandas 2.2.3 `tokenizer.c`, `round_trip`: CPython's correctly rounded conversion of a plain
+/// decimal. A value too large is an error there, but only if it is positive.
 fn parse_round_trip(text: &[u8]) -> Option<f64> {
     if !text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')) {
         return None;
@@ -47,7 +47,8 @@ fn parse_round_trip(text: &[u8]) -> Option<f64> {
 }
 
 /// # Source
-/// pandas 2.2.3 `tokenizer.c`, `precise_xstrtod`: at most 17 digits are taken, then one multiplication or division.
+/// pandas 2.2.3 `tokenizer.c`, `precise_xstrtod`: at most 17 digits are taken, then one
+/// multiplication or division.
 fn parse_fast(text: &[u8]) -> Option<f64> {
     const MAX_DIGITS: u32 = 17;
     let (negative, mut rest) = match text {
@@ -85,7 +86,10 @@ fn parse_fast(text: &[u8]) -> Option<f64> {
             [b'-', digits @ ..] => (true, digits),
             [b'+', digits @ ..] | digits => (false, digits),
         };
-        if digits.is_empty() || digits.len() > MAX_DIGITS as usize || !digits.iter().all(u8::is_ascii_digit) {
+        if digits.is_empty()
+            || digits.len() > MAX_DIGITS as usize
+            || !digits.iter().all(u8::is_ascii_digit)
+        {
             return None;
         }
         let written = digits.iter().fold(0i64, |sum, digit| sum * 10 + i64::from(digit - b'0'));
@@ -110,14 +114,16 @@ fn parse_fast(text: &[u8]) -> Option<f64> {
 /// The double nearest to 10 to the power of `exponent`, which lies in `0..=308`.
 fn power_of_ten(exponent: i64) -> f64 {
     use std::sync::LazyLock;
-    static POWERS: LazyLock<Vec<f64>> =
-        LazyLock::new(|| (0..=308).map(|k| format!("1e{k}").parse().expect("a power of ten is a number")).collect());
+    static POWERS: LazyLock<Vec<f64>> = LazyLock::new(|| {
+        (0..=308).map(|k| format!("1e{k}").parse().expect("a power of ten is a number")).collect()
+    });
     POWERS[exponent as usize]
 }
 
 /// Whether a decimal is already printed as Python would print the double it stands for.
 ///
-/// True only for plain decimals of at most 15 digits, where both parsers are exact and printing gives the same digits back.
+/// True only for plain decimals of at most 15 digits, where both parsers are exact and printing
+/// gives the same digits back.
 pub(super) fn is_canonical(text: &[u8]) -> bool {
     let unsigned = text.strip_prefix(b"-").unwrap_or(text);
     let Some(point) = unsigned.iter().position(|&byte| byte == b'.') else {
@@ -128,7 +134,9 @@ pub(super) fn is_canonical(text: &[u8]) -> bool {
     if unsigned.len() > 16 || !digits(whole) || !digits(fraction) {
         return false;
     }
-    if whole.len() > 1 && whole[0] == b'0' || fraction.len() > 1 && fraction[fraction.len() - 1] == b'0' {
+    if whole.len() > 1 && whole[0] == b'0'
+        || fraction.len() > 1 && fraction[fraction.len() - 1] == b'0'
+    {
         return false;
     }
     // Below 1e-4 Python switches to the exponent form.
@@ -172,7 +180,12 @@ fn plain(f: &mut fmt::Formatter<'_>, digits: &str, places: i32) -> fmt::Result {
     let (first, rest) = digits.split_once('.').unwrap_or((digits, ""));
     f.write_str(sign)?;
     let Ok(places) = usize::try_from(places) else {
-        return write!(f, "0.{:0<zeros$}{first}{rest}", "", zeros = places.unsigned_abs() as usize - 1);
+        return write!(
+            f,
+            "0.{:0<zeros$}{first}{rest}",
+            "",
+            zeros = places.unsigned_abs() as usize - 1
+        );
     };
     match rest.split_at_checked(places) {
         Some((whole, "")) => write!(f, "{first}{whole}.0"),
@@ -181,11 +194,12 @@ fn plain(f: &mut fmt::Formatter<'_>, digits: &str, places: i32) -> fmt::Result {
     }
 }
 
-/// Up to 15 digits only one text of a length reads back; the exponent form of such is at most so long without its exponent.
+/// Up to 15 digits only one text of a length reads back; the exponent form of such is at most so
+/// long without its exponent.
 const DIGITS_OF_TIES: usize = 16;
 
-/// A double may lie exactly between two shortest texts, such as `….2` and `….3` for `….25`. C's `dtoa`, and so Python, takes the
-/// one with the even last digit there, Rust the upper one.
+/// A double may lie exactly between two shortest texts, such as `….2` and `….3` for `….25`. C's
+/// `dtoa`, and so Python, takes the one with the even last digit there, Rust the upper one.
 fn make_even(text: &mut String, value: f64) {
     let Some((digits, exponent)) = text.split_once('e') else {
         return;
@@ -198,7 +212,11 @@ fn make_even(text: &mut String, value: f64) {
     // Far more digits than an exact middle has.
     let long = format!("{value:.*e}", count + 40);
     let (lower, rest) = long.split_at(digits.len());
-    let is_tie = rest.trim_start_matches('5').bytes().take_while(|&byte| byte != b'e').all(|digit| digit == b'0');
+    let is_tie = rest
+        .trim_start_matches('5')
+        .bytes()
+        .take_while(|&byte| byte != b'e')
+        .all(|digit| digit == b'0');
     let even = format!("{lower}e{exponent}");
     if is_tie && lower != digits && even.parse() == Ok(value) {
         *text = even;
@@ -247,8 +265,12 @@ mod tests {
 
     #[test]
     fn the_two_parsers_differ_as_in_pandas() {
-        let both =
-            |text: &str| (FloatParser::RoundTrip.parse(text.as_bytes()), FloatParser::Fast.parse(text.as_bytes()));
+        let both = |text: &str| {
+            (
+                FloatParser::RoundTrip.parse(text.as_bytes()),
+                FloatParser::Fast.parse(text.as_bytes()),
+            )
+        };
         assert_eq!(both("99999999999999999999"), (Some(1e20), Some(1.0000000000000002e20)));
         assert_eq!(both(" 12.5\t"), (Some(12.5), Some(12.5)));
         assert_eq!(both("1e999"), (None, None));

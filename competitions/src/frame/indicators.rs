@@ -13,7 +13,10 @@ impl Frame {
         let labels = self.texts(column)?;
         classes.into_iter().try_fold(self.clone(), |table, class| {
             let class = class.as_ref();
-            table.with(class, labels.iter().map(|label| i64::from(label == class)).collect::<Vec<_>>())
+            table.with(
+                class,
+                labels.iter().map(|label| i64::from(label == class)).collect::<Vec<_>>(),
+            )
         })
     }
 }

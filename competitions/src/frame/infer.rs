@@ -32,7 +32,8 @@ enum NoInt {
     OtherText,
 }
 
-/// An integer with blanks around it and a sign allowed. As in C, a number too large is noticed before what follows it.
+/// An integer with blanks around it and a sign allowed. As in C, a number too large is noticed
+/// before what follows it.
 fn parse_integer(cell: &[u8], low: i128, high: i128) -> Result<i128, NoInt> {
     let text = trim_blanks(cell);
     let (sign, digits) = match text {
@@ -73,7 +74,8 @@ pub(super) fn parse_bool(cell: &[u8]) -> Option<bool> {
     }
 }
 
-/// What is known about a column after some of its cells. Guesses over consecutive cells join into one.
+/// What is known about a column after some of its cells. Guesses over consecutive cells join into
+/// one.
 #[derive(Clone, Debug)]
 pub(super) struct Guess {
     present: bool,
@@ -87,7 +89,15 @@ pub(super) struct Guess {
 
 impl Guess {
     pub(super) fn new() -> Self {
-        Self { present: false, missing: false, negative: false, no_i64: None, no_u64: None, float: true, bool: true }
+        Self {
+            present: false,
+            missing: false,
+            negative: false,
+            no_i64: None,
+            no_u64: None,
+            float: true,
+            bool: true,
+        }
     }
 
     /// Stops guessing: the column is text, or its type is given.

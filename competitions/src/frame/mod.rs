@@ -1,7 +1,8 @@
-//! Tables as pandas has them: typed when read, split by the same random numbers, printed digit for digit.
+//! Tables as pandas has them: typed when read, split by the same random numbers, printed digit for
+//! digit.
 //!
-//! A [`Frame`] is a view: cells of a CSV file are read when they are wanted, so that splitting and writing a table takes
-//! little memory however large it is.
+//! A [`Frame`] is a view: cells of a CSV file are read when they are wanted, so that splitting and
+//! writing a table takes little memory however large it is.
 
 mod column;
 mod error;
@@ -33,8 +34,8 @@ pub use parquet_parts::ParquetPart;
 pub(crate) use parquet_parts::{ParquetFile, each_parquet_part};
 pub use source::CsvOptions;
 pub use split::{
-    Size, Split, group_shuffle_split, k_fold, sample, sample_share, split_within_groups, stratified_split,
-    train_test_split, train_test_split_sizes,
+    Size, Split, group_shuffle_split, k_fold, sample, sample_share, split_within_groups,
+    stratified_split, train_test_split, train_test_split_sizes,
 };
 pub use value::{Kind, Value};
 pub use write::{CsvStyle, FloatFormat, Quoting, WriteCsvError};
@@ -60,7 +61,11 @@ impl Frame {
     ///
     /// # Errors
     /// When a row is malformed.
-    pub fn from_csv(text: impl Into<Vec<u8>>, name: &str, options: &CsvOptions) -> Result<Self, FrameError> {
+    pub fn from_csv(
+        text: impl Into<Vec<u8>>,
+        name: &str,
+        options: &CsvOptions,
+    ) -> Result<Self, FrameError> {
         Ok(Self::of_source(CsvSource::from_bytes(text.into(), name, options)?))
     }
 
@@ -105,10 +110,17 @@ impl Frame {
     }
 
     fn column(&self, name: &str) -> Result<&Column, FrameError> {
-        self.columns.iter().find(|column| &*column.name == name).ok_or_else(|| FrameError::NoColumn {
-            table: self.name.to_string(),
-            column: name.to_owned(),
-            known: self.columns.iter().map(|column| format!("`{}`", column.name)).collect::<Vec<_>>().join(", "),
+        self.columns.iter().find(|column| &*column.name == name).ok_or_else(|| {
+            FrameError::NoColumn {
+                table: self.name.to_string(),
+                column: name.to_owned(),
+                known: self
+                    .columns
+                    .iter()
+                    .map(|column| format!("`{}`", column.name))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            }
         })
     }
 
@@ -116,7 +128,10 @@ impl Frame {
     ///
     /// # Errors
     /// When one does not exist.
-    pub fn select<S: AsRef<str>>(&self, names: impl IntoIterator<Item = S>) -> Result<Self, FrameError> {
+    pub fn select<S: AsRef<str>>(
+        &self,
+        names: impl IntoIterator<Item = S>,
+    ) -> Result<Self, FrameError> {
         let columns = names.into_iter().map(|name| self.column(name.as_ref()).cloned());
         Ok(Self { columns: columns.collect::<Result<_, _>>()?, ..self.clone() })
     }
@@ -125,7 +140,10 @@ impl Frame {
     ///
     /// # Errors
     /// When one does not exist.
-    pub fn drop<S: AsRef<str>>(&self, names: impl IntoIterator<Item = S>) -> Result<Self, FrameError> {
+    pub fn drop<S: AsRef<str>>(
+        &self,
+        names: impl IntoIterator<Item = S>,
+    ) -> Result<Self, FrameError> {
         let mut rest = self.clone();
         for name in names {
             self.column(name.as_ref())?;
@@ -149,13 +167,15 @@ impl Frame {
         Ok(renamed)
     }
 
-    /// The table with a column of new values, in the place of the one with that name or else at the end.
+    /// The table with a column of new values, in the place of the one with that name or else at the
+    /// end.
     ///
     /// # Errors
     /// When the number of values is not that of the rows.
     pub fn with(&self, name: &str, values: impl Into<NewColumn>) -> Result<Self, FrameError> {
         let NewColumn { kind, data } = self.checked(name, values.into())?;
-        let column = Column { name: name.into(), kind, data: Arc::new(data), rows: Rows::All(self.rows) };
+        let column =
+            Column { name: name.into(), kind, data: Arc::new(data), rows: Rows::All(self.rows) };
         let mut changed = self.clone();
         match changed.columns.iter().position(|column| &*column.name == name) {
             Some(place) => changed.columns[place] = column,
@@ -182,7 +202,9 @@ impl Frame {
         names: impl IntoIterator<Item = S>,
         value: Value<'_>,
     ) -> Result<Self, FrameError> {
-        names.into_iter().try_fold(self.clone(), |table, name| table.with(name.as_ref(), value.clone()))
+        names
+            .into_iter()
+            .try_fold(self.clone(), |table, name| table.with(name.as_ref(), value.clone()))
     }
 
     /// The rows with these numbers, in this order.
@@ -201,7 +223,8 @@ impl Frame {
                 rows => match known.iter().find(|(seen, _)| seen.is_same(rows)) {
                     Some((_, list)) => Arc::clone(list),
                     None => {
-                        let composed: Arc<[u32]> = list.iter().map(|&row| rows.at(row as usize) as u32).collect();
+                        let composed: Arc<[u32]> =
+                            list.iter().map(|&row| rows.at(row as usize) as u32).collect();
                         known.push((rows.clone(), Arc::clone(&composed)));
                         composed
                     }
@@ -216,7 +239,10 @@ impl Frame {
                 .columns
                 .iter()
                 .zip(&lists)
-                .map(|(column, list)| Column { rows: Rows::Picked(Arc::clone(list), range.clone()), ..column.clone() })
+                .map(|(column, list)| Column {
+                    rows: Rows::Picked(Arc::clone(list), range.clone()),
+                    ..column.clone()
+                })
                 .collect(),
         };
         ranges.iter().map(table).collect()
@@ -227,12 +253,16 @@ impl Frame {
         self.take(&(0..count.min(self.rows) as u32).collect::<Vec<_>>())
     }
 
-    /// `train_test_split(table, test_size=test, random_state=seed)`: the train and the test rows, each in the order of the
-    /// permutation.
+    /// `train_test_split(table, test_size=test, random_state=seed)`: the train and the test rows,
+    /// each in the order of the permutation.
     ///
     /// # Errors
     /// When a part would be empty.
-    pub fn train_test_split(&self, test: impl Into<Size>, seed: u32) -> Result<(Self, Self), FrameError> {
+    pub fn train_test_split(
+        &self,
+        test: impl Into<Size>,
+        seed: u32,
+    ) -> Result<(Self, Self), FrameError> {
         self.train_test_split_sizes(None, Some(test.into()), seed)
     }
 
@@ -256,11 +286,16 @@ impl Frame {
         Ok((train, test))
     }
 
-    /// The rows and the others, both in table order, by whether a test holds for the printed value of a column.
+    /// The rows and the others, both in table order, by whether a test holds for the printed value
+    /// of a column.
     ///
     /// # Errors
     /// When there is no such column.
-    pub fn partition(&self, column: &str, mut holds: impl FnMut(&str) -> bool) -> Result<(Self, Self), FrameError> {
+    pub fn partition(
+        &self,
+        column: &str,
+        mut holds: impl FnMut(&str) -> bool,
+    ) -> Result<(Self, Self), FrameError> {
         let (mut yes, mut no) = (Vec::new(), Vec::new());
         let mut text = String::new();
         self.column(column)?.each(|row, value| {
@@ -279,7 +314,11 @@ impl Frame {
     ///
     /// # Errors
     /// When there is no such column.
-    pub fn filter(&self, column: &str, holds: impl FnMut(&str) -> bool) -> Result<Self, FrameError> {
+    pub fn filter(
+        &self,
+        column: &str,
+        holds: impl FnMut(&str) -> bool,
+    ) -> Result<Self, FrameError> {
         Ok(self.partition(column, holds)?.0)
     }
 
@@ -291,12 +330,17 @@ impl Frame {
         self.filter(column, |value| set.contains(value))
     }
 
-    /// Splits the distinct values of a column (in order of first appearance) with [`train_test_split`] and gives the train
-    /// and the test rows, both in table order.
+    /// Splits the distinct values of a column (in order of first appearance) with
+    /// [`train_test_split`] and gives the train and the test rows, both in table order.
     ///
     /// # Errors
     /// When there is no such column or a part would be empty.
-    pub fn split_by_value(&self, column: &str, test: impl Into<Size>, seed: u32) -> Result<(Self, Self), FrameError> {
+    pub fn split_by_value(
+        &self,
+        column: &str,
+        test: impl Into<Size>,
+        seed: u32,
+    ) -> Result<(Self, Self), FrameError> {
         let values = self.distinct(column)?;
         let (_, test) = train_test_split(values.len(), test, seed)?.of(&values);
         let test: HashSet<String> = test.into_iter().collect();
@@ -383,7 +427,8 @@ impl Frame {
         Ok(self.groups(column)?.into_iter().map(|(value, _)| value).collect())
     }
 
-    /// The distinct printed values of a column in order of first appearance, each with its row numbers ascending.
+    /// The distinct printed values of a column in order of first appearance, each with its row
+    /// numbers ascending.
     ///
     /// # Errors
     /// When there is no such column.
@@ -457,7 +502,10 @@ impl Frame {
                     return Err(FrameError::Mismatch {
                         left: first.name.to_string(),
                         right: table.name.to_string(),
-                        what: format!("column `{}` is {:?} here and {:?} there", column.name, column.kind, other.kind),
+                        what: format!(
+                            "column `{}` is {:?} here and {:?} there",
+                            column.name, column.kind, other.kind
+                        ),
                     });
                 }
                 parts.push(other);
@@ -484,8 +532,10 @@ fn print_into(text: &mut String, value: &Value<'_>) {
 
 fn joined(first: &Column, parts: &[&Column], rows: usize) -> Result<Column, FrameError> {
     if parts.iter().all(|part| Arc::ptr_eq(&part.data, &first.data)) {
-        let list: Arc<[u32]> =
-            parts.iter().flat_map(|part| (0..part.rows.len()).map(|row| part.rows.at(row) as u32)).collect();
+        let list: Arc<[u32]> = parts
+            .iter()
+            .flat_map(|part| (0..part.rows.len()).map(|row| part.rows.at(row) as u32))
+            .collect();
         return Ok(Column { rows: Rows::Picked(list, 0..rows), ..first.clone() });
     }
     let mut values = Vec::with_capacity(rows);

@@ -9,12 +9,15 @@ use sha2::{Digest, Sha256};
 /// Rows held at a time.
 const ROWS: usize = 1 << 18;
 
-/// The hash of a parquet file's schema and cells, column by column in blocks of rows, which does not depend on the writer of the file; none if it cannot be read.
+/// The hash of a parquet file's schema and cells, column by column in blocks of rows, which does
+/// not depend on the writer of the file; none if it cannot be read.
 pub(crate) fn parquet_hash(path: &Path) -> Option<[u8; 32]> {
     let mut hash = Sha256::new();
     let mut begin = 0;
     loop {
-        let reader = ParquetReader::new(File::open(path).ok()?).set_low_memory(true).with_slice(Some((begin, ROWS)));
+        let reader = ParquetReader::new(File::open(path).ok()?)
+            .set_low_memory(true)
+            .with_slice(Some((begin, ROWS)));
         let part = reader.finish().ok()?;
         if begin == 0 {
             for column in part.columns() {
@@ -31,7 +34,8 @@ pub(crate) fn parquet_hash(path: &Path) -> Option<[u8; 32]> {
     }
 }
 
-/// Numbers count by their bits, other cells as they are printed. A missing number counts as a zero, and where they are counts as well.
+/// Numbers count by their bits, other cells as they are printed. A missing number counts as a zero,
+/// and where they are counts as well.
 fn hash_cells(cells: &Series, hash: &mut Sha256) {
     macro_rules! bits {
         ($values:expr) => {{
@@ -46,7 +50,8 @@ fn hash_cells(cells: &Series, hash: &mut Sha256) {
             }
             hash.update(&block);
             if cells.null_count() > 0 {
-                let missing: Vec<u8> = cells.is_null().iter().map(|missing| u8::from(missing == Some(true))).collect();
+                let missing: Vec<u8> =
+                    cells.is_null().iter().map(|missing| u8::from(missing == Some(true))).collect();
                 hash.update(&missing);
             }
         }};
@@ -70,15 +75,17 @@ mod tests {
 
     fn hash_of(mut table: DataFrame, rows_in_a_group: usize) -> [u8; 32] {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let writer = ParquetWriter::new(file.reopen().unwrap()).with_row_group_size(Some(rows_in_a_group));
+        let writer =
+            ParquetWriter::new(file.reopen().unwrap()).with_row_group_size(Some(rows_in_a_group));
         writer.finish(&mut table).unwrap();
         parquet_hash(file.path()).unwrap()
     }
 
     #[test]
     fn cells_count_and_the_way_of_writing_does_not() {
-        let table =
-            || df!("a" => [Some(1i64), None, Some(0)], "b" => [0.5f32, 1.0, 2.0], "c" => ["x", "", "y"]).unwrap();
+        let table = || {
+            df!("a" => [Some(1i64), None, Some(0)], "b" => [0.5f32, 1.0, 2.0], "c" => ["x", "", "y"]).unwrap()
+        };
         let hash = hash_of(table(), 100);
         assert_eq!(hash_of(table(), 1), hash);
         let others = [

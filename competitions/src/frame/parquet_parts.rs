@@ -24,7 +24,13 @@ impl ParquetPart {
         self.rows.column(name).map_err(|_| FrameError::NoColumn {
             table: self.name.clone(),
             column: name.to_owned(),
-            known: self.rows.get_column_names().iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", "),
+            known: self
+                .rows
+                .get_column_names()
+                .iter()
+                .map(|known| format!("`{known}`"))
+                .collect::<Vec<_>>()
+                .join(", "),
         })
     }
 
@@ -47,12 +53,15 @@ impl ParquetPart {
         if !column.dtype().is_integer() || column.has_nulls() {
             return Err(self.wrong(column, "a column of integers"));
         }
-        let cast = column.cast(&DataType::Int64).map_err(|_| self.wrong(column, "a column of integers"))?;
+        let cast = column
+            .cast(&DataType::Int64)
+            .map_err(|_| self.wrong(column, "a column of integers"))?;
         let values = cast.i64().map_err(|_| self.wrong(column, "a column of integers"))?;
         Ok(values.into_no_null_iter().collect())
     }
 
-    /// The values of a column of doubles; single precision becomes the double with the same digits, gaps become NaN.
+    /// The values of a column of doubles; single precision becomes the double with the same digits,
+    /// gaps become NaN.
     fn floats(&self, column: &Column) -> Result<Vec<f64>, FrameError> {
         let digits = |value: f32| value.to_string().parse().unwrap_or(f64::from(value));
         match column.dtype() {
@@ -74,10 +83,17 @@ impl ParquetPart {
     /// When `wanted` has another length than the part.
     pub fn partition(&self, wanted: &[bool]) -> Result<(Self, Self), FrameError> {
         if wanted.len() != self.rows.height() {
-            return Err(FrameError::Length { column: "filter".into(), found: wanted.len(), rows: self.rows.height() });
+            return Err(FrameError::Length {
+                column: "filter".into(),
+                found: wanted.len(),
+                rows: self.rows.height(),
+            });
         }
         let side = |yes: bool| {
-            let mask = BooleanChunked::from_iter_values("".into(), wanted.iter().map(|&wanted| wanted == yes));
+            let mask = BooleanChunked::from_iter_values(
+                "".into(),
+                wanted.iter().map(|&wanted| wanted == yes),
+            );
             let rows = self.rows.filter(&mask).expect("the mask has the length of the table");
             Self { rows, name: self.name.clone() }
         };
@@ -117,8 +133,11 @@ pub(crate) fn each_parquet_part<E: From<FrameError>>(
     name: &str,
     mut visit: impl FnMut(ParquetPart) -> Result<(), E>,
 ) -> Result<(), E> {
-    let malformed =
-        |error: PolarsError| FrameError::Engine { action: "read", file: name.to_owned(), reason: error.to_string() };
+    let malformed = |error: PolarsError| FrameError::Engine {
+        action: "read",
+        file: name.to_owned(),
+        reason: error.to_string(),
+    };
     let io = |source| FrameError::Io { action: "read", path: path.to_owned(), source };
     let mut begin = 0;
     loop {
@@ -189,7 +208,10 @@ mod tests {
             assert_eq!(part.ints("batch")?, [3, 3, 5]);
             assert!(part.ints("angle").is_err() && part.ints("none").is_err());
             let (odd, rest) = part.partition(&[true, false, true])?;
-            assert_eq!(odd.frame(&["batch", "angle"])?.to_csv(&CsvStyle::default())?, b"batch,angle\n3,0.1\n5,1e-05\n");
+            assert_eq!(
+                odd.frame(&["batch", "angle"])?.to_csv(&CsvStyle::default())?,
+                b"batch,angle\n3,0.1\n5,1e-05\n"
+            );
             out.write(&rest.drop(&["time"])?).unwrap();
             out.write(&odd.drop(&["time"])?).unwrap();
             Ok::<_, FrameError>(())

@@ -1,7 +1,8 @@
-//! A CSV file that stays where it is: the place of every row is known, cells are read when they are wanted.
+//! A CSV file that stays where it is: the place of every row is known, cells are read when they are
+//! wanted.
 //!
-//! Small files are held in memory. Of large ones only the row offsets are, 4 bytes a row, so that a table of any size
-//! can be split and written in any order.
+//! Small files are held in memory. Of large ones only the row offsets are, 4 bytes a row, so that a
+//! table of any size can be split and written in any order.
 
 mod fetch;
 
@@ -121,7 +122,11 @@ impl CsvSource {
     }
 
     /// Reads a table from memory; messages call it `name`.
-    pub(super) fn from_bytes(bytes: Vec<u8>, name: &str, options: &CsvOptions) -> Result<Self, FrameError> {
+    pub(super) fn from_bytes(
+        bytes: Vec<u8>,
+        name: &str,
+        options: &CsvOptions,
+    ) -> Result<Self, FrameError> {
         Self::scan(Bytes::Memory(bytes), name, options)
     }
 
@@ -161,7 +166,8 @@ impl CsvSource {
         };
         let rows = scan.offsets.steps.len();
         scan.push_offset(rows, end)?;
-        let mut columns: Vec<(String, Kind)> = header.into_iter().zip(scan.guesses.iter().map(Guess::kind)).collect();
+        let mut columns: Vec<(String, Kind)> =
+            header.into_iter().zip(scan.guesses.iter().map(Guess::kind)).collect();
         for (column, kind) in &mut columns {
             if options.all_text {
                 *kind = Kind::Text;
@@ -173,11 +179,26 @@ impl CsvSource {
         if let Some((missing, _)) =
             options.kinds.iter().find(|(name, _)| columns.iter().all(|(column, _)| column != name))
         {
-            let known = columns.iter().map(|(column, _)| format!("`{column}`")).collect::<Vec<_>>().join(", ");
-            return Err(FrameError::NoColumn { table: name.to_owned(), column: missing.clone(), known });
+            let known = columns
+                .iter()
+                .map(|(column, _)| format!("`{column}`"))
+                .collect::<Vec<_>>()
+                .join(", ");
+            return Err(FrameError::NoColumn {
+                table: name.to_owned(),
+                column: missing.clone(),
+                known,
+            });
         }
         let offsets = scan.offsets;
-        Ok(Self { name: name.to_owned(), bytes, offsets, columns, separator, floats: options.floats })
+        Ok(Self {
+            name: name.to_owned(),
+            bytes,
+            offsets,
+            columns,
+            separator,
+            floats: options.floats,
+        })
     }
 
     /// Whether rows are read from a file whenever they are wanted.
@@ -190,7 +211,12 @@ impl CsvSource {
     }
 
     /// The value of a cell of column `field`, whose text is given.
-    pub(super) fn value<'a>(&self, row: usize, field: usize, cell: &'a [u8]) -> Result<Value<'a>, FrameError> {
+    pub(super) fn value<'a>(
+        &self,
+        row: usize,
+        field: usize,
+        cell: &'a [u8],
+    ) -> Result<Value<'a>, FrameError> {
         if is_missing(cell) {
             return Ok(Value::Missing);
         }
@@ -200,7 +226,9 @@ impl CsvSource {
             Kind::UInt => (parse_u64(cell).map(Value::UInt), "a non-negative integer"),
             Kind::Float => (self.floats.parse(cell).map(Value::Float), "a number"),
             Kind::Bool => (parse_bool(cell).map(Value::Bool), "`True` or `False`"),
-            Kind::Text => (std::str::from_utf8(cell).ok().map(|text| Value::Text(text.into())), "UTF-8 text"),
+            Kind::Text => {
+                (std::str::from_utf8(cell).ok().map(|text| Value::Text(text.into())), "UTF-8 text")
+            }
         };
         value.ok_or_else(|| FrameError::Cell {
             file: self.name.clone(),
@@ -230,7 +258,10 @@ impl Scan<'_> {
 
     fn push_offset(&mut self, row: usize, offset: u64) -> Result<(), FrameError> {
         self.offsets.push(offset).map_err(|length| {
-            self.error(row, format!("expected rows of less than 4 GiB, found {length} bytes without an end"))
+            self.error(
+                row,
+                format!("expected rows of less than 4 GiB, found {length} bytes without an end"),
+            )
         })
     }
 
@@ -257,20 +288,27 @@ impl Scan<'_> {
             buffer.drain(..used);
             offset += used as u64;
             if buffer.len() > LONGEST_ROW {
-                let what = format!("expected a row of at most {LONGEST_ROW} bytes; a quote is probably never closed");
+                let what = format!(
+                    "expected a row of at most {LONGEST_ROW} bytes; a quote is probably never closed"
+                );
                 return Err(self.error(self.offsets.steps.len() + 1, what));
             }
         }
     }
 
-    /// Takes the whole rows at the head of `text`, which starts at `offset` in the file, and says how many bytes they have.
+    /// Takes the whole rows at the head of `text`, which starts at `offset` in the file, and says
+    /// how many bytes they have.
     fn block(&mut self, text: &[u8], offset: u64, last: bool) -> Result<usize, FrameError> {
         let mut rows: Vec<Range<usize>> = Vec::new();
         let mut position = 0;
         while let Some(found) = next_row(&text[position..], self.separator, last) {
             let row = found.map_err(|()| {
-                let number = self.offsets.steps.len() + rows.len() + usize::from(self.header.is_some());
-                self.error(number, "expected a closing quote, found the end of the file; it may be cut short")
+                let number =
+                    self.offsets.steps.len() + rows.len() + usize::from(self.header.is_some());
+                self.error(
+                    number,
+                    "expected a closing quote, found the end of the file; it may be cut short",
+                )
             })?;
             let range = position + row.text.start..position + row.text.end;
             position += row.next;
@@ -279,10 +317,13 @@ impl Scan<'_> {
             }
             if self.header.is_none() {
                 let names = header_names(&text[range], self.separator);
-                self.header = Some(names.ok_or_else(|| self.error(0, "expected UTF-8 column names"))?);
+                self.header =
+                    Some(names.ok_or_else(|| self.error(0, "expected UTF-8 column names"))?);
                 self.guesses = vec![Guess::new(); self.header.as_ref().map_or(0, Vec::len)];
                 for (guess, name) in self.guesses.iter_mut().zip(self.header.iter().flatten()) {
-                    if self.fixed.all_text || self.fixed.kinds.iter().any(|(fixed, _)| fixed == name) {
+                    if self.fixed.all_text
+                        || self.fixed.kinds.iter().any(|(fixed, _)| fixed == name)
+                    {
                         guess.settle();
                     }
                 }
@@ -338,7 +379,10 @@ impl Scan<'_> {
             }
             spans.split(row, self.separator);
             if spans.len() > guesses.len() {
-                return Err((i, format!("expected {} cells, found {}", guesses.len(), spans.len())));
+                return Err((
+                    i,
+                    format!("expected {} cells, found {}", guesses.len(), spans.len()),
+                ));
             }
             for (field, guess) in guesses.iter_mut().enumerate() {
                 guess.see(spans.get(row, field), self.floats);
@@ -348,7 +392,8 @@ impl Scan<'_> {
     }
 }
 
-/// Column names as pandas makes them unique: `Unnamed: 3` for an empty one, `name.1` for a repeated one.
+/// Column names as pandas makes them unique: `Unnamed: 3` for an empty one, `name.1` for a repeated
+/// one.
 fn header_names(row: &[u8], separator: u8) -> Option<Vec<String>> {
     let mut spans = Spans::default();
     spans.split(row, separator);
@@ -377,7 +422,8 @@ struct Row {
     blank: bool,
 }
 
-/// Finds the next row; `None` if the text ends before it does and more may follow, an error for an open quote at the very end.
+/// Finds the next row; `None` if the text ends before it does and more may follow, an error for an
+/// open quote at the very end.
 fn next_row(text: &[u8], separator: u8, last: bool) -> Option<Result<Row, ()>> {
     if text.is_empty() {
         return None;
@@ -410,7 +456,8 @@ fn next_row(text: &[u8], separator: u8, last: bool) -> Option<Result<Row, ()>> {
         Some([]) | None => end,
         Some(_) => end + 1,
     };
-    let blank = text[..end].iter().all(|byte| matches!(byte, b' ' | b'\t')) && !text[..end].contains(&separator);
+    let blank = text[..end].iter().all(|byte| matches!(byte, b' ' | b'\t'))
+        && !text[..end].contains(&separator);
     Some(Ok(Row { text: 0..end, next, blank }))
 }
 
@@ -474,7 +521,11 @@ impl Spans {
                 }
             };
             // To pandas' C code a cell ends at a zero byte.
-            let cell = if span.unescaped { &self.unescaped[span.begin..span.end] } else { &text[span.begin..span.end] };
+            let cell = if span.unescaped {
+                &self.unescaped[span.begin..span.end]
+            } else {
+                &text[span.begin..span.end]
+            };
             if let Some(zero) = memchr::memchr(0, cell) {
                 span.end = span.begin + zero;
             }
@@ -508,15 +559,14 @@ impl RowReader<'_> {
                 let covered = self.at..self.at + self.window.len() as u64;
                 if !(covered.start <= begin && end <= covered.end) {
                     // A row right behind the window is a sign of reading in order.
-                    let ahead = if covered.contains(&begin) || begin == covered.end { AHEAD } else { 0 };
+                    let ahead =
+                        if covered.contains(&begin) || begin == covered.end { AHEAD } else { 0 };
                     let whole = self.source.offsets.at(self.source.rows());
                     let length = (end - begin).max(ahead).min(whole - begin) as usize;
                     self.window.resize(length, 0);
                     self.at = begin;
-                    file.read_exact_at(&mut self.window, begin).map_err(|source| FrameError::Io {
-                        action: "read",
-                        path: path.clone(),
-                        source,
+                    file.read_exact_at(&mut self.window, begin).map_err(|source| {
+                        FrameError::Io { action: "read", path: path.clone(), source }
                     })?;
                 }
                 &self.window[(begin - self.at) as usize..(end - self.at) as usize]
@@ -550,7 +600,8 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<(Vec<String>, Vec<Vec<String>>), FrameError> {
-        let source = CsvSource::from_bytes(text.as_bytes().to_vec(), "t.csv", &CsvOptions::default())?;
+        let source =
+            CsvSource::from_bytes(text.as_bytes().to_vec(), "t.csv", &CsvOptions::default())?;
         let mut reader = source.reader();
         let rows = (0..source.rows()).map(|row| {
             let loaded = reader.load(row)?;
@@ -582,7 +633,8 @@ mod tests {
             ("a,b\nx\0y,1\n", &["a", "b"], &[&["x", "1"]]),
         ];
         for (text, names, rows) in cases {
-            let (found_names, found_rows) = read(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+            let (found_names, found_rows) =
+                read(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
             assert_eq!(found_names, names, "{text:?}");
             assert_eq!(found_rows, rows, "{text:?}");
         }
@@ -593,9 +645,12 @@ mod tests {
         let message = |text: &str| read(text).unwrap_err().to_string();
         assert_eq!(message(""), "row 0 of `t.csv`: expected a header, the file is empty");
         assert_eq!(message("a,b\n1,2\n1,2,3\n"), "row 2 of `t.csv`: expected 2 cells, found 3");
-        assert!(message("a,b\n1,2\n\"x,2\n").starts_with("row 2 of `t.csv`: expected a closing quote"));
+        assert!(
+            message("a,b\n1,2\n\"x,2\n").starts_with("row 2 of `t.csv`: expected a closing quote")
+        );
         assert!(message("a,b\n1,2\n1").contains("looks cut short"));
-        let latin1 = CsvSource::from_bytes(b"a\nx\n\xe9\n".to_vec(), "t.csv", &CsvOptions::default());
+        let latin1 =
+            CsvSource::from_bytes(b"a\nx\n\xe9\n".to_vec(), "t.csv", &CsvOptions::default());
         assert_eq!(latin1.unwrap_err().to_string(), "row 2 of `t.csv`: expected UTF-8 text");
     }
 

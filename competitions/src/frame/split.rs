@@ -46,8 +46,13 @@ impl Split {
     }
 }
 
-/// Sizes of the two parts: a test share is rounded up, a train share down, and what is not given is the rest.
-fn part_sizes(n: usize, train: Option<Size>, test: Option<Size>) -> Result<(usize, usize), FrameError> {
+/// Sizes of the two parts: a test share is rounded up, a train share down, and what is not given is
+/// the rest.
+fn part_sizes(
+    n: usize,
+    train: Option<Size>,
+    test: Option<Size>,
+) -> Result<(usize, usize), FrameError> {
     let wrong = |what: String| FrameError::Split { rows: n, what };
     for size in [train, test].into_iter().flatten() {
         match size {
@@ -78,7 +83,9 @@ fn part_sizes(n: usize, train: Option<Size>, test: Option<Size>) -> Result<(usiz
         (None, None) => return part_sizes(n, None, Some(Size::Share(0.25))),
     };
     if n_train + n_test > n {
-        return Err(wrong(format!("{n_train} train and {n_test} test rows are more than there are")));
+        return Err(wrong(format!(
+            "{n_train} train and {n_test} test rows are more than there are"
+        )));
     }
     if n_train == 0 {
         return Err(wrong(format!("with {n_test} test rows the train part is empty")));
@@ -86,7 +93,8 @@ fn part_sizes(n: usize, train: Option<Size>, test: Option<Size>) -> Result<(usiz
     Ok((n_train, n_test))
 }
 
-/// `train_test_split(range(n), test_size=test, random_state=seed)`. Both parts are in the order of the permutation.
+/// `train_test_split(range(n), test_size=test, random_state=seed)`. Both parts are in the order of
+/// the permutation.
 ///
 /// # Errors
 /// When a part would be empty or larger than the table.
@@ -124,7 +132,8 @@ pub fn sample(n: usize, count: usize, seed: u32) -> Vec<u32> {
     order
 }
 
-/// The rows that `DataFrame.sample(frac=share, random_state=seed)` picks; the count is rounded half to even.
+/// The rows that `DataFrame.sample(frac=share, random_state=seed)` picks; the count is rounded half
+/// to even.
 pub fn sample_share(n: usize, share: f64, seed: u32) -> Vec<u32> {
     sample(n, (share * n as f64).round_ties_even() as usize, seed)
 }
@@ -136,7 +145,11 @@ pub fn sample_share(n: usize, share: f64, seed: u32) -> Vec<u32> {
 ///
 /// # Source
 /// scikit-learn 1.5.2 `StratifiedShuffleSplit._iter_indices` and `_approximate_mode`.
-pub fn stratified_split<L: Ord>(labels: &[L], test: impl Into<Size>, seed: u32) -> Result<Split, FrameError> {
+pub fn stratified_split<L: Ord>(
+    labels: &[L],
+    test: impl Into<Size>,
+    seed: u32,
+) -> Result<Split, FrameError> {
     let n = labels.len();
     let (n_train, n_test) = part_sizes(n, None, Some(test.into()))?;
     let classes: Vec<Vec<u32>> = positions(labels).into_values().collect();
@@ -145,12 +158,17 @@ pub fn stratified_split<L: Ord>(labels: &[L], test: impl Into<Size>, seed: u32) 
         return Err(wrong(format!("the class of row {} has a single member", small[0])));
     }
     if n_train.min(n_test) < classes.len() {
-        return Err(wrong(format!("a part of {} rows cannot hold {} classes", n_train.min(n_test), classes.len())));
+        return Err(wrong(format!(
+            "a part of {} rows cannot hold {} classes",
+            n_train.min(n_test),
+            classes.len()
+        )));
     }
     let mut random = RandomState::new(seed);
     let counts: Vec<usize> = classes.iter().map(Vec::len).collect();
     let train_counts = allocate(&counts, n_train, &mut random);
-    let left: Vec<usize> = counts.iter().zip(&train_counts).map(|(count, train)| count - train).collect();
+    let left: Vec<usize> =
+        counts.iter().zip(&train_counts).map(|(count, train)| count - train).collect();
     let test_counts = allocate(&left, n_test, &mut random);
     let (mut train, mut test) = (Vec::with_capacity(n_train), Vec::with_capacity(n_test));
     for (k, members) in classes.iter().enumerate() {
@@ -164,7 +182,8 @@ pub fn stratified_split<L: Ord>(labels: &[L], test: impl Into<Size>, seed: u32) 
     Ok(Split { train, test })
 }
 
-/// Spreads `total` draws over classes in proportion to their counts; ties among remainders are broken at random.
+/// Spreads `total` draws over classes in proportion to their counts; ties among remainders are
+/// broken at random.
 fn allocate(counts: &[usize], total: usize, random: &mut RandomState) -> Vec<usize> {
     let sum = counts.iter().sum::<usize>() as f64;
     let ideal: Vec<f64> = counts.iter().map(|&count| count as f64 / sum * total as f64).collect();
@@ -192,24 +211,33 @@ fn allocate(counts: &[usize], total: usize, random: &mut RandomState) -> Vec<usi
 ///
 /// # Errors
 /// As [`train_test_split`], counted in groups.
-pub fn group_shuffle_split<G: Ord>(groups: &[G], test: impl Into<Size>, seed: u32) -> Result<Split, FrameError> {
+pub fn group_shuffle_split<G: Ord>(
+    groups: &[G],
+    test: impl Into<Size>,
+    seed: u32,
+) -> Result<Split, FrameError> {
     let members: Vec<Vec<u32>> = positions(groups).into_values().collect();
     let split = train_test_split(members.len(), test, seed)?;
     let rows = |chosen: &[u32]| {
-        let mut rows: Vec<u32> = chosen.iter().flat_map(|&group| members[group as usize].iter().copied()).collect();
+        let mut rows: Vec<u32> =
+            chosen.iter().flat_map(|&group| members[group as usize].iter().copied()).collect();
         rows.sort_unstable();
         rows
     };
     Ok(Split { train: rows(&split.train), test: rows(&split.test) })
 }
 
-/// `KFold(folds, shuffle=True, random_state=seed)`, or without shuffling when there is no seed: both parts ascending.
+/// `KFold(folds, shuffle=True, random_state=seed)`, or without shuffling when there is no seed:
+/// both parts ascending.
 ///
 /// # Errors
 /// When there are fewer than two folds or fewer rows than folds.
 pub fn k_fold(n: usize, folds: usize, seed: Option<u32>) -> Result<Vec<Split>, FrameError> {
     if folds < 2 || folds > n {
-        return Err(FrameError::Split { rows: n, what: format!("{folds} folds need at least as many rows, and two") });
+        return Err(FrameError::Split {
+            rows: n,
+            what: format!("{folds} folds need at least as many rows, and two"),
+        });
     }
     let order = match seed {
         Some(seed) => RandomState::new(seed).permutation(n),
@@ -228,9 +256,11 @@ pub fn k_fold(n: usize, folds: usize, seed: Option<u32>) -> Result<Vec<Split>, F
     Ok(splits.collect())
 }
 
-/// Splits every group on its own with [`train_test_split`] and a fresh generator; groups come in order of first appearance.
+/// Splits every group on its own with [`train_test_split`] and a fresh generator; groups come in
+/// order of first appearance.
 ///
-/// With `keeps_small`, groups below five are not left to chance: the last of two to four members is test, a single one is train.
+/// With `keeps_small`, groups below five are not left to chance: the last of two to four members is
+/// test, a single one is train.
 ///
 /// # Errors
 /// When a group cannot be split.
@@ -294,7 +324,11 @@ mod tests {
         ];
         for (n, size, seed, train, test) in cases {
             let split = train_test_split(n, size, seed).unwrap();
-            assert_eq!((&split.train[..], &split.test[..]), (train, test), "n {n}, {size:?}, seed {seed}");
+            assert_eq!(
+                (&split.train[..], &split.test[..]),
+                (train, test),
+                "n {n}, {size:?}, seed {seed}"
+            );
         }
         let both = train_test_split_sizes(12, Some(Size::Rows(5)), Some(Size::Rows(3)), 0).unwrap();
         assert_eq!(both, Split { train: vec![10, 2, 8, 1, 7], test: vec![6, 11, 4] });
@@ -302,9 +336,20 @@ mod tests {
 
     #[test]
     fn sizes_follow_the_plain_product() {
-        let cases = [(16, 0.1, 2), (21, 0.1, 3), (100, 0.07, 8), (83, 0.19, 16), (25, 0.2, 5), (4750, 0.14, 666)];
+        let cases = [
+            (16, 0.1, 2),
+            (21, 0.1, 3),
+            (100, 0.07, 8),
+            (83, 0.19, 16),
+            (25, 0.2, 5),
+            (4750, 0.14, 666),
+        ];
         for (n, share, test) in cases {
-            assert_eq!(part_sizes(n, None, Some(Size::Share(share))).unwrap(), (n - test, test), "{n} x {share}");
+            assert_eq!(
+                part_sizes(n, None, Some(Size::Share(share))).unwrap(),
+                (n - test, test),
+                "{n} x {share}"
+            );
         }
         assert_eq!(part_sizes(83, Some(Size::Share(0.75)), None).unwrap(), (62, 21));
         assert!(part_sizes(1, None, Some(Size::Share(0.1))).is_err());
@@ -326,8 +371,12 @@ mod tests {
         assert_eq!(split, Split { train: vec![3, 0, 1, 9, 7, 2, 6, 11, 5], test: vec![4, 8, 10] });
         let split = stratified_split(&[1, 0, 1, 0, 1, 0, 1, 0, 1, 0], 0.3, 0).unwrap();
         assert_eq!(split, Split { train: vec![0, 2, 8, 5, 3, 6, 9], test: vec![1, 7, 4] });
-        let split = stratified_split(&[2, 2, 1, 1, 0, 0, 2, 1, 0, 2, 1, 0, 0, 0, 1], 0.2, 42).unwrap();
-        assert_eq!(split, Split { train: vec![4, 3, 2, 5, 1, 10, 13, 9, 8, 12, 7, 0], test: vec![11, 6, 14] });
+        let split =
+            stratified_split(&[2, 2, 1, 1, 0, 0, 2, 1, 0, 2, 1, 0, 0, 0, 1], 0.2, 42).unwrap();
+        assert_eq!(
+            split,
+            Split { train: vec![4, 3, 2, 5, 1, 10, 13, 9, 8, 12, 7, 0], test: vec![11, 6, 14] }
+        );
         assert!(stratified_split(&[0, 0, 1], 0.4, 0).is_err());
     }
 

@@ -46,7 +46,8 @@ impl FloatFormat {
     }
 }
 
-/// C's `%.{digits}g`: rounded to so many significant digits, exponent form outside `1e-4..10^digits`, no trailing zeros.
+/// C's `%.{digits}g`: rounded to so many significant digits, exponent form outside
+/// `1e-4..10^digits`, no trailing zeros.
 fn general(out: &mut impl Write, value: f64, digits: usize) -> io::Result<()> {
     if value.is_infinite() {
         return write!(out, "{value}");
@@ -81,7 +82,12 @@ pub struct CsvStyle {
 
 impl Default for CsvStyle {
     fn default() -> Self {
-        Self { separator: b',', quoting: Quoting::default(), floats: FloatFormat::default(), header: true }
+        Self {
+            separator: b',',
+            quoting: Quoting::default(),
+            floats: FloatFormat::default(),
+            header: true,
+        }
     }
 }
 
@@ -102,7 +108,8 @@ impl CsvStyle {
     }
 
     fn text(&self, out: &mut Vec<u8>, text: &[u8]) {
-        let needed = text.iter().any(|&byte| byte == self.separator || matches!(byte, b'"' | b'\n'));
+        let needed =
+            text.iter().any(|&byte| byte == self.separator || matches!(byte, b'"' | b'\n'));
         if !needed && self.quoting == Quoting::Minimal {
             return out.extend_from_slice(text);
         }
@@ -126,7 +133,9 @@ impl CsvStyle {
         match value {
             _ if value.is_missing() => self.missing(out),
             Value::Text(text) => self.text(out, text.as_bytes()),
-            Value::Float(value) => self.floats.print(out, *value).expect("writing to memory cannot fail"),
+            Value::Float(value) => {
+                self.floats.print(out, *value).expect("writing to memory cannot fail")
+            }
             other => write!(out, "{other}").expect("writing to memory cannot fail"),
         }
     }
@@ -179,8 +188,10 @@ impl Frame {
                 }
             });
         }
-        let scattered: Vec<bool> =
-            sources.iter().map(|(source, rows)| source.is_on_disk() && !rows.are_ascending()).collect();
+        let scattered: Vec<bool> = sources
+            .iter()
+            .map(|(source, rows)| source.is_on_disk() && !rows.are_ascending())
+            .collect();
         let batch = ROWS * rayon::current_num_threads();
         let mut fetched = Fetched { from: 0, to: 0, rows: Vec::new() };
         while fetched.to < self.rows {
@@ -190,7 +201,15 @@ impl Frame {
                 let starts: Vec<usize> = (begin..end).step_by(ROWS).collect();
                 let texts: Vec<Result<Vec<u8>, FrameError>> = starts
                     .par_iter()
-                    .map(|&start| print_rows(start..(start + ROWS).min(end), &sources, &fetched, &cells, style))
+                    .map(|&start| {
+                        print_rows(
+                            start..(start + ROWS).min(end),
+                            &sources,
+                            &fetched,
+                            &cells,
+                            style,
+                        )
+                    })
                     .collect();
                 for text in texts {
                     out.write_all(&text?)?;
@@ -226,7 +245,8 @@ pub enum WriteCsvError {
     Cell(#[from] FrameError),
 }
 
-/// Rows of the output from `from` to `to`, and for each source that is read in no order what it has for them.
+/// Rows of the output from `from` to `to`, and for each source that is read in no order what it has
+/// for them.
 struct Fetched {
     from: usize,
     to: usize,
@@ -234,7 +254,8 @@ struct Fetched {
 }
 
 impl Fetched {
-    /// Fetches as many rows as take a bounded amount of memory; all rows, if none has to be fetched.
+    /// Fetches as many rows as take a bounded amount of memory; all rows, if none has to be
+    /// fetched.
     fn next(
         sources: &[(&Arc<CsvSource>, &Rows)],
         scattered: &[bool],
@@ -243,13 +264,21 @@ impl Fetched {
     ) -> Result<Self, FrameError> {
         const BYTES: u64 = 96 << 20;
         const ROWS: usize = 1 << 20;
-        let jumping = || sources.iter().zip(scattered).filter(|(_, scattered)| **scattered).map(|(source, _)| source);
+        let jumping = || {
+            sources
+                .iter()
+                .zip(scattered)
+                .filter(|(_, scattered)| **scattered)
+                .map(|(source, _)| source)
+        };
         if jumping().next().is_none() {
             return Ok(Self { from, to: end, rows: sources.iter().map(|_| None).collect() });
         }
         let mut to = end.min(from + ROWS);
         let bytes = |to: usize| -> u64 {
-            jumping().map(|(source, rows)| source.about_bytes((from..to).map(|row| rows.at(row)))).sum()
+            jumping()
+                .map(|(source, rows)| source.about_bytes((from..to).map(|row| rows.at(row))))
+                .sum()
         };
         while to - from > 1 && bytes(to) > BYTES {
             to = from + (to - from) / 2;
@@ -271,7 +300,8 @@ fn print_rows(
     style: &CsvStyle,
 ) -> Result<Vec<u8>, FrameError> {
     let mut out = Vec::with_capacity(rows.len() * cells.len() * 8);
-    let mut readers: Vec<RowReader<'_>> = sources.iter().map(|(source, _)| source.reader()).collect();
+    let mut readers: Vec<RowReader<'_>> =
+        sources.iter().map(|(source, _)| source.reader()).collect();
     for row in rows {
         let loaded = readers
             .iter_mut()
@@ -295,7 +325,9 @@ fn print_rows(
                     match kind {
                         Kind::Text if is_missing(text) => style.missing(&mut out),
                         Kind::Text => style.text(&mut out, text),
-                        Kind::Float if style.floats == FloatFormat::Shortest && is_canonical(text) => {
+                        Kind::Float
+                            if style.floats == FloatFormat::Shortest && is_canonical(text) =>
+                        {
                             out.extend_from_slice(text);
                         }
                         _ => style.value(&mut out, &row.value(*field)?),

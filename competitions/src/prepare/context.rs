@@ -12,7 +12,9 @@ use super::pipeline::PrepareReporter;
 use super::raw::{Place, Raw};
 use super::{PrepareError, error_at};
 use crate::archive::{Packing, safe_path, tar_names};
-use crate::formats::{Json, JsonEncoding, JsonList, JsonObject, JsonStream, JsonStyle, NumberRules};
+use crate::formats::{
+    Json, JsonEncoding, JsonList, JsonObject, JsonStream, JsonStyle, NumberRules,
+};
 use crate::frame::{CsvOptions, CsvStyle, Frame, ParquetPart, WriteCsvError, each_parquet_part};
 
 /// Gets a file from the internet.
@@ -27,10 +29,12 @@ pub trait Fetch: Send + Sync {
 /// Tables up to this size are read from a zip into memory, larger ones are unpacked aside first.
 const IN_MEMORY: u64 = 24 << 20;
 
-/// What a recipe works with: the raw data of its competition on one side, the prepared data on the other.
+/// What a recipe works with: the raw data of its competition on one side, the prepared data on the
+/// other.
 ///
-/// Raw files are named by their path below the raw data, where archives count as folders. Prepared files are named by
-/// their path below `prepared/`, which begins with `public/` or `private/`; making the same one twice is an error.
+/// Raw files are named by their path below the raw data, where archives count as folders. Prepared
+/// files are named by their path below `prepared/`, which begins with `public/` or `private/`;
+/// making the same one twice is an error.
 pub struct Prepare<'a> {
     pub(super) raw: Raw,
     pub(super) prepared: PathBuf,
@@ -50,7 +54,10 @@ impl Prepare<'_> {
     /// # Errors
     /// When the override is no value of this type.
     pub fn option<T: FromStr>(&self, key: &str, default: T) -> Result<T, PrepareError> {
-        self.used_options.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(key.to_owned());
+        self.used_options
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .insert(key.to_owned());
         let Some(text) = self.options.get(key) else {
             return Ok(default);
         };
@@ -60,8 +67,8 @@ impl Prepare<'_> {
         })
     }
 
-    /// Whether to make the data without what is known to be wrong with them (`--fixed`). What a recipe then makes otherwise is
-    /// listed under `changes` in `competition.toml`.
+    /// Whether to make the data without what is known to be wrong with them (`--fixed`). What a
+    /// recipe then makes otherwise is listed under `changes` in `competition.toml`.
     pub fn fixed(&self) -> bool {
         self.fixed
     }
@@ -127,7 +134,11 @@ impl Prepare<'_> {
     ///
     /// # Errors
     /// When the file is missing or no object.
-    pub fn json_object(&self, raw: &str, encoding: JsonEncoding) -> Result<JsonObject, PrepareError> {
+    pub fn json_object(
+        &self,
+        raw: &str,
+        encoding: JsonEncoding,
+    ) -> Result<JsonObject, PrepareError> {
         Ok(JsonObject::open(&self.raw.on_disk(raw)?, raw, encoding)?)
     }
 
@@ -164,7 +175,8 @@ impl Prepare<'_> {
     /// # Errors
     /// When the file is missing or not UTF-8.
     pub fn read_text(&self, raw: &str) -> Result<String, PrepareError> {
-        String::from_utf8(self.raw.read(raw)?).map_err(|_| self.unexpected(raw, "expected UTF-8 text"))
+        String::from_utf8(self.raw.read(raw)?)
+            .map_err(|_| self.unexpected(raw, "expected UTF-8 text"))
     }
 
     /// Goes through a file's bytes without holding them.
@@ -179,8 +191,9 @@ impl Prepare<'_> {
         self.raw.stream(raw, visit)
     }
 
-    /// Goes through the lines of a UTF-8 text as Python's text mode gives them: CR LF and CR count as LF, and each line
-    /// has its LF unless the text ends without one. The visitor says whether to go on.
+    /// Goes through the lines of a UTF-8 text as Python's text mode gives them: CR LF and CR count
+    /// as LF, and each line has its LF unless the text ends without one. The visitor says whether
+    /// to go on.
     ///
     /// # Errors
     /// When the file is missing or not UTF-8, or the visitor fails.
@@ -198,8 +211,9 @@ impl Prepare<'_> {
                 if line.is_empty() {
                     return Ok(());
                 }
-                let mut text =
-                    std::str::from_utf8(&line).map_err(|_| self.unexpected(raw, "expected UTF-8 text"))?.to_owned();
+                let mut text = std::str::from_utf8(&line)
+                    .map_err(|_| self.unexpected(raw, "expected UTF-8 text"))?
+                    .to_owned();
                 if text.contains('\r') {
                     text = text.replace("\r\n", "\n").replace('\r', "\n");
                 }
@@ -252,7 +266,8 @@ impl Prepare<'_> {
         self.raw.on_disk(raw)
     }
 
-    /// An extra file that is not part of Kaggle's download, opened as a tree of its own if it is an archive.
+    /// An extra file that is not part of Kaggle's download, opened as a tree of its own if it is an
+    /// archive.
     ///
     /// # Errors
     /// When it is neither among the given downloads nor can be fetched.
@@ -262,10 +277,15 @@ impl Prepare<'_> {
             url: url.to_owned(),
             reason: reason.to_owned(),
         };
-        let given = self.downloads.as_ref().map(|folder| folder.join(file)).filter(|path| path.is_file());
+        let given =
+            self.downloads.as_ref().map(|folder| folder.join(file)).filter(|path| path.is_file());
         let path = match (given, self.fetch) {
             (Some(path), _) => path,
-            (None, None) => return Err(missing("downloading is not allowed; name its folder with `--downloads`")),
+            (None, None) => {
+                return Err(missing(
+                    "downloading is not allowed; name its folder with `--downloads`",
+                ));
+            }
             (None, Some(fetch)) => {
                 fs::create_dir_all(&self.scratch).map_err(error_at("create", &self.scratch))?;
                 let path = self.scratch.join(file);
@@ -290,7 +310,9 @@ impl Prepare<'_> {
     fn target(&self, prepared: &str) -> Result<PathBuf, PrepareError> {
         let bad = |what| PrepareError::BadTarget { file: prepared.to_owned(), what };
         let relative = safe_path(prepared).map_err(bad)?;
-        if !["public", "private"].iter().any(|side| relative.starts_with(side)) || relative.components().count() < 2 {
+        if !["public", "private"].iter().any(|side| relative.starts_with(side))
+            || relative.components().count() < 2
+        {
             return Err(bad("it must begin with `public/` or `private/`"));
         }
         let path = self.prepared.join(relative);
@@ -332,7 +354,12 @@ impl Prepare<'_> {
     ///
     /// # Errors
     /// When a cell cannot be read or the file cannot be written.
-    pub fn write_csv_with(&self, prepared: &str, table: &Frame, style: &CsvStyle) -> Result<(), PrepareError> {
+    pub fn write_csv_with(
+        &self,
+        prepared: &str,
+        table: &Frame,
+        style: &CsvStyle,
+    ) -> Result<(), PrepareError> {
         let (file, path) = self.new_file(prepared)?;
         table.write_csv(&file, style).map_err(|error| match error {
             WriteCsvError::Io(error) => error_at("write", &path)(error),
@@ -366,7 +393,8 @@ impl Prepare<'_> {
         self.made(&path)
     }
 
-    /// Opens a prepared file that stays open while others are written; `finish` it with [`finished`](Self::finished).
+    /// Opens a prepared file that stays open while others are written; `finish` it with
+    /// [`finished`](Self::finished).
     ///
     /// # Errors
     /// When that is not possible.
@@ -388,7 +416,12 @@ impl Prepare<'_> {
     ///
     /// # Errors
     /// When that is not possible.
-    pub fn write_json(&self, prepared: &str, value: &Json, style: JsonStyle) -> Result<(), PrepareError> {
+    pub fn write_json(
+        &self,
+        prepared: &str,
+        value: &Json,
+        style: JsonStyle,
+    ) -> Result<(), PrepareError> {
         self.write(prepared, value.dump(style))
     }
 
@@ -405,10 +438,12 @@ impl Prepare<'_> {
         use crate::formats::JsonWriteError;
         let (file, path) = self.new_file(prepared)?;
         let mut out = BufWriter::with_capacity(256 << 10, file);
-        value.write(&mut out, style).and_then(|()| Ok(out.flush()?)).map_err(|error| match error {
-            JsonWriteError::Io(error) => error_at("write", &path)(error),
-            JsonWriteError::Format(error) => error.into(),
-        })?;
+        value.write(&mut out, style).and_then(|()| Ok(out.flush()?)).map_err(
+            |error| match error {
+                JsonWriteError::Io(error) => error_at("write", &path)(error),
+                JsonWriteError::Format(error) => error.into(),
+            },
+        )?;
         self.made(&path)
     }
 
@@ -464,7 +499,12 @@ impl Prepare<'_> {
     ///
     /// # Errors
     /// When there is no such folder.
-    pub fn copy_folder_if(&self, raw: &str, prepared: &str, wanted: impl Fn(&str) -> bool) -> Result<(), PrepareError> {
+    pub fn copy_folder_if(
+        &self,
+        raw: &str,
+        prepared: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<(), PrepareError> {
         let files = self.raw.walk(raw)?;
         let wanted = files.iter().filter(|file| wanted(file));
         self.copy_all(wanted.map(|file| (join(raw, file), join(prepared, file))))

@@ -1,4 +1,5 @@
-//! Every recipe on a small made-up raw archive, against what MLE-bench's own code made of the same archive.
+//! Every recipe on a small made-up raw archive, against what MLE-bench's own code made of the same
+//! archive.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -66,7 +67,10 @@ fn members(archive: &Path, name: &str) -> BTreeMap<String, String> {
             for member in zip.below("") {
                 let target = folder.path().join(member);
                 fs::create_dir_all(target.parent().unwrap()).unwrap();
-                assert!(zip.reader().copy(member, &mut fs::File::create(target).unwrap()).is_ok(), "{name}: {member}");
+                assert!(
+                    zip.reader().copy(member, &mut fs::File::create(target).unwrap()).is_ok(),
+                    "{name}: {member}"
+                );
             }
         }
         kind => unpack(kind, archive, name, folder.path(), false).unwrap(),
@@ -96,7 +100,8 @@ fn prepared(
     prepare(&request, &())
 }
 
-/// What a check-up finds in data that were just prepared, which have neither the published checksums nor always enough rows.
+/// What a check-up finds in data that were just prepared, which have neither the published
+/// checksums nor always enough rows.
 fn unhealthy(spec: &CompetitionSpec, data_dir: &Path) -> Result<Vec<String>, super::PrepareError> {
     /// Their few made-up answers cannot be graded at all: a single class, a text without words.
     const NOT_GRADABLE: [&str; 4] = [
@@ -111,14 +116,20 @@ fn unhealthy(spec: &CompetitionSpec, data_dir: &Path) -> Result<Vec<String>, sup
         "answers-win" | "sample-valid" => NOT_GRADABLE.contains(&spec.id.as_str()),
         _ => false,
     };
-    let failed = checkup.checks.iter().filter(|check| check.state == State::Failed && !is_expected(check));
+    let failed =
+        checkup.checks.iter().filter(|check| check.state == State::Failed && !is_expected(check));
     Ok(failed.map(|check| format!("{}: {check:?}", spec.id)).collect())
 }
 
 /// The differences of one competition from its golden data.
-fn differences(catalogue: &Catalogue, id: &str, expected: &Expected) -> Result<Vec<String>, super::PrepareError> {
+fn differences(
+    catalogue: &Catalogue,
+    id: &str,
+    expected: &Expected,
+) -> Result<Vec<String>, super::PrepareError> {
     let data_dir = tempfile::tempdir().unwrap();
-    let path = prepared(catalogue.get(id).unwrap(), data_dir.path(), &expected.overrides, false)?.path;
+    let path =
+        prepared(catalogue.get(id).unwrap(), data_dir.path(), &expected.overrides, false)?.path;
     let mut found = files_below(&path);
     let mut wrong = unhealthy(catalogue.get(id).unwrap(), data_dir.path())?;
     for (name, md5) in &expected.tables {
@@ -184,14 +195,16 @@ fn fixed_data_differ_where_the_register_says_and_nowhere_else() {
     for spec in catalogue.iter().filter(|spec| spec.has_fix()) {
         let overrides = &expected[spec.id.as_str()].overrides;
         let make = |place: &Path, fixed: bool| {
-            prepared(spec, place, overrides, fixed).unwrap_or_else(|error| panic!("{}: {error}", spec.id))
+            prepared(spec, place, overrides, fixed)
+                .unwrap_or_else(|error| panic!("{}: {error}", spec.id))
         };
         let manifest = make(&v1, false).manifest.unwrap();
         let differences = manifest.differences(&make(&fixed, true).path).unwrap();
         if !differences.is_empty() {
             differing.push(spec.id.as_str());
         }
-        let elsewhere: Vec<&String> = differences.keys().filter(|file| !leaks::is_fixed(spec, file)).collect();
+        let elsewhere: Vec<&String> =
+            differences.keys().filter(|file| !leaks::is_fixed(spec, file)).collect();
         assert!(elsewhere.is_empty(), "{}: {elsewhere:?}", spec.id);
         assert!(PreparedRecord::edition_of(&v1, spec.id.as_str()).starts_with("v1"));
         assert!(PreparedRecord::edition_of(&fixed, spec.id.as_str()).starts_with("fixed"));
@@ -209,7 +222,8 @@ fn fixed_data_differ_where_the_register_says_and_nowhere_else() {
 
     let public = |id: &str, file: &str| fixed.join(id).join("prepared/public").join(file);
     for name in ["train", "test"] {
-        let text = fs::read_to_string(public("random-acts-of-pizza", &format!("{name}.json"))).unwrap();
+        let text =
+            fs::read_to_string(public("random-acts-of-pizza", &format!("{name}.json"))).unwrap();
         assert!(text.contains("request_id") && !text.contains("giver_username"), "{name}");
         let zip = members(&public("random-acts-of-pizza", &format!("{name}.zip")), "a.zip");
         assert_eq!(zip, BTreeMap::from([(format!("{name}.json"), md5_of_text(&text))]));
@@ -219,7 +233,10 @@ fn fixed_data_differ_where_the_register_says_and_nowhere_else() {
     let table = fs::read_to_string(public("champs-scalar-coupling", "structures.csv")).unwrap();
     for line in test.lines().skip(1) {
         let molecule = line.split(',').nth(1).unwrap();
-        assert!(structures.join(format!("{molecule}.xyz")).is_file() && table.contains(molecule), "{molecule}");
+        assert!(
+            structures.join(format!("{molecule}.xyz")).is_file() && table.contains(molecule),
+            "{molecule}"
+        );
     }
 }
 
@@ -279,7 +296,8 @@ fn fixed_recordings_keep_all_but_the_gestures() {
     let made = prepare(&request, &()).unwrap().path;
     let recordings = folder.path().join("recordings");
     fs::create_dir(&recordings).unwrap();
-    unpack(ArchiveKind::Tar, &made.join("public/test.tar.gz"), "test.tar.gz", &recordings, false).unwrap();
+    unpack(ArchiveKind::Tar, &made.join("public/test.tar.gz"), "test.tar.gz", &recordings, false)
+        .unwrap();
     assert_eq!(files_below(&recordings).len(), files_below(&folder.path().join("old")).len());
     for name in files_below(&recordings).keys() {
         let stem = name.trim_end_matches(".zip");

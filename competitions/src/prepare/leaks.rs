@@ -10,13 +10,16 @@ use crate::CompetitionSpec;
 fn is_left_out(spec: &CompetitionSpec, file: &str) -> bool {
     let parts: Vec<&str> = file.split('/').collect();
     let patterns = spec.known_issues.iter().flat_map(|issue| &issue.leave_out);
-    patterns.map(|pattern| pattern.split('/').collect::<Vec<_>>()).any(|pattern| path_fits(&pattern, &parts))
+    patterns
+        .map(|pattern| pattern.split('/').collect::<Vec<_>>())
+        .any(|pattern| path_fits(&pattern, &parts))
 }
 
 /// Whether a prepared file is other than MLE-bench's under `--fixed`: left out, or made otherwise.
 pub(super) fn is_fixed(spec: &CompetitionSpec, file: &str) -> bool {
     let parts: Vec<&str> = file.split('/').collect();
-    let mut patterns = spec.known_issues.iter().flat_map(|issue| issue.leave_out.iter().chain(&issue.changes));
+    let mut patterns =
+        spec.known_issues.iter().flat_map(|issue| issue.leave_out.iter().chain(&issue.changes));
     patterns.any(|pattern| path_fits(&pattern.split('/').collect::<Vec<_>>(), &parts))
 }
 
@@ -31,7 +34,8 @@ pub(super) fn leave_out(spec: &CompetitionSpec, context: &Prepare<'_>) -> Result
             let place = error.path().unwrap_or(&context.prepared).to_owned();
             error_at("read", &place)(error.into())
         })?;
-        let below = entry.path().strip_prefix(&context.prepared).expect("it was found below this folder");
+        let below =
+            entry.path().strip_prefix(&context.prepared).expect("it was found below this folder");
         if entry.file_type().is_file() && is_left_out(spec, &below.to_string_lossy()) {
             fs::remove_file(entry.path()).map_err(error_at("remove", entry.path()))?;
             removed += 1;
@@ -45,7 +49,9 @@ pub(super) fn leave_out(spec: &CompetitionSpec, context: &Prepare<'_>) -> Result
 fn path_fits(pattern: &[&str], path: &[&str]) -> bool {
     match (pattern, path) {
         ([], []) => true,
-        (["**", rest @ ..], _) => path_fits(rest, path) || matches!(path, [_, below @ ..] if path_fits(pattern, below)),
+        (["**", rest @ ..], _) => {
+            path_fits(rest, path) || matches!(path, [_, below @ ..] if path_fits(pattern, below))
+        }
         ([part, rest @ ..], [name, below @ ..]) => {
             name_fits(part.as_bytes(), name.as_bytes()) && path_fits(rest, below)
         }
@@ -73,7 +79,8 @@ mod tests {
     #[test]
     fn patterns_fit_whole_paths() {
         let fits = |pattern: &str, path: &str| {
-            let (pattern, path): (Vec<&str>, Vec<&str>) = (pattern.split('/').collect(), path.split('/').collect());
+            let (pattern, path): (Vec<&str>, Vec<&str>) =
+                (pattern.split('/').collect(), path.split('/').collect());
             path_fits(&pattern, &path)
         };
         assert!(fits("public/test_tfrecords/*", "public/test_tfrecords/ld_test00-10.tfrec"));

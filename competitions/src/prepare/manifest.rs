@@ -53,7 +53,8 @@ pub struct ManifestEntry {
 pub enum Content {
     /// All its bytes.
     Bytes,
-    /// The names and bytes of its members in the order of their names: neither packing nor time stamps count.
+    /// The names and bytes of its members in the order of their names: neither packing nor time
+    /// stamps count.
     Members,
     /// The cells of its table, printed: the writer of the file does not count.
     Table,
@@ -139,7 +140,10 @@ impl Manifest {
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn differences(&self, prepared: &Path) -> Result<BTreeMap<String, ManifestDifference>, PrepareError> {
+    pub fn differences(
+        &self,
+        prepared: &Path,
+    ) -> Result<BTreeMap<String, ManifestDifference>, PrepareError> {
         let mut differences = BTreeMap::new();
         let mut seen = vec![false; self.files.len()];
         each_file(prepared, |name, found| {
@@ -156,7 +160,9 @@ impl Manifest {
             differences.insert(name.to_owned(), difference);
         })?;
         let missing = self.files.iter().zip(seen).filter(|(_, seen)| !seen);
-        differences.extend(missing.map(|(file, _)| (self.name_of(file).to_owned(), ManifestDifference::Missing)));
+        differences.extend(
+            missing.map(|(file, _)| (self.name_of(file).to_owned(), ManifestDifference::Missing)),
+        );
         Ok(differences)
     }
 }
@@ -214,13 +220,22 @@ impl<'de> Deserialize<'de> for Manifest {
 mod digits {
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(hash: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        hash: &[u8; 32],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&super::hex(hash))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<[u8; 32], D::Error> {
         let text = String::deserialize(deserializer)?;
-        let wrong = || serde::de::Error::custom(format!("`{text}` is no SHA-256, expected 64 hexadecimal digits"));
+        let wrong = || {
+            serde::de::Error::custom(format!(
+                "`{text}` is no SHA-256, expected 64 hexadecimal digits"
+            ))
+        };
         let mut hash = [0; 32];
         if text.len() != 64 || !text.is_ascii() {
             return Err(wrong());
@@ -233,8 +248,12 @@ mod digits {
     }
 }
 
-/// Hashes all files below `prepared` but the brief, some at a time on all threads, and shows them one after another.
-fn each_file(prepared: &Path, mut visit: impl FnMut(&str, ManifestEntry)) -> Result<(), PrepareError> {
+/// Hashes all files below `prepared` but the brief, some at a time on all threads, and shows them
+/// one after another.
+fn each_file(
+    prepared: &Path,
+    mut visit: impl FnMut(&str, ManifestEntry),
+) -> Result<(), PrepareError> {
     const BATCH: usize = 4096;
     let mut entries = walkdir::WalkDir::new(prepared).sort_by_file_name().into_iter().peekable();
     while entries.peek().is_some() {
@@ -245,7 +264,8 @@ fn each_file(prepared: &Path, mut visit: impl FnMut(&str, ManifestEntry)) -> Res
                 error_at("read", &place)(error.into())
             })?;
             if entry.file_type().is_file() {
-                let relative = entry.path().strip_prefix(prepared).expect("it was found below this folder");
+                let relative =
+                    entry.path().strip_prefix(prepared).expect("it was found below this folder");
                 let name = relative.to_string_lossy().into_owned();
                 if !is_brief(&name) {
                     names.push(name);

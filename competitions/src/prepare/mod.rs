@@ -1,7 +1,8 @@
 //! From Kaggle's download to the public and private data of a competition.
 //!
-//! A recipe is a function over [`Prepare`]: it reads raw files by name and makes prepared ones. Raw archives are folders
-//! to it: `train.zip/train/1.jpg` is a file like any other. Prepared files are named `public/…` or `private/…`.
+//! A recipe is a function over [`Prepare`]: it reads raw files by name and makes prepared ones. Raw
+//! archives are folders to it: `train.zip/train/1.jpg` is a file like any other. Prepared files are
+//! named `public/…` or `private/…`.
 //!
 //! ```no_run
 //! use medalist_competitions::prepare::{Prepare, PrepareError};
@@ -39,7 +40,9 @@ pub use error::PrepareError;
 pub use manifest::{Content, Manifest, ManifestDifference, ManifestEntry};
 pub use packer::Packer;
 pub use parquet::ParquetOutput;
-pub use pipeline::{PrepareReporter, PrepareRequest, Prepared, PreparedRecord, RawInput, Stage, prepare};
+pub use pipeline::{
+    PrepareReporter, PrepareRequest, Prepared, PreparedRecord, RawInput, Stage, prepare,
+};
 pub use verify::{Difference, Verification};
 
 /// Turns a system's error into ours, for `map_err`.

@@ -1,4 +1,5 @@
-//! How a competition is prepared: by a recipe of ours, or by a command that its folder brings along.
+//! How a competition is prepared: by a recipe of ours, or by a command that its folder brings
+//! along.
 
 use std::path::Path;
 use std::process::Command;
@@ -33,7 +34,11 @@ pub(super) fn recipe_of(spec: &CompetitionSpec) -> Option<Preparation> {
 }
 
 impl Preparation {
-    pub(super) fn run(&self, context: &mut Prepare<'_>, spec: &CompetitionSpec) -> Result<(), PrepareError> {
+    pub(super) fn run(
+        &self,
+        context: &mut Prepare<'_>,
+        spec: &CompetitionSpec,
+    ) -> Result<(), PrepareError> {
         match self {
             Self::Recipe(recipe) => recipe(context),
             Self::Command(command) => run_command(command, context, spec),
@@ -41,8 +46,13 @@ impl Preparation {
     }
 }
 
-/// Runs a command in the competition's folder. It finds the raw data under `RAW_DIR` and fills `PUBLIC_DIR` and `PRIVATE_DIR`.
-fn run_command(command: &[String], context: &Prepare<'_>, spec: &CompetitionSpec) -> Result<(), PrepareError> {
+/// Runs a command in the competition's folder. It finds the raw data under `RAW_DIR` and fills
+/// `PUBLIC_DIR` and `PRIVATE_DIR`.
+fn run_command(
+    command: &[String],
+    context: &Prepare<'_>,
+    spec: &CompetitionSpec,
+) -> Result<(), PrepareError> {
     let failed = |what: String| PrepareError::Command { id: spec.id.to_string(), what };
     let [program, arguments @ ..] = command else {
         return Err(failed("it is empty".into()));
@@ -56,6 +66,8 @@ fn run_command(command: &[String], context: &Prepare<'_>, spec: &CompetitionSpec
     if let Some(folder) = spec.folder() {
         child.current_dir(folder);
     }
-    let status = child.status().map_err(|error| failed(format!("`{program}` cannot be started ({error})")))?;
+    let status = child
+        .status()
+        .map_err(|error| failed(format!("`{program}` cannot be started ({error})")))?;
     if status.success() { Ok(()) } else { Err(failed(format!("`{program}` ended with {status}"))) }
 }

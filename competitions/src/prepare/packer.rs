@@ -48,7 +48,9 @@ impl<'a> Packer<'a> {
         }
         let size = self.context.raw.size(raw)?;
         let Self { packing, path, context } = self;
-        context.raw.stream(raw, |stream| packing.add(member, size, stream.take(size)).map_err(error_at("write", path)))
+        context.raw.stream(raw, |stream| {
+            packing.add(member, size, stream.take(size)).map_err(error_at("write", path))
+        })
     }
 
     /// Adds many raw files, each with the name of its member.
@@ -63,7 +65,8 @@ impl<'a> Packer<'a> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         for (raw, member) in files {
             let (raw, member) = (raw.as_ref(), member.as_ref());
-            let from_zip = matches!(self.context.raw.place(raw)?, Place::Zip(..)) && self.packing.is_zip();
+            let from_zip =
+                matches!(self.context.raw.place(raw)?, Place::Zip(..)) && self.packing.is_zip();
             if from_zip || self.context.raw.size(raw)? > SMALL {
                 self.flush(&mut batch)?;
                 self.add(raw, member)?;
@@ -80,14 +83,21 @@ impl<'a> Packer<'a> {
         self.flush(&mut batch)
     }
 
-    /// Adds a raw zip under the name `member`, with those of its members alone whose path fulfils a test.
+    /// Adds a raw zip under the name `member`, with those of its members alone whose path fulfils a
+    /// test.
     ///
     /// # Errors
     /// When the zip is missing or damaged, or the archive cannot be written.
-    pub fn add_zip_if(&mut self, raw: &str, member: &str, wanted: impl Fn(&str) -> bool) -> Result<(), PrepareError> {
+    pub fn add_zip_if(
+        &mut self,
+        raw: &str,
+        member: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<(), PrepareError> {
         let scratch = &self.context.scratch;
         std::fs::create_dir_all(scratch).map_err(error_at("create", scratch))?;
-        let aside = tempfile::NamedTempFile::new_in(scratch).map_err(error_at("create", scratch))?;
+        let aside =
+            tempfile::NamedTempFile::new_in(scratch).map_err(error_at("create", scratch))?;
         let packing = Packing::zip(aside.reopen().map_err(error_at("write", aside.path()))?);
         let mut inner = Packer::new(self.context, packing, aside.path().to_owned());
         for name in self.context.raw.walk(raw)?.iter().filter(|name| wanted(name)) {
@@ -124,7 +134,8 @@ impl<'a> Packer<'a> {
         member: &str,
         pieces: impl IntoIterator<Item = Result<String, PrepareError>>,
     ) -> Result<(), PrepareError> {
-        let mut stream = Pieces { pieces: pieces.into_iter(), piece: Vec::new(), at: 0, failure: None };
+        let mut stream =
+            Pieces { pieces: pieces.into_iter(), piece: Vec::new(), at: 0, failure: None };
         let result = self.packing.add(member, u64::MAX, &mut stream);
         match stream.failure {
             Some(failure) => Err(failure),
@@ -136,7 +147,12 @@ impl<'a> Packer<'a> {
     ///
     /// # Errors
     /// When a cell cannot be read or the archive cannot be written.
-    pub fn add_csv(&mut self, member: &str, table: &Frame, style: &CsvStyle) -> Result<(), PrepareError> {
+    pub fn add_csv(
+        &mut self,
+        member: &str,
+        table: &Frame,
+        style: &CsvStyle,
+    ) -> Result<(), PrepareError> {
         if !self.packing.is_zip() {
             return self.add_bytes(member, table.to_csv(style)?);
         }

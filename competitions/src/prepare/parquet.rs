@@ -24,7 +24,9 @@ impl<'a> ParquetOutput<'a> {
     /// # Errors
     /// When they cannot be written.
     pub fn write(&mut self, part: &ParquetPart) -> Result<(), PrepareError> {
-        self.file.write(part).map_err(|error| error_at("write", &self.path)(io::Error::other(error)))
+        self.file
+            .write(part)
+            .map_err(|error| error_at("write", &self.path)(io::Error::other(error)))
     }
 
     /// Completes the file.
@@ -32,7 +34,9 @@ impl<'a> ParquetOutput<'a> {
     /// # Errors
     /// When its last bytes cannot be written.
     pub fn finish(self) -> Result<(), PrepareError> {
-        self.file.finish().map_err(|error| error_at("write", &self.path)(io::Error::other(error)))?;
+        self.file
+            .finish()
+            .map_err(|error| error_at("write", &self.path)(io::Error::other(error)))?;
         self.context.packed(&self.path)
     }
 }

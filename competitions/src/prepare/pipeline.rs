@@ -1,7 +1,8 @@
 //! The stages of a preparation: raw data at hand, split, verified, in place.
 //!
-//! Everything is made in `<data-dir>/<id>/.preparing` and renamed at the end, so that `prepared/` is whole or absent.
-//! A split that was done is kept there until it is in place; an interrupted preparation goes on from it.
+//! Everything is made in `<data-dir>/<id>/.preparing` and renamed at the end, so that `prepared/`
+//! is whole or absent. A split that was done is kept there until it is in place; an interrupted
+//! preparation goes on from it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, TryLockError};
@@ -21,7 +22,8 @@ use crate::CompetitionSpec;
 /// Where the raw data are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RawInput {
-    /// In the data directory: `<id>.zip` as downloaded, or `raw/`. Data that are compiled in are written to `<id>.zip` first.
+    /// In the data directory: `<id>.zip` as downloaded, or `raw/`. Data that are compiled in are
+    /// written to `<id>.zip` first.
     DataDir,
     /// Kaggle's archive.
     Zip(PathBuf),
@@ -47,8 +49,8 @@ pub struct PrepareRequest<'a> {
     pub keep_raw: bool,
     /// Compares with the published checksums.
     pub verify: bool,
-    /// Makes the data without what is known to be wrong with them, such as leaked labels; where nothing is, the data are MLE-bench's
-    /// as ever and not marked.
+    /// Makes the data without what is known to be wrong with them, such as leaked labels; where
+    /// nothing is, the data are MLE-bench's as ever and not marked.
     pub fixed: bool,
     /// Prepares again what is prepared already.
     pub force: bool,
@@ -98,7 +100,8 @@ pub struct Prepared {
     pub verification: Option<Verification>,
 }
 
-/// What is stored beside the prepared data, as `<data-dir>/<id>/prepare.json`: from what and how they were made.
+/// What is stored beside the prepared data, as `<data-dir>/<id>/prepare.json`: from what and how
+/// they were made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PreparedRecord {
     /// The version of this format, `major.minor`.
@@ -109,7 +112,8 @@ pub struct PreparedRecord {
     pub raw: String,
     /// Constants of the recipe that were changed.
     pub overrides: BTreeMap<String, String>,
-    /// Whether something was fixed that is wrong with MLE-bench's data: results on such data must not be mixed with others.
+    /// Whether something was fixed that is wrong with MLE-bench's data: results on such data must
+    /// not be mixed with others.
     pub fixed: bool,
 }
 
@@ -124,14 +128,15 @@ impl PreparedRecord {
         Self::read(data_dir, id).map_or_else(|| "v1".to_owned(), |record| record.edition())
     }
 
-    /// How the data were prepared, in a word: `v1` as MLE-bench does it, `fixed` without what is known to be wrong with them, or
-    /// in words what else was changed.
+    /// How the data were prepared, in a word: `v1` as MLE-bench does it, `fixed` without what is
+    /// known to be wrong with them, or in words what else was changed.
     pub fn edition(&self) -> String {
         let edition = if self.fixed { "fixed" } else { "v1" };
         if self.overrides.is_empty() {
             return edition.to_owned();
         }
-        let changes: Vec<String> = self.overrides.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let changes: Vec<String> =
+            self.overrides.iter().map(|(key, value)| format!("{key}={value}")).collect();
         format!("{edition} with {}", changes.join(", "))
     }
 }
@@ -142,8 +147,12 @@ const FORMAT: &str = "1.0";
 ///
 /// # Errors
 /// [`PrepareError`]; then `prepared/` is as it was before.
-pub fn prepare(request: &PrepareRequest<'_>, reporter: &dyn PrepareReporter) -> Result<Prepared, PrepareError> {
-    let data_dir = std::path::absolute(request.data_dir).map_err(error_at("find", request.data_dir))?;
+pub fn prepare(
+    request: &PrepareRequest<'_>,
+    reporter: &dyn PrepareReporter,
+) -> Result<Prepared, PrepareError> {
+    let data_dir =
+        std::path::absolute(request.data_dir).map_err(error_at("find", request.data_dir))?;
     let home = Home::new(data_dir.join(request.spec.id.as_str()));
     fs::create_dir_all(&home.path).map_err(error_at("create", &home.path))?;
     let _lock = home.lock(request.spec.id.as_str())?;
@@ -153,8 +162,10 @@ pub fn prepare(request: &PrepareRequest<'_>, reporter: &dyn PrepareReporter) -> 
         return Ok(prepared);
     }
     if request.fixed && !request.is_fixed() {
-        reporter
-            .on_warning(request.spec.id.as_str(), "there is nothing to fix: the data are the same without `--fixed`");
+        reporter.on_warning(
+            request.spec.id.as_str(),
+            "there is nothing to fix: the data are the same without `--fixed`",
+        );
     }
     let raw = home.raw_location(request)?;
     let mut verification = Verification::default();
@@ -166,7 +177,8 @@ pub fn prepare(request: &PrepareRequest<'_>, reporter: &dyn PrepareReporter) -> 
     if !home.has_split(&record) {
         home.clear()?;
         if let Err(error) = home.split(request, &raw, &record, reporter) {
-            // The message is about the first error; a folder that cannot be removed is cleared next time.
+            // The message is about the first error; a folder that cannot be removed is cleared next
+            // time.
             let _ = home.clear();
             return Err(error);
         }
@@ -179,7 +191,10 @@ pub fn prepare(request: &PrepareRequest<'_>, reporter: &dyn PrepareReporter) -> 
         verification.compared += raw.compared;
         verification.raw = raw.raw;
         if !verification.is_clean() {
-            return Err(PrepareError::Verification { id: request.spec.id.to_string(), what: verification.summary() });
+            return Err(PrepareError::Verification {
+                id: request.spec.id.to_string(),
+                what: verification.summary(),
+            });
         }
     }
     home.put_in_place(&record, &manifest)?;
@@ -222,7 +237,9 @@ impl Home {
         let file = File::create(&path).map_err(error_at("create", &path))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(PrepareError::Busy { id: id.to_owned(), lock: path }),
+            Err(TryLockError::WouldBlock) => {
+                Err(PrepareError::Busy { id: id.to_owned(), lock: path })
+            }
             Err(TryLockError::Error(error)) => Err(error_at("lock", &path)(error)),
         }
     }
@@ -230,21 +247,30 @@ impl Home {
     /// The prepared data that are there already, if they were made in the same way.
     fn existing(&self, request: &PrepareRequest<'_>) -> Result<Option<Prepared>, PrepareError> {
         let path = self.prepared();
-        let is_filled = |side: &str| fs::read_dir(path.join(side)).is_ok_and(|mut entries| entries.next().is_some());
+        let is_filled = |side: &str| {
+            fs::read_dir(path.join(side)).is_ok_and(|mut entries| entries.next().is_some())
+        };
         if !is_filled("public") || !is_filled("private") {
             return Ok(None);
         }
         let record: Option<PreparedRecord> = read_json(&self.path.join("prepare.json"));
-        let is_same = record
-            .as_ref()
-            .is_none_or(|record| record.overrides == request.overrides && record.fixed == request.is_fixed());
+        let is_same = record.as_ref().is_none_or(|record| {
+            record.overrides == request.overrides && record.fixed == request.is_fixed()
+        });
         if !is_same {
             return Ok(None);
         }
-        let verification =
-            request.verify.then(|| Verification::of_prepared(request.spec, &path, request.is_fixed())).transpose()?;
-        if let Some(differing) = verification.as_ref().filter(|verification| !verification.is_clean()) {
-            return Err(PrepareError::Verification { id: request.spec.id.to_string(), what: differing.summary() });
+        let verification = request
+            .verify
+            .then(|| Verification::of_prepared(request.spec, &path, request.is_fixed()))
+            .transpose()?;
+        if let Some(differing) =
+            verification.as_ref().filter(|verification| !verification.is_clean())
+        {
+            return Err(PrepareError::Verification {
+                id: request.spec.id.to_string(),
+                what: differing.summary(),
+            });
         }
         let manifest = record.and_then(|_| Manifest::read(&self.path.join("manifest.json")));
         Ok(Some(Prepared { path, was_there: true, manifest, verification }))
@@ -270,10 +296,18 @@ impl Home {
             RawInput::Dir(_) => location.is_dir(),
             RawInput::DataDir => location.exists(),
         };
-        if is_right { Ok(location) } else { Err(PrepareError::NoRawData { id: id.to_owned(), path: location }) }
+        if is_right {
+            Ok(location)
+        } else {
+            Err(PrepareError::NoRawData { id: id.to_owned(), path: location })
+        }
     }
 
-    fn record(&self, request: &PrepareRequest<'_>, raw: &Path) -> Result<PreparedRecord, PrepareError> {
+    fn record(
+        &self,
+        request: &PrepareRequest<'_>,
+        raw: &Path,
+    ) -> Result<PreparedRecord, PrepareError> {
         use std::os::unix::fs::MetadataExt;
         let raw = fs::canonicalize(raw).map_err(error_at("read", raw))?;
         let stamp = fs::metadata(&raw).map_err(error_at("read", &raw))?;
@@ -293,7 +327,9 @@ impl Home {
 
     fn clear(&self) -> Result<(), PrepareError> {
         match fs::remove_dir_all(self.aside()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error_at("remove", &self.aside())(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error_at("remove", &self.aside())(error))
+            }
             _ => Ok(()),
         }
     }
@@ -306,15 +342,21 @@ impl Home {
         reporter: &dyn PrepareReporter,
     ) -> Result<(), PrepareError> {
         let id = request.spec.id.as_str();
-        let recipe = own::recipe_of(request.spec)
-            .ok_or_else(|| PrepareError::NoRecipe { id: id.to_owned(), prepared: self.prepared() })?;
+        let recipe = own::recipe_of(request.spec).ok_or_else(|| PrepareError::NoRecipe {
+            id: id.to_owned(),
+            prepared: self.prepared(),
+        })?;
         for side in ["public", "private"] {
             let folder = self.made().join(side);
             fs::create_dir_all(&folder).map_err(error_at("create", &folder))?;
         }
         let ignores_case = ignores_case(&self.aside());
         let scratch = self.aside().join("unpacked");
-        let raw = if request.keep_raw && raw.is_file() { self.unpack(raw, ignores_case)? } else { raw.to_owned() };
+        let raw = if request.keep_raw && raw.is_file() {
+            self.unpack(raw, ignores_case)?
+        } else {
+            raw.to_owned()
+        };
         let mut context = Prepare {
             raw: Raw::open(&raw, scratch.clone(), ignores_case)?,
             prepared: self.made(),
@@ -337,7 +379,9 @@ impl Home {
         }
         drop(context);
         match fs::remove_dir_all(&scratch) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error_at("remove", &scratch)(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error_at("remove", &scratch)(error));
+            }
             _ => {}
         }
         write_json(&self.split_record(), record)
@@ -356,11 +400,16 @@ impl Home {
         Ok(target)
     }
 
-    /// Puts the prepared data where they belong, with their manifest, and drops what was there before.
-    fn put_in_place(&self, record: &PreparedRecord, manifest: &Manifest) -> Result<(), PrepareError> {
+    /// Puts the prepared data where they belong, with their manifest, and drops what was there
+    /// before.
+    fn put_in_place(
+        &self,
+        record: &PreparedRecord,
+        manifest: &Manifest,
+    ) -> Result<(), PrepareError> {
         write_json(&self.aside().join("manifest.json"), manifest)?;
-        // The mark of data that are not MLE-bench's comes before them, and goes after them: a crash in between leaves data with the
-        // mark that should not have it, never the other way round.
+        // The mark of data that are not MLE-bench's comes before them, and goes after them: a crash
+        // in between leaves data with the mark that should not have it, never the other way round.
         if record.edition() != "v1" {
             write_json(&self.path.join("prepare.json"), record)?;
         }
@@ -375,13 +424,17 @@ impl Home {
             return Err(error_at("rename", &self.made())(error));
         }
         let manifest = self.path.join("manifest.json");
-        fs::rename(self.aside().join("manifest.json"), &manifest).map_err(error_at("rename", &manifest))?;
+        fs::rename(self.aside().join("manifest.json"), &manifest)
+            .map_err(error_at("rename", &manifest))?;
         write_json(&self.path.join("prepare.json"), record)?;
         self.clear()
     }
 }
 
-fn check_overrides(given: &BTreeMap<String, String>, used: &HashSet<String>) -> Result<(), PrepareError> {
+fn check_overrides(
+    given: &BTreeMap<String, String>,
+    used: &HashSet<String>,
+) -> Result<(), PrepareError> {
     match given.keys().find(|key| !used.contains(*key)) {
         None => Ok(()),
         Some(key) => {
@@ -411,7 +464,10 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), PrepareError> {
 }
 
 /// Writes a file that is whole or absent.
-fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), PrepareError> {
+fn write_whole(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), PrepareError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(error_at("write", path))?;
     let mut out = BufWriter::with_capacity(256 << 10, &mut file);
@@ -445,9 +501,17 @@ mod tests {
                 fixed: false,
                 force: false,
             };
-            let made = prepare(&request, &()).unwrap_or_else(|error| panic!("{}: {error}", spec.id));
-            assert!(made.verification.is_some_and(|found| found.is_clean() && found.compared >= 4), "{}", spec.id);
-            assert!(spec.answers_path(&made.path).is_file() && spec.sample_submission_path(&made.path).is_file());
+            let made =
+                prepare(&request, &()).unwrap_or_else(|error| panic!("{}: {error}", spec.id));
+            assert!(
+                made.verification.is_some_and(|found| found.is_clean() && found.compared >= 4),
+                "{}",
+                spec.id
+            );
+            assert!(
+                spec.answers_path(&made.path).is_file()
+                    && spec.sample_submission_path(&made.path).is_file()
+            );
             prepared += 1;
         }
         assert_eq!(prepared, 4);

@@ -1,7 +1,8 @@
 //! The raw data as one tree, in which archives are folders.
 //!
-//! `train.zip/train/1.jpg` is the member `train/1.jpg` of `train.zip`, wherever that lies: in a directory, or inside
-//! the archive that was downloaded. Zip members are read in place; other archives are unpacked once, aside.
+//! `train.zip/train/1.jpg` is the member `train/1.jpg` of `train.zip`, wherever that lies: in a
+//! directory, or inside the archive that was downloaded. Zip members are read in place; other
+//! archives are unpacked once, aside.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
@@ -48,8 +49,13 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Raw {
-    /// The tree in a directory or, if `location` is a file, in that archive. `scratch` is a folder for what must be unpacked.
-    pub(super) fn open(location: &Path, scratch: PathBuf, ignores_case: bool) -> Result<Self, PrepareError> {
+    /// The tree in a directory or, if `location` is a file, in that archive. `scratch` is a folder
+    /// for what must be unpacked.
+    pub(super) fn open(
+        location: &Path,
+        scratch: PathBuf,
+        ignores_case: bool,
+    ) -> Result<Self, PrepareError> {
         let raw = Self {
             root: Container::Folder(location.to_owned()),
             location: location.to_owned(),
@@ -63,7 +69,9 @@ impl Raw {
             fs::read_dir(location).map_err(error_at("read", location))?;
             return Ok(raw);
         }
-        let name = location.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let name = location
+            .file_name()
+            .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let root = raw.open_archive(location, &name)?;
         Ok(Self { root, ..raw })
     }
@@ -115,7 +123,9 @@ impl Raw {
     ) -> Result<Option<(Container, &'a str)>, PrepareError> {
         for (slash, _) in rest.match_indices('/').chain([(rest.len(), "")]) {
             let head = &rest[..slash];
-            let Some(name) = head.rsplit('/').next().filter(|name| ArchiveKind::of_name(name).is_some()) else {
+            let Some(name) =
+                head.rsplit('/').next().filter(|name| ArchiveKind::of_name(name).is_some())
+            else {
                 continue;
             };
             let below = rest[slash..].trim_start_matches('/');
@@ -123,7 +133,8 @@ impl Raw {
                 Container::Folder(folder) => folder.join(head).is_file(),
                 Container::Zip(zip) => zip.contains(head),
             };
-            // An archive that is the end of the path is a file like any other, unless its members are asked for.
+            // An archive that is the end of the path is a file like any other, unless its members
+            // are asked for.
             if !is_file || below.is_empty() {
                 continue;
             }
@@ -170,21 +181,32 @@ impl Raw {
     }
 
     /// Names directly in a folder (or an archive), sorted by code point.
-    fn names(&self, folder: &str, wanted: impl Fn(bool) -> bool) -> Result<Vec<String>, PrepareError> {
+    fn names(
+        &self,
+        folder: &str,
+        wanted: impl Fn(bool) -> bool,
+    ) -> Result<Vec<String>, PrepareError> {
         let mut names = Vec::new();
         match self.inside(folder)? {
             Place::Disk(path) => {
                 let entries = match fs::read_dir(&path) {
                     Ok(entries) => entries,
-                    Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                        ) =>
+                    {
                         return Err(self.absent_folder(folder));
                     }
                     Err(error) => return Err(error_at("read", &path)(error)),
                 };
                 for entry in entries {
                     let entry = entry.map_err(error_at("read", &path))?;
-                    // A link counts as what it leads to, for large data are often linked in from another disk.
-                    let metadata = fs::metadata(entry.path()).map_err(error_at("read", &entry.path()))?;
+                    // A link counts as what it leads to, for large data are often linked in from
+                    // another disk.
+                    let metadata =
+                        fs::metadata(entry.path()).map_err(error_at("read", &entry.path()))?;
                     if wanted(metadata.is_file()) && (metadata.is_file() || metadata.is_dir()) {
                         names.push(self.utf8(&entry.file_name())?);
                     }
@@ -215,7 +237,11 @@ impl Raw {
     }
 
     fn absent_folder(&self, folder: &str) -> PrepareError {
-        PrepareError::RawMissing { file: format!("{folder}/"), place: self.location.clone(), found: String::new() }
+        PrepareError::RawMissing {
+            file: format!("{folder}/"),
+            place: self.location.clone(),
+            found: String::new(),
+        }
     }
 
     fn utf8(&self, name: &std::ffi::OsStr) -> Result<String, PrepareError> {
@@ -236,7 +262,9 @@ impl Raw {
         }
         // Any name below leads into the archive; its place is then one step up.
         Ok(match self.place(&format!("{folder}/x"))? {
-            Place::Disk(path) => Place::Disk(path.parent().map_or_else(PathBuf::new, Path::to_owned)),
+            Place::Disk(path) => {
+                Place::Disk(path.parent().map_or_else(PathBuf::new, Path::to_owned))
+            }
             Place::Zip(zip, _) => Place::Zip(zip, String::new()),
         })
     }
@@ -263,7 +291,10 @@ impl Raw {
                         error_at("read", &place)(error.into())
                     })?;
                     if entry.file_type().is_file() {
-                        let relative = entry.path().strip_prefix(&path).expect("it was found below this folder");
+                        let relative = entry
+                            .path()
+                            .strip_prefix(&path)
+                            .expect("it was found below this folder");
                         files.push(self.utf8(relative.as_os_str())?);
                     }
                 }
@@ -271,7 +302,8 @@ impl Raw {
             }
             Place::Zip(zip, inner) => {
                 let start = if inner.is_empty() { 0 } else { inner.len() + 1 };
-                let files: Vec<String> = zip.below(&inner).map(|member| member[start..].to_owned()).collect();
+                let files: Vec<String> =
+                    zip.below(&inner).map(|member| member[start..].to_owned()).collect();
                 if files.is_empty() {
                     return Err(self.absent_folder(folder));
                 }
@@ -294,7 +326,12 @@ impl Raw {
         }
     }
 
-    fn extracted(&self, path: &str, zip: &ZipSource, member: &str) -> Result<PathBuf, PrepareError> {
+    fn extracted(
+        &self,
+        path: &str,
+        zip: &ZipSource,
+        member: &str,
+    ) -> Result<PathBuf, PrepareError> {
         if let Some(known) = locked(&self.extracted).get(path) {
             return Ok(known.clone());
         }
@@ -348,14 +385,16 @@ impl Raw {
     /// The size of a file.
     pub(super) fn size(&self, path: &str) -> Result<u64, PrepareError> {
         match self.place(path)? {
-            Place::Disk(found) if found.is_file() => Ok(fs::metadata(&found).map_err(error_at("read", &found))?.len()),
+            Place::Disk(found) if found.is_file() => {
+                Ok(fs::metadata(&found).map_err(error_at("read", &found))?.len())
+            }
             Place::Zip(zip, inner) if zip.contains(&inner) => Ok(zip.reader().size(&inner)?),
             _ => Err(self.missing(path)),
         }
     }
 
-    /// Puts files at their targets on all threads: linked where the file system allows, else copied or unpacked.
-    /// The folders of the targets must exist. `done` hears the bytes of each.
+    /// Puts files at their targets on all threads: linked where the file system allows, else copied
+    /// or unpacked. The folders of the targets must exist. `done` hears the bytes of each.
     pub(super) fn put_all(
         &self,
         files: &[(String, PathBuf)],
@@ -365,7 +404,8 @@ impl Raw {
         files.par_chunks(share).try_for_each(|files| {
             let mut reader: Option<(Arc<ZipSource>, ZipReader<'_>)> = None;
             // Clones of the sources outlive the readers that borrow from them.
-            let sources = files.iter().map(|(from, _)| self.place(from)).collect::<Result<Vec<_>, _>>()?;
+            let sources =
+                files.iter().map(|(from, _)| self.place(from)).collect::<Result<Vec<_>, _>>()?;
             for ((from, to), source) in files.iter().zip(&sources) {
                 match source {
                     Place::Disk(found) if found.is_file() => done(link_or_copy(found, to)?),
@@ -384,7 +424,11 @@ impl Raw {
     }
 
     /// Reads a member to its end, which checks its checksum.
-    pub(super) fn verify(&self, reader: &mut ZipReader<'_>, member: &str) -> Result<(), PrepareError> {
+    pub(super) fn verify(
+        &self,
+        reader: &mut ZipReader<'_>,
+        member: &str,
+    ) -> Result<(), PrepareError> {
         reader.copy(member, &mut io::sink()).map(drop).map_err(|error| match error {
             CopyError::Read(error) => error.into(),
             CopyError::Write(error) => error_at("read", &self.location)(error),
@@ -394,7 +438,9 @@ impl Raw {
     /// The whole tree as a folder on disk; an archive is unpacked aside.
     pub(super) fn as_folder(&self) -> Result<PathBuf, PrepareError> {
         let folder = match &self.root {
-            Container::Folder(folder) => return std::path::absolute(folder).map_err(error_at("read", folder)),
+            Container::Folder(folder) => {
+                return std::path::absolute(folder).map_err(error_at("read", folder));
+            }
             Container::Zip(_) => self.fresh_scratch()?,
         };
         self.unpack_to(&folder)?;
@@ -405,7 +451,8 @@ impl Raw {
     pub(super) fn unpack_to(&self, folder: &Path) -> Result<(), PrepareError> {
         let files: Vec<(String, PathBuf)> =
             self.walk("")?.into_iter().map(|file| (file.clone(), folder.join(file))).collect();
-        let parents: HashSet<&Path> = files.iter().filter_map(|(_, target)| target.parent()).collect();
+        let parents: HashSet<&Path> =
+            files.iter().filter_map(|(_, target)| target.parent()).collect();
         for parent in parents {
             fs::create_dir_all(parent).map_err(error_at("create", parent))?;
         }
@@ -446,7 +493,9 @@ fn link_or_copy(from: &Path, to: &Path) -> Result<u64, PrepareError> {
     let size = fs::metadata(&from).map_err(error_at("read", &from))?.len();
     match fs::hard_link(&from, to) {
         Ok(()) => Ok(size),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error_at("write", to)(error)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(error_at("write", to)(error))
+        }
         Err(_) => {
             let mut source = File::open(&from).map_err(error_at("read", &from))?;
             let mut target = create_new(to)?;

@@ -21,8 +21,12 @@ fn zipped(members: &[(&str, &[u8])]) -> Vec<u8> {
 /// The same tree as a directory and as an archive: a file, a folder, and a zip inside.
 fn trees(folder: &Path) -> Vec<Raw> {
     let inner = zipped(&[("train/2.txt", b"two"), ("train/10.txt", b"ten"), ("top.txt", b"top")]);
-    let members: [(&str, &[u8]); 4] =
-        [("a.csv", b"x\n1\n"), ("sub/b.txt", b"bee"), ("sub/deep/c.txt", b"sea"), ("in.zip", &inner)];
+    let members: [(&str, &[u8]); 4] = [
+        ("a.csv", b"x\n1\n"),
+        ("sub/b.txt", b"bee"),
+        ("sub/deep/c.txt", b"sea"),
+        ("in.zip", &inner),
+    ];
     let directory = folder.join("raw");
     for (name, data) in members {
         let path = directory.join(name);
@@ -31,7 +35,9 @@ fn trees(folder: &Path) -> Vec<Raw> {
     }
     let archive = folder.join("raw.zip");
     fs::write(&archive, zipped(&members)).unwrap();
-    [directory, archive].map(|location| Raw::open(&location, folder.join("scratch"), false).unwrap()).into()
+    [directory, archive]
+        .map(|location| Raw::open(&location, folder.join("scratch"), false).unwrap())
+        .into()
 }
 
 #[test]
@@ -61,7 +67,9 @@ fn what_is_missing_is_named_with_what_there_is() {
         let message = raw.read("A.csv").unwrap_err().to_string();
         assert!(message.starts_with("raw file `A.csv` is missing from "), "{message}");
         assert!(message.ends_with("; there is only `a.csv`, `in.zip`, `sub`"), "{message}");
-        assert!(raw.files("none").unwrap_err().to_string().starts_with("raw file `none/` is missing"));
+        assert!(
+            raw.files("none").unwrap_err().to_string().starts_with("raw file `none/` is missing")
+        );
         assert!(raw.read("../secret").is_err() && raw.read("/etc/passwd").is_err());
     }
 }
@@ -71,7 +79,10 @@ fn files_are_put_once() {
     let folder = tempfile::tempdir().unwrap();
     for (i, raw) in trees(folder.path()).into_iter().enumerate() {
         let target = folder.path().join(format!("out{i}"));
-        let files = [("sub/b.txt".to_owned(), target.clone()), ("in.zip/top.txt".to_owned(), target.clone())];
+        let files = [
+            ("sub/b.txt".to_owned(), target.clone()),
+            ("in.zip/top.txt".to_owned(), target.clone()),
+        ];
         assert!(raw.put_all(&files[..1], &|_| ()).is_ok());
         assert!(raw.put_all(&files[1..], &|_| ()).is_err());
         assert_eq!(fs::read(&target).unwrap(), b"bee");
@@ -84,6 +95,11 @@ fn a_file_that_changes_while_it_is_read_is_noticed() {
     let raw = trees(folder.path()).remove(0);
     raw.read("a.csv").unwrap();
     raw.check_unchanged().unwrap();
-    File::options().append(true).open(folder.path().join("raw/a.csv")).unwrap().write_all(b"2\n").unwrap();
+    File::options()
+        .append(true)
+        .open(folder.path().join("raw/a.csv"))
+        .unwrap()
+        .write_all(b"2\n")
+        .unwrap();
     assert!(raw.check_unchanged().unwrap_err().to_string().ends_with("changed while it was read"));
 }

@@ -20,7 +20,8 @@ pub struct Difference {
     pub found: Option<String>,
 }
 
-/// Three verdicts, kept apart: a different download may still give the same data, and different data may grade alike.
+/// Three verdicts, kept apart: a different download may still give the same data, and different
+/// data may grade alike.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Verification {
     /// How many published checksums were compared.
@@ -55,7 +56,10 @@ impl Verification {
                     .iter()
                     .map(|difference| match &difference.found {
                         Some(found) => {
-                            format!("`{}` has md5 {found}, expected {}", difference.file, difference.expected)
+                            format!(
+                                "`{}` has md5 {found}, expected {}",
+                                difference.file, difference.expected
+                            )
                         }
                         None => format!("`{}` is missing", difference.file),
                     })
@@ -66,18 +70,26 @@ impl Verification {
         parts.join(" / ")
     }
 
-    /// Compares the prepared files that have published checksums; in `fixed` data, those that are to be the same.
+    /// Compares the prepared files that have published checksums; in `fixed` data, those that are
+    /// to be the same.
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn of_prepared(spec: &CompetitionSpec, prepared: &Path, fixed: bool) -> Result<Self, PrepareError> {
+    pub fn of_prepared(
+        spec: &CompetitionSpec,
+        prepared: &Path,
+        fixed: bool,
+    ) -> Result<Self, PrepareError> {
         let mut verification = Self::default();
         let Some(checksums) = spec.checksums() else {
             return Ok(verification);
         };
         let sides = [("public", &checksums.public), ("private", &checksums.private)];
-        let graded =
-            [spec.answers_path(prepared), spec.sample_submission_path(prepared), spec.gold_submission_path(prepared)];
+        let graded = [
+            spec.answers_path(prepared),
+            spec.sample_submission_path(prepared),
+            spec.gold_submission_path(prepared),
+        ];
         for (side, files) in sides {
             for (name, expected) in files {
                 let path = prepared.join(side).join(name);
@@ -91,7 +103,11 @@ impl Verification {
                 if found.as_deref() == Some(expected) {
                     continue;
                 }
-                let difference = Difference { file: format!("{side}/{name}"), expected: expected.clone(), found };
+                let difference = Difference {
+                    file: format!("{side}/{name}"),
+                    expected: expected.clone(),
+                    found,
+                };
                 let verdict = match is_graded {
                     true => &mut verification.grading,
                     false => &mut verification.prepared,
@@ -106,14 +122,22 @@ impl Verification {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub(crate) fn add_raw(&mut self, spec: &CompetitionSpec, archive: &Path) -> Result<(), PrepareError> {
+    pub(crate) fn add_raw(
+        &mut self,
+        spec: &CompetitionSpec,
+        archive: &Path,
+    ) -> Result<(), PrepareError> {
         let Some(expected) = spec.checksums().and_then(|checksums| checksums.zip.as_ref()) else {
             return Ok(());
         };
         self.compared += 1;
         let found = md5_of(archive)?;
         if found != *expected {
-            self.raw.push(Difference { file: "raw".into(), expected: expected.clone(), found: Some(found) });
+            self.raw.push(Difference {
+                file: "raw".into(),
+                expected: expected.clone(),
+                found: Some(found),
+            });
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! The random streams that preparations draw from, bit for bit: numpy's legacy `RandomState`, numpy's `default_rng`
-//! and Python's `random`.
+//! The random streams that preparations draw from, bit for bit: numpy's legacy `RandomState`,
+//! numpy's `default_rng` and Python's `random`.
 
 mod mt19937;
 mod pcg64;

@@ -3,7 +3,8 @@
 const WORDS: usize = 624;
 const OFFSET: usize = 397;
 
-/// The bare generator: 32-bit outputs, seeded as numpy (`seed`) or as CPython (`seed_by_array`) does.
+/// The bare generator: 32-bit outputs, seeded as numpy (`seed`) or as CPython (`seed_by_array`)
+/// does.
 #[derive(Clone, Debug)]
 pub(super) struct Mt19937 {
     state: [u32; WORDS],

@@ -5,7 +5,8 @@ const MULTIPLIER: u128 = 0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645;
 /// numpy's new generator, as `numpy.random.default_rng(seed)` makes it.
 ///
 /// # Source
-/// numpy 1.26.4, `numpy/random/bit_generator.pyx` (SeedSequence) and `_pcg64.pyx` (PCG-XSL-RR 128/64).
+/// numpy 1.26.4, `numpy/random/bit_generator.pyx` (SeedSequence) and `_pcg64.pyx` (PCG-XSL-RR
+/// 128/64).
 #[derive(Clone, Debug)]
 pub struct Generator {
     state: u128,
@@ -66,7 +67,9 @@ fn seed_words(seed: u64) -> [u32; 8] {
         for target in 0..4 {
             if source != target {
                 let other = mixed(pool[source], 0x931e_8875);
-                let value = pool[target].wrapping_mul(0xca01_f9dd).wrapping_sub(other.wrapping_mul(0x4973_f715));
+                let value = pool[target]
+                    .wrapping_mul(0xca01_f9dd)
+                    .wrapping_sub(other.wrapping_mul(0x4973_f715));
                 pool[target] = value ^ (value >> 16);
             }
         }
@@ -100,8 +103,9 @@ mod tests {
         assert_eq!(random.random(), 0.6369616873214543);
         assert_eq!(random.random(), 0.2697867137638703);
         let mut random = Generator::new(0);
-        let rounded: Vec<f64> =
-            (0..6).map(|_| (random.uniform(1.0, 100.0) * 100.0).round_ties_even() / 100.0).collect();
+        let rounded: Vec<f64> = (0..6)
+            .map(|_| (random.uniform(1.0, 100.0) * 100.0).round_ties_even() / 100.0)
+            .collect();
         assert_eq!(rounded, [64.06, 27.71, 5.06, 2.64, 81.51, 91.36]);
     }
 }

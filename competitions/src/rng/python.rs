@@ -62,7 +62,8 @@ impl PythonRandom {
         }
     }
 
-    /// `count` of `items` without repetition, in the order drawn; all of them when `count` is larger.
+    /// `count` of `items` without repetition, in the order drawn; all of them when `count` is
+    /// larger.
     pub fn sample<T: Clone>(&mut self, items: &[T], count: usize) -> Vec<T> {
         let n = items.len();
         let count = count.min(n);
@@ -87,7 +88,8 @@ impl PythonRandom {
     }
 }
 
-/// Up to this population CPython copies the list, above it draws positions into a set; the two consume the stream differently.
+/// Up to this population CPython copies the list, above it draws positions into a set; the two
+/// consume the stream differently.
 fn pool_limit(count: usize) -> usize {
     if count <= 5 {
         return 21;

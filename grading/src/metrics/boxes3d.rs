@@ -24,7 +24,8 @@ pub static BOX_3D_MAP: Metric = Metric {
             .into_par_iter()
             .map(|place| {
                 let a = pairs.answers.at(place);
-                let truth = detections(&truth, a).map_err(|_| bad_answer(a, &truth, "is no list of boxes"))?;
+                let truth = detections(&truth, a)
+                    .map_err(|_| bad_answer(a, &truth, "is no list of boxes"))?;
                 Ok((truth, detections(&prediction, pairs.submission.at(place))?))
             })
             .collect::<Result<_, Refusal>>()?;
@@ -34,7 +35,10 @@ pub static BOX_3D_MAP: Metric = Metric {
             .map(|(place, (truth, predicted))| {
                 sample_precisions(truth, predicted).map_err(|message| {
                     let row = pairs.submission.at(place);
-                    InvalidSubmission::new(InvalidKind::BadCell, message).at(row).in_column(prediction.name()).into()
+                    InvalidSubmission::new(InvalidKind::BadCell, message)
+                        .at(row)
+                        .in_column(prediction.name())
+                        .into()
                 })
             })
             .collect::<Result<_, Refusal>>()?;
@@ -76,8 +80,9 @@ fn detections<'a>(column: &Column<'a>, row: usize) -> Result<Vec<Detection<'a>>,
     let one = |tokens: &[&'a str]| {
         let mut numbers = [0.0; 8];
         for (number, token) in numbers.iter_mut().zip(tokens) {
-            *number = parse_float(token)
-                .ok_or_else(|| bad(format!("`{}` is not a number", token.chars().take(40).collect::<String>())))?;
+            *number = parse_float(token).ok_or_else(|| {
+                bad(format!("`{}` is not a number", token.chars().take(40).collect::<String>()))
+            })?;
         }
         let [confidence, shape @ ..] = numbers;
         Ok(Detection { class: tokens[8], confidence, shape })
@@ -104,21 +109,30 @@ impl Prism {
         let (sin, cos) = yaw.sin_cos();
         let along = [length / 2.0 * cos, length / 2.0 * sin];
         let across = [width / 2.0 * sin, -width / 2.0 * cos];
-        let corner = |l: f64, w: f64| [x + l * along[0] + w * across[0], y + l * along[1] + w * across[1]];
+        let corner =
+            |l: f64, w: f64| [x + l * along[0] + w * across[0], y + l * along[1] + w * across[1]];
         let corners = [corner(1.0, 1.0), corner(1.0, -1.0), corner(-1.0, -1.0), corner(-1.0, 1.0)];
         for k in 0..4 {
             let (before, here, after) = (corners[(k + 3) % 4], corners[k], corners[(k + 1) % 4]);
-            let product = (before[0] - here[0]) * (after[0] - here[0]) + (before[1] - here[1]) * (after[1] - here[1]);
+            let product = (before[0] - here[0]) * (after[0] - here[0])
+                + (before[1] - here[1]) * (after[1] - here[1]);
             if product.is_nan() || product.abs() > 1e-8 {
-                return Err("a box's corners form no right angles: its coordinates are too large".to_owned());
+                return Err("a box's corners form no right angles: its coordinates are too large"
+                    .to_owned());
             }
         }
-        Ok(Self { corners, bottom: z - height / 2.0, top: z + height / 2.0, volume: width * length * height })
+        Ok(Self {
+            corners,
+            bottom: z - height / 2.0,
+            top: z + height / 2.0,
+            volume: width * length * height,
+        })
     }
 
     fn iou(&self, other: &Self) -> f64 {
         let height = (self.top.min(other.top) - self.bottom.max(other.bottom)).max(0.0);
-        let intersection = if height > 0.0 { height * common_area(&self.corners, &other.corners) } else { 0.0 };
+        let intersection =
+            if height > 0.0 { height * common_area(&self.corners, &other.corners) } else { 0.0 };
         (intersection / (self.volume + other.volume - intersection)).clamp(0.0, 1.0)
     }
 }
@@ -129,7 +143,8 @@ fn common_area(subject: &[[f64; 2]; 4], clip: &[[f64; 2]; 4]) -> f64 {
         // Coordinates relative to a corner keep the digits of small boxes far from the origin.
         let Some(&[x0, y0]) = polygon.first() else { return 0.0 };
         let next = polygon.iter().cycle().skip(1);
-        let cross = |(a, b): (&[f64; 2], &[f64; 2])| (a[0] - x0) * (b[1] - y0) - (b[0] - x0) * (a[1] - y0);
+        let cross =
+            |(a, b): (&[f64; 2], &[f64; 2])| (a[0] - x0) * (b[1] - y0) - (b[0] - x0) * (a[1] - y0);
         polygon.iter().zip(next).map(cross).sum::<f64>() / 2.0
     };
     let turn = signed_area(clip).signum();
@@ -143,7 +158,10 @@ fn common_area(subject: &[[f64; 2]; 4], clip: &[[f64; 2]; 4]) -> f64 {
             let (d0, d1) = (inside(previous), inside(point));
             if (d0 >= 0.0) != (d1 >= 0.0) {
                 let t = d0 / (d0 - d1);
-                cut.push([previous[0] + t * (point[0] - previous[0]), previous[1] + t * (point[1] - previous[1])]);
+                cut.push([
+                    previous[0] + t * (point[0] - previous[0]),
+                    previous[1] + t * (point[1] - previous[1]),
+                ]);
             }
             if d1 >= 0.0 {
                 cut.push(*point);
@@ -160,20 +178,30 @@ fn common_area(subject: &[[f64; 2]; 4], clip: &[[f64; 2]; 4]) -> f64 {
 ///
 /// # Errors
 /// Says what is wrong with a box that is looked at.
-pub fn sample_precisions(truth: &[Detection<'_>], predicted: &[Detection<'_>]) -> Result<[f64; THRESHOLDS], String> {
+pub fn sample_precisions(
+    truth: &[Detection<'_>],
+    predicted: &[Detection<'_>],
+) -> Result<[f64; THRESHOLDS], String> {
     let mut classes: Vec<&str> = truth.iter().map(|d| d.class).collect();
     classes.sort_unstable();
     classes.dedup();
     let mut sums = [0.0; THRESHOLDS];
     for &class in &classes {
         let of_class = |boxes: &[Detection<'_>]| {
-            boxes.iter().filter(|d| d.class == class).map(|d| Prism::new(d.shape)).collect::<Result<Vec<_>, _>>()
+            boxes
+                .iter()
+                .filter(|d| d.class == class)
+                .map(|d| Prism::new(d.shape))
+                .collect::<Result<Vec<_>, _>>()
         };
         let (true_boxes, boxes) = (of_class(truth)?, of_class(predicted)?);
-        let confidences: Vec<f64> = predicted.iter().filter(|d| d.class == class).map(|d| d.confidence).collect();
+        let confidences: Vec<f64> =
+            predicted.iter().filter(|d| d.class == class).map(|d| d.confidence).collect();
         // Falling confidence; the sort is stable, and NaN stays where a comparison leaves it: last.
         let mut order: Vec<usize> = (0..boxes.len()).collect();
-        order.sort_by(|&a, &b| crate::medal::Direction::Higher.compare(confidences[a], confidences[b]));
+        order.sort_by(|&a, &b| {
+            crate::medal::Direction::Higher.compare(confidences[a], confidences[b])
+        });
         let best: Vec<(f64, usize)> = order
             .iter()
             .map(|&k| {
@@ -194,7 +222,8 @@ pub fn sample_precisions(truth: &[Detection<'_>], predicted: &[Detection<'_>]) -
     Ok(sums.map(|sum| sum / classes.len() as f64))
 }
 
-/// Average precision with interpolated precisions; `best`: each prediction's best IoU and true box, by falling confidence.
+/// Average precision with interpolated precisions; `best`: each prediction's best IoU and true box,
+/// by falling confidence.
 fn average_precision(best: &[(f64, usize)], truths: usize, threshold: f64) -> f64 {
     if best.is_empty() {
         return 0.0;
@@ -236,8 +265,13 @@ mod tests {
         assert_eq!(iou(unit, [0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0]), 0.0);
         // A square turned by 45 degrees shares a regular octagon with itself.
         let octagon = 2.0 * (2.0_f64.sqrt() - 1.0);
-        assert!((iou(unit, [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, FRAC_PI_4]) - octagon / (2.0 - octagon)).abs() < 1e-12);
-        let (a, b) = ([3.0, 4.0, 0.0, 2.0, 5.0, 1.0, 0.0], [3.0, 4.0, 0.0, 5.0, 2.0, 1.0, FRAC_PI_2]);
+        assert!(
+            (iou(unit, [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, FRAC_PI_4]) - octagon / (2.0 - octagon))
+                .abs()
+                < 1e-12
+        );
+        let (a, b) =
+            ([3.0, 4.0, 0.0, 2.0, 5.0, 1.0, 0.0], [3.0, 4.0, 0.0, 5.0, 2.0, 1.0, FRAC_PI_2]);
         assert!((iou(a, b) - 1.0).abs() < 1e-12);
     }
 

@@ -27,10 +27,14 @@ pub static ACCURACY: Metric = Metric {
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
         let rows = pairs.answers.iter().zip(pairs.submission.iter());
-        if let (Some(filled), true) = (task.option_text("missing_label"), prediction.first_missing().is_some()) {
+        if let (Some(filled), true) =
+            (task.option_text("missing_label"), prediction.first_missing().is_some())
+        {
             // Filled gaps make the column text, whatever it held.
-            let right =
-                |a, s| truth.is_text() && truth.text(a).is_some_and(|text| text == prediction.filled(s, filled));
+            let right = |a, s| {
+                truth.is_text()
+                    && truth.text(a).is_some_and(|text| text == prediction.filled(s, filled))
+            };
             return Ok(accuracy(rows.map(|(a, s)| right(a, s))));
         }
         check_comparable(&truth, &prediction)?;
@@ -89,9 +93,12 @@ fn first_guess(column: &Column<'_>, row: usize) -> Result<i128, Refusal> {
         Values::Bool(values) => return Ok(i128::from(values[row])),
         // One float makes the whole column float, which the reference cannot split.
         Values::Float(_) | Values::BoolOrMissing(_) => None,
-        Values::Text => column.text(row).and_then(|text| split_words(text).next()).and_then(parse_int),
+        Values::Text => {
+            column.text(row).and_then(|text| split_words(text).next()).and_then(parse_int)
+        }
     };
-    Ok(guess.ok_or_else(|| bad_label(column, row, "an integer, or integers separated by blanks"))?)
+    Ok(guess
+        .ok_or_else(|| bad_label(column, row, "an integer, or integers separated by blanks"))?)
 }
 
 fn bad_label(column: &Column<'_>, row: usize, expected: &str) -> InvalidSubmission {
@@ -107,7 +114,8 @@ fn whole_number(column: &Column<'_>, row: usize) -> Result<i128, Refusal> {
     cut_to_integer(column, row).ok_or_else(|| bad_answer(row, column, "is no integer"))
 }
 
-/// A cell as Python's `int()` takes it: floats are cut toward zero, text follows the integer syntax.
+/// A cell as Python's `int()` takes it: floats are cut toward zero, text follows the integer
+/// syntax.
 fn cut_to_integer(column: &Column<'_>, row: usize) -> Option<i128> {
     match column.values() {
         Values::Int(values) => Some(i128::from(values[row])),
@@ -134,13 +142,17 @@ pub static QUADRATIC_WEIGHTED_KAPPA: Metric = Metric {
     }],
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
-        let predicted = integer_labels(&prediction)?.ok_or_else(|| different_kinds(&prediction, false))?;
-        let truth: Vec<i128> = pairs.answers.iter().map(|row| whole_number(&truth, row)).collect::<Result<_, _>>()?;
+        let predicted =
+            integer_labels(&prediction)?.ok_or_else(|| different_kinds(&prediction, false))?;
+        let truth: Vec<i128> =
+            pairs.answers.iter().map(|row| whole_number(&truth, row)).collect::<Result<_, _>>()?;
         let predicted: Vec<i128> = pairs.submission.iter().map(|row| predicted[row]).collect();
         let [low, high] = task.numbers("labels")[..] else {
             return Ok(quadratic_weighted_kappa(&truth, &predicted)?);
         };
-        if let Some(place) = predicted.iter().position(|&label| !(low..=high).contains(&(label as f64))) {
+        if let Some(place) =
+            predicted.iter().position(|&label| !(low..=high).contains(&(label as f64)))
+        {
             let expected = format!("a label from {low} to {high}");
             return Err(bad_label(&prediction, pairs.submission.at(place), &expected).into());
         }
@@ -148,17 +160,22 @@ pub static QUADRATIC_WEIGHTED_KAPPA: Metric = Metric {
     },
 };
 
-/// Cohen's kappa of two raters with weights `(i - j)²`, i and j the labels' positions in the sorted union of labels.
+/// Cohen's kappa of two raters with weights `(i - j)²`, i and j the labels' positions in the sorted
+/// union of labels.
 ///
-/// `y_true`, `y_pred`: `[n]`. 1 for equal, about 0 for independent raters; NaN if both give one and the same label throughout.
+/// `y_true`, `y_pred`: `[n]`. 1 for equal, about 0 for independent raters; NaN if both give one and
+/// the same label throughout.
 ///
 /// # Errors
 /// [`MetricError`] if the lengths differ or there are no rows.
 ///
 /// # Source
-/// scikit-learn 1.5.2 `cohen_kappa_score`. Differs from it in that the sums over the label matrix are taken as whole numbers over rows,
-/// so that many distinct labels cost no more than a sort.
-pub fn quadratic_weighted_kappa<T: Ord + Copy>(y_true: &[T], y_pred: &[T]) -> Result<f64, MetricError> {
+/// scikit-learn 1.5.2 `cohen_kappa_score`. Differs from it in that the sums over the label matrix
+/// are taken as whole numbers over rows, so that many distinct labels cost no more than a sort.
+pub fn quadratic_weighted_kappa<T: Ord + Copy>(
+    y_true: &[T],
+    y_pred: &[T],
+) -> Result<f64, MetricError> {
     check_lengths(y_true.len(), y_pred.len())?;
     let mut labels: Vec<T> = y_true.iter().chain(y_pred).copied().collect();
     labels.sort_unstable();
@@ -178,7 +195,8 @@ fn kappa_of_distances(y_true: &[i128], y_pred: &[i128]) -> f64 {
         sums[1] += p;
         squares += t * t + p * p;
     }
-    // n times the expected weight: the sum over all pairs of a true and a predicted label of their squared distance.
+    // n times the expected weight: the sum over all pairs of a true and a predicted label of their
+    // squared distance.
     let n = y_true.len() as i128;
     let expected = n * squares - 2 * sums[0] * sums[1];
     1.0 - observed as f64 / (expected as f64 / n as f64)
@@ -194,11 +212,15 @@ pub static F1_MACRO: Metric = Metric {
     options: &[],
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
-        let truth: Vec<i128> = pairs.answers.iter().map(|row| whole_number(&truth, row)).collect::<Result<_, _>>()?;
+        let truth: Vec<i128> =
+            pairs.answers.iter().map(|row| whole_number(&truth, row)).collect::<Result<_, _>>()?;
         let predicted: Result<Vec<i128>, InvalidSubmission> = pairs
             .submission
             .iter()
-            .map(|row| cut_to_integer(&prediction, row).ok_or_else(|| bad_label(&prediction, row, "an integer")))
+            .map(|row| {
+                cut_to_integer(&prediction, row)
+                    .ok_or_else(|| bad_label(&prediction, row, "an integer"))
+            })
             .collect();
         Ok(f1_macro(&truth, &predicted?)?)
     },
@@ -213,7 +235,10 @@ pub static F1_MACRO: Metric = Metric {
 ///
 /// # Source
 /// scikit-learn 1.5.2 `f1_score(average="macro")`: classes are averaged in ascending order.
-pub fn f1_macro<T: Ord + Copy + std::hash::Hash>(y_true: &[T], y_pred: &[T]) -> Result<f64, MetricError> {
+pub fn f1_macro<T: Ord + Copy + std::hash::Hash>(
+    y_true: &[T],
+    y_pred: &[T],
+) -> Result<f64, MetricError> {
     check_lengths(y_true.len(), y_pred.len())?;
     // Per class: hits, and how often it is true or predicted, together.
     let mut counts: HashMap<T, (u64, u64)> = HashMap::new();
@@ -225,8 +250,10 @@ pub fn f1_macro<T: Ord + Copy + std::hash::Hash>(y_true: &[T], y_pred: &[T]) -> 
     }
     let mut classes: Vec<_> = counts.into_iter().collect();
     classes.sort_unstable_by_key(|&(class, _)| class);
-    let scores: Vec<f64> =
-        classes.into_iter().map(|(_, (hits, occurrences))| 2.0 * hits as f64 / occurrences as f64).collect();
+    let scores: Vec<f64> = classes
+        .into_iter()
+        .map(|(_, (hits, occurrences))| 2.0 * hits as f64 / occurrences as f64)
+        .collect();
     Ok(mean(&scores))
 }
 

@@ -42,17 +42,21 @@ enum Reply {
     Invalid(String),
 }
 
-/// Gives the program both tables as they were read, so that it gets well-formed CSV of what was checked.
+/// Gives the program both tables as they were read, so that it gets well-formed CSV of what was
+/// checked.
 fn run_program(task: &Task<'_>) -> Result<f64, Refusal> {
     let failed = |message: String| Refusal::from(AnswersError::Program { message });
     let command = task.texts("command");
     let [program, arguments @ ..] = command.as_slice() else {
         return Err(failed("`command` is empty".into()));
     };
-    let scratch = tempfile::tempdir().map_err(|error| failed(format!("no temporary directory ({error})")))?;
+    let scratch =
+        tempfile::tempdir().map_err(|error| failed(format!("no temporary directory ({error})")))?;
     let copy = |name: &str, table: &Table| {
         let path = scratch.path().join(name);
-        fs::write(&path, csv(table)).map(|()| path).map_err(|error| failed(format!("cannot write `{name}` ({error})")))
+        fs::write(&path, csv(table))
+            .map(|()| path)
+            .map_err(|error| failed(format!("cannot write `{name}` ({error})")))
     };
     let submission = copy("submission.csv", task.submission)?;
     let answers = match task.raw_answers() {
@@ -64,10 +68,13 @@ fn run_program(task: &Task<'_>) -> Result<f64, Refusal> {
     if let Some(folder) = task.option_text("folder") {
         child.current_dir(folder);
     }
-    let output = child.output().map_err(|error| failed(format!("`{program}` cannot be started ({error})")))?;
+    let output = child
+        .output()
+        .map_err(|error| failed(format!("`{program}` cannot be started ({error})")))?;
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
-        let last = errors.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it printed no reason");
+        let last =
+            errors.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it printed no reason");
         return Err(failed(format!("`{program}` ended with {}: {last}", output.status)));
     }
     let reply = serde_json::from_slice(&output.stdout).map_err(|error| {
@@ -75,7 +82,9 @@ fn run_program(task: &Task<'_>) -> Result<f64, Refusal> {
     })?;
     match reply {
         Reply::Score(score) => Ok(score),
-        Reply::Invalid(reason) => Err(InvalidSubmission::new(InvalidKind::Undefined, reason).into()),
+        Reply::Invalid(reason) => {
+            Err(InvalidSubmission::new(InvalidKind::Undefined, reason).into())
+        }
     }
 }
 
@@ -123,7 +132,8 @@ mod tests {
 
     #[test]
     fn a_score_is_taken_and_a_refusal_told() {
-        let script = "read a < \"$1\"; test \"$a\" = id && echo \"{\\\"score\\\": $(tail -n 1 \"$2\")}\"";
+        let script =
+            "read a < \"$1\"; test \"$a\" = id && echo \"{\\\"score\\\": $(tail -n 1 \"$2\")}\"";
         assert_eq!(graded(script).expect("it scores").score().map(|score| score.raw), Some(3.0));
         match graded("echo '{\"invalid\": \"too few rows\"}'") {
             Ok(Verdict::Invalid(invalid)) => assert_eq!(invalid.message, "too few rows"),
@@ -140,11 +150,15 @@ mod tests {
 
     #[test]
     fn a_program_that_fails_is_no_fault_of_the_submission() {
-        for (script, part) in
-            [("echo oops >&2; exit 3", "oops"), ("echo hello", "neither"), ("echo '{\"score\": \"high\"}'", "neither")]
-        {
+        for (script, part) in [
+            ("echo oops >&2; exit 3", "oops"),
+            ("echo hello", "neither"),
+            ("echo '{\"score\": \"high\"}'", "neither"),
+        ] {
             match graded(script) {
-                Err(GradeError::Answers(error)) => assert!(error.to_string().contains(part), "{error}"),
+                Err(GradeError::Answers(error)) => {
+                    assert!(error.to_string().contains(part), "{error}")
+                }
                 other => panic!("{script}: {other:?}"),
             }
         }

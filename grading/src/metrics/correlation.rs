@@ -16,8 +16,9 @@ pub static SPEARMAN: Metric = Metric {
     source: "scipy 1.13.1 `spearmanr`",
     options: &[],
     score: |task| {
-        let scores: Result<Vec<f64>, Refusal> =
-            (0..task.spec.target_columns.len()).map(|target| column_spearman(task, target)).collect();
+        let scores: Result<Vec<f64>, Refusal> = (0..task.spec.target_columns.len())
+            .map(|target| column_spearman(task, target))
+            .collect();
         Ok(mean(&scores?))
     },
 };
@@ -30,7 +31,8 @@ fn column_spearman(task: &Task<'_>, target: usize) -> Result<f64, Refusal> {
     Ok(pearson(&average_ranks(truth, pairs.answers), &average_ranks(prediction, pairs.submission)))
 }
 
-/// The ranks, from 1, of a column's cells in the given order of rows; equal cells share the mean of their ranks.
+/// The ranks, from 1, of a column's cells in the given order of rows; equal cells share the mean of
+/// their ranks.
 fn average_ranks(column: Column<'_>, rows: &Rows) -> Vec<f64> {
     let mut order: Vec<usize> = (0..rows.len()).collect();
     let by_value = |a: usize, b: usize| compare(column, rows.at(a), column, rows.at(b));
@@ -38,7 +40,9 @@ fn average_ranks(column: Column<'_>, rows: &Rows) -> Vec<f64> {
     let mut ranks = vec![0.0; order.len()];
     let mut from = 0;
     while from < order.len() {
-        let to = (from..order.len()).find(|&k| by_value(order[from], order[k]).is_ne()).unwrap_or(order.len());
+        let to = (from..order.len())
+            .find(|&k| by_value(order[from], order[k]).is_ne())
+            .unwrap_or(order.len());
         for &place in &order[from..to] {
             ranks[place] = (from + 1 + to) as f64 / 2.0;
         }
@@ -66,7 +70,11 @@ fn is_constant(column: &Column<'_>) -> bool {
 fn pearson_of_columns(task: &Task<'_>) -> Result<f64, Refusal> {
     let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
     if pairs.answers.len() < 2 {
-        return Err(InvalidSubmission::new(InvalidKind::Undefined, "a correlation needs at least two rows").into());
+        return Err(InvalidSubmission::new(
+            InvalidKind::Undefined,
+            "a correlation needs at least two rows",
+        )
+        .into());
     }
     if is_constant(&truth) || is_constant(&prediction) {
         return Ok(f64::NAN);
@@ -85,8 +93,9 @@ fn pearson_of_columns(task: &Task<'_>) -> Result<f64, Refusal> {
 
 /// Pearson's correlation coefficient, clipped to [-1, 1].
 ///
-/// `x`, `y`: `[n]`, finite. NaN if either is constant. The centred columns are divided by their norms before they are
-/// multiplied, so values of any size neither overflow nor underflow. For two rows it is the product of the two signs.
+/// `x`, `y`: `[n]`, finite. NaN if either is constant. The centred columns are divided by their
+/// norms before they are multiplied, so values of any size neither overflow nor underflow. For two
+/// rows it is the product of the two signs.
 ///
 /// # Source
 /// scipy 1.13.1 `stats.pearsonr`.
@@ -126,7 +135,10 @@ mod tests {
         let plain = pearson(&[1.0, 2.0, 3.0, 4.0], &y);
         assert!((plain - 0.8).abs() < 1e-15);
         for scale in [1e-200, 1e-310, 1e200] {
-            assert!((pearson(&[scale, 2.0 * scale, 3.0 * scale, 4.0 * scale], &y) - plain).abs() < 1e-9, "{scale}");
+            assert!(
+                (pearson(&[scale, 2.0 * scale, 3.0 * scale, 4.0 * scale], &y) - plain).abs() < 1e-9,
+                "{scale}"
+            );
         }
         assert!((pearson(&[1e7 + 1.0, 1e7 + 2.0, 1e7 + 3.0, 1e7 + 4.0], &y) - plain).abs() < 1e-12);
         assert_eq!(pearson(&[1.0, 2.0], &[5.0, -5.0]), -1.0);

@@ -36,10 +36,14 @@ fn trip_distance(task: &Task<'_>) -> Result<f64, Refusal> {
     let (trips, submitted) = (task.answer_ids()?[0], task.submission_ids()?[0]);
     let truth = [task.truth(0)?, task.truth(1)?];
     let predicted = [coordinates(task, 0)?, coordinates(task, 1)?];
-    let place = |columns: &[Column<'_>; 2], row: usize| Some([columns[0].number(row)?, columns[1].number(row)?]);
+    let place = |columns: &[Column<'_>; 2], row: usize| {
+        Some([columns[0].number(row)?, columns[1].number(row)?])
+    };
     // Within a trip the reference pairs rows by their place; the strict reading by all ids.
     let (answer_rows, submission_rows) = match task.spec.pairing {
-        Pairing::FileOrder => ((0..trips.len()).collect::<Vec<_>>(), (0..submitted.len()).collect::<Vec<_>>()),
+        Pairing::FileOrder => {
+            ((0..trips.len()).collect::<Vec<_>>(), (0..submitted.len()).collect::<Vec<_>>())
+        }
         _ => (task.sorted_answers()?.iter().collect(), task.sorted_submission()?.iter().collect()),
     };
     let mut by_trip: HashMap<&str, Vec<usize>> = HashMap::new();
@@ -51,16 +55,22 @@ fn trip_distance(task: &Task<'_>) -> Result<f64, Refusal> {
     let mut names: Vec<&str> = Vec::new();
     let mut distances: HashMap<&str, Vec<f64>> = HashMap::new();
     for row in answer_rows {
-        let trip = trips.text(row).filter(|_| trips.is_text()).ok_or_else(|| bad_answer(row, &trips, "is no text"))?;
+        let trip = trips
+            .text(row)
+            .filter(|_| trips.is_text())
+            .ok_or_else(|| bad_answer(row, &trips, "is no text"))?;
         let of_trip = distances.entry(trip).or_insert_with(|| {
             names.push(trip);
             Vec::new()
         });
         let partner = by_trip.get(trip).and_then(|rows| rows.get(of_trip.len()).copied());
-        let partner =
-            partner.filter(|&s| same(trips, row, submitted, s)).ok_or_else(|| wrong_count(&submitted, trip))?;
-        let actual = place(&truth, row).ok_or_else(|| bad_answer(row, &truth[0], "is no coordinate"))?;
-        let guess = place(&predicted, partner).ok_or_else(|| not_a_number(partner, &predicted[0]))?;
+        let partner = partner
+            .filter(|&s| same(trips, row, submitted, s))
+            .ok_or_else(|| wrong_count(&submitted, trip))?;
+        let actual =
+            place(&truth, row).ok_or_else(|| bad_answer(row, &truth[0], "is no coordinate"))?;
+        let guess =
+            place(&predicted, partner).ok_or_else(|| not_a_number(partner, &predicted[0]))?;
         of_trip.push(haversine(guess, actual));
     }
     let mut total = 0.0;
@@ -84,7 +94,8 @@ fn wrong_count(trips: &Column<'_>, trip: &str) -> InvalidSubmission {
 /// Mean radius of the Earth, in metres.
 const EARTH_RADIUS: f64 = 6_371_000.0;
 
-/// Great-circle distance of two places in metres, by the haversine formula. Angles in degrees; any value is taken as it is.
+/// Great-circle distance of two places in metres, by the haversine formula. Angles in degrees; any
+/// value is taken as it is.
 ///
 /// NaN if a coordinate is NaN or infinite.
 ///
@@ -92,12 +103,15 @@ const EARTH_RADIUS: f64 = 6_371_000.0;
 /// MLE-bench `smartphone-decimeter-2022/notebook.py`.
 #[must_use]
 pub fn haversine([lat1, lon1]: [f64; 2], [lat2, lon2]: [f64; 2]) -> f64 {
-    let (lat1, lon1, lat2, lon2) = (lat1.to_radians(), lon1.to_radians(), lat2.to_radians(), lon2.to_radians());
-    let a = ((lat2 - lat1) / 2.0).sin().powi(2) + lat1.cos() * lat2.cos() * ((lon2 - lon1) / 2.0).sin().powi(2);
+    let (lat1, lon1, lat2, lon2) =
+        (lat1.to_radians(), lon1.to_radians(), lat2.to_radians(), lon2.to_radians());
+    let a = ((lat2 - lat1) / 2.0).sin().powi(2)
+        + lat1.cos() * lat2.cos() * ((lon2 - lon1) / 2.0).sin().powi(2);
     2.0 * EARTH_RADIUS * a.sqrt().asin()
 }
 
-/// Quantile `q` (0 to 1) of `values` with linear interpolation; NaN if any value is NaN or there is none. Sorts `values`.
+/// Quantile `q` (0 to 1) of `values` with linear interpolation; NaN if any value is NaN or there is
+/// none. Sorts `values`.
 ///
 /// # Source
 /// numpy 1.26.4 `percentile` (method `linear`).
@@ -111,7 +125,11 @@ pub fn quantile(values: &mut [f64], q: f64) -> f64 {
     let below = values[place.floor() as usize];
     let above = values[place.ceil() as usize];
     let share = place - place.floor();
-    if share >= 0.5 { above - (above - below) * (1.0 - share) } else { below + (above - below) * share }
+    if share >= 0.5 {
+        above - (above - below) * (1.0 - share)
+    } else {
+        below + (above - below) * share
+    }
 }
 
 #[cfg(test)]
@@ -122,7 +140,10 @@ mod tests {
     #[test]
     fn known_distances() {
         assert_eq!(haversine([37.0, -122.0], [37.0, -122.0]), 0.0);
-        assert!((haversine([0.0, 0.0], [0.0, 180.0]) - std::f64::consts::PI * EARTH_RADIUS).abs() < 1e-6);
+        assert!(
+            (haversine([0.0, 0.0], [0.0, 180.0]) - std::f64::consts::PI * EARTH_RADIUS).abs()
+                < 1e-6
+        );
         assert!((haversine([10.0, 20.0], [11.0, 380.0]) - EARTH_RADIUS.to_radians()).abs() < 1e-3);
         assert!(haversine([f64::INFINITY, 0.0], [0.0, 0.0]).is_nan());
     }

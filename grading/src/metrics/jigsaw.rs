@@ -30,20 +30,26 @@ fn toxic(task: &Task<'_>) -> Result<f64, Refusal> {
     let (answer_ids, submission_ids) = (task.answer_ids()?, task.submission_ids()?);
     let truths: Vec<Column<'_>> =
         (0..task.spec.target_columns.len()).map(|k| task.truth(k)).collect::<Result<_, _>>()?;
-    let graded = |row: usize| truths.iter().filter_map(|column| column.number(row)).sum::<f64>() >= 0.0;
+    let graded =
+        |row: usize| truths.iter().filter_map(|column| column.number(row)).sum::<f64>() >= 0.0;
 
     let matches = id_matches((&answer_ids, sorted_answers), (&submission_ids, sorted_submission));
     if matches.len() < task.submission.rows() {
         let mut known = vec![false; task.submission.rows()];
         matches.iter().for_each(|&(_, row)| known[row as usize] = true);
         let row = known.iter().position(|known| !known).unwrap_or(0);
-        return Err(InvalidSubmission::new(InvalidKind::Ids, "the id is not one of the test set's")
-            .at(row)
-            .with_value(submission_ids.iter().map(|c| c.raw(row)).collect::<Vec<_>>().join(", "))
-            .into());
+        return Err(InvalidSubmission::new(
+            InvalidKind::Ids,
+            "the id is not one of the test set's",
+        )
+        .at(row)
+        .with_value(submission_ids.iter().map(|c| c.raw(row)).collect::<Vec<_>>().join(", "))
+        .into());
     }
-    let kept_submission: Vec<u32> = matches.into_iter().filter(|&(a, _)| graded(a as usize)).map(|(_, s)| s).collect();
-    let kept_answers: Vec<u32> = sorted_answers.iter().filter(|&row| graded(row)).map(|row| row as u32).collect();
+    let kept_submission: Vec<u32> =
+        matches.into_iter().filter(|&(a, _)| graded(a as usize)).map(|(_, s)| s).collect();
+    let kept_answers: Vec<u32> =
+        sorted_answers.iter().filter(|&row| graded(row)).map(|row| row as u32).collect();
     if kept_answers.len() != kept_submission.len() {
         return Err(InvalidSubmission::new(
             InvalidKind::Ids,
@@ -51,12 +57,14 @@ fn toxic(task: &Task<'_>) -> Result<f64, Refusal> {
         )
         .into());
     }
-    let (kept_answers, kept_submission) = (Rows::Listed(kept_answers), Rows::Listed(kept_submission));
+    let (kept_answers, kept_submission) =
+        (Rows::Listed(kept_answers), Rows::Listed(kept_submission));
 
     let columns: Vec<Column<'_>> = if task.flag("columns_by_name") {
         (0..truths.len()).map(|k| task.prediction(k)).collect::<Result<_, _>>()?
     } else {
-        let names = task.submission.names().iter().filter(|name| !task.spec.id_columns.contains(name));
+        let names =
+            task.submission.names().iter().filter(|name| !task.spec.id_columns.contains(name));
         names.map(|name| task.submitted(name)).collect::<Result<_, _>>()?
     };
     let areas: Result<Vec<f64>, Refusal> = truths
@@ -67,12 +75,16 @@ fn toxic(task: &Task<'_>) -> Result<f64, Refusal> {
                 let row = (0..column.len()).find(|&row| column.number(row).is_none()).unwrap_or(0);
                 return Err(not_a_number(row, column).into());
             }
-            let positive: Vec<bool> = kept_answers.iter().map(|row| truth.number(row) == Some(1.0)).collect();
-            let scores: Vec<f64> = kept_submission.iter().map(|row| column.number(row).unwrap_or(f64::NAN)).collect();
+            let positive: Vec<bool> =
+                kept_answers.iter().map(|row| truth.number(row) == Some(1.0)).collect();
+            let scores: Vec<f64> =
+                kept_submission.iter().map(|row| column.number(row).unwrap_or(f64::NAN)).collect();
             roc_auc(&positive, &scores).map_err(|error| {
                 let place = error.index().map(|index| kept_submission.at(index));
                 let invalid = InvalidSubmission::from(error).in_column(column.name());
-                place.map_or(invalid.clone(), |row| invalid.at(row).with_value(column.raw(row))).into()
+                place
+                    .map_or(invalid.clone(), |row| invalid.at(row).with_value(column.raw(row)))
+                    .into()
             })
         })
         .collect();
@@ -113,10 +125,13 @@ fn identity_bias(task: &Task<'_>) -> Result<f64, Refusal> {
     let alternative = task.option_text("alternative").unwrap_or_default();
     let prediction = match (task.prediction(0), task.submission.column(alternative)) {
         (Ok(_), Some(column)) => {
-            return Err(InvalidSubmission::new(InvalidKind::ExtraColumn, "two columns could be the prediction")
-                .in_column(column.name())
-                .expecting(format!("one of `{}` and `{alternative}`", task.spec.target_columns[0]))
-                .into());
+            return Err(InvalidSubmission::new(
+                InvalidKind::ExtraColumn,
+                "two columns could be the prediction",
+            )
+            .in_column(column.name())
+            .expecting(format!("one of `{}` and `{alternative}`", task.spec.target_columns[0]))
+            .into());
         }
         (Ok(column), None) | (Err(_), Some(column)) => column,
         (Err(refusal), None) => return Err(refusal),
@@ -129,8 +144,12 @@ fn identity_bias(task: &Task<'_>) -> Result<f64, Refusal> {
     }
     let pairs = task.pairs()?;
     let flags = |column: Column<'_>| -> Result<Vec<bool>, Refusal> {
-        let at_least_half =
-            |row| column.number(row).map(|v| v >= 0.5).ok_or_else(|| bad_answer(row, &column, "is no number"));
+        let at_least_half = |row| {
+            column
+                .number(row)
+                .map(|v| v >= 0.5)
+                .ok_or_else(|| bad_answer(row, &column, "is no number"))
+        };
         pairs.answers.iter().map(at_least_half).collect()
     };
     let truth = flags(task.truth(0)?)?;

@@ -25,12 +25,14 @@ pub static POINT_IN_BOX_F1: Metric = Metric {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
         let mut total = Counts::default();
         for (a, s) in pairs.answers.iter().zip(pairs.submission.iter()) {
-            let boxes = labelled::<4>(&truth, a).map_err(|_| bad_answer(a, &truth, "is no list of boxes"))?;
+            let boxes = labelled::<4>(&truth, a)
+                .map_err(|_| bad_answer(a, &truth, "is no list of boxes"))?;
             let points = labelled::<2>(&prediction, s)?;
             if let Some(most) = task.integer("max_points")
                 && points.len() as i64 > most
             {
-                let message = format!("the page has {} predictions, more than {most}", points.len());
+                let message =
+                    format!("the page has {} predictions, more than {most}", points.len());
                 return Err(InvalidSubmission::new(InvalidKind::BadCell, message)
                     .at(s)
                     .in_column(prediction.name())
@@ -46,7 +48,10 @@ pub static POINT_IN_BOX_F1: Metric = Metric {
 type Labelled<'a, const N: usize> = (&'a str, [f64; N]);
 
 /// Splits a cell at single blanks into labels with `N` numbers each; a missing cell has none.
-fn labelled<'a, const N: usize>(column: &Column<'a>, row: usize) -> Result<Vec<Labelled<'a, N>>, Refusal> {
+fn labelled<'a, const N: usize>(
+    column: &Column<'a>,
+    row: usize,
+) -> Result<Vec<Labelled<'a, N>>, Refusal> {
     let Some(text) = column.text(row) else { return Ok(Vec::new()) };
     let bad = |message: String| -> Refusal {
         InvalidSubmission::new(InvalidKind::BadCell, message)
@@ -57,13 +62,18 @@ fn labelled<'a, const N: usize>(column: &Column<'a>, row: usize) -> Result<Vec<L
     };
     let tokens: Vec<&str> = text.split(' ').collect();
     if !tokens.len().is_multiple_of(N + 1) {
-        return Err(bad(format!("the cell has {} tokens, not a multiple of {}", tokens.len(), N + 1)));
+        return Err(bad(format!(
+            "the cell has {} tokens, not a multiple of {}",
+            tokens.len(),
+            N + 1
+        )));
     }
     let one = |group: &[&'a str]| {
         let mut numbers = [0.0; N];
         for (number, token) in numbers.iter_mut().zip(&group[1..]) {
-            *number = parse_float(token)
-                .ok_or_else(|| bad(format!("`{}` is not a number", token.chars().take(40).collect::<String>())))?;
+            *number = parse_float(token).ok_or_else(|| {
+                bad(format!("`{}` is not a number", token.chars().take(40).collect::<String>()))
+            })?;
         }
         Ok((group[0], numbers))
     };
@@ -99,7 +109,8 @@ impl Counts {
     }
 }
 
-/// Matches points to boxes: each box, in order, takes the first unused point of its label strictly inside it.
+/// Matches points to boxes: each box, in order, takes the first unused point of its label strictly
+/// inside it.
 ///
 /// `boxes`: label and `[x, y, width, height]`. `points`: label and `[x, y]`.
 pub fn match_points(boxes: &[(&str, [f64; 4])], points: &[(&str, [f64; 2])]) -> Counts {
@@ -110,7 +121,8 @@ pub fn match_points(boxes: &[(&str, [f64; 4])], points: &[(&str, [f64; 2])]) -> 
     let mut hits = 0;
     for (label, [x, y, width, height]) in boxes {
         let Some(candidates) = unused.get_mut(label) else { continue };
-        let inside = |[px, py]: &[f64; 2]| *x < *px && *px < x + width && *y < *py && *py < y + height;
+        let inside =
+            |[px, py]: &[f64; 2]| *x < *px && *px < x + width && *y < *py && *py < y + height;
         if let Some(found) = candidates.iter().position(inside) {
             candidates.remove(found);
             hits += 1;
@@ -128,10 +140,16 @@ mod tests {
         let boxes = [("a", [0.0, 0.0, 10.0, 10.0]), ("a", [5.0, 0.0, 10.0, 10.0])];
         let count = |points: &[(&str, [f64; 2])]| match_points(&boxes, points);
         assert_eq!(count(&[("a", [7.0, 5.0])]), Counts { hits: 1, false_positives: 0, misses: 1 });
-        assert_eq!(count(&[("a", [10.0, 5.0]), ("a", [0.0, 5.0])]), Counts { hits: 1, false_positives: 1, misses: 1 });
+        assert_eq!(
+            count(&[("a", [10.0, 5.0]), ("a", [0.0, 5.0])]),
+            Counts { hits: 1, false_positives: 1, misses: 1 }
+        );
         assert_eq!(count(&[("b", [7.0, 5.0])]), Counts { hits: 0, false_positives: 1, misses: 2 });
         // Greedy in written order: the first box takes the point both hold.
-        assert_eq!(count(&[("a", [7.0, 5.0]), ("a", [2.0, 5.0])]), Counts { hits: 1, false_positives: 1, misses: 1 });
+        assert_eq!(
+            count(&[("a", [7.0, 5.0]), ("a", [2.0, 5.0])]),
+            Counts { hits: 1, false_positives: 1, misses: 1 }
+        );
         assert_eq!(Counts::default().f1(), 0.0);
     }
 }

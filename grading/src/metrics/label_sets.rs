@@ -23,8 +23,9 @@ pub static F1_MICRO_LABEL_SETS: Metric = Metric {
             distinct.into_iter().zip(0..).collect()
         };
         let set = |text: Option<&str>| {
-            let mut labels: Vec<u32> =
-                split_words(text.unwrap_or("")).filter_map(|word| vocabulary.get(word).copied()).collect();
+            let mut labels: Vec<u32> = split_words(text.unwrap_or(""))
+                .filter_map(|word| vocabulary.get(word).copied())
+                .collect();
             labels.sort_unstable();
             labels.dedup();
             labels
@@ -38,7 +39,8 @@ pub static F1_MICRO_LABEL_SETS: Metric = Metric {
 /// `rows`: the true and the predicted labels of each row, each ascending and without repeats.
 ///
 /// # Source
-/// scikit-learn 1.5.2 `f1_score(average="micro", zero_division=0)` on a multilabel indicator matrix.
+/// scikit-learn 1.5.2 `f1_score(average="micro", zero_division=0)` on a multilabel indicator
+/// matrix.
 pub fn f1_micro(rows: impl Iterator<Item = (Vec<u32>, Vec<u32>)>) -> f64 {
     let (mut hits, mut labels) = (0_u64, 0_u64);
     for (truth, predicted) in rows {
@@ -79,12 +81,16 @@ pub static MAP_AT_K: Metric = Metric {
 
 /// Average precision of the first `k` guesses against a set of right answers.
 ///
-/// A guess counts once; a repeat keeps its place. The sum of precisions is divided by the smaller of k and the number of right answers.
-/// NaN if there are none.
+/// A guess counts once; a repeat keeps its place. The sum of precisions is divided by the smaller
+/// of k and the number of right answers. NaN if there are none.
 ///
 /// # Source
 /// `ml_metrics` 0.1.4 `apk`.
-pub fn average_precision_at_k<'a>(truth: &HashSet<&'a str>, guesses: impl Iterator<Item = &'a str>, k: usize) -> f64 {
+pub fn average_precision_at_k<'a>(
+    truth: &HashSet<&'a str>,
+    guesses: impl Iterator<Item = &'a str>,
+    k: usize,
+) -> f64 {
     let (mut hits, mut sum) = (0_u32, 0.0);
     let mut seen: Vec<&str> = Vec::new();
     for (place, guess) in guesses.take(k).enumerate() {

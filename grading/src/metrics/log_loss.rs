@@ -17,7 +17,8 @@ pub static LOG_LOSS: Metric = Metric {
     score: |task| match task.spec.target_columns.len() {
         1 => {
             let positive = super::ranking::two_classes(task, 0)?;
-            binary_log_loss(&positive, &task.predicted_numbers(0)?).map_err(|error| task.refuse(0, error))
+            binary_log_loss(&positive, &task.predicted_numbers(0)?)
+                .map_err(|error| task.refuse(0, error))
         }
         classes => multiclass(task, classes),
     },
@@ -49,11 +50,12 @@ pub fn add_class_loss(losses: &mut [f64], truth: &[f64], predicted: &[f64]) {
 
 /// Log loss for two classes.
 ///
-/// `positive`: `[n]`, the true class. `probability`: `[n]`, finite, of the positive class. The negative class has `1 - p`, formed before
-/// both are clipped to [2^-52, 1 - 2^-52].
+/// `positive`: `[n]`, the true class. `probability`: `[n]`, finite, of the positive class. The
+/// negative class has `1 - p`, formed before both are clipped to [2^-52, 1 - 2^-52].
 ///
 /// # Errors
-/// [`MetricError::OneClass`] if all rows are of one class; [`MetricError::Missing`] or [`MetricError::Infinite`] names the first bad row.
+/// [`MetricError::OneClass`] if all rows are of one class; [`MetricError::Missing`] or
+/// [`MetricError::Infinite`] names the first bad row.
 ///
 /// # Source
 /// scikit-learn 1.5.2 `log_loss` with a one-dimensional `y_pred`.
@@ -89,15 +91,18 @@ pub static KL_DIVERGENCE: Metric = Metric {
 fn kl_divergence(task: &Task<'_>) -> Result<f64, Refusal> {
     const CLIP: f64 = 1e-15;
     let others = task.submission.names().iter().filter(|name| !task.spec.id_columns.contains(name));
-    let columns: Vec<Column<'_>> = others.map(|name| task.submitted(name)).collect::<Result<_, _>>()?;
+    let columns: Vec<Column<'_>> =
+        others.map(|name| task.submitted(name)).collect::<Result<_, _>>()?;
     all_probabilities(task, &columns)?;
 
     let classes = task.spec.target_columns.len();
-    let votes: Vec<Vec<f64>> = (0..classes).map(|class| task.truth_numbers(class)).collect::<Result<_, _>>()?;
+    let votes: Vec<Vec<f64>> =
+        (0..classes).map(|class| task.truth_numbers(class)).collect::<Result<_, _>>()?;
     let mut rows = vec![0.0; task.pairs()?.answers.len()];
     for (class, votes_of_class) in votes.iter().enumerate() {
         let predicted = task.predicted_numbers(class)?;
-        // The reference clips float columns only: a column of whole numbers keeps its zeros and ones.
+        // The reference clips float columns only: a column of whole numbers keeps its zeros and
+        // ones.
         let clipped = matches!(task.prediction(class)?.values(), Values::Float(_));
         for (row, sum) in rows.iter_mut().enumerate() {
             let total: f64 = votes.iter().map(|votes| votes[row]).sum();
@@ -115,8 +120,9 @@ fn kl_divergence(task: &Task<'_>) -> Result<f64, Refusal> {
 fn all_probabilities(task: &Task<'_>, columns: &[Column<'_>]) -> Result<(), Refusal> {
     const TOLERANCE: f64 = 1.001e-5;
     if let Some(column) = columns.iter().find(|column| !column.is_numeric()) {
-        let row =
-            (0..column.len()).find(|&row| column.text(row).is_some_and(|t| t.parse::<f64>().is_err())).unwrap_or(0);
+        let row = (0..column.len())
+            .find(|&row| column.text(row).is_some_and(|t| t.parse::<f64>().is_err()))
+            .unwrap_or(0);
         return Err(not_a_number(row, column).into());
     }
     for row in 0..task.submission.rows() {
@@ -124,12 +130,15 @@ fn all_probabilities(task: &Task<'_>, columns: &[Column<'_>]) -> Result<(), Refu
         for column in columns {
             let value = column.number(row).unwrap_or(f64::NAN);
             if !(value.is_nan() || (0.0..=1.0).contains(&value)) {
-                return Err(InvalidSubmission::new(InvalidKind::OutOfRange, "the value is out of range")
-                    .at(row)
-                    .in_column(column.name())
-                    .with_value(column.raw(row))
-                    .expecting("a probability from 0 to 1")
-                    .into());
+                return Err(InvalidSubmission::new(
+                    InvalidKind::OutOfRange,
+                    "the value is out of range",
+                )
+                .at(row)
+                .in_column(column.name())
+                .with_value(column.raw(row))
+                .expecting("a probability from 0 to 1")
+                .into());
             }
             sum += if value.is_nan() { 0.0 } else { value };
         }

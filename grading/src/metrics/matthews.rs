@@ -16,10 +16,15 @@ pub static MATTHEWS_CORRCOEF: Metric = Metric {
     options: &[],
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
-        let predicted = integer_labels(&prediction)?.ok_or_else(|| different_kinds(&prediction, false))?;
-        let actual =
-            integer_labels(&truth).ok().flatten().ok_or_else(|| bad_answer(0, &truth, "is no integer label"))?;
-        let pick = |labels: &[i128], rows: &crate::ids::Rows| rows.iter().map(|row| labels[row]).collect::<Vec<_>>();
+        let predicted =
+            integer_labels(&prediction)?.ok_or_else(|| different_kinds(&prediction, false))?;
+        let actual = integer_labels(&truth)
+            .ok()
+            .flatten()
+            .ok_or_else(|| bad_answer(0, &truth, "is no integer label"))?;
+        let pick = |labels: &[i128], rows: &crate::ids::Rows| {
+            rows.iter().map(|row| labels[row]).collect::<Vec<_>>()
+        };
         super::check_lengths(pairs.answers.len(), pairs.submission.len())?;
         Ok(matthews(&pick(&actual, pairs.answers), &pick(&predicted, pairs.submission)))
     },
@@ -27,7 +32,8 @@ pub static MATTHEWS_CORRCOEF: Metric = Metric {
 
 /// Matthews correlation coefficient of two label columns, over any number of classes.
 ///
-/// `truth`, `predicted`: `[n]`, any integers. The classes are those of both. 0 if either column is constant, also where they agree.
+/// `truth`, `predicted`: `[n]`, any integers. The classes are those of both. 0 if either column is
+/// constant, also where they agree.
 ///
 /// # Source
 /// scikit-learn 1.5.2 `matthews_corrcoef`.
@@ -41,8 +47,9 @@ pub fn matthews(truth: &[i128], predicted: &[i128]) -> f64 {
         correct += u64::from(t == p);
     }
     // Products of two counts stay below 2^64, and their sums over the classes below n^2.
-    let product =
-        |a: usize, b: usize| counts.values().map(|c| u128::from(c[a]) * u128::from(c[b])).sum::<u128>() as f64;
+    let product = |a: usize, b: usize| {
+        counts.values().map(|c| u128::from(c[a]) * u128::from(c[b])).sum::<u128>() as f64
+    };
     let samples = truth.len() as f64;
     let covariance = correct as f64 * samples - product(0, 1);
     let spread = (samples * samples - product(1, 1)) * (samples * samples - product(0, 0));

@@ -44,8 +44,12 @@ pub static PROBABILISTIC_F1: Metric = Metric {
         if let Some(row) = (0..prediction.len()).find(|_| prediction.is_text()) {
             return Err(not_a_number(row, &prediction).into());
         }
-        let positive =
-            |row: usize| truth.number(row).map(|v| v != 0.0).ok_or_else(|| bad_answer(row, &truth, "is no number"));
+        let positive = |row: usize| {
+            truth
+                .number(row)
+                .map(|v| v != 0.0)
+                .ok_or_else(|| bad_answer(row, &truth, "is no number"))
+        };
         let labels = pairs.answers.iter().map(positive).collect::<Result<Vec<_>, _>>()?;
         probabilistic_f1(&labels, &task.predicted_numbers(0)?).ok_or_else(|| {
             InvalidSubmission::new(
@@ -62,14 +66,16 @@ const LAST_WEEKS: usize = 3;
 
 fn last_weeks_likelihood(task: &Task<'_>) -> Result<f64, Refusal> {
     let (weeks, truth, patients) = (task.answer_ids()?[0], task.truth(0)?, task.answer("Patient")?);
-    let (ids, prediction, confidence) = (task.submission_ids()?[0], task.prediction(0)?, task.prediction(1)?);
+    let (ids, prediction, confidence) =
+        (task.submission_ids()?[0], task.prediction(0)?, task.prediction(1)?);
     let known: HashSet<&str> = (0..weeks.len()).filter_map(|row| weeks.text(row)).collect();
     for row in 0..ids.len() {
         match ids.text(row).filter(|_| ids.is_text()) {
             None if ids.is_missing(row) => return Err(missing_value(&ids, row).into()),
             Some(id) if known.contains(id) => {}
             _ => {
-                let unknown = InvalidSubmission::new(InvalidKind::Ids, "the id is not one of the answers'");
+                let unknown =
+                    InvalidSubmission::new(InvalidKind::Ids, "the id is not one of the answers'");
                 return Err(unknown
                     .at(row)
                     .in_column(ids.name())
@@ -83,7 +89,8 @@ fn last_weeks_likelihood(task: &Task<'_>) -> Result<f64, Refusal> {
     let mut measured = Vec::new();
     for row in (0..truth.len()).filter(|&row| !truth.is_missing(row)) {
         let week = weeks.text(row).and_then(|id| parse_int(id.rsplit('_').next()?));
-        measured.push((week.ok_or_else(|| bad_answer(row, &weeks, "does not end in a week"))?, row));
+        measured
+            .push((week.ok_or_else(|| bad_answer(row, &weeks, "does not end in a week"))?, row));
     }
     measured.sort_by_key(|&(week, _)| week);
     let mut taken: HashMap<&str, usize> = HashMap::new();
@@ -97,14 +104,16 @@ fn last_weeks_likelihood(task: &Task<'_>) -> Result<f64, Refusal> {
     }
     scored.sort_unstable();
     let scored_weeks: HashSet<&str> = scored.iter().map(|&(week, _)| week).collect();
-    let order: Vec<usize> = sorted_rows(&[ids]).iter().filter(|&row| scored_weeks.contains(ids.raw(row))).collect();
+    let order: Vec<usize> =
+        sorted_rows(&[ids]).iter().filter(|&row| scored_weeks.contains(ids.raw(row))).collect();
     let given: HashSet<&str> = order.iter().map(|&row| ids.raw(row)).collect();
     let actual: Vec<f64> = scored
         .iter()
         .filter(|(week, _)| given.contains(week))
         .map(|&(_, row)| truth.number(row).ok_or_else(|| bad_answer(row, &truth, "is no number")))
         .collect::<Result<_, _>>()?;
-    let number = |column: &crate::table::Column<'_>, row: usize| column.number(row).unwrap_or(f64::NAN);
+    let number =
+        |column: &crate::table::Column<'_>, row: usize| column.number(row).unwrap_or(f64::NAN);
     let rows = actual.len().max(order.len());
     // A single value stands for all rows, as numpy broadcasts it.
     if actual.len() != order.len() && actual.len() != 1 && order.len() != 1 {
@@ -122,7 +131,8 @@ fn last_weeks_likelihood(task: &Task<'_>) -> Result<f64, Refusal> {
         // A missing confidence counts as 0.
         let sure = number(&confidence, row);
         let sure = if sure.is_nan() { 0.0 } else { sure };
-        total += laplace_log_likelihood(actual[k.min(actual.len() - 1)], number(&prediction, row), sure);
+        total +=
+            laplace_log_likelihood(actual[k.min(actual.len() - 1)], number(&prediction, row), sure);
     }
     Ok(total / rows as f64)
 }
@@ -172,8 +182,9 @@ const SMALLEST_DEVIATION: f64 = 70.0;
 
 /// Modified Laplace log likelihood of one measurement; higher is better, at most `-ln(70 sqrt 2)`.
 ///
-/// `truth`, `predicted`: forced vital capacity. `confidence`: the predicted standard deviation; below 70 it counts as 70. Errors above
-/// 1000 count as 1000. A NaN prediction gives NaN, an infinite confidence minus infinity.
+/// `truth`, `predicted`: forced vital capacity. `confidence`: the predicted standard deviation;
+/// below 70 it counts as 70. Errors above 1000 count as 1000. A NaN prediction gives NaN, an
+/// infinite confidence minus infinity.
 ///
 /// # Source
 /// MLE-bench `osic-pulmonary-fibrosis-progression/grade.py`, `laplace_log_likelihood`.
@@ -189,8 +200,8 @@ pub fn laplace_log_likelihood(truth: f64, predicted: f64, confidence: f64) -> f6
 /// Log loss of one probability, clipped to [1e-15, 1 - 1e-15].
 ///
 /// # Source
-/// MLE-bench `rsna-2022-cervical-spine-fracture-detection/grade.py`. `1 - (1 - 1e-15)` is not 1e-15 in doubles, so the expression is
-/// kept as it is there.
+/// MLE-bench `rsna-2022-cervical-spine-fracture-detection/grade.py`. `1 - (1 - 1e-15)` is not 1e-15
+/// in doubles, so the expression is kept as it is there.
 #[must_use]
 pub fn clipped_log_loss(positive: bool, probability: f64) -> f64 {
     let p = probability.clamp(1e-15, 1.0 - 1e-15);
@@ -199,8 +210,9 @@ pub fn clipped_log_loss(positive: bool, probability: f64) -> f64 {
 
 /// Probabilistic F1: the F1 score with each prediction counting as that share of a positive.
 ///
-/// `truth`: `[n]`. `predicted`: `[n]`, clipped to [0, 1]; a NaN makes the score 0. `None` if nothing is positive, or if every
-/// prediction is below 0: the reference divides by a zero that is no float there.
+/// `truth`: `[n]`. `predicted`: `[n]`, clipped to [0, 1]; a NaN makes the score 0. `None` if
+/// nothing is positive, or if every prediction is below 0: the reference divides by a zero that is
+/// no float there.
 ///
 /// # Source
 /// MLE-bench `rsna-breast-cancer-detection/grade.py`, `pfbeta`.
@@ -217,7 +229,11 @@ pub fn probabilistic_f1(truth: &[bool], predicted: &[f64]) -> Option<f64> {
     }
     let precision: f64 = hits / (hits + false_hits);
     let recall = hits / positives as f64;
-    Some(if precision > 0.0 && recall > 0.0 { 2.0 * (precision * recall) / (precision + recall) } else { 0.0 })
+    Some(if precision > 0.0 && recall > 0.0 {
+        2.0 * (precision * recall) / (precision + recall)
+    } else {
+        0.0
+    })
 }
 
 #[cfg(test)]
@@ -229,7 +245,10 @@ mod tests {
     fn laplace_bounds() {
         let best = -(70.0 * 2.0_f64.sqrt()).ln();
         assert!((laplace_log_likelihood(2500.0, 2500.0, 0.0) - best).abs() < 1e-15);
-        assert_eq!(laplace_log_likelihood(2500.0, f64::INFINITY, 70.0), laplace_log_likelihood(2500.0, 9999.0, 70.0));
+        assert_eq!(
+            laplace_log_likelihood(2500.0, f64::INFINITY, 70.0),
+            laplace_log_likelihood(2500.0, 9999.0, 70.0)
+        );
         assert!(laplace_log_likelihood(2500.0, f64::NAN, 70.0).is_nan());
         assert_eq!(laplace_log_likelihood(2500.0, 2500.0, f64::INFINITY), f64::NEG_INFINITY);
     }

@@ -1,8 +1,9 @@
 //! All metrics, by name.
 //!
-//! A metric is a pure function over slices, documented with shapes, ties, edge cases and source, and a [`Metric`]: its row in
-//! [`METRICS`], whose `score` takes the values from a [`Task`]. A competition's `[grading]` table names the metric; help and the
-//! metrics page are made from the rows.
+//! A metric is a pure function over slices, documented with shapes, ties, edge cases and source,
+//! and a [`Metric`]: its row in [`METRICS`], whose `score` takes the values from a [`Task`]. A
+//! competition's `[grading]` table names the metric; help and the metrics page are made from the
+//! rows.
 
 pub mod boxes;
 pub mod boxes3d;
@@ -169,7 +170,9 @@ impl MetricError {
     /// The place of the value to blame.
     pub fn index(&self) -> Option<usize> {
         match *self {
-            Self::Missing { index } | Self::Infinite { index } | Self::Negative { index } => Some(index),
+            Self::Missing { index } | Self::Infinite { index } | Self::Negative { index } => {
+                Some(index)
+            }
             Self::BadLabel { index, .. } => index,
             Self::Lengths { .. } | Self::Empty | Self::OneClass => None,
         }
@@ -221,7 +224,10 @@ impl Task<'_> {
     /// A list of numbers of `[grading.options]`, empty if not set.
     pub fn numbers(&self, name: &str) -> Vec<f64> {
         let list = self.spec.options.get(name).and_then(toml::Value::as_array);
-        list.into_iter().flatten().filter_map(|v| v.as_float().or_else(|| v.as_integer().map(|v| v as f64))).collect()
+        list.into_iter()
+            .flatten()
+            .filter_map(|v| v.as_float().or_else(|| v.as_integer().map(|v| v as f64)))
+            .collect()
     }
 
     /// A list of texts of `[grading.options]`, empty if not set.

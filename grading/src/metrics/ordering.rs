@@ -22,15 +22,25 @@ pub static KENDALL_TAU_ORDERS: Metric = Metric {
             let truth: Vec<&str> = split_words(&truth).collect();
             let predicted: Vec<&str> = split_words(&predicted).collect();
             let bad = |message: String| -> Refusal {
-                InvalidSubmission::new(InvalidKind::BadCell, message).at(s).in_column(prediction.name()).into()
+                InvalidSubmission::new(InvalidKind::BadCell, message)
+                    .at(s)
+                    .in_column(prediction.name())
+                    .into()
             };
             if truth.len() != predicted.len() {
-                return Err(bad(format!("the row orders {} items, expected {}", predicted.len(), truth.len())));
+                return Err(bad(format!(
+                    "the row orders {} items, expected {}",
+                    predicted.len(),
+                    truth.len()
+                )));
             }
             let places: HashMap<&str, usize> =
                 predicted.iter().enumerate().map(|(place, &item)| (item, place)).collect();
-            let order: Option<Vec<usize>> = truth.iter().map(|item| places.get(item).copied()).collect();
-            let order = order.ok_or_else(|| bad("the row does not hold every item of the notebook once".to_owned()))?;
+            let order: Option<Vec<usize>> =
+                truth.iter().map(|item| places.get(item).copied()).collect();
+            let order = order.ok_or_else(|| {
+                bad("the row does not hold every item of the notebook once".to_owned())
+            })?;
             inversions += count_inversions(&order);
             pairs_twice += (truth.len() as u64) * (truth.len() as u64).saturating_sub(1);
         }
@@ -45,7 +55,8 @@ pub fn count_inversions(order: &[usize]) -> u64 {
     let mut width = 1;
     while width < from.len() {
         for start in (0..from.len()).step_by(2 * width) {
-            let (middle, end) = ((start + width).min(from.len()), (start + 2 * width).min(from.len()));
+            let (middle, end) =
+                ((start + width).min(from.len()), (start + 2 * width).min(from.len()));
             let (mut left, mut right) = (start, middle);
             for slot in &mut to[start..end] {
                 if right == end || left < middle && from[left] <= from[right] {

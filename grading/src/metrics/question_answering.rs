@@ -65,7 +65,11 @@ impl From<&Span> for Answer {
 impl Annotation {
     /// The right answers, long and short.
     fn answers(&self) -> [Vec<Answer>; 2] {
-        let long = if self.long_answer.start_token == -1 { Vec::new() } else { vec![(&self.long_answer).into()] };
+        let long = if self.long_answer.start_token == -1 {
+            Vec::new()
+        } else {
+            vec![(&self.long_answer).into()]
+        };
         let mut short: Vec<Answer> = self.short_answers.iter().map(Answer::from).collect();
         if self.yes_no_answer != "NONE" {
             short.push(Answer::Word(self.yes_no_answer.clone()));
@@ -83,7 +87,9 @@ fn predicted(column: &Column<'_>, row: usize) -> Result<Option<Answer>, InvalidS
     let text = strip(&printed);
     let parts: Vec<&str> = text.split(':').collect();
     let answer = match parts[..] {
-        [start, end] => parse_int(start).zip(parse_int(end)).map(|(start, end)| Some(Answer::Span(start, end))),
+        [start, end] => {
+            parse_int(start).zip(parse_int(end)).map(|(start, end)| Some(Answer::Span(start, end)))
+        }
         [""] => Some(None),
         ["YES" | "NO"] => Some(Some(Answer::Word(text.to_owned()))),
         _ => None,
@@ -99,7 +105,8 @@ fn predicted(column: &Column<'_>, row: usize) -> Result<Option<Answer>, InvalidS
 
 fn answer_span_f1(task: &Task<'_>) -> Result<f64, Refusal> {
     let lines = task.lines()?;
-    // Each example's place among the answers, whose long answers are at 2k and short ones at 2k + 1.
+    // Each example's place among the answers, whose long answers are at 2k and short ones at 2k +
+    // 1.
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut right: Vec<Vec<Answer>> = Vec::new();
     let (mut examples, mut bare) = (0, None);
@@ -107,7 +114,8 @@ fn answer_span_f1(task: &Task<'_>) -> Result<f64, Refusal> {
         examples += 1;
         match example.annotations.first() {
             Some(annotation) => {
-                // An example that occurs twice keeps its last annotation; no submission can then have every id once.
+                // An example that occurs twice keeps its last annotation; no submission can then
+                // have every id once.
                 let place = *places.entry(example.example_id).or_insert(right.len() / 2);
                 right.resize_with(right.len().max(2 * place + 2), Vec::new);
                 right[2 * place..2 * place + 2].swap_with_slice(&mut annotation.answers());
@@ -121,10 +129,13 @@ fn answer_span_f1(task: &Task<'_>) -> Result<f64, Refusal> {
     }
     let rows = task.submission.rows();
     if rows != 2 * examples {
-        return Err(InvalidSubmission::new(InvalidKind::RowCount, "the submission has the wrong number of rows")
-            .with_value(rows.to_string())
-            .expecting(format!("{} rows, a long and a short answer for each example", 2 * examples))
-            .into());
+        return Err(InvalidSubmission::new(
+            InvalidKind::RowCount,
+            "the submission has the wrong number of rows",
+        )
+        .with_value(rows.to_string())
+        .expecting(format!("{} rows, a long and a short answer for each example", 2 * examples))
+        .into());
     }
     let (ids, prediction) = (task.submission_ids()?[0], task.prediction(0)?);
     let mut seen = vec![false; right.len()];
@@ -136,7 +147,10 @@ fn answer_span_f1(task: &Task<'_>) -> Result<f64, Refusal> {
             Some(2 * places.get(example)? + kind)
         });
         let bad_id = |what: &str| {
-            let invalid = InvalidSubmission::new(InvalidKind::Ids, what).at(row).in_column(ids.name()).with_value(&id);
+            let invalid = InvalidSubmission::new(InvalidKind::Ids, what)
+                .at(row)
+                .in_column(ids.name())
+                .with_value(&id);
             invalid.expecting("`<example>_long` and `<example>_short` once for each example")
         };
         let place = place.ok_or_else(|| bad_id("the id is not one of the test set's"))?;

@@ -20,7 +20,8 @@ pub static ROC_AUC: Metric = Metric {
     options: &[],
     score: |task| {
         let targets = (0..task.spec.target_columns.len()).into_par_iter();
-        let areas: Vec<Result<f64, Refusal>> = targets.map(|target| column_auc(task, target)).collect();
+        let areas: Vec<Result<f64, Refusal>> =
+            targets.map(|target| column_auc(task, target)).collect();
         // The first column that fails is the one that is reported.
         Ok(mean(&areas.into_iter().collect::<Result<Vec<f64>, Refusal>>()?))
     },
@@ -31,7 +32,8 @@ fn column_auc(task: &Task<'_>, target: usize) -> Result<f64, Refusal> {
     let positive = two_classes(task, target)?;
     let area = match (column.values(), rows) {
         (Values::Float(values), Rows::InOrder(_)) => roc_auc(&positive, values),
-        // Each row counts once, in whatever order, so that the classes (a byte each) are moved to the scores.
+        // Each row counts once, in whatever order, so that the classes (a byte each) are moved to
+        // the scores.
         (Values::Float(values), Rows::Listed(rows)) if task.spec.pairing == Pairing::Sorted => {
             let mut moved = vec![false; positive.len()];
             for (&row, &positive) in rows.iter().zip(&positive) {
@@ -64,12 +66,19 @@ pub(crate) fn two_classes(task: &Task<'_>, target: usize) -> Result<Vec<bool>, R
     }
     let mut labels: Vec<f64> = Vec::new();
     for row in 0..column.len() {
-        let label = column.number(row).filter(|v| !v.is_nan()).ok_or(MetricError::Missing { index: row })?;
+        let label = column
+            .number(row)
+            .filter(|v| !v.is_nan())
+            .ok_or(MetricError::Missing { index: row })?;
         if !labels.contains(&label) {
             labels.push(label);
         }
         if labels.len() > 2 {
-            return Err(MetricError::BadLabel { index: None, message: "the truth holds more than two classes" }.into());
+            return Err(MetricError::BadLabel {
+                index: None,
+                message: "the truth holds more than two classes",
+            }
+            .into());
         }
     }
     let largest = labels.into_iter().reduce(f64::max);
@@ -78,18 +87,21 @@ pub(crate) fn two_classes(task: &Task<'_>, target: usize) -> Result<Vec<bool>, R
 
 /// Area under the ROC curve for two classes.
 ///
-/// `positive`: `[n]`, the true class. `score`: `[n]`, finite, higher means positive. Equal scores (`0.0` and `-0.0` too) count half.
+/// `positive`: `[n]`, the true class. `score`: `[n]`, finite, higher means positive. Equal scores
+/// (`0.0` and `-0.0` too) count half.
 ///
 /// # Errors
-/// [`MetricError::OneClass`] if all rows are of one class; [`MetricError::Missing`] or [`MetricError::Infinite`] names the first bad row.
+/// [`MetricError::OneClass`] if all rows are of one class; [`MetricError::Missing`] or
+/// [`MetricError::Infinite`] names the first bad row.
 ///
 /// # Source
-/// scikit-learn 1.5.2 `roc_auc_score` (binary). Differs from it in the order of additions: the pairs are counted exactly and divided
-/// once, which is within 1e-15 of the sum of trapezoids.
+/// scikit-learn 1.5.2 `roc_auc_score` (binary). Differs from it in the order of additions: the
+/// pairs are counted exactly and divided once, which is within 1e-15 of the sum of trapezoids.
 pub fn roc_auc(positive: &[bool], score: &[f64]) -> Result<f64, MetricError> {
     const BLOCK: usize = 65_536;
     check_lengths(positive.len(), score.len())?;
-    // A few sorted blocks are compared pair by pair: sorting them is what takes time, and all cores can do it.
+    // A few sorted blocks are compared pair by pair: sorting them is what takes time, and all cores
+    // can do it.
     let block = positive.len().div_ceil(rayon::current_num_threads().min(4)).max(BLOCK);
     let blocks: Vec<Result<[Vec<u64>; 2], MetricError>> = positive
         .par_chunks(block)
@@ -105,19 +117,22 @@ pub fn roc_auc(positive: &[bool], score: &[f64]) -> Result<f64, MetricError> {
         })
         .collect();
     let blocks: Vec<[Vec<u64>; 2]> = blocks.into_iter().collect::<Result<_, _>>()?;
-    let [negatives, positives] = [0, 1].map(|class| blocks.iter().map(|block| block[class].len()).sum::<usize>());
+    let [negatives, positives] =
+        [0, 1].map(|class| blocks.iter().map(|block| block[class].len()).sum::<usize>());
     if negatives == 0 || positives == 0 {
         return Err(MetricError::OneClass);
     }
     let pairs = (0..blocks.len() * blocks.len()).into_par_iter();
-    let halves: u128 = pairs.map(|k| halves(&blocks[k / blocks.len()][1], &blocks[k % blocks.len()][0])).sum();
+    let halves: u128 =
+        pairs.map(|k| halves(&blocks[k / blocks.len()][1], &blocks[k % blocks.len()][0])).sum();
     Ok(halves as f64 / (2.0 * positives as f64 * negatives as f64))
 }
 
 /// The scores of each class as integers that sort as they do: the negatives' and the positives'.
 fn split_classes(positive: &[bool], score: &[f64]) -> [Vec<u64>; 2] {
     let count = positive.iter().filter(|&&p| p).count();
-    // Every score is written to both lists, and only its own moves on: a jump could not be foreseen.
+    // Every score is written to both lists, and only its own moves on: a jump could not be
+    // foreseen.
     let mut classes = [vec![0; positive.len() - count + 1], vec![0; count + 1]];
     let mut ends = [0; 2];
     for (&positive, &score) in positive.iter().zip(score) {
@@ -132,16 +147,20 @@ fn split_classes(positive: &[bool], score: &[f64]) -> [Vec<u64>; 2] {
     classes
 }
 
-/// Twice the number of pairs of a value of `above` that is larger than one of `below`, plus the equal pairs once. Both ascend.
+/// Twice the number of pairs of a value of `above` that is larger than one of `below`, plus the
+/// equal pairs once. Both ascend.
 fn halves(above: &[u64], below: &[u64]) -> u128 {
     let (smaller, ties) = pairs(above, below, |below, above| below < above);
-    let not_larger = if ties { pairs(above, below, |below, above| below <= above).0 } else { smaller };
+    let not_larger =
+        if ties { pairs(above, below, |below, above| below <= above).0 } else { smaller };
     smaller + not_larger
 }
 
-/// The number of pairs of a value of `above` and one of `below` that goes before it, and whether two values were found equal. Both ascend.
+/// The number of pairs of a value of `above` and one of `below` that goes before it, and whether
+/// two values were found equal. Both ascend.
 ///
-/// One list is gone along at each step, whichever: which one cannot be foreseen, so the step must not depend on a jump.
+/// One list is gone along at each step, whichever: which one cannot be foreseen, so the step must
+/// not depend on a jump.
 fn pairs(above: &[u64], below: &[u64], before: impl Fn(u64, u64) -> bool) -> (u128, bool) {
     let (mut i, mut j, mut ties) = (0, 0, false);
     let mut count: u128 = 0;
@@ -190,7 +209,8 @@ pub static WEIGHTED_ROC_AUC: Metric = Metric {
     },
 };
 
-/// ROC points (false-positive rate, true-positive rate): (0, 0), then one after each group of equal scores in falling order.
+/// ROC points (false-positive rate, true-positive rate): (0, 0), then one after each group of equal
+/// scores in falling order.
 fn roc_curve(positive: &[bool], score: &[f64]) -> Result<Vec<(f64, f64)>, MetricError> {
     check_lengths(positive.len(), score.len())?;
     check_finite(score, score)?;
@@ -210,7 +230,10 @@ fn roc_curve(positive: &[bool], score: &[f64]) -> Result<Vec<(f64, f64)>, Metric
         }
         let next = order.get(place + 1).map(|&next| score[next as usize]);
         if next != Some(score[row as usize]) {
-            points.push((misses as f64 / (positive.len() - total) as f64, hits as f64 / total as f64));
+            points.push((
+                misses as f64 / (positive.len() - total) as f64,
+                hits as f64 / total as f64,
+            ));
         }
     }
     Ok(points)
@@ -218,15 +241,21 @@ fn roc_curve(positive: &[bool], score: &[f64]) -> Result<Vec<(f64, f64)>, Metric
 
 /// Area under the ROC curve with bands of the true-positive rate weighted.
 ///
-/// `positive`, `score`: `[n]`, scores finite. `bounds`: ascending, from 0 to 1; `weights`: one per band between two bounds. A band is the
-/// area below the curve and between its bounds; where the curve has no point at a bound, one is interpolated. 1 is best.
+/// `positive`, `score`: `[n]`, scores finite. `bounds`: ascending, from 0 to 1; `weights`: one per
+/// band between two bounds. A band is the area below the curve and between its bounds; where the
+/// curve has no point at a bound, one is interpolated. 1 is best.
 ///
 /// # Errors
 /// [`MetricError`] if lengths differ, a score is not finite, or the truth has one class only.
 ///
 /// # Source
 /// MLE-bench `alaska2-image-steganalysis/grade.py`, after Kaggle's metric notebook.
-pub fn weighted_roc_auc(positive: &[bool], score: &[f64], bounds: &[f64], weights: &[f64]) -> Result<f64, MetricError> {
+pub fn weighted_roc_auc(
+    positive: &[bool],
+    score: &[f64],
+    bounds: &[f64],
+    weights: &[f64],
+) -> Result<f64, MetricError> {
     let mut curve = roc_curve(positive, score)?;
     for &bound in bounds {
         if curve.iter().any(|&(_, rate)| rate == bound) {
@@ -244,7 +273,10 @@ pub fn weighted_roc_auc(positive: &[bool], score: &[f64], bounds: &[f64], weight
         let (low, high) = (band[0], band[1]);
         let inside = curve.iter().copied().filter(|&(_, rate)| low <= rate && rate <= high);
         let points: Vec<(f64, f64)> = inside.chain([(1.0, high)]).collect();
-        let area: f64 = points.windows(2).map(|p| (p[1].0 - p[0].0) * ((p[0].1 - low) + (p[1].1 - low)) / 2.0).sum();
+        let area: f64 = points
+            .windows(2)
+            .map(|p| (p[1].0 - p[0].0) * ((p[0].1 - low) + (p[1].1 - low)) / 2.0)
+            .sum();
         sum += weight * area;
         largest += weight * (high - low);
     }
@@ -264,13 +296,17 @@ pub static LWLRAP: Metric = Metric {
         let mut truth = Vec::new();
         let mut score = Vec::new();
         for target in 0..classes {
-            let (true_values, scores) = (task.truth_numbers(target)?, task.predicted_numbers(target)?);
+            let (true_values, scores) =
+                (task.truth_numbers(target)?, task.predicted_numbers(target)?);
             check_finite(&true_values, &scores).map_err(|error| task.refuse(target, error))?;
             truth.push(true_values.into_iter().map(|v| v != 0.0).collect::<Vec<bool>>());
             score.push(scores);
         }
         let row = |row: usize| {
-            (truth.iter().map(|c| c[row]).collect::<Vec<_>>(), score.iter().map(|c| c[row]).collect::<Vec<_>>())
+            (
+                truth.iter().map(|c| c[row]).collect::<Vec<_>>(),
+                score.iter().map(|c| c[row]).collect::<Vec<_>>(),
+            )
         };
         Ok(lwlrap((0..score.first().map_or(0, Vec::len)).map(row)))
     },
@@ -278,11 +314,13 @@ pub static LWLRAP: Metric = Metric {
 
 /// Label-weighted label-ranking average precision.
 ///
-/// `rows`: the truth and the scores of each row, `[classes]` each, scores finite. For each true class the share of true classes among
-/// those scored at least as high; tied classes get their worst rank. Rows without a true class do not count; NaN if there are no others.
+/// `rows`: the truth and the scores of each row, `[classes]` each, scores finite. For each true
+/// class the share of true classes among those scored at least as high; tied classes get their
+/// worst rank. Rows without a true class do not count; NaN if there are no others.
 ///
 /// # Source
-/// scikit-learn 1.5.2 `label_ranking_average_precision_score`, weighted by the number of true classes.
+/// scikit-learn 1.5.2 `label_ranking_average_precision_score`, weighted by the number of true
+/// classes.
 pub fn lwlrap(rows: impl Iterator<Item = (Vec<bool>, Vec<f64>)>) -> f64 {
     let (mut sum, mut weights) = (0.0, 0.0);
     for (truth, score) in rows {
@@ -290,10 +328,14 @@ pub fn lwlrap(rows: impl Iterator<Item = (Vec<bool>, Vec<f64>)>) -> f64 {
             scores.sort_unstable_by(|a, b| b.total_cmp(a));
             scores
         };
-        let hits = descending(truth.iter().zip(&score).filter(|(t, _)| **t).map(|(_, s)| s + 0.0).collect());
+        let hits = descending(
+            truth.iter().zip(&score).filter(|(t, _)| **t).map(|(_, s)| s + 0.0).collect(),
+        );
         let all = descending(score.iter().map(|s| s + 0.0).collect());
-        let rank = |scores: &[f64], score: f64| scores.partition_point(|&other| other >= score) as f64;
-        let precisions: Vec<f64> = hits.iter().map(|&score| rank(&hits, score) / rank(&all, score)).collect();
+        let rank =
+            |scores: &[f64], score: f64| scores.partition_point(|&other| other >= score) as f64;
+        let precisions: Vec<f64> =
+            hits.iter().map(|&score| rank(&hits, score) / rank(&all, score)).collect();
         if !hits.is_empty() {
             sum += hits.len() as f64 * mean(&precisions);
             weights += hits.len() as f64;
@@ -308,7 +350,9 @@ mod tests {
 
     #[test]
     fn ties_count_half() {
-        let auc = |truth: &[u8], score: &[f64]| roc_auc(&truth.iter().map(|&t| t == 1).collect::<Vec<_>>(), score);
+        let auc = |truth: &[u8], score: &[f64]| {
+            roc_auc(&truth.iter().map(|&t| t == 1).collect::<Vec<_>>(), score)
+        };
         assert_eq!(auc(&[0, 0, 1, 1], &[0.1, 0.4, 0.35, 0.8]), Ok(0.75));
         assert_eq!(auc(&[0, 1], &[0.0, -0.0]), Ok(0.5));
         assert_eq!(auc(&[1, 1, 0, 0], &[2.0, 1.0, 1.0, 0.0]), Ok(0.875));
@@ -318,7 +362,9 @@ mod tests {
 
     #[test]
     fn weighted_auc_of_a_constant_is_known() {
-        let auc = |score: &[f64]| weighted_roc_auc(&[true, false], score, &[0.0, 0.4, 1.0], &[2.0, 1.0]).unwrap();
+        let auc = |score: &[f64]| {
+            weighted_roc_auc(&[true, false], score, &[0.0, 0.4, 1.0], &[2.0, 1.0]).unwrap()
+        };
         assert!((auc(&[0.0, 0.0]) - 0.82 / 1.4).abs() < 1e-12);
         assert!((auc(&[1.0, 0.0]) - 1.0).abs() < 1e-12);
         assert!(auc(&[0.0, 1.0]).abs() < 1e-12);

@@ -124,7 +124,8 @@ fn mean_of(truth: &[f64], predicted: &[f64], error: impl Fn(f64, f64) -> f64) ->
     mean(&truth.iter().zip(predicted).map(|(&t, &p)| error(t, p)).collect::<Vec<_>>())
 }
 
-/// The graded rows: those of the answers, and those of the submission, each in the order in which they are paired.
+/// The graded rows: those of the answers, and those of the submission, each in the order in which
+/// they are paired.
 struct GradedRows {
     answers: Vec<usize>,
     submission: Vec<usize>,
@@ -144,7 +145,8 @@ fn graded_rows(task: &Task<'_>) -> Result<GradedRows, Refusal> {
         let select = |rows: Vec<usize>| rows.into_iter().filter(|&row| graded(row)).collect();
         return Ok(GradedRows { answers: select(answers), submission: select(submission) });
     }
-    let (answers, submission) = answers.into_iter().zip(submission).filter(|&(row, _)| graded(row)).unzip();
+    let (answers, submission) =
+        answers.into_iter().zip(submission).filter(|&(row, _)| graded(row)).unzip();
     Ok(GradedRows { answers, submission })
 }
 
@@ -157,12 +159,17 @@ fn mean_over_columns(
     let mut errors = Vec::with_capacity(task.spec.target_columns.len());
     for target in 0..task.spec.target_columns.len() {
         let (truth, prediction) = (task.truth(target)?, task.prediction(target)?);
-        let predicted = numbers(&prediction, &rows.submission).map_err(|row| not_a_number(row, &prediction))?;
-        let actual = numbers(&truth, &rows.answers).map_err(|row| bad_answer(row, &truth, "is no number"))?;
+        let predicted =
+            numbers(&prediction, &rows.submission).map_err(|row| not_a_number(row, &prediction))?;
+        let actual = numbers(&truth, &rows.answers)
+            .map_err(|row| bad_answer(row, &truth, "is no number"))?;
         if let Some(place) = actual.iter().position(|v| !v.is_finite()) {
             return Err(bad_answer(rows.answers[place], &truth, "is no finite number"));
         }
-        errors.push(error(&actual, &predicted).map_err(|error| blame(&prediction, &rows.submission, &error))?);
+        errors.push(
+            error(&actual, &predicted)
+                .map_err(|error| blame(&prediction, &rows.submission, &error))?,
+        );
     }
     Ok(mean(&errors))
 }
@@ -178,7 +185,9 @@ fn blame(column: &Column<'_>, rows: &[usize], error: &MetricError) -> Refusal {
     match error.index() {
         Some(index) => invalid.at(rows[index]).with_value(column.raw(rows[index])).into(),
         None if rows.is_empty() => {
-            InvalidSubmission::new(InvalidKind::Undefined, "no row is graded").in_column(column.name()).into()
+            InvalidSubmission::new(InvalidKind::Undefined, "no row is graded")
+                .in_column(column.name())
+                .into()
         }
         None => invalid.into(),
     }
@@ -225,7 +234,8 @@ pub static ANGULAR_ERROR: Metric = Metric {
                 if matches!(column.values(), Values::Bool(_)) {
                     return Err(not_a_number(0, &column).into());
                 }
-                let (truth, predicted) = (task.truth_numbers(target)?, task.predicted_numbers(target)?);
+                let (truth, predicted) =
+                    (task.truth_numbers(target)?, task.predicted_numbers(target)?);
                 check_finite(&truth, &predicted).map_err(|error| task.refuse(target, error))?;
                 Ok([truth, predicted])
             })
@@ -233,17 +243,23 @@ pub static ANGULAR_ERROR: Metric = Metric {
         let [azimuth, azimuth_predicted] = &columns[0];
         let [zenith, zenith_predicted] = &columns[1];
         let errors: Vec<f64> = (0..azimuth.len())
-            .map(|k| angular_distance((azimuth[k], zenith[k]), (azimuth_predicted[k], zenith_predicted[k])))
+            .map(|k| {
+                angular_distance(
+                    (azimuth[k], zenith[k]),
+                    (azimuth_predicted[k], zenith_predicted[k]),
+                )
+            })
             .collect();
         Ok(mean(&errors))
     },
 };
 
-/// Angle in radians between two directions, each (azimuth, zenith) in radians; any finite values will do.
+/// Angle in radians between two directions, each (azimuth, zenith) in radians; any finite values
+/// will do.
 ///
 /// # Source
-/// MLE-bench `icecube-neutrinos-in-deep-ice/grade.py` `angular_dist_score`. Near 0 the arc cosine turns the last bit of the sines into
-/// 1e-8, so equal directions give 0 or that.
+/// MLE-bench `icecube-neutrinos-in-deep-ice/grade.py` `angular_dist_score`. Near 0 the arc cosine
+/// turns the last bit of the sines into 1e-8, so equal directions give 0 or that.
 pub fn angular_distance(a: (f64, f64), b: (f64, f64)) -> f64 {
     let ((sa1, ca1), (sz1, cz1)) = (a.0.sin_cos(), a.1.sin_cos());
     let ((sa2, ca2), (sz2, cz2)) = (b.0.sin_cos(), b.1.sin_cos());

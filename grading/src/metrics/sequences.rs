@@ -21,11 +21,15 @@ pub static SEQUENCE_ERROR_RATE: Metric = Metric {
         let mut words = Words::default();
         let mut sequences = Vec::with_capacity(pairs.answers.len());
         for (a, s) in pairs.answers.iter().zip(pairs.submission.iter()) {
-            let predicted = words.read(&prediction, s).ok_or_else(|| bad_sequence(&prediction, s))?;
-            let of_truth = words.read(&truth, a).ok_or_else(|| bad_answer(a, &truth, "is no list of integers"))?;
+            let predicted =
+                words.read(&prediction, s).ok_or_else(|| bad_sequence(&prediction, s))?;
+            let of_truth = words
+                .read(&truth, a)
+                .ok_or_else(|| bad_answer(a, &truth, "is no list of integers"))?;
             sequences.push((of_truth, predicted));
         }
-        let pairs = sequences.iter().map(|(truth, predicted)| (truth.as_slice(), predicted.as_slice()));
+        let pairs =
+            sequences.iter().map(|(truth, predicted)| (truth.as_slice(), predicted.as_slice()));
         sequence_error_rate(pairs).ok_or_else(|| no_length().into())
     },
 };
@@ -37,7 +41,10 @@ pub static SEQUENCE_ERROR_RATE: Metric = Metric {
 pub fn sequence_error_rate<'s>(pairs: impl Iterator<Item = (&'s [u32], &'s [u32])>) -> Option<f64> {
     let (mut edits, mut length) = (0, 0);
     for (truth, predicted) in pairs {
-        edits += rapidfuzz::distance::levenshtein::distance(truth.iter().copied(), predicted.iter().copied());
+        edits += rapidfuzz::distance::levenshtein::distance(
+            truth.iter().copied(),
+            predicted.iter().copied(),
+        );
         length += truth.len();
     }
     (length > 0).then(|| edits as f64 / length as f64)

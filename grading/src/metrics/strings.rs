@@ -21,8 +21,10 @@ pub static LEVENSHTEIN: Metric = Metric {
         let distances: Vec<f64> = (0..pairs.answers.len())
             .into_par_iter()
             .map(|place| {
-                let (truth, predicted) =
-                    (truth.printed(pairs.answers.at(place)), prediction.printed(pairs.submission.at(place)));
+                let (truth, predicted) = (
+                    truth.printed(pairs.answers.at(place)),
+                    prediction.printed(pairs.submission.at(place)),
+                );
                 edit_distance(&truth, &predicted) as f64
             })
             .collect();
@@ -99,9 +101,12 @@ mod tests {
 
     #[test]
     fn distances_are_over_code_points() {
-        for (a, b, distance) in
-            [("kitten", "sitting", 3), ("e\u{301}", "\u{e9}", 2), ("\u{1f600}", "", 1), ("a b", "ab", 1)]
-        {
+        for (a, b, distance) in [
+            ("kitten", "sitting", 3),
+            ("e\u{301}", "\u{e9}", 2),
+            ("\u{1f600}", "", 1),
+            ("a b", "ab", 1),
+        ] {
             assert_eq!(edit_distance(a, b), distance);
         }
     }

@@ -1,4 +1,5 @@
-//! Column types, decided over all cells of a column in pandas' order: integer, float, boolean, text.
+//! Column types, decided over all cells of a column in pandas' order: integer, float, boolean,
+//! text.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,7 +27,9 @@ pub enum Values {
 
 /// Whether a cell's text stands for a missing value.
 pub fn is_missing(cell: &str) -> bool {
-    if !matches!(cell.as_bytes(), [] | [b'#' | b'-' | b'1' | b'<' | b'N' | b'n', ..]) || cell.len() > 8 {
+    if !matches!(cell.as_bytes(), [] | [b'#' | b'-' | b'1' | b'<' | b'N' | b'n', ..])
+        || cell.len() > 8
+    {
         return false;
     }
     matches!(
@@ -55,14 +58,15 @@ pub fn is_missing(cell: &str) -> bool {
 /// Types one column.
 ///
 /// # Source
-/// pandas 2.2.3 `_libs/parsers.pyx` `_convert_tokens` and `tokenizer.c` (`str_to_int64`, `str_to_uint64`, `round_trip`,
-/// `to_boolean`), with `float_precision="round_trip"`.
+/// pandas 2.2.3 `_libs/parsers.pyx` `_convert_tokens` and `tokenizer.c` (`str_to_int64`,
+/// `str_to_uint64`, `round_trip`, `to_boolean`), with `float_precision="round_trip"`.
 pub(super) fn infer(table: &Table, column: usize) -> Values {
     if table.rows == 0 {
         return Values::Text;
     }
     let missing = AtomicBool::new(false);
-    // No word for a missing value reads as a number, so the words are only looked for where reading fails.
+    // No word for a missing value reads as a number, so the words are only looked for where reading
+    // fails.
     let ints = fill(table, column, 0_i64, |cell| {
         if let Some(value) = small_integer(cell.as_bytes()) {
             return Ok(value);
@@ -81,7 +85,8 @@ pub(super) fn infer(table: &Table, column: usize) -> Values {
         Ok(values) if !missing.into_inner() => return Values::Int(values),
         Ok(_) | Err(IntError::Syntax) => {}
         Err(IntError::Overflow) => {
-            // pandas reads the column again as unsigned; a sign or a gap beside a value that needs the last bit makes it text.
+            // pandas reads the column again as unsigned; a sign or a gap beside a value that needs
+            // the last bit makes it text.
             let negative = AtomicBool::new(false);
             let unsigned = fill(table, column, 0_u64, |cell| {
                 if is_missing(cell) {
@@ -112,17 +117,26 @@ pub(super) fn infer(table: &Table, column: usize) -> Values {
     if let Ok(values) = floats {
         return Values::Float(values);
     }
-    let bools =
-        fill(table, column, None, |cell| if is_missing(cell) { Ok(None) } else { boolean(cell).map(Some).ok_or(()) });
+    let bools = fill(table, column, None, |cell| {
+        if is_missing(cell) { Ok(None) } else { boolean(cell).map(Some).ok_or(()) }
+    });
     match bools {
-        Ok(values) if values.iter().all(Option::is_some) => Values::Bool(values.into_iter().flatten().collect()),
+        Ok(values) if values.iter().all(Option::is_some) => {
+            Values::Bool(values.into_iter().flatten().collect())
+        }
         Ok(values) => Values::BoolOrMissing(values),
         Err(()) => Values::Text,
     }
 }
 
-/// Parses every cell of a column, both cores at work on long ones. The error is that of the first row that has one.
-fn fill<T, E>(table: &Table, column: usize, empty: T, parse: impl Fn(&str) -> Result<T, E> + Sync) -> Result<Vec<T>, E>
+/// Parses every cell of a column, both cores at work on long ones. The error is that of the first
+/// row that has one.
+fn fill<T, E>(
+    table: &Table,
+    column: usize,
+    empty: T,
+    parse: impl Fn(&str) -> Result<T, E> + Sync,
+) -> Result<Vec<T>, E>
 where
     T: Clone + Send + Sync,
     E: Send,
@@ -133,14 +147,20 @@ where
     let mut values = vec![empty; table.rows];
     let block = |(number, chunk): (usize, &mut [T])| {
         for (offset, value) in chunk.iter_mut().enumerate() {
-            *value = parse(table.cell(number * BLOCK + offset, column)).map_err(|error| (number, error))?;
+            *value = parse(table.cell(number * BLOCK + offset, column))
+                .map_err(|error| (number, error))?;
         }
         Ok(())
     };
     let worst = if table.rows <= BLOCK {
         block((0, &mut values)).err()
     } else {
-        values.par_chunks_mut(BLOCK).enumerate().map(block).filter_map(Result::err).min_by_key(|(number, _)| *number)
+        values
+            .par_chunks_mut(BLOCK)
+            .enumerate()
+            .map(block)
+            .filter_map(Result::err)
+            .min_by_key(|(number, _)| *number)
     };
     match worst {
         Some((_, error)) => Err(error),

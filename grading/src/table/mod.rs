@@ -1,7 +1,8 @@
 //! Tables read from CSV, typed column by column the way pandas 2.2 `read_csv` types them.
 //!
-//! A [`Table`] keeps the file's text once and four bytes per cell. A column is typed (and its numbers parsed) when it is first
-//! asked for, so columns nobody grades cost nothing beyond their text.
+//! A [`Table`] keeps the file's text once and four bytes per cell. A column is typed (and its
+//! numbers parsed) when it is first asked for, so columns nobody grades cost nothing beyond their
+//! text.
 //!
 //! ```
 //! use medalist_grading::table::{Limits, Table, Values};
@@ -66,7 +67,8 @@ pub struct Table {
     typed: Vec<OnceLock<Values>>,
 }
 
-/// Where each cell starts, row by row, and one entry for the end. A cell ends one byte before the next starts.
+/// Where each cell starts, row by row, and one entry for the end. A cell ends one byte before the
+/// next starts.
 #[derive(Debug)]
 enum Cells {
     /// Of a plain text, found when a cell is first asked for.
@@ -79,12 +81,14 @@ impl Table {
     /// Reads the file at `path`.
     ///
     /// # Errors
-    /// [`ReadError`] if the file cannot be read, is not a regular file, is over the limits, or is not CSV.
+    /// [`ReadError`] if the file cannot be read, is not a regular file, is over the limits, or is
+    /// not CSV.
     pub fn read(path: &Path, limits: &Limits) -> Result<Self, ReadError> {
         Self::parse(read_bytes(path, limits.bytes)?, limits)
     }
 
-    /// Reads the file at `path` for the sake of the named columns, which are typed while it is split if they hold numbers.
+    /// Reads the file at `path` for the sake of the named columns, which are typed while it is
+    /// split if they hold numbers.
     ///
     /// The table is the one that [`Table::read`] gives, sooner.
     ///
@@ -97,7 +101,8 @@ impl Table {
     /// Reads CSV bytes. No bytes at all give a table without columns and rows.
     ///
     /// # Errors
-    /// [`ReadError`] if the bytes are not UTF-8, a quote stays open, a row is too long, or a limit is passed.
+    /// [`ReadError`] if the bytes are not UTF-8, a quote stays open, a row is too long, or a limit
+    /// is passed.
     pub fn parse(bytes: Vec<u8>, limits: &Limits) -> Result<Self, ReadError> {
         Self::parse_for(bytes, limits, &[])
     }
@@ -144,7 +149,9 @@ impl Table {
         let starts = match &self.cells {
             Cells::Moved(starts) => starts,
             // Typed columns were found to be plain, so there are as many cells as there must be.
-            Cells::Plain { plain, starts } => init_once(starts, || plain.starts(&self.text).unwrap_or_default()),
+            Cells::Plain { plain, starts } => {
+                init_once(starts, || plain.starts(&self.text).unwrap_or_default())
+            }
         };
         let at = row * self.stride + self.index_cells + column;
         let start = starts[at] as usize;
@@ -155,8 +162,9 @@ impl Table {
 
 /// The cell's value, made now if it is not there yet.
 ///
-/// `make` may use all cores, and then its thread may pick up work that wants the same value: were the cell locked meanwhile, it would wait for
-/// itself. So the value is made outside, at the price of being made twice now and then.
+/// `make` may use all cores, and then its thread may pick up work that wants the same value: were
+/// the cell locked meanwhile, it would wait for itself. So the value is made outside, at the price
+/// of being made twice now and then.
 pub(crate) fn init_once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> T) -> &T {
     if let Some(value) = cell.get() {
         return value;
@@ -194,7 +202,8 @@ impl<'t> Column<'t> {
         self.values
     }
 
-    /// The cell as it is written in the file (unquoted); the missing-value words appear as themselves.
+    /// The cell as it is written in the file (unquoted); the missing-value words appear as
+    /// themselves.
     pub fn raw(&self, row: usize) -> &'t str {
         self.table.cell(row, self.index)
     }
@@ -227,12 +236,14 @@ impl<'t> Column<'t> {
         matches!(self.values, Values::Text)
     }
 
-    /// Whether pandas calls the column numeric: integers, floats or booleans without a missing cell.
+    /// Whether pandas calls the column numeric: integers, floats or booleans without a missing
+    /// cell.
     pub fn is_numeric(&self) -> bool {
         matches!(self.values, Values::Int(_) | Values::UInt(_) | Values::Float(_) | Values::Bool(_))
     }
 
-    /// The cell as pandas' `astype(str)` prints it: text as it is, numbers printed again, a missing cell as `nan`.
+    /// The cell as pandas' `astype(str)` prints it: text as it is, numbers printed again, a missing
+    /// cell as `nan`.
     pub fn printed(&self, row: usize) -> std::borrow::Cow<'t, str> {
         match self.values {
             Values::Int(values) => values[row].to_string().into(),
@@ -256,7 +267,8 @@ impl<'t> Column<'t> {
         if self.is_missing(row) { filling.into() } else { self.printed(row) }
     }
 
-    /// The cell as a number: booleans are 0 and 1, a missing cell is NaN, text is read with Python's float syntax.
+    /// The cell as a number: booleans are 0 and 1, a missing cell is NaN, text is read with
+    /// Python's float syntax.
     ///
     /// `None` where a text does not follow that syntax.
     pub fn number(&self, row: usize) -> Option<f64> {
@@ -265,7 +277,9 @@ impl<'t> Column<'t> {
             Values::UInt(values) => values[row] as f64,
             Values::Float(values) => values[row],
             Values::Bool(values) => f64::from(u8::from(values[row])),
-            Values::BoolOrMissing(values) => values[row].map_or(f64::NAN, |v| f64::from(u8::from(v))),
+            Values::BoolOrMissing(values) => {
+                values[row].map_or(f64::NAN, |v| f64::from(u8::from(v)))
+            }
             Values::Text => match self.text(row) {
                 None => f64::NAN,
                 Some(text) => crate::pytext::parse_float(text)?,

@@ -12,8 +12,10 @@ pub(super) enum IntError {
 const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
 
 /// Powers of ten that a double holds exactly.
-const TENS: [f64; 20] =
-    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19];
+const TENS: [f64; 20] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+    1e17, 1e18, 1e19,
+];
 
 /// 1 / 5^k, rounded up to 128 bits that begin with a one: the high and the low half.
 const FIFTHS: [(u64, u64); TENS.len()] = fifths();
@@ -59,8 +61,10 @@ fn word(bytes: &[u8], at: usize) -> u64 {
 /// Eight digits by three multiplications, as in Rust's `core::num::dec2flt`.
 fn leading_digits(word: u64) -> (u64, usize) {
     let digits = word ^ ZEROS;
-    // The top bit of each byte that is no digit; carries only reach bytes behind the first of those.
-    let others = (digits.wrapping_add(u64::from_le_bytes([0x76; 8])) | digits) & u64::from_le_bytes([0x80; 8]);
+    // The top bit of each byte that is no digit; carries only reach bytes behind the first of
+    // those.
+    let others = (digits.wrapping_add(u64::from_le_bytes([0x76; 8])) | digits)
+        & u64::from_le_bytes([0x80; 8]);
     let count = others.trailing_zeros() as usize / 8;
     if count == 0 {
         return (0, 0);
@@ -68,13 +72,22 @@ fn leading_digits(word: u64) -> (u64, usize) {
     let digits = digits << (64 - 8 * count);
     let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
     let (even, odd) = (pairs & 0xFF_0000_00FF, (pairs >> 16) & 0xFF_0000_00FF);
-    let value = even.wrapping_mul(100 + (1_000_000 << 32)).wrapping_add(odd.wrapping_mul(1 + (10_000 << 32)));
+    let value = even
+        .wrapping_mul(100 + (1_000_000 << 32))
+        .wrapping_add(odd.wrapping_mul(1 + (10_000 << 32)));
     (value >> 32, count)
 }
 
-/// All digits from an offset on, appended to those read before; `None` if they are more than `most` in all.
-fn digits_at(bytes: &[u8], mut at: usize, before: (u64, usize), most: usize) -> Option<(u64, usize)> {
-    const POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+/// All digits from an offset on, appended to those read before; `None` if they are more than `most`
+/// in all.
+fn digits_at(
+    bytes: &[u8],
+    mut at: usize,
+    before: (u64, usize),
+    most: usize,
+) -> Option<(u64, usize)> {
+    const POWERS: [u64; 9] =
+        [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
     let (mut value, mut count) = before;
     loop {
         let (next, digits) = leading_digits(word(bytes, at));
@@ -90,7 +103,8 @@ fn digits_at(bytes: &[u8], mut at: usize, before: (u64, usize), most: usize) -> 
     }
 }
 
-/// The integer at an offset, and the offset of its end: up to 18 digits, perhaps after a minus. `None` for any other.
+/// The integer at an offset, and the offset of its end: up to 18 digits, perhaps after a minus.
+/// `None` for any other.
 pub(super) fn integer_at(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
     let negative = bytes.get(at) == Some(&b'-');
     let from = at + usize::from(negative);
@@ -99,7 +113,8 @@ pub(super) fn integer_at(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
     (count > 0).then_some((if negative { -value } else { value }, from + count))
 }
 
-/// The number at an offset, and the offset of its end: digits, perhaps with more behind a point, up to 19 that count. `None` for any other.
+/// The number at an offset, and the offset of its end: digits, perhaps with more behind a point, up
+/// to 19 that count. `None` for any other.
 ///
 /// The result is the double nearest to the number, the even one of two.
 pub(super) fn decimal_at(bytes: &[u8], at: usize) -> Option<(f64, usize)> {
@@ -125,10 +140,12 @@ pub(super) fn decimal_at(bytes: &[u8], at: usize) -> Option<(f64, usize)> {
     Some((if negative { -value } else { value }, end))
 }
 
-/// `digits` / 10^`places`, rounded to the nearest double, to the even one of two. From 1 to 19 places.
+/// `digits` / 10^`places`, rounded to the nearest double, to the even one of two. From 1 to 19
+/// places.
 ///
 /// # Source
-/// D. Lemire, "Number parsing at a gigabyte per second" (2021), as in Rust's `core::num::dec2flt::lemire`, for the few powers that are needed.
+/// D. Lemire, "Number parsing at a gigabyte per second" (2021), as in Rust's
+/// `core::num::dec2flt::lemire`, for the few powers that are needed.
 fn scaled_down(digits: u64, places: usize) -> f64 {
     const MANTISSA: u32 = 52;
     if digits <= 1 << (MANTISSA + 1) {
@@ -140,7 +157,8 @@ fn scaled_down(digits: u64, places: usize) -> f64 {
     let wide = u128::from(digits << shift);
     let (high, low) = FIFTHS[places];
     let mut product = wide * u128::from(high);
-    // Nine bits are more than the mantissa needs: only if they are all ones can the lower half of the power matter.
+    // Nine bits are more than the mantissa needs: only if they are all ones can the lower half of
+    // the power matter.
     if (product >> 64) as u64 & 0x1FF == 0x1FF {
         product += (wide * u128::from(low)) >> 64;
     }
@@ -148,7 +166,8 @@ fn scaled_down(digits: u64, places: usize) -> f64 {
     let upper = (product >> 63) as u32;
     let drop = upper + 64 - MANTISSA - 3;
     let mut mantissa = product >> drop;
-    let mut exponent = ((power * (152_170 + 65_536)) >> 16) + 63 + i64::from(upper) - i64::from(shift) + 1_023;
+    let mut exponent =
+        ((power * (152_170 + 65_536)) >> 16) + 63 + i64::from(upper) - i64::from(shift) + 1_023;
     if rest <= 1 && power >= -4 && mantissa & 3 == 1 && mantissa << drop == product {
         // Exactly between two doubles, of which the lower one is even.
         mantissa &= !1;
@@ -205,7 +224,8 @@ pub(super) fn integer(cell: &str) -> Result<i128, IntError> {
     }
     let mut value = 0_i128;
     for &digit in digits {
-        // The digits up to the overflow are looked at before what follows them, as a reader from left to right does.
+        // The digits up to the overflow are looked at before what follows them, as a reader from
+        // left to right does.
         if value > i128::from(u64::MAX) {
             return Err(IntError::Overflow);
         }
@@ -217,7 +237,8 @@ pub(super) fn integer(cell: &str) -> Result<i128, IntError> {
     Ok(if negative { -value } else { value })
 }
 
-/// A decimal number, or `inf`/`infinity` in any case. Blanks are allowed around a decimal number only.
+/// A decimal number, or `inf`/`infinity` in any case. Blanks are allowed around a decimal number
+/// only.
 pub(super) fn float(cell: &str) -> Option<f64> {
     let mut number = cell;
     if let (Some(first), Some(last)) = (cell.as_bytes().first(), cell.as_bytes().last())
@@ -233,7 +254,8 @@ pub(super) fn float(cell: &str) -> Option<f64> {
     if digits.starts_with(['i', 'I']) {
         return (number.len() == cell.len()).then_some(value);
     }
-    // An overflowing literal is no number for pandas, unless it is negative: it compares with +infinity only.
+    // An overflowing literal is no number for pandas, unless it is negative: it compares with
+    // +infinity only.
     (value == f64::NEG_INFINITY).then_some(value)
 }
 
@@ -275,7 +297,8 @@ mod tests {
             agrees(&(whole >> cut).to_string())?;
         }
 
-        /// Numbers halfway between two doubles, and their neighbours, are where rounding goes wrong.
+        /// Numbers halfway between two doubles, and their neighbours, are where rounding goes
+        /// wrong.
         #[test]
         fn halves_round_to_even(mantissa in (1_u64 << 52)..(1 << 53), shift in 1_u32..5, off in -1_i64..2) {
             let twice = 2 * mantissa + 1;
@@ -297,12 +320,25 @@ mod tests {
 
     #[test]
     fn other_spellings_are_left_alone() {
-        for text in
-            ["", "-", ".5", "5.", "+1", " 1", "e5", "nan", "-.5", "0.12345678901234567890", "1234567890123456789"]
-        {
+        for text in [
+            "",
+            "-",
+            ".5",
+            "5.",
+            "+1",
+            " 1",
+            "e5",
+            "nan",
+            "-.5",
+            "0.12345678901234567890",
+            "1234567890123456789",
+        ] {
             assert_eq!(decimal_at(text.as_bytes(), 0), None, "{text}");
         }
-        assert_eq!(decimal_at(b"-0,", 0).map(|(v, end)| (v.to_bits(), end)), Some((0x8000_0000_0000_0000, 2)));
+        assert_eq!(
+            decimal_at(b"-0,", 0).map(|(v, end)| (v.to_bits(), end)),
+            Some((0x8000_0000_0000_0000, 2))
+        );
         assert_eq!(decimal_at(b"1.5e3", 0), Some((1.5, 3)));
         assert_eq!(integer_at(b"12a", 0), Some((12, 2)));
         assert_eq!(integer_at(b"7\xff\xff\xff", 0), Some((7, 1)));

@@ -98,7 +98,8 @@ impl ForeignFormat {
 
 /// Reads a whole regular file of at most `limit` bytes.
 ///
-/// A symbolic link, pipe, socket, device or directory is refused without being read, and nothing here can block on one.
+/// A symbolic link, pipe, socket, device or directory is refused without being read, and nothing
+/// here can block on one.
 ///
 /// # Errors
 /// [`ReadError::Io`], [`ReadError::NotRegular`], [`ReadError::TooLarge`].
@@ -110,7 +111,11 @@ pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
         return Err(ReadError::NotRegular { what: "a symbolic link" });
     }
     let file = if kind.is_file() {
-        OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_NOFOLLOW).open(path).map_err(io)?
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(O_NONBLOCK | O_NOFOLLOW)
+            .open(path)
+            .map_err(io)?
     } else {
         return Err(ReadError::NotRegular {
             what: if kind.is_dir() { "a directory" } else { "a pipe, socket or device" },
@@ -131,15 +136,17 @@ fn read_open(file: File, limit: u64) -> Result<Vec<u8>, ReadError> {
     let mut bytes = read_blocks(&file, metadata.len() as usize);
     (&file).seek(SeekFrom::Start(bytes.len() as u64)).map_err(io)?;
     // The file may still be growing, so the limit holds for what is read as well.
-    file.take((limit + 1).saturating_sub(bytes.len() as u64)).read_to_end(&mut bytes).map_err(io)?;
+    file.take((limit + 1).saturating_sub(bytes.len() as u64))
+        .read_to_end(&mut bytes)
+        .map_err(io)?;
     if bytes.len() as u64 > limit {
         return Err(ReadError::TooLarge { bytes: bytes.len() as u64, limit });
     }
     Ok(bytes)
 }
 
-/// Reads the first `size` bytes of a large file on all cores: what takes time is the memory that is filled. No bytes where that fails or is
-/// not worth while; what is missing is read in order then.
+/// Reads the first `size` bytes of a large file on all cores: what takes time is the memory that is
+/// filled. No bytes where that fails or is not worth while; what is missing is read in order then.
 fn read_blocks(file: &File, size: usize) -> Vec<u8> {
     const BLOCK: usize = 1 << 20;
     // Room for a line feed at the end, which should not move the whole text.
@@ -149,7 +156,10 @@ fn read_blocks(file: &File, size: usize) -> Vec<u8> {
     let mut bytes = vec![0; size + 2];
     bytes.truncate(size);
     let blocks = bytes.par_chunks_mut(BLOCK).enumerate();
-    if blocks.map(|(number, block)| file.read_exact_at(block, (number * BLOCK) as u64)).any(|read| read.is_err()) {
+    if blocks
+        .map(|(number, block)| file.read_exact_at(block, (number * BLOCK) as u64))
+        .any(|read| read.is_err())
+    {
         bytes.clear();
     }
     bytes

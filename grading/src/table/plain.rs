@@ -1,6 +1,8 @@
-//! Plain texts: every row ends in a line feed and has as many cells as the header, and nothing is quoted.
+//! Plain texts: every row ends in a line feed and has as many cells as the header, and nothing is
+//! quoted.
 //!
-//! Nearly all files are. They are split where they lie, block by block on all cores, and columns of numbers are read in the same pass.
+//! Nearly all files are. They are split where they lie, block by block on all cores, and columns of
+//! numbers are read in the same pass.
 
 use std::ops::Range;
 
@@ -13,7 +15,8 @@ use super::{Limits, Values, is_missing};
 /// Bytes of text that a core takes at a time; few where small texts should try all there is to try.
 const BLOCK: usize = if cfg!(any(test, fuzzing)) { 64 } else { 1 << 19 };
 
-/// The outline of a text that looks plain; whether its rows are as long as the header shows when they are read.
+/// The outline of a text that looks plain; whether its rows are as long as the header shows when
+/// they are read.
 #[derive(Debug)]
 pub(super) struct Plain {
     header: Range<usize>,
@@ -31,7 +34,8 @@ struct Block {
 }
 
 impl Plain {
-    /// The outline of a text that ends in a line feed; `None` if some byte needs the general scanner, or there would be too many cells for the limits.
+    /// The outline of a text that ends in a line feed; `None` if some byte needs the general
+    /// scanner, or there would be too many cells for the limits.
     pub(super) fn find(text: &str, limits: &Limits) -> Option<Self> {
         let bytes = text.as_bytes();
         let from = if text.starts_with('\u{feff}') { 3 } else { 0 };
@@ -45,7 +49,8 @@ impl Plain {
             let lines = &bytes[text.clone()];
             (!is_special(lines)).then(|| Block { text, rows: memchr_iter(b'\n', lines).count() })
         };
-        let blocks: Option<Vec<Block>> = each(line_blocks(bytes, header.end + 1), outline).into_iter().collect();
+        let blocks: Option<Vec<Block>> =
+            each(line_blocks(bytes, header.end + 1), outline).into_iter().collect();
         let plain = Self { header, stride, blocks: blocks? };
         (plain.rows().checked_mul(stride)? < limits.cells).then_some(plain)
     }
@@ -65,7 +70,8 @@ impl Plain {
         text[self.header.clone()].split(',').map(str::to_owned).collect()
     }
 
-    /// Where each cell starts, and the end of the text; `None` if some row is blank or has another number of cells than the header.
+    /// Where each cell starts, and the end of the text; `None` if some row is blank or has another
+    /// number of cells than the header.
     pub(super) fn starts(&self, text: &str) -> Option<Vec<u32>> {
         let cells = self.rows() * self.stride;
         let mut starts = vec![0; cells + 1];
@@ -77,12 +83,15 @@ impl Plain {
             parts.push((block.text.clone(), part));
             rest = behind;
         }
-        let split = |(range, part): (Range<usize>, &mut [u32])| block_starts(text.as_bytes(), range, self.stride, part);
+        let split = |(range, part): (Range<usize>, &mut [u32])| {
+            block_starts(text.as_bytes(), range, self.stride, part)
+        };
         each(parts, split).into_iter().all(|plain| plain).then_some(starts)
     }
 
-    /// The values of some columns that hold numbers alone; `None` if one holds anything else, if a row has another number of cells than the
-    /// header, or if the text is so short that splitting it first costs nothing.
+    /// The values of some columns that hold numbers alone; `None` if one holds anything else, if a
+    /// row has another number of cells than the header, or if the text is so short that splitting
+    /// it first costs nothing.
     ///
     /// The values are those of [`infer`](super::infer::infer).
     pub(super) fn numbers(&self, text: &str, columns: &[usize]) -> Option<Vec<Values>> {
@@ -90,7 +99,10 @@ impl Plain {
         if columns.is_empty() || self.stride == 1 || self.blocks.len() < 2 {
             return None;
         }
-        let mut values = columns.iter().map(|&column| self.empty(text, column)).collect::<Option<Vec<Values>>>()?;
+        let mut values = columns
+            .iter()
+            .map(|&column| self.empty(text, column))
+            .collect::<Option<Vec<Values>>>()?;
         let mut parts: Vec<(Range<usize>, Vec<Slot<'_>>)> = self
             .blocks
             .iter()
@@ -99,14 +111,18 @@ impl Plain {
         for (&column, values) in columns.iter().zip(&mut values) {
             let counts = self.blocks.iter().map(|block| block.rows);
             match values {
-                Values::Int(values) => deal(values, counts, &mut parts, |part, slot| part[column] = Slot::Int(slot)),
+                Values::Int(values) => {
+                    deal(values, counts, &mut parts, |part, slot| part[column] = Slot::Int(slot))
+                }
                 Values::Float(values) => {
                     deal(values, counts, &mut parts, |part, slot| part[column] = Slot::Float(slot));
                 }
                 _ => return None,
             }
         }
-        let read = |(range, slots): (Range<usize>, Vec<Slot<'_>>)| block_numbers(text, range, slots).is_some();
+        let read = |(range, slots): (Range<usize>, Vec<Slot<'_>>)| {
+            block_numbers(text, range, slots).is_some()
+        };
         each(parts, read).into_iter().all(|plain| plain).then_some(values)
     }
 
@@ -120,7 +136,11 @@ impl Plain {
             integers &= integer_at(cell.as_bytes(), 0).is_some_and(|(_, end)| end == cell.len());
             float_cell(&format!("{cell}\n"), 0)?;
         }
-        Some(if integers { Values::Int(vec![0; self.rows()]) } else { Values::Float(vec![0.0; self.rows()]) })
+        Some(if integers {
+            Values::Int(vec![0; self.rows()])
+        } else {
+            Values::Float(vec![0.0; self.rows()])
+        })
     }
 }
 
@@ -147,7 +167,11 @@ fn deal<'v, T, P>(
 
 /// Does a thing to every part, on all cores if there are several.
 fn each<T: Send, R: Send>(parts: Vec<T>, act: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
-    if parts.len() < 2 { parts.into_iter().map(act).collect() } else { parts.into_par_iter().map(act).collect() }
+    if parts.len() < 2 {
+        parts.into_iter().map(act).collect()
+    } else {
+        parts.into_par_iter().map(act).collect()
+    }
 }
 
 /// The lines from an offset on, in ranges of about [`BLOCK`] bytes.
@@ -170,7 +194,8 @@ fn is_special(bytes: &[u8]) -> bool {
     memchr3(b'"', b'\r', 0, bytes).is_some()
 }
 
-/// Puts down the starts of the cells of whole rows; false if a row is blank or has another number of cells than `stride`.
+/// Puts down the starts of the cells of whole rows; false if a row is blank or has another number
+/// of cells than `stride`.
 fn block_starts(bytes: &[u8], range: Range<usize>, stride: usize, starts: &mut [u32]) -> bool {
     let (mut start, mut column) = (range.start, 0);
     let mut starts = starts.iter_mut();
@@ -191,7 +216,8 @@ fn block_starts(bytes: &[u8], range: Range<usize>, stride: usize, starts: &mut [
     split.is_some() && starts.next().is_none()
 }
 
-/// The commas and line feeds of a range, eight bytes looked at together: they are too dense for a search from one to the next.
+/// The commas and line feeds of a range, eight bytes looked at together: they are too dense for a
+/// search from one to the next.
 fn separators(bytes: &[u8], range: Range<usize>) -> impl Iterator<Item = usize> + '_ {
     const COMMAS: u64 = u64::from_le_bytes([b','; 8]);
     const LINES: u64 = u64::from_le_bytes([b'\n'; 8]);
@@ -204,7 +230,11 @@ fn separators(bytes: &[u8], range: Range<usize>) -> impl Iterator<Item = usize> 
         let word = u64::from_le_bytes(*word);
         Hits { base: range.start + number * 8, bits: zeros(word ^ COMMAS) | zeros(word ^ LINES) }
     };
-    let ends = rest.iter().enumerate().filter(|(_, b)| matches!(b, b',' | b'\n')).map(move |(k, _)| behind + k);
+    let ends = rest
+        .iter()
+        .enumerate()
+        .filter(|(_, b)| matches!(b, b',' | b'\n'))
+        .map(move |(k, _)| behind + k);
     words.iter().enumerate().flat_map(of_word).chain(ends)
 }
 
@@ -227,7 +257,8 @@ impl Iterator for Hits {
     }
 }
 
-/// Reads whole rows into the slots of their cells; `None` if a row has another number of cells, or a cell is not of its slot's type.
+/// Reads whole rows into the slots of their cells; `None` if a row has another number of cells, or
+/// a cell is not of its slot's type.
 fn block_numbers(text: &str, range: Range<usize>, mut slots: Vec<Slot<'_>>) -> Option<()> {
     let bytes = text.as_bytes();
     let (mut at, mut row) = (range.start, 0);
@@ -257,7 +288,8 @@ fn block_numbers(text: &str, range: Range<usize>, mut slots: Vec<Slot<'_>>) -> O
     Some(())
 }
 
-/// The cell at an offset as a double (NaN if it is missing), and the offset of its end; `None` if a column with such a cell may be no floats.
+/// The cell at an offset as a double (NaN if it is missing), and the offset of its end; `None` if a
+/// column with such a cell may be no floats.
 fn float_cell(text: &str, at: usize) -> Option<(f64, usize)> {
     let bytes = text.as_bytes();
     if let Some((value, end)) = decimal_at(bytes, at)

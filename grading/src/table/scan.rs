@@ -1,7 +1,8 @@
 //! The tokenizer: splits CSV bytes into cells by the rules of pandas' C parser, in place.
 //!
-//! One buffer and one offset a cell are all that is kept. A [`Plain`] text is split where it lies, on all cores. In any other, cells are moved
-//! down over the quotes, carriage returns and blank lines that are dropped.
+//! One buffer and one offset a cell are all that is kept. A [`Plain`] text is split where it lies,
+//! on all cores. In any other, cells are moved down over the quotes, carriage returns and blank
+//! lines that are dropped.
 
 use std::collections::HashMap;
 use std::io;
@@ -88,7 +89,8 @@ pub enum ReadError {
     },
 }
 
-/// Splits `bytes` into a table, and types the columns of the given names at once if that is quicker.
+/// Splits `bytes` into a table, and types the columns of the given names at once if that is
+/// quicker.
 pub(super) fn scan(bytes: Vec<u8>, limits: &Limits, wanted: &[&str]) -> Result<Table, ReadError> {
     let limit = limits.bytes.min(Limits::MAX_BYTES);
     if bytes.len() as u64 > limit {
@@ -107,9 +109,14 @@ pub(super) fn scan(bytes: Vec<u8>, limits: &Limits, wanted: &[&str]) -> Result<T
     }
     if let Some(plain) = Plain::find(&text, limits) {
         let names = unique_names(plain.names(&text));
-        let places: Vec<usize> = (0..names.len()).filter(|&k| wanted.contains(&names[k].as_str())).collect();
+        let places: Vec<usize> =
+            (0..names.len()).filter(|&k| wanted.contains(&names[k].as_str())).collect();
         let numbers = plain.numbers(&text, &places);
-        let starts = if numbers.is_some() { Some(OnceLock::new()) } else { plain.starts(&text).map(OnceLock::from) };
+        let starts = if numbers.is_some() {
+            Some(OnceLock::new())
+        } else {
+            plain.starts(&text).map(OnceLock::from)
+        };
         if let Some(starts) = starts {
             check_rows(plain.rows(), limits)?;
             let typed: Vec<OnceLock<Values>> = names.iter().map(|_| OnceLock::new()).collect();
@@ -132,14 +139,23 @@ pub(super) fn scan(bytes: Vec<u8>, limits: &Limits, wanted: &[&str]) -> Result<T
     let rows = (starts.len() - 1).checked_div(stride).unwrap_or(0);
     check_rows(rows, limits)?;
     let typed = names.iter().map(|_| OnceLock::new()).collect();
-    Ok(Table { text, names: unique_names(names), cells: Cells::Moved(starts), stride, index_cells, rows, typed })
+    Ok(Table {
+        text,
+        names: unique_names(names),
+        cells: Cells::Moved(starts),
+        stride,
+        index_cells,
+        rows,
+        typed,
+    })
 }
 
 fn check_rows(rows: usize, limits: &Limits) -> Result<(), ReadError> {
     if rows > limits.rows { Err(ReadError::TooManyRows { limit: limits.rows }) } else { Ok(()) }
 }
 
-/// A file in cells: the data rows' starts and one more for the end, and the names as they are written.
+/// A file in cells: the data rows' starts and one more for the end, and the names as they are
+/// written.
 #[derive(Default)]
 struct Split {
     text: String,
@@ -152,8 +168,13 @@ struct Split {
 /// The cells of any text, one byte after the other.
 fn general_cells(text: String, limits: &Limits) -> Result<Split, ReadError> {
     let start = if text.starts_with('\u{feff}') { 3 } else { 0 };
-    let mut scanner =
-        Scanner { read: start, write: start, starts: Vec::new(), bytes: text.into_bytes(), columns: limits.columns };
+    let mut scanner = Scanner {
+        read: start,
+        write: start,
+        starts: Vec::new(),
+        bytes: text.into_bytes(),
+        columns: limits.columns,
+    };
     let columns = scanner.record(0)?;
     if columns == 0 {
         return Ok(Split { starts: vec![0], stride: 1, ..Split::default() });
@@ -216,12 +237,14 @@ impl Scanner {
         }
     }
 
-    /// Adds missing cells to the row just read. They start where the next row does and so have no length.
+    /// Adds missing cells to the row just read. They start where the next row does and so have no
+    /// length.
     fn pad(&mut self, cells: usize) {
         self.starts.extend(std::iter::repeat_n(self.write as u32, cells));
     }
 
-    /// Splits the next line that is not blank and returns its number of cells; 0 at the end of the file.
+    /// Splits the next line that is not blank and returns its number of cells; 0 at the end of the
+    /// file.
     fn record(&mut self, row: usize) -> Result<usize, ReadError> {
         self.skip_blank_lines();
         if self.read == self.bytes.len() {
@@ -234,7 +257,8 @@ impl Scanner {
                 return Err(ReadError::TooManyColumns { row, limit: self.columns });
             }
             let separator = self.cell(row)?;
-            // The separator is written as well: it is what tells a cell's end from the next one's start.
+            // The separator is written as well: it is what tells a cell's end from the next one's
+            // start.
             self.bytes[self.write] = separator;
             self.write += 1;
             if separator == b'\n' {
@@ -258,7 +282,8 @@ impl Scanner {
         self.read = at;
     }
 
-    /// Copies one cell down and returns the separator that ended it: a comma or a line feed (also for a carriage return).
+    /// Copies one cell down and returns the separator that ended it: a comma or a line feed (also
+    /// for a carriage return).
     fn cell(&mut self, row: usize) -> Result<u8, ReadError> {
         let start = self.write;
         let mut quoted = self.bytes[self.read] == b'"';
@@ -305,7 +330,8 @@ impl Scanner {
     }
 }
 
-/// Names columns as pandas does: `Unnamed: k` for an empty name, `.1`, `.2`, … for repeats, later ones giving way.
+/// Names columns as pandas does: `Unnamed: k` for an empty name, `.1`, `.2`, … for repeats, later
+/// ones giving way.
 fn unique_names(mut names: Vec<String>) -> Vec<String> {
     let mut unnamed = Vec::new();
     for (k, name) in names.iter_mut().enumerate() {
@@ -328,7 +354,11 @@ fn unique_names(mut names: Vec<String>) -> Vec<String> {
         while count > 0 {
             counts.insert(old.clone(), count + 1);
             name = format!("{old}.{count}");
-            count = if taken.contains_key(&name) { count + 1 } else { counts.get(&name).copied().unwrap_or(0) };
+            count = if taken.contains_key(&name) {
+                count + 1
+            } else {
+                counts.get(&name).copied().unwrap_or(0)
+            };
         }
         counts.insert(name.clone(), count + 1);
         taken.entry(name.clone()).or_default();

@@ -15,7 +15,9 @@ fn column(text: &str) -> Values {
 }
 
 fn cells(table: &Table) -> Vec<Vec<&str>> {
-    (0..table.rows()).map(|r| (0..table.names().len()).map(|c| table.cell(r, c)).collect()).collect()
+    (0..table.rows())
+        .map(|r| (0..table.names().len()).map(|c| table.cell(r, c)).collect())
+        .collect()
 }
 
 #[test]
@@ -31,7 +33,11 @@ fn splits_as_pandas_does() {
         ("a,b\nx\"y,'z'\n", &["a", "b"], &[&["x\"y", "'z'"]]),
         ("a,b\n9,1,2\n8,3,4\n7,5\n", &["a", "b"], &[&["1", "2"], &["3", "4"], &["5", ""]]),
         ("a,b\n1,2,\n3,4,\n", &["a", "b"], &[&["2", ""], &["4", ""]]),
-        ("a,a,,a.1,a\n1,2,3,4,5\n", &["a", "a.2", "Unnamed: 2", "a.1", "a.3"], &[&["1", "2", "3", "4", "5"]]),
+        (
+            "a,a,,a.1,a\n1,2,3,4,5\n",
+            &["a", "a.2", "Unnamed: 2", "a.1", "a.3"],
+            &[&["1", "2", "3", "4", "5"]],
+        ),
         ("a\n\"\"\n x\n", &["a"], &[&[""], &[" x"]]),
         ("a,b\n", &["a", "b"], &[]),
         ("", &[], &[]),
@@ -47,9 +53,15 @@ fn splits_as_pandas_does() {
 #[test]
 fn refuses_what_pandas_refuses() {
     let parse = |bytes: &[u8]| Table::parse(bytes.to_vec(), &Limits::default()).unwrap_err();
-    assert!(matches!(parse(b"a,b\n1,2\n3,4,5\n"), ReadError::LongRow { row: 2, found: 3, expected: 2 }));
+    assert!(matches!(
+        parse(b"a,b\n1,2\n3,4,5\n"),
+        ReadError::LongRow { row: 2, found: 3, expected: 2 }
+    ));
     assert!(matches!(parse(b"a,b\n1,\"2\n3,4\n"), ReadError::OpenQuote { row: 1 }));
-    assert!(matches!(parse(b"a,b\n1,\xff\n"), ReadError::NotUtf8 { offset: 6, line: 2, byte: 0xff }));
+    assert!(matches!(
+        parse(b"a,b\n1,\xff\n"),
+        ReadError::NotUtf8 { offset: 6, line: 2, byte: 0xff }
+    ));
     assert!(matches!(parse(b"\x1f\x8b\x08"), ReadError::Foreign(ForeignFormat::Gzip)));
     let narrow = Limits { columns: 2, ..Limits::default() };
     for text in ["a,b,c\n", "a,b\n1,2,3\n"] {
@@ -57,9 +69,15 @@ fn refuses_what_pandas_refuses() {
         assert!(matches!(parsed, Err(ReadError::TooManyColumns { limit: 2, .. })), "{text}");
     }
     let small = Limits { cells: 5, ..Limits::default() };
-    assert!(matches!(Table::parse(b"a,b\n1\n2\n3\n".to_vec(), &small), Err(ReadError::TooManyCells { limit: 5 })));
+    assert!(matches!(
+        Table::parse(b"a,b\n1\n2\n3\n".to_vec(), &small),
+        Err(ReadError::TooManyCells { limit: 5 })
+    ));
     let few = Limits { rows: 1, ..Limits::default() };
-    assert!(matches!(Table::parse(b"a\n1\n2\n".to_vec(), &few), Err(ReadError::TooManyRows { limit: 1 })));
+    assert!(matches!(
+        Table::parse(b"a\n1\n2\n".to_vec(), &few),
+        Err(ReadError::TooManyRows { limit: 1 })
+    ));
 }
 
 #[test]
@@ -72,7 +90,10 @@ fn types_columns_as_pandas_does() {
         ("9223372036854775808|-1", Text),
         ("99999999999999999999|1.5", Text),
         ("1.5|99999999999999999999", Float(vec![1.5, 99_999_999_999_999_999_999.0])),
-        ("1.|.5|1e5| -2.5 |inf|-Infinity", Float(vec![1.0, 0.5, 1e5, -2.5, f64::INFINITY, f64::NEG_INFINITY])),
+        (
+            "1.|.5|1e5| -2.5 |inf|-Infinity",
+            Float(vec![1.0, 0.5, 1e5, -2.5, f64::INFINITY, f64::NEG_INFINITY]),
+        ),
         ("1.0| inf", Text),
         ("1_0|1", Text),
         ("0x10|1", Text),
@@ -145,7 +166,9 @@ fn columns_typed_at_once_are_those_typed_later() {
     ];
     for (middle, at_once) in cases {
         let text = long(200, float, middle);
-        let parse = |wanted: &[&str]| Table::parse_for(text.clone().into(), &Limits::default(), wanted).unwrap();
+        let parse = |wanted: &[&str]| {
+            Table::parse_for(text.clone().into(), &Limits::default(), wanted).unwrap()
+        };
         let (later, now) = (parse(&[]), parse(&["x", "id", "absent"]));
         assert_eq!(now.typed[0].get().is_some(), *at_once, "{middle:?}");
         assert_eq!(now.typed[2].get(), None);

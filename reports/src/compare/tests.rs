@@ -3,8 +3,16 @@ use crate::compare_text;
 use crate::simulate::Simulation;
 
 fn simulated(agent: &str, shift: f64, draw: u64) -> Reading {
-    Simulation { agent: agent.to_owned(), competitions: 75, seeds: 3, shift, infrastructure: 0.0, truth: 5, draw }
-        .reading()
+    Simulation {
+        agent: agent.to_owned(),
+        competitions: 75,
+        seeds: 3,
+        shift,
+        infrastructure: 0.0,
+        truth: 5,
+        draw,
+    }
+    .reading()
 }
 
 #[test]
@@ -26,7 +34,11 @@ fn a_margin_lets_small_drops_pass() {
     let drop = -compare(&good, &bad, Gate::default()).expect("shared").medal_rate.difference;
     let gate = Gate { margin: drop + 0.01, confidence: 0.95 };
     let verdict = compare(&good, &bad, gate).expect("shared").verdict;
-    assert!(!verdict.regressed && verdict.reason.contains("less than the margin"), "{}", verdict.reason);
+    assert!(
+        !verdict.regressed && verdict.reason.contains("less than the margin"),
+        "{}",
+        verdict.reason
+    );
 }
 
 #[test]
@@ -49,7 +61,10 @@ fn the_same_group_on_both_sides_and_nothing_shared_are_errors() {
         attempt.key.competition.push('x');
     }
     let error = compare(&a, &b, Gate::default()).expect_err("nothing shared").to_string();
-    assert_eq!(error, "the sides share no competition: 75 on the baseline's side, 75 on the candidate's");
+    assert_eq!(
+        error,
+        "the sides share no competition: 75 on the baseline's side, 75 on the candidate's"
+    );
 }
 
 #[test]
@@ -66,26 +81,46 @@ fn another_task_is_refused_and_another_machine_flagged() {
     let refused: Vec<_> = comparison.refusals().collect();
     assert_eq!(refused.len(), 1);
     assert_eq!(refused[0].condition, "time limit (s)");
-    assert!(comparison.conditions.iter().any(|d| d.condition == "processor model" && d.weight == Weight::Flagged));
+    assert!(
+        comparison
+            .conditions
+            .iter()
+            .any(|d| d.condition == "processor model" && d.weight == Weight::Flagged)
+    );
     let junit = compare_text::junit(&comparison);
-    assert!(junit.contains("name=\"equal conditions\"><failure message=\"time limit (s) of"), "{junit}");
+    assert!(
+        junit.contains("name=\"equal conditions\"><failure message=\"time limit (s) of"),
+        "{junit}"
+    );
 }
 
 #[test]
 fn another_edition_of_the_data_is_refused() {
     let (a, mut b) = (simulated("v1", 0.0, 11), simulated("v2", 0.0, 12));
-    b.groups[0].attempts[0].record.as_mut().expect("ours").conditions.data_edition = Some("fixed".to_owned());
+    b.groups[0].attempts[0].record.as_mut().expect("ours").conditions.data_edition =
+        Some("fixed".to_owned());
     let comparison = compare(&a, &b, Gate::default()).expect("shared");
     let refused: Vec<_> = comparison.refusals().collect();
     assert_eq!(refused.len(), 1);
-    assert_eq!((refused[0].condition.as_str(), &refused[0].baseline), ("edition of the data", &vec!["v1".to_owned()]));
+    assert_eq!(
+        (refused[0].condition.as_str(), &refused[0].baseline),
+        ("edition of the data", &vec!["v1".to_owned()])
+    );
 }
 
 #[test]
 fn one_seed_has_no_interval_on_these_but_one_on_ones_like_these() {
     let one = |agent: &str, draw| {
-        Simulation { agent: agent.into(), competitions: 30, seeds: 1, shift: 0.0, infrastructure: 0.0, truth: 5, draw }
-            .reading()
+        Simulation {
+            agent: agent.into(),
+            competitions: 30,
+            seeds: 1,
+            shift: 0.0,
+            infrastructure: 0.0,
+            truth: 5,
+            draw,
+        }
+        .reading()
     };
     let comparison = compare(&one("v1", 1), &one("v2", 2), Gate::default()).expect("shared");
     assert_eq!(comparison.medal_rate.on_these, None);
@@ -135,7 +170,11 @@ fn medal_pairs(drop: f64, draw: u64) -> Vec<(Cluster, Cluster)> {
 #[test]
 fn a_drop_of_five_points_is_caught_as_often_as_the_gate_says() {
     let runs = 2_000;
-    let gates = [Gate::default(), Gate { margin: 0.0, confidence: 0.9 }, Gate { margin: 0.04, confidence: 0.9 }];
+    let gates = [
+        Gate::default(),
+        Gate { margin: 0.0, confidence: 0.9 },
+        Gate { margin: 0.04, confidence: 0.9 },
+    ];
     for gate in gates {
         let (mut caught, mut promised) = (0.0, 0.0);
         for draw in 0..runs {
@@ -146,6 +185,9 @@ fn a_drop_of_five_points_is_caught_as_often_as_the_gate_says() {
         }
         let (caught, promised) = (caught / runs as f64, promised / runs as f64);
         assert!((0.2..0.9).contains(&caught), "caught {caught}: neither never nor always");
-        assert!((caught - promised).abs() < 0.03, "caught {caught}, promised {promised} by {gate:?}");
+        assert!(
+            (caught - promised).abs() < 0.03,
+            "caught {caught}, promised {promised} by {gate:?}"
+        );
     }
 }

@@ -6,7 +6,15 @@ use crate::read::Warning;
 use crate::simulate::Simulation;
 
 fn simulation(agent: &str, competitions: usize, seeds: u32) -> Simulation {
-    Simulation { agent: agent.into(), competitions, seeds, shift: 0.0, infrastructure: 0.2, truth: 5, draw: 3 }
+    Simulation {
+        agent: agent.into(),
+        competitions,
+        seeds,
+        shift: 0.0,
+        infrastructure: 0.2,
+        truth: 5,
+        draw: 3,
+    }
 }
 
 fn report(groups: Vec<Group>) -> ReportData {
@@ -35,7 +43,10 @@ fn every_planned_attempt_is_in_every_denominator() {
     }
     let parts = |parts: &[Breakdown]| parts.iter().map(|part| part.attempts).sum::<usize>();
     let agent = &data.agents[0];
-    assert_eq!([&agent.by_modality, &agent.by_complexity, &agent.by_category].map(|p| parts(p)), [24, 24, 24]);
+    assert_eq!(
+        [&agent.by_modality, &agent.by_complexity, &agent.by_category].map(|p| parts(p)),
+        [24, 24, 24]
+    );
     assert_eq!(data.competitions.iter().map(|c| c.results[0].attempts).sum::<usize>(), 24);
 }
 
@@ -58,9 +69,15 @@ fn missing_seeds_leave_the_others_and_are_told() {
 fn groups_of_different_suites_are_named() {
     let (all, mut low) = (simulation("a", 8, 1).group(), simulation("a", 4, 1).group());
     low.record.as_mut().expect("ours").suite = Some("low".into());
-    let warned = |data: &ReportData, words: &str| data.warnings.iter().any(|warning| warning.contains(words));
+    let warned = |data: &ReportData, words: &str| {
+        data.warnings.iter().any(|warning| warning.contains(words))
+    };
     let one_agent = report(vec![all.clone(), low.clone()]);
-    assert!(warned(&one_agent, "`a`: its run groups are of different suites (all, low)"), "{:?}", one_agent.warnings);
+    assert!(
+        warned(&one_agent, "`a`: its run groups are of different suites (all, low)"),
+        "{:?}",
+        one_agent.warnings
+    );
     for attempt in &mut low.attempts {
         attempt.key.agent = "b".into();
     }
@@ -74,12 +91,22 @@ fn groups_of_different_suites_are_named() {
 fn equal_seeds_are_explained_and_not_celebrated() {
     let mut group = simulation("a", 8, 3).group();
     for attempt in &mut group.attempts {
-        attempt.grade = Grade { gold: true, medal: Some(Medal::Gold), valid: true, exists: true, ..Grade::default() };
+        attempt.grade = Grade {
+            gold: true,
+            medal: Some(Medal::Gold),
+            valid: true,
+            exists: true,
+            ..Grade::default()
+        };
     }
     let data = report(vec![group]);
     let seeds = medal(&data).seeds.as_ref().expect("three seeds");
     assert_eq!((seeds.sem, seeds.t), (0.0, None));
-    assert!(medal(&data).notes.iter().any(|note| note.contains("no sign of certainty")), "{:?}", medal(&data).notes);
+    assert!(
+        medal(&data).notes.iter().any(|note| note.contains("no sign of certainty")),
+        "{:?}",
+        medal(&data).notes
+    );
     let like_these = medal(&data).on_like_these.expect("Wilson's over the competitions");
     assert!(like_these.lower < 0.7 && like_these.upper == 1.0, "{like_these:?}");
 }
@@ -107,16 +134,33 @@ fn warnings_of_reading_are_repeated() {
     let path = PathBuf::from("x/grade.json");
     let warnings = vec![Warning { path, message: "is damaged; left out".into() }];
     let reading = Reading { groups: vec![simulation("a", 4, 1).group()], warnings };
-    let options =
-        ReportOptions { title: String::new(), generated_at: DateTime::UNIX_EPOCH, seed_rule: SeedRule::default() };
-    assert_eq!(ReportData::compute(&reading, &(), &options).warnings, ["`x/grade.json`: is damaged; left out"]);
+    let options = ReportOptions {
+        title: String::new(),
+        generated_at: DateTime::UNIX_EPOCH,
+        seed_rule: SeedRule::default(),
+    };
+    assert_eq!(
+        ReportData::compute(&reading, &(), &options).warnings,
+        ["`x/grade.json`: is damaged; left out"]
+    );
 }
 
 #[test]
 fn pictures_are_drawn_of_what_is_known() {
-    let ids = |data: &ReportData| plots::all(data).expect("pictures").into_iter().map(|p| p.id).collect::<Vec<_>>();
+    let ids = |data: &ReportData| {
+        plots::all(data).expect("pictures").into_iter().map(|p| p.id).collect::<Vec<_>>()
+    };
     let mut groups = vec![simulation("a", 8, 3).group(), simulation("b", 8, 3).group()];
-    let all = ["medal-rates", "outcomes", "heat-map", "percentiles", "phases", "time", "score-over-time", "cost"];
+    let all = [
+        "medal-rates",
+        "outcomes",
+        "heat-map",
+        "percentiles",
+        "phases",
+        "time",
+        "score-over-time",
+        "cost",
+    ];
     assert_eq!(ids(&report(groups.clone())), all);
     for attempt in groups.iter_mut().flat_map(|group| &mut group.attempts) {
         attempt.record = None;
@@ -125,8 +169,14 @@ fn pictures_are_drawn_of_what_is_known() {
     assert_eq!(ids(&report(groups)), ["medal-rates", "outcomes", "heat-map"]);
     let plots = plots::all(&report(vec![simulation("<a>", 8, 3).group()])).expect("pictures");
     let file = plots[0].to_file().expect("SVG");
-    assert!(file.contains("Medal rate by complexity and modality") && file.contains("prefers-color-scheme:dark"));
-    assert!(file.contains("hierarchical bootstrap") && !file.contains("<a>"), "caption and escaped names");
+    assert!(
+        file.contains("Medal rate by complexity and modality")
+            && file.contains("prefers-color-scheme:dark")
+    );
+    assert!(
+        file.contains("hierarchical bootstrap") && !file.contains("<a>"),
+        "caption and escaped names"
+    );
     for theme in [plots::Theme::Light, plots::Theme::Dark] {
         assert!(plots[0].to_png(theme).expect("PNG").starts_with(b"\x89PNG"));
     }

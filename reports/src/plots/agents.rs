@@ -18,7 +18,10 @@ pub(super) fn rates(data: &ReportData) -> Result<Option<Plot>, PlotError> {
                    move on other competitions like these (hierarchical bootstrap), for a single one over its attempts \
                    (Wilson). Numbers are medals of attempts."
             .to_owned();
-    build("medal-rates", "Medal rate by complexity and modality", caption, |form| draw_rates(data, form)).map(Some)
+    build("medal-rates", "Medal rate by complexity and modality", caption, |form| {
+        draw_rates(data, form)
+    })
+    .map(Some)
 }
 
 type Section<'a> = (&'static str, Vec<(String, Vec<Option<&'a Breakdown>>)>);
@@ -34,13 +37,24 @@ fn sections(data: &ReportData) -> Vec<Section<'_>> {
         names
             .into_iter()
             .map(|name| {
-                let parts = data.agents.iter().map(|a| of(a).iter().find(|part| part.name == name)).collect();
+                let parts = data
+                    .agents
+                    .iter()
+                    .map(|a| of(a).iter().find(|part| part.name == name))
+                    .collect();
                 (name, parts)
             })
             .collect::<Vec<_>>()
     };
-    let overall = vec![("All competitions".to_owned(), data.agents.iter().map(|a| Some(&a.overall)).collect())];
-    vec![("", overall), ("Complexity", find(|a| &a.by_complexity)), ("Modality", find(|a| &a.by_modality))]
+    let overall = vec![(
+        "All competitions".to_owned(),
+        data.agents.iter().map(|a| Some(&a.overall)).collect(),
+    )];
+    vec![
+        ("", overall),
+        ("Complexity", find(|a| &a.by_complexity)),
+        ("Modality", find(|a| &a.by_modality)),
+    ]
 }
 
 fn draw_rates(data: &ReportData, form: Form) -> Scene {
@@ -51,7 +65,10 @@ fn draw_rates(data: &ReportData, form: Form) -> Scene {
     let row = heading + lane * names.len() as f64 + 12.0;
     let rows: usize = sections.iter().map(|(_, rows)| rows.len()).sum();
     let titles = sections.iter().filter(|(title, _)| !title.is_empty()).count() as f64 * 34.0;
-    let mut scene = Scene::new(form.width(), 40.0 + 20.0 * names.len() as f64 + titles + row * rows as f64 + 30.0);
+    let mut scene = Scene::new(
+        form.width(),
+        40.0 + 20.0 * names.len() as f64 + titles + row * rows as f64 + 30.0,
+    );
     let mut y = legend(&mut scene, &names, 0.0, form) + 10.0;
     let label_width = sections
         .iter()
@@ -72,12 +89,24 @@ fn draw_rates(data: &ReportData, form: Form) -> Scene {
         }
         let bottom = y + row * rows.len() as f64 - 12.0;
         for tick in axis.ticks(if form.is_narrow() { 2 } else { 5 }) {
-            scene.line((axis.at(tick), y + heading - 4.0), (axis.at(tick), bottom + 4.0), Ink::Grid, 1);
+            scene.line(
+                (axis.at(tick), y + heading - 4.0),
+                (axis.at(tick), bottom + 4.0),
+                Ink::Grid,
+                1,
+            );
         }
         for (name, parts) in rows {
             let shown = capitalised(name);
             if form.is_narrow() {
-                scene.text(0.0, y + 8.0, fit(&shown, TEXT, form.width()), TEXT, Ink::Text, Align::Left);
+                scene.text(
+                    0.0,
+                    y + 8.0,
+                    fit(&shown, TEXT, form.width()),
+                    TEXT,
+                    Ink::Text,
+                    Align::Left,
+                );
             } else {
                 let middle = y + lane * names.len() as f64 / 2.0;
                 scene.text(
@@ -122,7 +151,8 @@ pub(super) fn outcomes(data: &ReportData) -> Result<Option<Plot>, PlotError> {
         "What became of every planned attempt. Infrastructure failures are the machine's fault and are shown apart; \
                    in every rate they count as attempts without a medal."
             .to_owned();
-    build("outcomes", "What became of the attempts", caption, |form| draw_outcomes(data, form)).map(Some)
+    build("outcomes", "What became of the attempts", caption, |form| draw_outcomes(data, form))
+        .map(Some)
 }
 
 fn draw_outcomes(data: &ReportData, form: Form) -> Scene {
@@ -152,7 +182,10 @@ fn draw_outcomes(data: &ReportData, form: Form) -> Scene {
     }
     for (i, agent) in data.agents.iter().enumerate() {
         let c = &agent.counts;
-        let lost = data.attempts_of(&agent.agent).filter(|a| a.infrastructure && a.grade.medal.is_none()).count();
+        let lost = data
+            .attempts_of(&agent.agent)
+            .filter(|a| a.infrastructure && a.grade.medal.is_none())
+            .count();
         let plain = data
             .attempts_of(&agent.agent)
             .filter(|a| !a.infrastructure && a.grade.valid && a.grade.medal.is_none())
@@ -172,7 +205,9 @@ fn draw_outcomes(data: &ReportData, form: Form) -> Scene {
             }
             let w = n as f64 * scale;
             scene.area(x, y + 20.0, (w - 2.0).max(1.0), 22.0, *ink);
-            let fits = [format!("{letter} {n}"), n.to_string()].into_iter().find(|l| w > text_width(l, SMALL) + 6.0);
+            let fits = [format!("{letter} {n}"), n.to_string()]
+                .into_iter()
+                .find(|l| w > text_width(l, SMALL) + 6.0);
             if let Some(label) = fits {
                 scene.bold(x + w / 2.0 - 1.0, y + 31.0, label, SMALL, Ink::OnMedal, Align::Middle);
             }
@@ -188,8 +223,10 @@ pub(super) fn percentiles(data: &ReportData) -> Result<Option<Plot>, PlotError> 
         .agents
         .iter()
         .map(|agent| {
-            let mut values: Vec<f64> =
-                data.attempts_of(&agent.agent).filter_map(|a| Measure::Percentile.value(&a.grade)).collect();
+            let mut values: Vec<f64> = data
+                .attempts_of(&agent.agent)
+                .filter_map(|a| Measure::Percentile.value(&a.grade))
+                .collect();
             values.sort_by(|a, b| b.total_cmp(a));
             values
         })
@@ -200,7 +237,10 @@ pub(super) fn percentiles(data: &ReportData) -> Result<Option<Plot>, PlotError> 
     let caption = "Each attempt's place on its Kaggle leaderboard, as the share of teams that are not better, sorted from best to worst. \
                    A curve further up is better everywhere; attempts without a valid submission lie at 0%."
         .to_owned();
-    build("percentiles", "Percentile profiles", caption, |form| draw_percentiles(data, &profiles, form)).map(Some)
+    build("percentiles", "Percentile profiles", caption, |form| {
+        draw_percentiles(data, &profiles, form)
+    })
+    .map(Some)
 }
 
 fn draw_percentiles(data: &ReportData, profiles: &[Vec<f64>], form: Form) -> Scene {
@@ -214,14 +254,35 @@ fn draw_percentiles(data: &ReportData, profiles: &[Vec<f64>], form: Form) -> Sce
     let x = Axis { low: 0.0, high: 1.0, from: 46.0, to: form.width() - 12.0 };
     for tick in y.ticks(4) {
         scene.line((x.from, y.at(tick)), (x.to, y.at(tick)), Ink::Grid, 1);
-        scene.text(x.from - 8.0, y.at(tick), format!("{}%", (tick * 100.0).round()), SMALL, Ink::Muted, Align::Right);
+        scene.text(
+            x.from - 8.0,
+            y.at(tick),
+            format!("{}%", (tick * 100.0).round()),
+            SMALL,
+            Ink::Muted,
+            Align::Right,
+        );
     }
     for tick in [0.0, 0.25, 0.5, 0.75, 1.0] {
         let align = if tick == 1.0 { Align::Right } else { Align::Middle };
-        scene.text(x.at(tick), bottom + 14.0, format!("{}%", tick * 100.0), SMALL, Ink::Muted, align);
+        scene.text(
+            x.at(tick),
+            bottom + 14.0,
+            format!("{}%", tick * 100.0),
+            SMALL,
+            Ink::Muted,
+            align,
+        );
     }
     let middle = f64::midpoint(x.from, x.to);
-    scene.text(middle, bottom + 34.0, "share of attempts, best first", SMALL, Ink::Muted, Align::Middle);
+    scene.text(
+        middle,
+        bottom + 34.0,
+        "share of attempts, best first",
+        SMALL,
+        Ink::Muted,
+        Align::Middle,
+    );
     for (i, values) in profiles.iter().enumerate() {
         let n = values.len() as f64;
         let mut points = Vec::with_capacity(values.len() * 2);
@@ -234,7 +295,13 @@ fn draw_percentiles(data: &ReportData, profiles: &[Vec<f64>], form: Form) -> Sce
         }
         let every = values.len().div_ceil(8);
         for (k, value) in values.iter().enumerate().filter(|(k, _)| k % every == 0) {
-            scene.marker(x.at((k as f64 + 0.5) / n), y.at(*value), 4.0, Ink::Series(i), Marker::of_series(i));
+            scene.marker(
+                x.at((k as f64 + 0.5) / n),
+                y.at(*value),
+                4.0,
+                Ink::Series(i),
+                Marker::of_series(i),
+            );
         }
         scene.path(points, Ink::Series(i), 2);
     }
@@ -258,7 +325,8 @@ pub(super) fn cost(data: &ReportData) -> Result<Option<Plot>, PlotError> {
     let caption = "LLM cost of an attempt against medal rate. The stepped line joins agents that none beats at the same or a lower \
                    cost (the Pareto front); dashed lines join agents with the same backbone, which stands in brackets."
         .to_owned();
-    build("cost", "Cost against medal rate", caption, |form| draw_cost(data, &points, form)).map(Some)
+    build("cost", "Cost against medal rate", caption, |form| draw_cost(data, &points, form))
+        .map(Some)
 }
 
 fn draw_cost(data: &ReportData, points: &[(usize, f64, f64)], form: Form) -> Scene {
@@ -269,12 +337,33 @@ fn draw_cost(data: &ReportData, points: &[(usize, f64, f64)], form: Form) -> Sce
     let y = Axis { low: 0.0, high: 1.0, from: height, to: 16.0 };
     for tick in y.ticks(5) {
         scene.line((x.from, y.at(tick)), (x.to, y.at(tick)), Ink::Grid, 1);
-        scene.text(x.from - 8.0, y.at(tick), format!("{}%", (tick * 100.0).round()), SMALL, Ink::Muted, Align::Right);
+        scene.text(
+            x.from - 8.0,
+            y.at(tick),
+            format!("{}%", (tick * 100.0).round()),
+            SMALL,
+            Ink::Muted,
+            Align::Right,
+        );
     }
     for tick in x.ticks(if form.is_narrow() { 3 } else { 6 }) {
-        scene.text(x.at(tick), height + 14.0, format!("${tick:.2}"), SMALL, Ink::Muted, Align::Middle);
+        scene.text(
+            x.at(tick),
+            height + 14.0,
+            format!("${tick:.2}"),
+            SMALL,
+            Ink::Muted,
+            Align::Middle,
+        );
     }
-    scene.text(f64::midpoint(x.from, x.to), height + 34.0, "US dollars an attempt", SMALL, Ink::Muted, Align::Middle);
+    scene.text(
+        f64::midpoint(x.from, x.to),
+        height + 34.0,
+        "US dollars an attempt",
+        SMALL,
+        Ink::Muted,
+        Align::Middle,
+    );
     let mut sorted = points.to_vec();
     sorted.sort_by(|a, b| a.1.total_cmp(&b.1).then(b.2.total_cmp(&a.2)));
     let mut front: Vec<(f64, f64)> = Vec::new();
@@ -301,7 +390,10 @@ fn draw_cost(data: &ReportData, points: &[(usize, f64, f64)], form: Form) -> Sce
     for (i, cost, rate) in points {
         let agent = &data.agents[*i];
         scene.marker(x.at(*cost), y.at(*rate), 6.0, Ink::Series(*i), Marker::of_series(*i));
-        let name = agent.backbone.as_ref().map_or_else(|| agent.agent.clone(), |b| format!("{} [{b}]", agent.agent));
+        let name = agent
+            .backbone
+            .as_ref()
+            .map_or_else(|| agent.agent.clone(), |b| format!("{} [{b}]", agent.agent));
         let name = fit(&name, SMALL, form.width() / 2.0);
         let right = x.at(*cost) + 12.0 + text_width(&name, SMALL) > form.width();
         let (at, align) = if right { (-11.0, Align::Right) } else { (11.0, Align::Left) };

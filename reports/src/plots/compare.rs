@@ -5,13 +5,15 @@ use super::{Axis, Form, Plot, SMALL, build};
 use crate::compare::{Comparison, CompetitionChange};
 use crate::stats::Interval;
 
-/// Paired differences of the medal rate, one line a competition that moved, and the mean with its intervals.
+/// Paired differences of the medal rate, one line a competition that moved, and the mean with its
+/// intervals.
 ///
 /// # Errors
 /// [`PlotError`] if the plotting library fails.
 pub fn difference(comparison: &Comparison) -> Result<Plot, PlotError> {
     let moved: Vec<&CompetitionChange> = {
-        let mut moved: Vec<_> = comparison.competitions.iter().filter(|c| c.medal_difference != 0.0).collect();
+        let mut moved: Vec<_> =
+            comparison.competitions.iter().filter(|c| c.medal_difference != 0.0).collect();
         moved.sort_by(|a, b| b.medal_difference.total_cmp(&a.medal_difference));
         moved
     };
@@ -26,11 +28,15 @@ pub fn difference(comparison: &Comparison) -> Result<Plot, PlotError> {
 
 fn draw(comparison: &Comparison, moved: &[&CompetitionChange], form: Form) -> Scene {
     let mean = &comparison.medal_rate;
-    let means = [("All: on these competitions", mean.on_these), ("All: on ones like these", mean.on_like_these)];
+    let means = [
+        ("All: on these competitions", mean.on_these),
+        ("All: on ones like these", mean.on_like_these),
+    ];
     let widest = moved.iter().map(|c| text_width(&c.competition, SMALL)).fold(0.0, f64::max);
     // Headings are bold, which is a little wider.
     let label = means.iter().map(|(name, _)| text_width(name, SMALL) * 1.06).fold(widest, f64::max);
-    let (label, heading) = if form.is_narrow() { (0.0, 18.0) } else { (label.min(form.width() * 0.42), 0.0) };
+    let (label, heading) =
+        if form.is_narrow() { (0.0, 18.0) } else { (label.min(form.width() * 0.42), 0.0) };
     let row = heading + 22.0;
     let rows = moved.len() + means.len();
     let mut scene = Scene::new(form.width(), row * rows as f64 + 62.0);
@@ -44,8 +50,11 @@ fn draw(comparison: &Comparison, moved: &[&CompetitionChange], form: Form) -> Sc
     }
     scene.text(axis.at(0.0), bottom + 34.0, "percentage points", SMALL, Ink::Muted, Align::Middle);
     let name = |scene: &mut Scene, y: f64, text: &str, bold: bool| {
-        let (x, y, align) =
-            if form.is_narrow() { (0.0, y + 8.0, Align::Left) } else { (label + 8.0, y + row / 2.0, Align::Right) };
+        let (x, y, align) = if form.is_narrow() {
+            (0.0, y + 8.0, Align::Left)
+        } else {
+            (label + 8.0, y + row / 2.0, Align::Right)
+        };
         let shown = fit(text, SMALL, if form.is_narrow() { form.width() } else { label + 8.0 });
         if bold {
             scene.bold(x, y, shown, SMALL, Ink::Text, align);

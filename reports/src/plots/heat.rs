@@ -28,7 +28,8 @@ fn draw(data: &ReportData, form: Form) -> Scene {
     let columns: Vec<usize> = data.agents.iter().map(|a| most(&a.agent)).collect();
     let total: usize = columns.iter().sum();
     let gaps = (columns.len().saturating_sub(1)) as f64 * 14.0;
-    let longest = data.competitions.iter().map(|c| text_width(&c.facts.id, SMALL)).fold(0.0, f64::max);
+    let longest =
+        data.competitions.iter().map(|c| text_width(&c.facts.id, SMALL)).fold(0.0, f64::max);
     let names_above = form.is_narrow();
     let label_width = if names_above { 0.0 } else { longest.min(form.width() * 0.42) + 14.0 };
     let room = form.width() - label_width - gaps;
@@ -48,10 +49,18 @@ fn draw(data: &ReportData, form: Form) -> Scene {
         }
         for (r, competition) in data.competitions.iter().enumerate() {
             let y = top + row * r as f64 + if names_above { 20.0 } else { 0.0 };
-            let attempts =
-                data.attempts_of(&agent.agent).filter(|attempt| attempt.key.competition == competition.facts.id);
+            let attempts = data
+                .attempts_of(&agent.agent)
+                .filter(|attempt| attempt.key.competition == competition.facts.id);
             for (k, attempt) in attempts.enumerate() {
-                draw_cell(&mut scene, attempt, x + cell_width * k as f64, y, cell_width - 2.0, cell_height);
+                draw_cell(
+                    &mut scene,
+                    attempt,
+                    x + cell_width * k as f64,
+                    y,
+                    cell_width - 2.0,
+                    cell_height,
+                );
             }
         }
         x += width + 14.0;
@@ -59,10 +68,24 @@ fn draw(data: &ReportData, form: Form) -> Scene {
     for (r, competition) in data.competitions.iter().enumerate() {
         let y = top + row * r as f64;
         if names_above {
-            scene.text(0.0, y + 9.0, fit(&competition.facts.id, SMALL, form.width()), SMALL, Ink::Text, Align::Left);
+            scene.text(
+                0.0,
+                y + 9.0,
+                fit(&competition.facts.id, SMALL, form.width()),
+                SMALL,
+                Ink::Text,
+                Align::Left,
+            );
         } else {
             let name = fit(&competition.facts.id, SMALL, label_width - 12.0);
-            scene.text(label_width - 12.0, y + cell_height / 2.0, name, SMALL, Ink::Text, Align::Right);
+            scene.text(
+                label_width - 12.0,
+                y + cell_height / 2.0,
+                name,
+                SMALL,
+                Ink::Text,
+                Align::Right,
+            );
         }
     }
     scene

@@ -32,13 +32,21 @@ fn draw(dated: &[(i64, f64, &HistoryEntry)], form: Form) -> Scene {
     let bottom = top + height;
     scene.end_at(bottom + 28.0);
     let times = || dated.iter().map(|(at, _, _)| *at as f64);
-    let (low, high) = times().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), t| (a.min(t), b.max(t)));
+    let (low, high) =
+        times().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), t| (a.min(t), b.max(t)));
     let pad = ((high - low) * 0.04).max(3600.0);
     let x = Axis { low: low - pad, high: high + pad, from: 46.0, to: form.width() - 12.0 };
     let y = Axis { low: 0.0, high: 1.0, from: bottom, to: top };
     for tick in y.ticks(5) {
         scene.line((x.from, y.at(tick)), (x.to, y.at(tick)), Ink::Grid, 1);
-        scene.text(x.from - 8.0, y.at(tick), format!("{}%", (tick * 100.0).round()), SMALL, Ink::Muted, Align::Right);
+        scene.text(
+            x.from - 8.0,
+            y.at(tick),
+            format!("{}%", (tick * 100.0).round()),
+            SMALL,
+            Ink::Muted,
+            Align::Right,
+        );
     }
     let marks = if form.is_narrow() { 3 } else { 6 };
     for i in 0..marks {
@@ -52,7 +60,12 @@ fn draw(dated: &[(i64, f64, &HistoryEntry)], form: Form) -> Scene {
         for (at, rate, entry) in dated.iter().filter(|(_, _, entry)| entry.agent == *agent) {
             let point = (x.at(*at as f64), y.at(*rate));
             if let Some(interval) = entry.any_medal.on_these.or(entry.any_medal.wilson) {
-                scene.line((point.0, y.at(interval.lower)), (point.0, y.at(interval.upper)), Ink::Series(i), 1);
+                scene.line(
+                    (point.0, y.at(interval.lower)),
+                    (point.0, y.at(interval.upper)),
+                    Ink::Series(i),
+                    1,
+                );
             }
             scene.marker(point.0, point.1, 5.0, Ink::Series(i), Marker::of_series(i));
             path.push(point);

@@ -1,4 +1,5 @@
-//! The pictures of a report. Each is drawn twice, for wide and for narrow pages, because scaled-down text cannot be read.
+//! The pictures of a report. Each is drawn twice, for wide and for narrow pages, because
+//! scaled-down text cannot be read.
 
 mod agents;
 mod compare;
@@ -63,7 +64,8 @@ pub struct Plot {
 }
 
 impl Plot {
-    /// The wide picture as an SVG file of its own, with heading and caption and the colours of both themes.
+    /// The wide picture as an SVG file of its own, with heading and caption and the colours of both
+    /// themes.
     ///
     /// # Errors
     /// [`PlotError`] if the plotting library fails.
@@ -121,7 +123,11 @@ pub fn all(data: &ReportData) -> Result<Vec<Plot>, PlotError> {
     if data.agents.len() > scene::SERIES {
         let mut plots = all(&best(data))?;
         for plot in &mut plots {
-            plot.caption.push_str(&format!(" Drawn are the best {} of {} agents.", scene::SERIES, data.agents.len()));
+            plot.caption.push_str(&format!(
+                " Drawn are the best {} of {} agents.",
+                scene::SERIES,
+                data.agents.len()
+            ));
         }
         return Ok(plots);
     }
@@ -138,7 +144,12 @@ pub fn all(data: &ReportData) -> Result<Vec<Plot>, PlotError> {
     Ok(drawn.into_iter().flatten().collect())
 }
 
-pub(crate) fn build(id: &str, title: &str, caption: String, draw: impl Fn(Form) -> Scene) -> Result<Plot, PlotError> {
+pub(crate) fn build(
+    id: &str,
+    title: &str,
+    caption: String,
+    draw: impl Fn(Form) -> Scene,
+) -> Result<Plot, PlotError> {
     let scene = draw(Form::Wide);
     Ok(Plot {
         id: id.to_owned(),
@@ -161,7 +172,8 @@ pub(crate) struct Axis {
 
 impl Axis {
     pub(crate) fn at(self, value: f64) -> f64 {
-        let share = if self.high > self.low { (value - self.low) / (self.high - self.low) } else { 0.5 };
+        let share =
+            if self.high > self.low { (value - self.low) / (self.high - self.low) } else { 0.5 };
         self.from + share * (self.to - self.from)
     }
 
@@ -173,8 +185,11 @@ impl Axis {
         }
         let rough = span / count as f64;
         let power = 10_f64.powf(rough.log10().floor());
-        let step =
-            [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough).unwrap_or(power * 10.0);
+        let step = [1.0, 2.0, 2.5, 5.0, 10.0]
+            .into_iter()
+            .map(|m| m * power)
+            .find(|s| *s >= rough)
+            .unwrap_or(power * 10.0);
         let first = (self.low / step - 1e-9).ceil() as i64;
         let last = (self.high / step + 1e-9).floor() as i64;
         (first..=last).map(|i| i as f64 * step).collect()
@@ -186,7 +201,14 @@ pub(crate) fn percent_grid(scene: &mut Scene, axis: Axis, top: f64, bottom: f64,
     for tick in axis.ticks(if form.is_narrow() { 4 } else { 5 }) {
         let x = axis.at(tick);
         scene.line((x, top), (x, bottom), Ink::Grid, 1);
-        scene.text(x, bottom + 12.0, format!("{}%", (tick * 100.0).round()), SMALL, Ink::Muted, Align::Middle);
+        scene.text(
+            x,
+            bottom + 12.0,
+            format!("{}%", (tick * 100.0).round()),
+            SMALL,
+            Ink::Muted,
+            Align::Middle,
+        );
     }
 }
 

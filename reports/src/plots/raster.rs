@@ -1,14 +1,16 @@
-//! PNG pictures: a plotters backend that fills and strokes with antialiasing, in the colours of one theme.
+//! PNG pictures: a plotters backend that fills and strokes with antialiasing, in the colours of one
+//! theme.
 //!
-//! The same `Scene` is drawn as for SVG. Text is set in an embedded subset of Inter, so that pictures look alike on
-//! every machine; characters that it lacks appear as its empty box.
+//! The same `Scene` is drawn as for SVG. Text is set in an embedded subset of Inter, so that
+//! pictures look alike on every machine; characters that it lacks appear as its empty box.
 
 use std::convert::Infallible;
 use std::io::Write as _;
 
 use plotters_backend::text_anchor::HPos;
 use plotters_backend::{
-    BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingBackend, DrawingErrorKind, FontStyle,
+    BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingBackend, DrawingErrorKind,
+    FontStyle,
 };
 use tiny_skia::{Color, FillRule, Paint, Path, PathBuilder, Pixmap, Rect, Stroke, Transform};
 use ttf_parser::{Face, OutlineBuilder};
@@ -17,7 +19,8 @@ use super::scene::{FONT_SCALE, Ink, PlotError};
 
 /// Pixels of the picture for one CSS pixel, so that it is sharp on dense screens and in print.
 const SCALE: f32 = 2.0;
-/// Most pixels at that scale, which take 80 MB; a picture with hundreds of rows is drawn at half of it.
+/// Most pixels at that scale, which take 80 MB; a picture with hundreds of rows is drawn at half of
+/// it.
 const MOST_PIXELS: f32 = 20e6;
 
 const REGULAR: &[u8] = include_bytes!("font/Inter-Regular.otf");
@@ -39,12 +42,15 @@ impl Palette {
     fn of(theme: Theme) -> Self {
         let css = crate::html::THEME_CSS;
         let light = css.split_once(":root{").map_or("", |(_, rest)| rest);
-        let dark = css.split_once("(prefers-color-scheme:dark){:root{").map_or("", |(_, rest)| rest);
+        let dark =
+            css.split_once("(prefers-color-scheme:dark){:root{").map_or("", |(_, rest)| rest);
         let mut colours = Vec::new();
         for block in [(theme == Theme::Dark).then_some(dark), Some(light)].into_iter().flatten() {
             let body = block.split_once('}').map_or("", |(body, _)| body);
             for (name, value) in body.split(';').filter_map(|line| line.split_once(':')) {
-                if let (Some(name), Some(colour)) = (name.strip_prefix("--"), value.strip_prefix('#').and_then(hex)) {
+                if let (Some(name), Some(colour)) =
+                    (name.strip_prefix("--"), value.strip_prefix('#').and_then(hex))
+                {
                     colours.push((name.to_owned(), colour));
                 }
             }
@@ -62,19 +68,26 @@ fn hex(digits: &str) -> Option<[u8; 3]> {
     let number = u32::from_str_radix(digits, 16).ok()?;
     match digits.len() {
         6 => Some([(number >> 16) as u8, (number >> 8) as u8, number as u8]),
-        3 => Some([(number >> 8) as u8 & 15, (number >> 4) as u8 & 15, number as u8 & 15].map(|digit| digit * 17)),
+        3 => Some(
+            [(number >> 8) as u8 & 15, (number >> 4) as u8 & 15, number as u8 & 15]
+                .map(|digit| digit * 17),
+        ),
         _ => None,
     }
 }
 
-/// Draws on `width` times `height` CSS pixels of the theme's ground and gives the picture as a PNG file, 8-bit RGB.
+/// Draws on `width` times `height` CSS pixels of the theme's ground and gives the picture as a PNG
+/// file, 8-bit RGB.
 pub(super) fn png(
     (width, height): (u32, u32),
     theme: Theme,
     draw: impl FnOnce(Raster<'_>) -> Result<(), PlotError>,
 ) -> Result<Vec<u8>, PlotError> {
-    let failed = |what: String| PlotError::new(format!("{what} in a picture of {width} x {height}"));
-    let face = |bytes| Face::parse(bytes, 0).map_err(|error| failed(format!("the font cannot be read ({error})")));
+    let failed =
+        |what: String| PlotError::new(format!("{what} in a picture of {width} x {height}"));
+    let face = |bytes| {
+        Face::parse(bytes, 0).map_err(|error| failed(format!("the font cannot be read ({error})")))
+    };
     let large = width as f32 * height as f32 * SCALE * SCALE > MOST_PIXELS;
     let scale = if large { 1.0 } else { SCALE };
     let mut pixels = Pixmap::new((width as f32 * scale) as u32, (height as f32 * scale) as u32)
@@ -90,7 +103,8 @@ pub(super) fn png(
     let ground = raster.resolve(Ink::Surface.placeholder_backend());
     raster.pixels.fill(ground);
     draw(raster)?;
-    encode(&pixels, scale).map_err(|error| PlotError::new(format!("cannot encode the PNG ({error})")))
+    encode(&pixels, scale)
+        .map_err(|error| PlotError::new(format!("cannot encode the PNG ({error})")))
 }
 
 fn encode(pixels: &Pixmap, scale: f32) -> Result<Vec<u8>, png::EncodingError> {
@@ -101,7 +115,11 @@ fn encode(pixels: &Pixmap, scale: f32) -> Result<Vec<u8>, png::EncodingError> {
     encoder.set_compression(png::Compression::Fast);
     // Pixels a metre at 96 CSS pixels an inch, so that documents place it at its size in the page.
     let density = (96.0 * scale / 0.0254) as u32;
-    encoder.set_pixel_dims(Some(png::PixelDimensions { xppu: density, yppu: density, unit: png::Unit::Meter }));
+    encoder.set_pixel_dims(Some(png::PixelDimensions {
+        xppu: density,
+        yppu: density,
+        unit: png::Unit::Meter,
+    }));
     let mut writer = encoder.write_header()?;
     let mut stream = writer.stream_writer()?;
     let mut rgb = Vec::with_capacity(pixels.width() as usize * 3);
@@ -131,7 +149,9 @@ pub(super) struct Raster<'a> {
 impl Raster<'_> {
     /// The theme's colour for a placeholder.
     fn resolve(&self, colour: BackendColor) -> Color {
-        let [r, g, b] = Ink::css_name(colour.rgb).and_then(|name| self.palette.get(&name)).unwrap_or(colour.rgb.into());
+        let [r, g, b] = Ink::css_name(colour.rgb)
+            .and_then(|name| self.palette.get(&name))
+            .unwrap_or(colour.rgb.into());
         Color::from_rgba8(r, g, b, (colour.alpha * 255.0).round() as u8)
     }
 
@@ -173,22 +193,41 @@ impl DrawingBackend for Raster<'_> {
     }
 
     fn draw_pixel(&mut self, (x, y): BackendCoord, colour: BackendColor) -> Drawn {
-        self.fill(Rect::from_xywh(x as f32, y as f32, 1.0, 1.0).map(PathBuilder::from_rect), colour);
+        self.fill(
+            Rect::from_xywh(x as f32, y as f32, 1.0, 1.0).map(PathBuilder::from_rect),
+            colour,
+        );
         Ok(())
     }
 
-    fn draw_line<S: BackendStyle>(&mut self, from: BackendCoord, to: BackendCoord, style: &S) -> Drawn {
+    fn draw_line<S: BackendStyle>(
+        &mut self,
+        from: BackendCoord,
+        to: BackendCoord,
+        style: &S,
+    ) -> Drawn {
         self.stroke(polyline([from, to], false), style);
         Ok(())
     }
 
-    fn draw_path<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(&mut self, path: I, style: &S) -> Drawn {
+    fn draw_path<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(
+        &mut self,
+        path: I,
+        style: &S,
+    ) -> Drawn {
         self.stroke(polyline(path, false), style);
         Ok(())
     }
 
-    fn draw_rect<S: BackendStyle>(&mut self, a: BackendCoord, b: BackendCoord, style: &S, fill: bool) -> Drawn {
-        let rect = Rect::from_ltrb(a.0 as f32, a.1 as f32, b.0 as f32, b.1 as f32).map(PathBuilder::from_rect);
+    fn draw_rect<S: BackendStyle>(
+        &mut self,
+        a: BackendCoord,
+        b: BackendCoord,
+        style: &S,
+        fill: bool,
+    ) -> Drawn {
+        let rect = Rect::from_ltrb(a.0 as f32, a.1 as f32, b.0 as f32, b.1 as f32)
+            .map(PathBuilder::from_rect);
         if fill {
             self.fill(rect, style.color())
         } else {
@@ -197,7 +236,13 @@ impl DrawingBackend for Raster<'_> {
         Ok(())
     }
 
-    fn draw_circle<S: BackendStyle>(&mut self, centre: BackendCoord, radius: u32, style: &S, fill: bool) -> Drawn {
+    fn draw_circle<S: BackendStyle>(
+        &mut self,
+        centre: BackendCoord,
+        radius: u32,
+        style: &S,
+        fill: bool,
+    ) -> Drawn {
         let circle = PathBuilder::from_circle(centre.0 as f32, centre.1 as f32, radius as f32);
         if fill {
             self.fill(circle, style.color())
@@ -207,13 +252,23 @@ impl DrawingBackend for Raster<'_> {
         Ok(())
     }
 
-    fn fill_polygon<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(&mut self, points: I, style: &S) -> Drawn {
+    fn fill_polygon<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(
+        &mut self,
+        points: I,
+        style: &S,
+    ) -> Drawn {
         self.fill(polyline(points, true), style.color());
         Ok(())
     }
 
-    fn draw_text<S: BackendTextStyle>(&mut self, text: &str, style: &S, (x, y): BackendCoord) -> Drawn {
-        let face = if matches!(style.style(), FontStyle::Bold) { &self.bold } else { &self.regular };
+    fn draw_text<S: BackendTextStyle>(
+        &mut self,
+        text: &str,
+        style: &S,
+        (x, y): BackendCoord,
+    ) -> Drawn {
+        let face =
+            if matches!(style.style(), FontStyle::Bold) { &self.bold } else { &self.regular };
         let em = (style.size() / FONT_SCALE) as f32 / f32::from(face.units_per_em());
         let width = text_units(face, text) * em;
         let left = match style.anchor().h_pos {
@@ -237,7 +292,9 @@ impl DrawingBackend for Raster<'_> {
 
 fn text_units(face: &Face<'_>, text: &str) -> f32 {
     text.chars()
-        .filter_map(|character| face.glyph_hor_advance(face.glyph_index(character).unwrap_or_default()))
+        .filter_map(|character| {
+            face.glyph_hor_advance(face.glyph_index(character).unwrap_or_default())
+        })
         .map(f32::from)
         .sum()
 }
@@ -300,7 +357,8 @@ mod tests {
 
     /// Width in pixels and rows of RGB bytes.
     fn pixels(file: &[u8]) -> (usize, Vec<u8>) {
-        let mut reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().expect("a PNG file");
+        let mut reader =
+            png::Decoder::new(std::io::Cursor::new(file)).read_info().expect("a PNG file");
         let mut data = vec![0; reader.output_buffer_size().expect("a size")];
         let info = reader.next_frame(&mut data).expect("one picture");
         assert_eq!(info.color_type, png::ColorType::Rgb);
@@ -314,11 +372,15 @@ mod tests {
             let inks = Ink::all();
             assert!(inks.len() > 12);
             for ink in inks {
-                let name = Ink::css_name(ink.placeholder_backend().rgb).expect("a placeholder has a name");
+                let name =
+                    Ink::css_name(ink.placeholder_backend().rgb).expect("a placeholder has a name");
                 assert!(palette.get(&name).is_some(), "{name} in {theme:?}");
             }
         }
-        assert_ne!(Palette::of(Theme::Light).get("surface"), Palette::of(Theme::Dark).get("surface"));
+        assert_ne!(
+            Palette::of(Theme::Light).get("surface"),
+            Palette::of(Theme::Dark).get("surface")
+        );
     }
 
     #[test]
@@ -343,8 +405,12 @@ mod tests {
             let mut scene = Scene::new(200.0, 20.0);
             scene.text(100.0, 10.0, "HHHHH", 13.0, Ink::Text, align);
             let (width, data) = pixels(&scene.to_png(Theme::Light).expect("a picture"));
-            let columns: Vec<usize> =
-                data.chunks(3).enumerate().filter(|(_, p)| p[0] < 128).map(|(i, _)| i % width).collect();
+            let columns: Vec<usize> = data
+                .chunks(3)
+                .enumerate()
+                .filter(|(_, p)| p[0] < 128)
+                .map(|(i, _)| i % width)
+                .collect();
             (*columns.iter().min().expect("ink"), *columns.iter().max().expect("ink"))
         };
         let (left, middle, right) = (ink(Align::Left), ink(Align::Middle), ink(Align::Right));

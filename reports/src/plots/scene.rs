@@ -1,13 +1,16 @@
-//! A drawing as a list of shapes in pixels, and its two outputs through plotters: SVG whose colours follow the page's theme, and PNG.
+//! A drawing as a list of shapes in pixels, and its two outputs through plotters: SVG whose colours
+//! follow the page's theme, and PNG.
 //!
-//! Colours are names ([`Ink`]). In SVG they become CSS variables, so that one picture serves light, dark and print; in PNG they
-//! become the colours of one theme.
+//! Colours are names ([`Ink`]). In SVG they become CSS variables, so that one picture serves light,
+//! dark and print; in PNG they become the colours of one theme.
 
 use std::fmt::Write as _;
 
 use plotters::coord::Shift;
 use plotters::element::{Circle, PathElement, Polygon, Rectangle, Text};
-use plotters::prelude::{DrawingArea, DrawingBackend, IntoDrawingArea, IntoFont, RGBColor, SVGBackend, ShapeStyle};
+use plotters::prelude::{
+    DrawingArea, DrawingBackend, IntoDrawingArea, IntoFont, RGBColor, SVGBackend, ShapeStyle,
+};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, TextStyle};
 use plotters_backend::BackendColor;
@@ -167,7 +170,11 @@ impl PlotError {
 
 impl Scene {
     pub(crate) fn new(width: f64, height: f64) -> Self {
-        Self { width: width.ceil() as u32, height: height.ceil().max(1.0) as u32, shapes: Vec::new() }
+        Self {
+            width: width.ceil() as u32,
+            height: height.ceil().max(1.0) as u32,
+            shapes: Vec::new(),
+        }
     }
 
     pub(crate) fn area(&mut self, x: f64, y: f64, w: f64, h: f64, ink: Ink) {
@@ -189,7 +196,8 @@ impl Scene {
     pub(crate) fn dashed(&mut self, from: (f64, f64), to: (f64, f64), ink: Ink) {
         let length = (to.0 - from.0).hypot(to.1 - from.1);
         let (dash, gap) = (4.0, 4.0);
-        let at = |d: f64| (from.0 + (to.0 - from.0) * d / length, from.1 + (to.1 - from.1) * d / length);
+        let at =
+            |d: f64| (from.0 + (to.0 - from.0) * d / length, from.1 + (to.1 - from.1) * d / length);
         let mut d = 0.0;
         while d < length {
             self.line(at(d), at((d + dash).min(length)), ink, 1);
@@ -201,15 +209,32 @@ impl Scene {
         self.shapes.push(Shape::Marker { x, y, size, ink, marker });
     }
 
-    pub(crate) fn text(&mut self, x: f64, y: f64, text: impl Into<String>, size: f64, ink: Ink, align: Align) {
+    pub(crate) fn text(
+        &mut self,
+        x: f64,
+        y: f64,
+        text: impl Into<String>,
+        size: f64,
+        ink: Ink,
+        align: Align,
+    ) {
         self.shapes.push(Shape::Label { x, y, text: text.into(), size, ink, align, bold: false });
     }
 
-    pub(crate) fn bold(&mut self, x: f64, y: f64, text: impl Into<String>, size: f64, ink: Ink, align: Align) {
+    pub(crate) fn bold(
+        &mut self,
+        x: f64,
+        y: f64,
+        text: impl Into<String>,
+        size: f64,
+        ink: Ink,
+        align: Align,
+    ) {
         self.shapes.push(Shape::Label { x, y, text: text.into(), size, ink, align, bold: true });
     }
 
-    /// The drawing with a margin, below a heading and a caption: what a picture needs that stands alone.
+    /// The drawing with a margin, below a heading and a caption: what a picture needs that stands
+    /// alone.
     pub(crate) fn framed(&self, title: &str, caption: &str) -> Self {
         let (margin, line) = (24.0, 18.0);
         let width = f64::from(self.width);
@@ -218,7 +243,14 @@ impl Scene {
         let mut framed = Self::new(width + 2.0 * margin, f64::from(self.height) + top + margin);
         framed.bold(margin, margin + 8.0, title, 18.0, Ink::Text, Align::Left);
         for (i, text) in lines.into_iter().enumerate() {
-            framed.text(margin, margin + 38.0 + line * i as f64, text, CAPTION, Ink::Muted, Align::Left);
+            framed.text(
+                margin,
+                margin + 38.0 + line * i as f64,
+                text,
+                CAPTION,
+                Ink::Muted,
+                Align::Left,
+            );
         }
         framed.shapes.extend(self.shapes.iter().map(|shape| shape.moved(margin, top)));
         framed
@@ -233,11 +265,13 @@ impl Scene {
     pub(crate) fn to_svg(&self, label: &str) -> Result<String, PlotError> {
         let mut svg = String::new();
         {
-            let area = SVGBackend::with_string(&mut svg, (self.width, self.height)).into_drawing_area();
+            let area =
+                SVGBackend::with_string(&mut svg, (self.width, self.height)).into_drawing_area();
             self.draw(&area)?;
             area.present().map_err(|e| PlotError(e.to_string()))?;
         }
-        let start = svg.find("<svg").and_then(|i| svg[i..].find('>').map(|j| i + j + 1)).unwrap_or(0);
+        let start =
+            svg.find("<svg").and_then(|i| svg[i..].find('>').map(|j| i + j + 1)).unwrap_or(0);
         let mut out = format!(
             r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" aria-label="{label}">"#,
             w = self.width,
@@ -250,11 +284,14 @@ impl Scene {
 
     /// The drawing as a PNG file, at twice its size in pixels, in the colours of `theme`.
     pub(super) fn to_png(&self, theme: Theme) -> Result<Vec<u8>, PlotError> {
-        raster::png((self.width, self.height), theme, |raster| self.draw(&raster.into_drawing_area()))
+        raster::png((self.width, self.height), theme, |raster| {
+            self.draw(&raster.into_drawing_area())
+        })
     }
 
     fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Result<(), PlotError> {
-        let failed = |e: plotters::drawing::DrawingAreaErrorKind<DB::ErrorType>| PlotError(e.to_string());
+        let failed =
+            |e: plotters::drawing::DrawingAreaErrorKind<DB::ErrorType>| PlotError(e.to_string());
         let px = |v: f64| v.round() as i32;
         for shape in &self.shapes {
             match shape {
@@ -283,7 +320,8 @@ impl Scene {
                     };
                     let colour = ink.placeholder();
                     let style = TextStyle::from(font).color(&colour).pos(Pos::new(h, VPos::Center));
-                    area.draw(&Text::new(text.as_str(), (px(*x), px(*y)), style)).map_err(failed)?;
+                    area.draw(&Text::new(text.as_str(), (px(*x), px(*y)), style))
+                        .map_err(failed)?;
                 }
             }
         }
@@ -304,13 +342,21 @@ fn draw_marker<DB: DrawingBackend>(
     match marker {
         Marker::Disc => area.draw(&Circle::new((x, y), r, colour.filled())),
         Marker::Ring => area.draw(&Circle::new((x, y), r, hollow)),
-        Marker::Square => area.draw(&Rectangle::new([(x - r + 1, y - r + 1), (x + r - 1, y + r - 1)], colour.filled())),
-        Marker::Box => area.draw(&Rectangle::new([(x - r + 1, y - r + 1), (x + r - 1, y + r - 1)], hollow)),
-        Marker::Diamond => area
-            .draw(&Polygon::new(vec![(x, y - r - 1), (x + r + 1, y), (x, y + r + 1), (x - r - 1, y)], colour.filled())),
-        Marker::Triangle => {
-            area.draw(&Polygon::new(vec![(x, y - r - 1), (x + r + 1, y + r), (x - r - 1, y + r)], colour.filled()))
+        Marker::Square => area.draw(&Rectangle::new(
+            [(x - r + 1, y - r + 1), (x + r - 1, y + r - 1)],
+            colour.filled(),
+        )),
+        Marker::Box => {
+            area.draw(&Rectangle::new([(x - r + 1, y - r + 1), (x + r - 1, y + r - 1)], hollow))
         }
+        Marker::Diamond => area.draw(&Polygon::new(
+            vec![(x, y - r - 1), (x + r + 1, y), (x, y + r + 1), (x - r - 1, y)],
+            colour.filled(),
+        )),
+        Marker::Triangle => area.draw(&Polygon::new(
+            vec![(x, y - r - 1), (x + r + 1, y + r), (x - r - 1, y + r)],
+            colour.filled(),
+        )),
     }
 }
 

@@ -25,11 +25,17 @@ pub(super) fn phases(data: &ReportData) -> Result<Option<Plot>, PlotError> {
         .agents
         .iter()
         .map(|agent| {
-            let known = || data.attempts_of(&agent.agent).filter(|attempt| !attempt.phases.is_empty());
+            let known =
+                || data.attempts_of(&agent.agent).filter(|attempt| !attempt.phases.is_empty());
             let of = |wanted: &dyn Fn(&str) -> bool| -> f64 {
-                known().flat_map(|a| &a.phases).filter(|phase| wanted(&phase.name)).map(|phase| phase.took_s).sum()
+                known()
+                    .flat_map(|a| &a.phases)
+                    .filter(|phase| wanted(&phase.name))
+                    .map(|phase| phase.took_s)
+                    .sum()
             };
-            let mut seconds: Vec<f64> = PHASES.iter().map(|(name, _)| of(&|phase| phase == *name)).collect();
+            let mut seconds: Vec<f64> =
+                PHASES.iter().map(|(name, _)| of(&|phase| phase == *name)).collect();
             seconds.push(of(&|phase| PHASES.iter().all(|(name, _)| phase != *name)));
             (agent.agent.as_str(), known().count(), seconds)
         })
@@ -61,7 +67,10 @@ fn draw_phases(rows: &[(&str, usize, Vec<f64>)], form: Form) -> Scene {
     let legend = names.len().div_ceil(columns) as f64 * 20.0 + 8.0;
     let mut scene = Scene::new(form.width(), legend + row * rows.len() as f64 + 4.0);
     for (i, name) in names.iter().enumerate() {
-        let (x, y) = ((i % columns) as f64 * form.width() / columns as f64, 9.0 + (i / columns) as f64 * 20.0);
+        let (x, y) = (
+            (i % columns) as f64 * form.width() / columns as f64,
+            9.0 + (i / columns) as f64 * 20.0,
+        );
         scene.area(x, y - 8.0, 16.0, 16.0, inks[i]);
         scene.bold(x + 8.0, y, letters[i], 11.0, on(inks[i]), Align::Middle);
         scene.text(x + 22.0, y, *name, SMALL, Ink::Text, Align::Left);
@@ -74,7 +83,9 @@ fn draw_phases(rows: &[(&str, usize, Vec<f64>)], form: Form) -> Scene {
         scene.bold(0.0, y + 10.0, fit(agent, TEXT, room), TEXT, Ink::Text, Align::Left);
         scene.text(form.width(), y + 10.0, told, SMALL, Ink::Muted, Align::Right);
         let mut x = 0.0;
-        for (i, share) in seconds.iter().map(|s| s / total).enumerate().filter(|(_, share)| *share > 0.0) {
+        for (i, share) in
+            seconds.iter().map(|s| s / total).enumerate().filter(|(_, share)| *share > 0.0)
+        {
             let w = share * form.width();
             scene.area(x, y + 20.0, (w - 2.0).max(1.0), 22.0, inks[i]);
             let label = format!("{} {:.1}%", letters[i], share * 100.0);
@@ -109,7 +120,8 @@ fn draw_spent(data: &ReportData, form: Form) -> Scene {
     let lane = 16.0;
     let heading = if form.is_narrow() { 20.0 } else { 0.0 };
     let row = heading + lane * names.len() as f64 + 10.0;
-    let label = data.competitions.iter().map(|c| text_width(&c.facts.id, SMALL)).fold(0.0, f64::max);
+    let label =
+        data.competitions.iter().map(|c| text_width(&c.facts.id, SMALL)).fold(0.0, f64::max);
     let label = label.min(form.width() * 0.4);
     let from = if form.is_narrow() { 8.0 } else { label + 20.0 };
     let axis = Axis { low: 0.0, high: longest.max(1e-3) * 1.05, from, to: form.width() - 20.0 };
@@ -135,19 +147,34 @@ fn draw_spent(data: &ReportData, form: Form) -> Scene {
             scene.text(0.0, y + 8.0, fit(id, SMALL, form.width()), SMALL, Ink::Text, Align::Left);
         } else {
             let middle = y + lane * names.len() as f64 / 2.0;
-            scene.text(label + 6.0, middle, fit(id, SMALL, label + 4.0), SMALL, Ink::Text, Align::Right);
+            scene.text(
+                label + 6.0,
+                middle,
+                fit(id, SMALL, label + 4.0),
+                SMALL,
+                Ink::Text,
+                Align::Right,
+            );
         }
         for (i, agent) in names.iter().enumerate() {
             let middle = y + heading + lane * (i as f64 + 0.5);
-            let times: Vec<f64> =
-                data.attempts_of(agent).filter(|a| a.key.competition == *id).filter_map(|a| a.took_s).collect();
+            let times: Vec<f64> = data
+                .attempts_of(agent)
+                .filter(|a| a.key.competition == *id)
+                .filter_map(|a| a.took_s)
+                .collect();
             if times.is_empty() {
                 continue;
             }
             let mean = crate::stats::mean(&times);
             let farthest = times.iter().copied().fold(0.0, f64::max);
             scene.line((axis.at(0.0), middle), (axis.at(farthest), middle), Ink::Grid, 1);
-            scene.line((axis.at(mean), middle - 6.0), (axis.at(mean), middle + 6.0), Ink::Series(i), 2);
+            scene.line(
+                (axis.at(mean), middle - 6.0),
+                (axis.at(mean), middle + 6.0),
+                Ink::Series(i),
+                2,
+            );
             for time in times {
                 scene.marker(axis.at(time), middle, 4.0, Ink::Series(i), Marker::of_series(i));
             }
@@ -185,7 +212,10 @@ pub(super) fn scores(data: &ReportData) -> Result<Option<Plot>, PlotError> {
         "Score of the submission at each snapshot, graded afterwards; dashed lines are the medal thresholds. Shown: {shown} of {all} \
          attempts with snapshots."
     );
-    build("score-over-time", "Score against time", caption, |form| draw_scores(data, &tracked, form)).map(Some)
+    build("score-over-time", "Score against time", caption, |form| {
+        draw_scores(data, &tracked, form)
+    })
+    .map(Some)
 }
 
 fn scored(attempt: &AttemptReport) -> usize {
@@ -198,7 +228,10 @@ fn tracked(data: &ReportData) -> Tracked<'_> {
     let mut room = SCORES_SHOWN;
     let mut tracked = Vec::new();
     for competition in &data.competitions {
-        let here = data.attempts.iter().filter(|a| a.key.competition == competition.facts.id && scored(a) > 0);
+        let here = data
+            .attempts
+            .iter()
+            .filter(|a| a.key.competition == competition.facts.id && scored(a) > 0);
         let attempts: Vec<&AttemptReport> = here.take(room).collect();
         room -= attempts.len();
         if !attempts.is_empty() {
@@ -215,13 +248,20 @@ fn draw_scores(data: &ReportData, tracked: &Tracked<'_>, form: Form) -> Scene {
     let panel_width = (form.width() - gap * (columns - 1) as f64) / columns as f64;
     let panel_height = 230.0;
     let rows = tracked.len().div_ceil(columns);
-    let mut scene = Scene::new(form.width(), 20.0 * names.len() as f64 + 20.0 + panel_height * rows as f64);
+    let mut scene =
+        Scene::new(form.width(), 20.0 * names.len() as f64 + 20.0 + panel_height * rows as f64);
     let top = super::legend(&mut scene, &names, 0.0, form) + 8.0;
     scene.end_at(top + panel_height * rows as f64);
     for (p, (competition, attempts)) in tracked.iter().enumerate() {
         let left = (p % columns) as f64 * (panel_width + gap);
         let y0 = top + (p / columns) as f64 * panel_height;
-        draw_panel(&mut scene, data, competition, attempts, (left, y0, panel_width, panel_height - 20.0));
+        draw_panel(
+            &mut scene,
+            data,
+            competition,
+            attempts,
+            (left, y0, panel_width, panel_height - 20.0),
+        );
     }
     scene
 }
@@ -233,16 +273,26 @@ fn draw_panel(
     attempts: &[&AttemptReport],
     (left, top, width, height): (f64, f64, f64, f64),
 ) {
-    let points = || attempts.iter().flat_map(|a| a.snapshots.iter().filter_map(|s| Some((s.after_s, s.score?))));
+    let points = || {
+        attempts.iter().flat_map(|a| a.snapshots.iter().filter_map(|s| Some((s.after_s, s.score?))))
+    };
     let mut values: Vec<f64> = points().map(|p| p.1).filter(|v| v.is_finite()).collect();
-    let medals: Vec<(Medal, f64)> = competition
-        .thresholds
-        .map_or_else(Vec::new, |t| vec![(Medal::Gold, t.gold), (Medal::Silver, t.silver), (Medal::Bronze, t.bronze)]);
+    let medals: Vec<(Medal, f64)> = competition.thresholds.map_or_else(Vec::new, |t| {
+        vec![(Medal::Gold, t.gold), (Medal::Silver, t.silver), (Medal::Bronze, t.bronze)]
+    });
     values.extend(medals.iter().map(|(_, v)| *v));
-    let (low, high) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
+    let (low, high) =
+        values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
     let pad = ((high - low) * 0.08).max(1e-9);
     let longest = points().map(|p| p.0).fold(1.0, f64::max);
-    scene.bold(left, top + 8.0, fit(&competition.facts.id, TEXT, width), TEXT, Ink::Text, Align::Left);
+    scene.bold(
+        left,
+        top + 8.0,
+        fit(&competition.facts.id, TEXT, width),
+        TEXT,
+        Ink::Text,
+        Align::Left,
+    );
     let better = if competition.lower_is_better { "lower is better" } else { "higher is better" };
     scene.text(left, top + 26.0, better, SMALL, Ink::Muted, Align::Left);
     let x = Axis { low: 0.0, high: longest * 1.02, from: left + 52.0, to: left + width - 22.0 };
@@ -254,7 +304,14 @@ fn draw_panel(
     let (unit, per) = time_unit(longest);
     let ticks = Axis { high: x.high / per, ..x };
     for tick in ticks.ticks(3) {
-        scene.text(ticks.at(tick), y.from + 14.0, format!("{} {unit}", trim(tick)), SMALL, Ink::Muted, Align::Middle);
+        scene.text(
+            ticks.at(tick),
+            y.from + 14.0,
+            format!("{} {unit}", trim(tick)),
+            SMALL,
+            Ink::Muted,
+            Align::Middle,
+        );
     }
     let mut lettered: Vec<f64> = Vec::new();
     for (medal, value) in medals {

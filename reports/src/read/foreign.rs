@@ -38,17 +38,24 @@ pub(super) struct Entry {
 impl Entry {
     pub(super) fn grade(self, source: &dyn CompetitionSource) -> Grade {
         let score = self.score.filter(|score| score.is_finite());
-        let thresholds =
-            match (self.gold_threshold, self.silver_threshold, self.bronze_threshold, self.median_threshold) {
-                (Some(gold), Some(silver), Some(bronze), Some(median)) => {
-                    Some(Thresholds { gold, silver, bronze, median })
-                }
-                _ => None,
-            };
-        let medal =
-            [(self.gold_medal, Medal::Gold), (self.silver_medal, Medal::Silver), (self.bronze_medal, Medal::Bronze)]
-                .into_iter()
-                .find_map(|(won, medal)| won.then_some(medal));
+        let thresholds = match (
+            self.gold_threshold,
+            self.silver_threshold,
+            self.bronze_threshold,
+            self.median_threshold,
+        ) {
+            (Some(gold), Some(silver), Some(bronze), Some(median)) => {
+                Some(Thresholds { gold, silver, bronze, median })
+            }
+            _ => None,
+        };
+        let medal = [
+            (self.gold_medal, Medal::Gold),
+            (self.silver_medal, Medal::Silver),
+            (self.bronze_medal, Medal::Bronze),
+        ]
+        .into_iter()
+        .find_map(|(won, medal)| won.then_some(medal));
         let asked = score.filter(|_| self.percentile.is_none());
         let percentile = asked.and_then(|score| source.percentile(&self.competition_id, score));
         let from_own = percentile.and_then(|_| source.own_leaderboard(&self.competition_id));
@@ -86,13 +93,15 @@ pub(super) fn read_report_group(
 ) -> Option<Group> {
     let id = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     let parent = path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
-    let folder = parent.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    let folder =
+        parent.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     let agent = folder.as_deref().map_or(id.as_str(), agent_of_folder).to_owned();
     let attempts = read_report(path, &id, &agent, source, warnings)?;
     Some(Group { id, path: path.to_owned(), agent, record: None, attempts })
 }
 
-/// MLE-bench's `runs/<timestamp>_run-group_<agent>/` with `metadata.json` and, once graded, one grading report.
+/// MLE-bench's `runs/<timestamp>_run-group_<agent>/` with `metadata.json` and, once graded, one
+/// grading report.
 pub(super) fn read_run_directory(
     dir: &Path,
     source: &dyn CompetitionSource,
@@ -108,7 +117,9 @@ pub(super) fn read_run_directory(
             let n = attempts.len();
             warnings.push(Warning::new(
                 dir,
-                format!("has {n} attempt(s) and no grading report; they count as failed until graded"),
+                format!(
+                    "has {n} attempt(s) and no grading report; they count as failed until graded"
+                ),
             ));
             attempts
         }
@@ -142,7 +153,11 @@ fn read_report(
             }
         };
         let seed = seeds.entry(entry.competition_id.clone()).or_default();
-        let key = AttemptKeyRecord { competition: entry.competition_id.clone(), agent: agent.to_owned(), seed: *seed };
+        let key = AttemptKeyRecord {
+            competition: entry.competition_id.clone(),
+            agent: agent.to_owned(),
+            seed: *seed,
+        };
         *seed += 1;
         attempts.push(Attempt {
             facts: facts_of(&key.competition, None, source),
@@ -181,10 +196,16 @@ fn ungraded(
     let attempts: Vec<Attempt> = names
         .iter()
         .filter_map(|name| name.rsplit_once('_'))
-        .filter(|(_, run)| run.len() == 36 && run.chars().all(|c| c.is_ascii_hexdigit() || c == '-'))
+        .filter(|(_, run)| {
+            run.len() == 36 && run.chars().all(|c| c.is_ascii_hexdigit() || c == '-')
+        })
         .map(|(competition, _)| {
             let seed = seeds.entry(competition.to_owned()).or_default();
-            let key = AttemptKeyRecord { competition: competition.to_owned(), agent: agent.to_owned(), seed: *seed };
+            let key = AttemptKeyRecord {
+                competition: competition.to_owned(),
+                agent: agent.to_owned(),
+                seed: *seed,
+            };
             *seed += 1;
             Attempt {
                 facts: facts_of(competition, None, source),
@@ -213,7 +234,8 @@ pub fn grading_reports_in(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| {
             path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
-                name.strip_suffix(".json").is_some_and(|stem| stem.contains("grading_report")) && path.is_file()
+                name.strip_suffix(".json").is_some_and(|stem| stem.contains("grading_report"))
+                    && path.is_file()
             })
         })
         .collect();
@@ -271,8 +293,9 @@ pub enum ExperimentError {
     },
 }
 
-/// Grading reports of an experiment, by MLE-bench's rules: run groups from `list` (`experiment_id,run_group` lines), sorted, each with
-/// exactly one report directly in `runs_dir/<run_group>/`. Groups without one are left out, with a warning.
+/// Grading reports of an experiment, by MLE-bench's rules: run groups from `list`
+/// (`experiment_id,run_group` lines), sorted, each with exactly one report directly in
+/// `runs_dir/<run_group>/`. Groups without one are left out, with a warning.
 ///
 /// # Errors
 /// See [`ExperimentError`].
@@ -284,8 +307,8 @@ pub fn experiment_groups(
     experiment: &str,
     runs_dir: &Path,
 ) -> Result<(Vec<PathBuf>, Vec<Warning>), ExperimentError> {
-    let text =
-        std::fs::read_to_string(list).map_err(|source| ExperimentError::List { path: list.to_owned(), source })?;
+    let text = std::fs::read_to_string(list)
+        .map_err(|source| ExperimentError::List { path: list.to_owned(), source })?;
     let mut groups = Vec::new();
     let mut known = Vec::new();
     for (i, line) in text.lines().enumerate() {
@@ -294,7 +317,11 @@ pub fn experiment_groups(
             continue;
         }
         let Some((id, group)) = line.split_once(',') else {
-            return Err(ExperimentError::Line { path: list.to_owned(), line: i + 1, text: line.to_owned() });
+            return Err(ExperimentError::Line {
+                path: list.to_owned(),
+                line: i + 1,
+                text: line.to_owned(),
+            });
         };
         if id.trim() == experiment {
             groups.push(group.trim().to_owned());
@@ -304,23 +331,34 @@ pub fn experiment_groups(
     if groups.is_empty() {
         known.sort();
         known.dedup();
-        return Err(ExperimentError::Unknown { path: list.to_owned(), experiment: experiment.to_owned(), known });
+        return Err(ExperimentError::Unknown {
+            path: list.to_owned(),
+            experiment: experiment.to_owned(),
+            known,
+        });
     }
     groups.sort();
     let (mut reports, mut warnings) = (Vec::new(), Vec::new());
     for group in groups {
         let dir = runs_dir.join(group);
         match grading_reports_in(&dir) {
-            Err(error) => warnings.push(Warning::new(&dir, format!("cannot be read ({error}); left out"))),
+            Err(error) => {
+                warnings.push(Warning::new(&dir, format!("cannot be read ({error}); left out")))
+            }
             Ok(found) if found.len() > 1 => {
                 return Err(ExperimentError::Several { path: dir, count: found.len() });
             }
-            Ok(found) if found.is_empty() => warnings.push(Warning::new(&dir, "has no grading report; left out")),
+            Ok(found) if found.is_empty() => {
+                warnings.push(Warning::new(&dir, "has no grading report; left out"))
+            }
             Ok(found) => reports.extend(found),
         }
     }
     if reports.is_empty() {
-        return Err(ExperimentError::NoReport { path: runs_dir.to_owned(), experiment: experiment.to_owned() });
+        return Err(ExperimentError::NoReport {
+            path: runs_dir.to_owned(),
+            experiment: experiment.to_owned(),
+        });
     }
     Ok((reports, warnings))
 }

@@ -9,13 +9,20 @@ use serde::Deserialize;
 use super::foreign::Entry;
 use super::{CompetitionSource, Group, Warning, json};
 use crate::attempt::{Attempt, Ending, Grade};
-use crate::record::{AttemptRecord, CompetitionFacts, FormatVersion, GroupRecord, PlannedRecord, RECORD_FORMAT};
+use crate::record::{
+    AttemptRecord, CompetitionFacts, FormatVersion, GroupRecord, PlannedRecord, RECORD_FORMAT,
+};
 
-pub(super) fn read(dir: &Path, source: &dyn CompetitionSource, warnings: &mut Vec<Warning>) -> Option<Group> {
+pub(super) fn read(
+    dir: &Path,
+    source: &dyn CompetitionSource,
+    warnings: &mut Vec<Warning>,
+) -> Option<Group> {
     let path = dir.join("group.json");
     check_version(&path, warnings)?;
     let mut record: GroupRecord = json::read(&path, warnings)?;
-    let planned: BTreeSet<PathBuf> = record.attempts.iter().map(|planned| dir.join(&planned.dir)).collect();
+    let planned: BTreeSet<PathBuf> =
+        record.attempts.iter().map(|planned| dir.join(&planned.dir)).collect();
     let mut dirs: Vec<(PathBuf, Option<PlannedRecord>)> =
         record.attempts.drain(..).map(|planned| (dir.join(&planned.dir), Some(planned))).collect();
     dirs.extend(unplanned(dir, &planned).into_iter().map(|dir| (dir, None)));
@@ -32,7 +39,9 @@ pub(super) fn read(dir: &Path, source: &dyn CompetitionSource, warnings: &mut Ve
         attempts.extend(attempt);
         warnings.extend(more);
     }
-    attempts.sort_by(|a: &Attempt, b| (&a.key.competition, a.key.seed).cmp(&(&b.key.competition, b.key.seed)));
+    attempts.sort_by(|a: &Attempt, b| {
+        (&a.key.competition, a.key.seed).cmp(&(&b.key.competition, b.key.seed))
+    });
     if attempts.is_empty() {
         warnings.push(Warning::new(dir, "is a run group without any attempt; left out"));
         return None;
@@ -46,7 +55,8 @@ pub(super) fn read(dir: &Path, source: &dyn CompetitionSource, warnings: &mut Ve
     })
 }
 
-/// Refuses files of a newer major version before their fields are looked at, for these may have changed.
+/// Refuses files of a newer major version before their fields are looked at, for these may have
+/// changed.
 fn check_version(path: &Path, warnings: &mut Vec<Warning>) -> Option<()> {
     #[derive(Deserialize)]
     struct Head {
@@ -56,7 +66,10 @@ fn check_version(path: &Path, warnings: &mut Vec<Warning>) -> Option<()> {
     if RECORD_FORMAT.reads(head.format) {
         return Some(());
     }
-    let message = format!("has format {}, this version reads up to {}.x; left out", head.format, RECORD_FORMAT.major);
+    let message = format!(
+        "has format {}, this version reads up to {}.x; left out",
+        head.format, RECORD_FORMAT.major
+    );
     warnings.push(Warning::new(path, message));
     None
 }
@@ -80,10 +93,14 @@ fn read_attempt(
     warnings: &mut Vec<Warning>,
 ) -> Option<Attempt> {
     let path = dir.join("attempt.json");
-    let record: Option<AttemptRecord> =
-        if path.is_file() { check_version(&path, warnings).and_then(|()| json::read(&path, warnings)) } else { None };
+    let record: Option<AttemptRecord> = if path.is_file() {
+        check_version(&path, warnings).and_then(|()| json::read(&path, warnings))
+    } else {
+        None
+    };
     let Some(record) = record else {
-        // The plan still counts it: an attempt never drops out of a denominator because its file is damaged.
+        // The plan still counts it: an attempt never drops out of a denominator because its file is
+        // damaged.
         let key = planned?.key.clone();
         let facts = facts_of(&key.competition, None, source);
         let grade = Grade::default();
@@ -100,10 +117,17 @@ fn read_attempt(
     let facts = facts_of(&record.key.competition, Some(&record.competition), source);
     let ending = record.outcome.clone().map_or(Ending::Unfinished, Ending::Ended);
     let grade_path = dir.join("grade.json");
-    let entry: Option<Entry> = if grade_path.is_file() { json::read(&grade_path, warnings) } else { None };
+    let entry: Option<Entry> =
+        if grade_path.is_file() { json::read(&grade_path, warnings) } else { None };
     let grade = entry.map_or_else(Grade::default, |entry| entry.grade(source));
-    if grade == Grade::default() && record.submission.is_some() && matches!(ending, Ending::Ended(_)) {
-        warnings.push(Warning::new(dir, "left a submission that has no grade; it counts as failed until it is graded"));
+    if grade == Grade::default()
+        && record.submission.is_some()
+        && matches!(ending, Ending::Ended(_))
+    {
+        warnings.push(Warning::new(
+            dir,
+            "left a submission that has no grade; it counts as failed until it is graded",
+        ));
     }
     Some(Attempt {
         key: record.key.clone(),

@@ -1,4 +1,5 @@
-//! JSON as Python writes it: `NaN`, `Infinity` and `-Infinity` are not JSON, yet grading reports may hold them.
+//! JSON as Python writes it: `NaN`, `Infinity` and `-Infinity` are not JSON, yet grading reports
+//! may hold them.
 
 use std::path::Path;
 
@@ -30,12 +31,17 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path, warnings: &mut Vec<Warning>
     let (finite, replaced) = without_non_finite(&text);
     match serde_json::from_str(&finite) {
         Ok(value) if replaced > 0 => {
-            let message = format!("holds {replaced} number(s) that are not finite; read as no score");
+            let message =
+                format!("holds {replaced} number(s) that are not finite; read as no score");
             warnings.push(Warning::new(path, message));
             Some(value)
         }
         _ => {
-            let what = if text.trim().is_empty() { "is empty".to_owned() } else { format!("is damaged ({first})") };
+            let what = if text.trim().is_empty() {
+                "is empty".to_owned()
+            } else {
+                format!("is damaged ({first})")
+            };
             warnings.push(Warning::new(path, format!("{what}; left out")));
             None
         }
@@ -57,7 +63,9 @@ fn without_non_finite(text: &str) -> (String, usize) {
             rest = &rest[n..];
             continue;
         }
-        if let Some(word) = ["NaN", "-Infinity", "Infinity"].into_iter().find(|word| rest.starts_with(word)) {
+        if let Some(word) =
+            ["NaN", "-Infinity", "Infinity"].into_iter().find(|word| rest.starts_with(word))
+        {
             out.push_str("null");
             replaced += 1;
             rest = &rest[word.len()..];

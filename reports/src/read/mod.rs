@@ -1,6 +1,7 @@
 //! Reading what runs left: our run groups, MLE-bench's run directories and grading reports.
 //!
-//! A damaged file never stops a report: it is named in a [`Warning`], left out, and every report repeats the warning.
+//! A damaged file never stops a report: it is named in a [`Warning`], left out, and every report
+//! repeats the warning.
 
 mod foreign;
 mod group;
@@ -23,7 +24,8 @@ pub trait CompetitionSource: Sync {
     /// Ids of a suite in its order; `None` for an unknown suite.
     fn suite(&self, name: &str) -> Option<Vec<String>>;
 
-    /// Percent of the leaderboard's teams whose score is not better than `score`, 0 to 100; `None` without a leaderboard.
+    /// Percent of the leaderboard's teams whose score is not better than `score`, 0 to 100; `None`
+    /// without a leaderboard.
     fn percentile(&self, id: &str, score: f64) -> Option<f64>;
 
     /// Where that leaderboard comes from, if it is the user's own in place of the published one.
@@ -151,7 +153,8 @@ impl Found {
 /// Groups that are given twice are read once, with a warning. Order of `paths` does not matter.
 ///
 /// # Errors
-/// [`ReadError::Path`] for a path that cannot be opened, [`ReadError::Nothing`] if nothing was found.
+/// [`ReadError::Path`] for a path that cannot be opened, [`ReadError::Nothing`] if nothing was
+/// found.
 pub fn read(paths: &[PathBuf], source: &dyn CompetitionSource) -> Result<Reading, ReadError> {
     let mut warnings = Vec::new();
     let mut found = Vec::new();
@@ -192,8 +195,10 @@ pub fn read(paths: &[PathBuf], source: &dyn CompetitionSource) -> Result<Reading
     groups.dedup_by(|later, first| {
         let copy = later.id == first.id && later.record.is_some() && later.record == first.record;
         if copy {
-            warnings
-                .push(Warning::new(&later.path, format!("is a copy of `{}`; it counts once", first.path.display())));
+            warnings.push(Warning::new(
+                &later.path,
+                format!("is a copy of `{}`; it counts once", first.path.display()),
+            ));
         }
         copy
     });
@@ -208,9 +213,12 @@ fn own_leaderboards(group: &Group) -> Option<Warning> {
     let boards: BTreeMap<&str, &str> = group
         .attempts
         .iter()
-        .filter_map(|attempt| Some((attempt.key.competition.as_str(), attempt.grade.own_leaderboard.as_deref()?)))
+        .filter_map(|attempt| {
+            Some((attempt.key.competition.as_str(), attempt.grade.own_leaderboard.as_deref()?))
+        })
         .collect();
-    let mut shown: Vec<String> = boards.iter().take(SHOWN).map(|(id, origin)| format!("`{id}` ({origin})")).collect();
+    let mut shown: Vec<String> =
+        boards.iter().take(SHOWN).map(|(id, origin)| format!("`{id}` ({origin})")).collect();
     if boards.len() > SHOWN {
         shown.push(format!("and {} more", boards.len() - SHOWN));
     }
@@ -243,7 +251,9 @@ fn find(path: &Path, found: &mut Vec<Found>, warnings: &mut Vec<Warning>) -> Res
         match classify(&child) {
             Ok(Some(items)) => found.extend(items),
             Ok(None) => {}
-            Err(error) => warnings.push(Warning::new(&child, format!("cannot be read ({error}); left out"))),
+            Err(error) => {
+                warnings.push(Warning::new(&child, format!("cannot be read ({error}); left out")))
+            }
         }
     }
     Ok(())

@@ -1,12 +1,13 @@
 //! Bootstrap intervals of means over competitions, for both questions.
 //!
-//! Ends lie where Efron's accelerated interval (BCa) puts them, so that a rate near 0 or 1, whose distribution is skewed, is covered as
-//! often as one in the middle. For a mean, bias correction and acceleration are both a sixth of the skewness of its distribution.
-//! Where values lie on a grid, which medals do, the distribution is exact; else it is drawn.
+//! Ends lie where Efron's accelerated interval (BCa) puts them, so that a rate near 0 or 1, whose
+//! distribution is skewed, is covered as often as one in the middle. For a mean, bias correction
+//! and acceleration are both a sixth of the skewness of its distribution. Where values lie on a
+//! grid, which medals do, the distribution is exact; else it is drawn.
 //!
 //! # Source
-//! Efron and Tibshirani, "An introduction to the bootstrap", chapter 14; Davison and Hinkley, "Bootstrap methods and their application",
-//! sections 2.6 and 3.8.
+//! Efron and Tibshirani, "An introduction to the bootstrap", chapter 14; Davison and Hinkley,
+//! "Bootstrap methods and their application", sections 2.6 and 3.8.
 
 use std::collections::BTreeMap;
 
@@ -16,15 +17,18 @@ use super::{Cluster, Interval, Rng, mean, normal_cdf, normal_quantile, t_quantil
 /// Most seeds of which every way of drawing them anew is tabulated.
 const TABULATED: usize = 4;
 
-/// Bootstrap interval of [`cluster_mean`](super::cluster_mean) *on these competitions*: seeds are drawn anew within each competition.
+/// Bootstrap interval of [`cluster_mean`](super::cluster_mean) *on these competitions*: seeds are
+/// drawn anew within each competition.
 ///
-/// Drawing n of n values understates their variance by (n - 1) / n, which matters at three seeds; deviations are therefore
-/// stretched by sqrt(n / (n - 1)). The spread of so few seeds is itself uncertain, so the ends are those of Student's t with
-/// Satterthwaite's degrees of freedom. `None` if no competition has two seeds, or if no seed of any competition differs from
-/// its others: then the data say nothing about how seeds vary.
+/// Drawing n of n values understates their variance by (n - 1) / n, which matters at three seeds;
+/// deviations are therefore stretched by sqrt(n / (n - 1)). The spread of so few seeds is itself
+/// uncertain, so the ends are those of Student's t with Satterthwaite's degrees of freedom. `None`
+/// if no competition has two seeds, or if no seed of any competition differs from its others: then
+/// the data say nothing about how seeds vary.
 pub fn bootstrap_seeds(clusters: &[Cluster], confidence: f64, rng: &mut Rng) -> Option<Interval> {
     let clusters: Vec<&Cluster> = clusters.iter().filter(|c| !c.is_empty()).collect();
-    let varying: Vec<&Cluster> = clusters.iter().copied().filter(|c| c.iter().any(|x| x != &c[0])).collect();
+    let varying: Vec<&Cluster> =
+        clusters.iter().copied().filter(|c| c.iter().any(|x| x != &c[0])).collect();
     if varying.is_empty() {
         return None;
     }
@@ -46,17 +50,24 @@ pub fn bootstrap_seeds(clusters: &[Cluster], confidence: f64, rng: &mut Rng) -> 
     Some(shifts.interval(centre, 1.0 / m, ends))
 }
 
-/// Hierarchical bootstrap interval of [`cluster_mean`](super::cluster_mean) *on competitions like these*.
+/// Hierarchical bootstrap interval of [`cluster_mean`](super::cluster_mean) *on competitions like
+/// these*.
 ///
-/// Competitions are drawn with replacement, each with all its seeds: the spread of their means already contains the seeds'
-/// (Davison and Hinkley, section 3.8, strategy 1), and drawing seeds a second time would count it twice. Deviations are stretched by
-/// sqrt(m / (m - 1)) for m competitions. `None` for fewer than two competitions or no spread.
-pub fn bootstrap_competitions(clusters: &[Cluster], confidence: f64, rng: &mut Rng) -> Option<Interval> {
+/// Competitions are drawn with replacement, each with all its seeds: the spread of their means
+/// already contains the seeds' (Davison and Hinkley, section 3.8, strategy 1), and drawing seeds a
+/// second time would count it twice. Deviations are stretched by sqrt(m / (m - 1)) for m
+/// competitions. `None` for fewer than two competitions or no spread.
+pub fn bootstrap_competitions(
+    clusters: &[Cluster],
+    confidence: f64,
+    rng: &mut Rng,
+) -> Option<Interval> {
     let means: Vec<f64> = clusters.iter().filter(|c| !c.is_empty()).map(|c| mean(c)).collect();
     bootstrap_means(&means, confidence, rng)
 }
 
-/// [`bootstrap_competitions`] for values that are one a competition already, such as paired differences.
+/// [`bootstrap_competitions`] for values that are one a competition already, such as paired
+/// differences.
 pub fn bootstrap_means(means: &[f64], confidence: f64, rng: &mut Rng) -> Option<Interval> {
     let m = means.len();
     if m < 2 || means.iter().all(|x| x == &means[0]) {
@@ -70,19 +81,28 @@ pub fn bootstrap_means(means: &[f64], confidence: f64, rng: &mut Rng) -> Option<
         Some(grid) => Shifts::Exact { sum: Sum::one_of(&grid.steps).times(m), step: grid.step },
         None => {
             let table: Vec<f64> = means.iter().map(|x| x - centre).collect();
-            Shifts::Drawn((0..rng.resamples).map(|_| rng.draw_each((0..m).map(|_| table.as_slice()))).collect())
+            Shifts::Drawn(
+                (0..rng.resamples)
+                    .map(|_| rng.draw_each((0..m).map(|_| table.as_slice())))
+                    .collect(),
+            )
         }
     };
     Some(shifts.interval(centre, (m as f64 / (m - 1) as f64).sqrt() / m as f64, ends))
 }
 
-/// Probabilities at which an interval ends whose normal or t quantile is `quantile`, given the acceleration.
+/// Probabilities at which an interval ends whose normal or t quantile is `quantile`, given the
+/// acceleration.
 fn ends(acceleration: f64, quantile: f64) -> (f64, f64) {
     let at = |z: f64| {
         let moved = acceleration + z;
         let scale = 1.0 - acceleration * moved;
         // Beyond its pole the correction asks for the end of the distribution.
-        if scale <= 0.0 { if moved > 0.0 { 1.0 } else { 0.0 } } else { normal_cdf(acceleration + moved / scale) }
+        if scale <= 0.0 {
+            if moved > 0.0 { 1.0 } else { 0.0 }
+        } else {
+            normal_cdf(acceleration + moved / scale)
+        }
     };
     (at(-quantile), at(quantile))
 }
@@ -118,7 +138,8 @@ fn stretch(seeds: usize) -> f64 {
     (seeds as f64 / (seeds - 1) as f64).sqrt()
 }
 
-/// Sums of drawn means, stretched; `None` unless all competitions have equally many seeds with values on one grid.
+/// Sums of drawn means, stretched; `None` unless all competitions have equally many seeds with
+/// values on one grid.
 fn exact_seed_shifts(varying: &[&Cluster]) -> Option<Shifts> {
     let n = varying.first()?.len();
     if varying.iter().any(|cluster| cluster.len() != n) {
@@ -132,13 +153,16 @@ fn exact_seed_shifts(varying: &[&Cluster]) -> Option<Shifts> {
         steps.sort_unstable();
         *alike.entry(steps).or_default() += 1;
     }
-    let sum = alike.iter().fold(Sum::nothing(), |sum, (steps, count)| sum.plus(&Sum::one_of(steps).times(n * count)));
+    let sum = alike
+        .iter()
+        .fold(Sum::nothing(), |sum, (steps, count)| sum.plus(&Sum::one_of(steps).times(n * count)));
     Some(Shifts::Exact { sum, step: grid.step * stretch(n) / n as f64 })
 }
 
 fn drawn_seed_shifts(varying: &[&Cluster], rng: &mut Rng) -> Shifts {
     // Few seeds can be drawn in few ways: one look into a table replaces n draws.
-    let (small, large): (Vec<&Cluster>, Vec<&Cluster>) = varying.iter().partition(|c| c.len() <= TABULATED);
+    let (small, large): (Vec<&Cluster>, Vec<&Cluster>) =
+        varying.iter().partition(|c| c.len() <= TABULATED);
     let tables: Vec<Vec<f64>> = small.iter().map(|cluster| all_shifts(cluster)).collect();
     let shift = |rng: &mut Rng| {
         let tabulated = rng.draw_each(tables.iter().map(Vec::as_slice));

@@ -1,5 +1,5 @@
-//! Sums of independent values on a grid, exactly. Medals are 0 or 1 and their means thirds, so what a bootstrap or a permutation test would
-//! draw ten thousand times can be written down.
+//! Sums of independent values on a grid, exactly. Medals are 0 or 1 and their means thirds, so what
+//! a bootstrap or a permutation test would draw ten thousand times can be written down.
 
 /// Most steps of the grid that a sum may span; wider sums are drawn instead.
 const WIDEST: usize = 2_048;
@@ -17,8 +17,8 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    /// The coarsest grid of a denominator up to 12 that holds all values; `None` if there is none, or if a sum of `terms` values would span
-    /// more of it than can be added up quickly.
+    /// The coarsest grid of a denominator up to 12 that holds all values; `None` if there is none,
+    /// or if a sum of `terms` values would span more of it than can be added up quickly.
     pub(super) fn of(values: &[f64], terms: usize) -> Option<Self> {
         let low = values.iter().copied().fold(f64::INFINITY, f64::min);
         let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -29,7 +29,8 @@ impl Grid {
                     (steps - steps.round()).abs() < SLACK
                 })
         })?;
-        let steps = values.iter().map(|value| ((value - low) * denominator).round() as usize).collect();
+        let steps =
+            values.iter().map(|value| ((value - low) * denominator).round() as usize).collect();
         Some(Self { low, step: 1.0 / denominator, steps })
     }
 }
@@ -102,8 +103,9 @@ impl Sum {
         self.0.iter().enumerate().map(|(k, chance)| k as f64 * chance).sum()
     }
 
-    /// The quantile in steps, with the chance of every step spread evenly over half a step to both sides: without that, ends of intervals
-    /// would jump by a whole step and cover too much or too little.
+    /// The quantile in steps, with the chance of every step spread evenly over half a step to both
+    /// sides: without that, ends of intervals would jump by a whole step and cover too much or too
+    /// little.
     pub(super) fn quantile(&self, p: f64) -> f64 {
         let mut below = 0.0;
         for (k, chance) in self.0.iter().enumerate() {
@@ -122,7 +124,9 @@ mod tests {
 
     #[test]
     fn the_grid_is_the_coarsest_that_fits() {
-        let grid = |values: &[f64], terms| Grid::of(values, terms).map(|grid| ((1.0 / grid.step).round(), grid.steps));
+        let grid = |values: &[f64], terms| {
+            Grid::of(values, terms).map(|grid| ((1.0 / grid.step).round(), grid.steps))
+        };
         assert_eq!(grid(&[0.0, 1.0, 1.0], 75), Some((1.0, vec![0, 1, 1])));
         assert_eq!(grid(&[1.0 / 3.0, 1.0, -1.0], 75), Some((3.0, vec![4, 6, 0])));
         assert_eq!(grid(&[0.5, 1.0 / 3.0], 2), Some((6.0, vec![1, 0])));

@@ -1,19 +1,23 @@
-//! Permutation tests: labels of attempts exchanged within competitions, and signs of paired differences flipped.
+//! Permutation tests: labels of attempts exchanged within competitions, and signs of paired
+//! differences flipped.
 //!
-//! Where values lie on a grid, which medals do, all permutations are counted and p values are exact; so are they for a single competition.
-//! Else permutations are drawn, and the observed one is counted in.
+//! Where values lie on a grid, which medals do, all permutations are counted and p values are
+//! exact; so are they for a single competition. Else permutations are drawn, and the observed one
+//! is counted in.
 
 use std::collections::BTreeMap;
 
 use super::exact::{Grid, Sum};
 use super::{Cluster, Rng, mean};
 
-/// Sums of the same numbers in another order differ in their last bits; they count as equal within this.
+/// Sums of the same numbers in another order differ in their last bits; they count as equal within
+/// this.
 const SLACK: f64 = 1e-9;
 /// Most attempts of a single competition of which every exchange is listed.
 const LISTED: usize = 14;
 
-/// Sum over competitions of the difference of means, candidate minus baseline, when labels are exchanged.
+/// Sum over competitions of the difference of means, candidate minus baseline, when labels are
+/// exchanged.
 #[derive(Debug, Clone)]
 pub struct Exchanged {
     observed: f64,
@@ -32,12 +36,13 @@ enum Null {
 }
 
 impl Exchanged {
-    /// Exchanges labels within each of `pairs`: (baseline values, candidate values) of a competition. Empty sides do not count.
+    /// Exchanges labels within each of `pairs`: (baseline values, candidate values) of a
+    /// competition. Empty sides do not count.
     pub fn new(pairs: &[(Cluster, Cluster)], rng: &mut Rng) -> Self {
         let pairs: Vec<_> = pairs.iter().filter(|(b, c)| !b.is_empty() && !c.is_empty()).collect();
         let observed: f64 = pairs.iter().map(|(b, c)| mean(c) - mean(b)).sum();
-        // A pool: values of both sides, and how many of them are the candidate's. Pools of equal values have nothing to exchange, and
-        // their difference is 0.
+        // A pool: values of both sides, and how many of them are the candidate's. Pools of equal
+        // values have nothing to exchange, and their difference is 0.
         let pools: Vec<(Vec<f64>, usize)> = pairs
             .iter()
             .map(|(b, c)| (c.iter().chain(b).copied().collect::<Vec<f64>>(), c.len()))
@@ -47,7 +52,8 @@ impl Exchanged {
         Self { observed, competitions: pairs.len(), null }
     }
 
-    /// One-sided p value that the candidate is worse. Valid *on these competitions* without any assumption on how often seeds agree.
+    /// One-sided p value that the candidate is worse. Valid *on these competitions* without any
+    /// assumption on how often seeds agree.
     pub fn p_worse(&self) -> f64 {
         self.share(|value| value <= self.observed + SLACK)
     }
@@ -62,8 +68,13 @@ impl Exchanged {
         match &self.null {
             Null::Exact { sum, low, step } => {
                 let at = |k: usize| low + k as f64 * step;
-                let share: f64 =
-                    sum.0.iter().enumerate().filter(|(k, _)| extreme(at(*k))).map(|(_, chance)| chance).sum();
+                let share: f64 = sum
+                    .0
+                    .iter()
+                    .enumerate()
+                    .filter(|(k, _)| extreme(at(*k)))
+                    .map(|(_, chance)| chance)
+                    .sum();
                 share.min(1.0)
             }
             Null::Listed(values) => hits(values) as f64 / values.len() as f64,
@@ -71,8 +82,9 @@ impl Exchanged {
         }
     }
 
-    /// The drop of the mean over competitions from which on [`Exchanged::p_worse`] is at most `alpha`, less half a step of the grid, so that a
-    /// normal variable passes it as often as the drop reaches it. Infinite if no drop can be that sure.
+    /// The drop of the mean over competitions from which on [`Exchanged::p_worse`] is at most
+    /// `alpha`, less half a step of the grid, so that a normal variable passes it as often as the
+    /// drop reaches it. Infinite if no drop can be that sure.
     pub fn critical_drop(&self, alpha: f64) -> f64 {
         let sum = match &self.null {
             Null::Exact { sum, low, step } => {
@@ -116,12 +128,18 @@ fn exact(pools: &[(Vec<f64>, usize)]) -> Option<Null> {
         steps.sort_unstable();
         *alike.entry(steps).or_default() += 1;
     }
-    let sum =
-        alike.iter().fold(Sum::nothing(), |sum, (steps, count)| sum.plus(&Sum::some_of(steps, taken).times(*count)));
-    // The candidate's sum decides the difference, for the pool's sum is given; both count from the grid's lowest value.
+    let sum = alike.iter().fold(Sum::nothing(), |sum, (steps, count)| {
+        sum.plus(&Sum::some_of(steps, taken).times(*count))
+    });
+    // The candidate's sum decides the difference, for the pool's sum is given; both count from the
+    // grid's lowest value.
     let (candidate, baseline) = (1.0 / taken as f64, 1.0 / (size - taken) as f64);
     let total: usize = grid.steps.iter().sum();
-    Some(Null::Exact { sum, low: -(total as f64) * grid.step * baseline, step: grid.step * (candidate + baseline) })
+    Some(Null::Exact {
+        sum,
+        low: -(total as f64) * grid.step * baseline,
+        step: grid.step * (candidate + baseline),
+    })
 }
 
 /// Lists every exchange within a single small pool.
@@ -134,7 +152,8 @@ fn listed(pools: &[(Vec<f64>, usize)]) -> Option<Null> {
     let values = (0_u32..1 << pool.len())
         .filter(|mask| mask.count_ones() as usize == *taken)
         .map(|mask| {
-            let candidate: f64 = pool.iter().enumerate().filter(|(i, _)| mask >> i & 1 == 1).map(|(_, x)| x).sum();
+            let candidate: f64 =
+                pool.iter().enumerate().filter(|(i, _)| mask >> i & 1 == 1).map(|(_, x)| x).sum();
             candidate / *taken as f64 - (total - candidate) / (pool.len() - taken) as f64
         })
         .collect();
@@ -154,7 +173,8 @@ fn drawn(pools: &[(Vec<f64>, usize)], rng: &mut Rng) -> Null {
                     pool.swap(i, j);
                     candidate += pool[i];
                 }
-                difference += candidate / *taken as f64 - (*total - candidate) / (pool.len() - *taken) as f64;
+                difference +=
+                    candidate / *taken as f64 - (*total - candidate) / (pool.len() - *taken) as f64;
             }
             difference
         })
@@ -174,11 +194,12 @@ pub fn permutation_differs(pairs: &[(Cluster, Cluster)], rng: &mut Rng) -> f64 {
 
 /// Two-sided sign-flip test that paired differences are symmetric about 0.
 ///
-/// Exact over all sign patterns where differences lie on a grid or at most 16 are not 0, else by random patterns with the observed one
-/// counted in. 1 if all differences are 0.
+/// Exact over all sign patterns where differences lie on a grid or at most 16 are not 0, else by
+/// random patterns with the observed one counted in. 1 if all differences are 0.
 ///
 /// # Source
-/// Agrees with scipy 1.17 `stats.permutation_test((d,), mean, permutation_type="samples")` where that is exact.
+/// Agrees with scipy 1.17 `stats.permutation_test((d,), mean, permutation_type="samples")` where
+/// that is exact.
 pub fn sign_flip(differences: &[f64], rng: &mut Rng) -> f64 {
     let nonzero: Vec<f64> = differences.iter().copied().filter(|d| *d != 0.0).collect();
     let observed = nonzero.iter().sum::<f64>().abs();
@@ -191,17 +212,27 @@ pub fn sign_flip(differences: &[f64], rng: &mut Rng) -> f64 {
         for steps in grid.steps.iter().filter(|steps| **steps > 0) {
             *alike.entry(*steps).or_default() += 1;
         }
-        let plus =
-            alike.iter().fold(Sum::nothing(), |sum, (steps, count)| sum.plus(&Sum::one_of(&[0, *steps]).times(*count)));
+        let plus = alike.iter().fold(Sum::nothing(), |sum, (steps, count)| {
+            sum.plus(&Sum::one_of(&[0, *steps]).times(*count))
+        });
         let chances = plus.0.iter().enumerate();
-        let share: f64 = chances.filter(|(k, _)| reaches(2.0 * *k as f64 * grid.step - total)).map(|(_, p)| p).sum();
+        let share: f64 = chances
+            .filter(|(k, _)| reaches(2.0 * *k as f64 * grid.step - total))
+            .map(|(_, p)| p)
+            .sum();
         return share.min(1.0);
     }
     if nonzero.len() <= 16 {
         let all = 1_u32 << nonzero.len();
         let hits = (0..all)
             .filter(|pattern| {
-                reaches(nonzero.iter().enumerate().map(|(i, d)| if pattern >> i & 1 == 1 { -d } else { *d }).sum())
+                reaches(
+                    nonzero
+                        .iter()
+                        .enumerate()
+                        .map(|(i, d)| if pattern >> i & 1 == 1 { -d } else { *d })
+                        .sum(),
+                )
             })
             .count();
         return hits as f64 / f64::from(all);

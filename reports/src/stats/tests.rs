@@ -5,7 +5,8 @@ use super::{Rng, *};
 use crate::simulate::Simulation;
 
 fn golden(test: &str) -> Vec<Value> {
-    let all: Value = serde_json::from_str(include_str!("../../../tests/golden/statistics.json")).expect("valid JSON");
+    let all: Value = serde_json::from_str(include_str!("../../../tests/golden/statistics.json"))
+        .expect("valid JSON");
     all[test].as_array().expect("a list of cases").clone()
 }
 
@@ -18,7 +19,10 @@ fn numbers(case: &Value, key: &str) -> Vec<f64> {
 }
 
 fn close(found: f64, expected: f64) {
-    assert!((found - expected).abs() <= 1e-9 * expected.abs().max(1.0), "found {found}, expected {expected}");
+    assert!(
+        (found - expected).abs() <= 1e-9 * expected.abs().max(1.0),
+        "found {found}, expected {expected}"
+    );
 }
 
 #[test]
@@ -39,7 +43,9 @@ fn t_intervals_equal_scipy() {
 #[test]
 fn wilson_equals_statsmodels() {
     for case in golden("wilson") {
-        let interval = wilson(number(&case, "successes") as usize, number(&case, "n") as usize, 0.95).expect("n > 0");
+        let interval =
+            wilson(number(&case, "successes") as usize, number(&case, "n") as usize, 0.95)
+                .expect("n > 0");
         close(interval.lower, number(&case, "lower"));
         close(interval.upper, number(&case, "upper"));
     }
@@ -57,10 +63,15 @@ fn sign_flips_equal_scipy_where_both_are_exact() {
 #[test]
 fn mcnemar_and_holm_equal_statsmodels() {
     for case in golden("mcnemar") {
-        close(mcnemar(number(&case, "gained") as usize, number(&case, "lost") as usize), number(&case, "p"));
+        close(
+            mcnemar(number(&case, "gained") as usize, number(&case, "lost") as usize),
+            number(&case, "p"),
+        );
     }
     for case in golden("holm") {
-        for (found, expected) in holm(&numbers(&case, "p")).into_iter().zip(numbers(&case, "adjusted")) {
+        for (found, expected) in
+            holm(&numbers(&case, "p")).into_iter().zip(numbers(&case, "adjusted"))
+        {
             close(found, expected);
         }
     }
@@ -91,7 +102,15 @@ fn equal_inputs_give_equal_intervals() {
 }
 
 fn simulated(competitions: usize, seeds: u32, shift: f64, draw: u64) -> Simulation {
-    Simulation { agent: "a".to_owned(), competitions, seeds, shift, infrastructure: 0.0, truth: draw, draw: draw ^ 77 }
+    Simulation {
+        agent: "a".to_owned(),
+        competitions,
+        seeds,
+        shift,
+        infrastructure: 0.0,
+        truth: draw,
+        draw: draw ^ 77,
+    }
 }
 
 fn share(runs: u64, holds: impl Fn(u64) -> bool) -> f64 {
@@ -117,23 +136,39 @@ fn rng() -> Rng {
 #[test]
 fn intervals_on_these_competitions_cover_the_truth() {
     for (competitions, seeds) in SIZES.into_iter().flat_map(|n| [(n, 3), (n, 5)]) {
-        let truth = mean(&Simulation { truth: 5, ..simulated(competitions, seeds, 0.0, 1) }.rates());
+        let truth =
+            mean(&Simulation { truth: 5, ..simulated(competitions, seeds, 0.0, 1) }.rates());
         let covered = share(RUNS, |draw| {
-            let medals = Simulation { truth: 5, ..simulated(competitions, seeds, 0.0, draw) }.medals();
+            let medals =
+                Simulation { truth: 5, ..simulated(competitions, seeds, 0.0, draw) }.medals();
             holds(bootstrap_seeds(&medals, 0.95, &mut rng()), truth)
         });
-        assert!(COVERS.contains(&covered), "covered {covered} on {competitions} competitions with {seeds} seeds");
+        assert!(
+            COVERS.contains(&covered),
+            "covered {covered} on {competitions} competitions with {seeds} seeds"
+        );
     }
 }
 
 #[test]
 fn intervals_on_competitions_like_these_cover_the_truth() {
-    // The simulation squashes a uniform draw symmetrically, so the true mean over all competitions is one half.
+    // The simulation squashes a uniform draw symmetrically, so the true mean over all competitions
+    // is one half.
     for (competitions, seeds) in SIZES.into_iter().flat_map(|n| [(n, 3), (n, 5)]) {
         let covered = share(RUNS, |draw| {
-            holds(bootstrap_competitions(&simulated(competitions, seeds, 0.0, draw).medals(), 0.95, &mut rng()), 0.5)
+            holds(
+                bootstrap_competitions(
+                    &simulated(competitions, seeds, 0.0, draw).medals(),
+                    0.95,
+                    &mut rng(),
+                ),
+                0.5,
+            )
         });
-        assert!(COVERS.contains(&covered), "covered {covered} on {competitions} competitions with {seeds} seeds");
+        assert!(
+            COVERS.contains(&covered),
+            "covered {covered} on {competitions} competitions with {seeds} seeds"
+        );
     }
 }
 
@@ -164,12 +199,17 @@ fn intervals_of_rare_medals_cover_the_truth_although_they_are_skewed() {
     }
 }
 
-/// Percentile-like values: a competition's level, noise of a fifth, and one attempt in ten without a submission.
+/// Percentile-like values: a competition's level, noise of a fifth, and one attempt in ten without
+/// a submission.
 fn percentiles(levels: &mut Rng, draws: &mut Rng, competitions: usize) -> (f64, Vec<Cluster>) {
     let levels: Vec<f64> = (0..competitions).map(|_| levels.unit()).collect();
-    let mut value = |level: f64| if draws.unit() < 0.1 { 0.0 } else { 0.8 * level + 0.2 * draws.unit() };
+    let mut value =
+        |level: f64| if draws.unit() < 0.1 { 0.0 } else { 0.8 * level + 0.2 * draws.unit() };
     let values = levels.iter().map(|level| (0..3).map(|_| value(*level)).collect()).collect();
-    (levels.iter().map(|level| 0.9 * (0.8 * level + 0.1)).sum::<f64>() / competitions as f64, values)
+    (
+        levels.iter().map(|level| 0.9 * (0.8 * level + 0.1)).sum::<f64>() / competitions as f64,
+        values,
+    )
 }
 
 #[test]
@@ -181,11 +221,18 @@ fn drawn_intervals_cover_the_truth_as_exact_ones_do() {
             holds(bootstrap_seeds(&values, 0.95, &mut Rng::new(draw).with_resamples(1_000)), truth)
         });
         let like_these = share(runs, |draw| {
-            let (_, values) = percentiles(&mut Rng::new(draw ^ 99), &mut Rng::new(draw), competitions);
-            holds(bootstrap_competitions(&values, 0.95, &mut Rng::new(draw).with_resamples(1_000)), 0.45)
+            let (_, values) =
+                percentiles(&mut Rng::new(draw ^ 99), &mut Rng::new(draw), competitions);
+            holds(
+                bootstrap_competitions(&values, 0.95, &mut Rng::new(draw).with_resamples(1_000)),
+                0.45,
+            )
         });
         assert!(COVERS.contains(&these), "covered {these} on these {competitions} competitions");
-        assert!(COVERS.contains(&like_these), "covered {like_these} on ones like these {competitions} competitions");
+        assert!(
+            COVERS.contains(&like_these),
+            "covered {like_these} on ones like these {competitions} competitions"
+        );
     }
 }
 
@@ -193,12 +240,16 @@ fn drawn_intervals_cover_the_truth_as_exact_ones_do() {
 fn exact_and_drawn_distributions_agree() {
     // A little off the grid, so that the same data are drawn.
     let off = |value: f64| value * (1.0 + 1e-6);
-    let near =
-        |a: Interval, b: Interval, slack: f64| (a.lower - b.lower).abs() < slack && (a.upper - b.upper).abs() < slack;
+    let near = |a: Interval, b: Interval, slack: f64| {
+        (a.lower - b.lower).abs() < slack && (a.upper - b.upper).abs() < slack
+    };
     let medals = simulated(75, 3, 0.0, 3).medals();
     let shaken: Vec<Cluster> = medals.iter().map(|c| c.iter().map(|x| off(*x)).collect()).collect();
     let twice = |f: fn(&[Cluster], f64, &mut Rng) -> Option<Interval>| {
-        (f(&medals, 0.95, &mut rng()).expect("varies"), f(&shaken, 0.95, &mut rng()).expect("varies"))
+        (
+            f(&medals, 0.95, &mut rng()).expect("varies"),
+            f(&shaken, 0.95, &mut rng()).expect("varies"),
+        )
     };
     // One step of the grid is 1/225; drawn ends fall on it, exact ones between.
     let (exact, drawn) = twice(bootstrap_seeds);
@@ -207,11 +258,23 @@ fn exact_and_drawn_distributions_agree() {
     assert!(near(exact, drawn, 0.006), "{exact:?} {drawn:?}");
 
     let pairs = pair(-0.03, 4);
-    let shaken: Vec<(Cluster, Cluster)> =
-        pairs.iter().map(|(b, c)| (b.iter().map(|x| off(*x)).collect(), c.iter().map(|x| off(*x)).collect())).collect();
+    let shaken: Vec<(Cluster, Cluster)> = pairs
+        .iter()
+        .map(|(b, c)| (b.iter().map(|x| off(*x)).collect(), c.iter().map(|x| off(*x)).collect()))
+        .collect();
     let (exact, drawn) = (Exchanged::new(&pairs, &mut rng()), Exchanged::new(&shaken, &mut rng()));
-    assert!((exact.p_worse() - drawn.p_worse()).abs() < 0.02, "{} {}", exact.p_worse(), drawn.p_worse());
-    assert!((exact.p_differs() - drawn.p_differs()).abs() < 0.02, "{} {}", exact.p_differs(), drawn.p_differs());
+    assert!(
+        (exact.p_worse() - drawn.p_worse()).abs() < 0.02,
+        "{} {}",
+        exact.p_worse(),
+        drawn.p_worse()
+    );
+    assert!(
+        (exact.p_differs() - drawn.p_differs()).abs() < 0.02,
+        "{} {}",
+        exact.p_differs(),
+        drawn.p_differs()
+    );
     let (a, b) = (exact.critical_drop(0.05), drawn.critical_drop(0.05));
     assert!((a - b).abs() < 0.007, "{a} {b}");
     let differences: Vec<f64> = pairs.iter().map(|(b, c)| mean(c) - mean(b)).collect();
@@ -237,9 +300,11 @@ fn t_intervals_over_seeds_cover_the_truth() {
     let truth = mean(&Simulation { truth: 5, ..simulated(75, 3, 0.0, 1) }.rates());
     let covered = share(RUNS, |draw| {
         let medals = Simulation { truth: 5, ..simulated(75, 3, 0.0, draw) }.medals();
-        let seeds: Vec<f64> = (0..3).map(|k| medals.iter().map(|c| c[k]).sum::<f64>() / 75.0).collect();
+        let seeds: Vec<f64> =
+            (0..3).map(|k| medals.iter().map(|c| c[k]).sum::<f64>() / 75.0).collect();
         // Equal seeds have no interval; they do not count as covered.
-        t_interval(&seeds, 0.95).is_some_and(|interval| (interval.lower..=interval.upper).contains(&truth))
+        t_interval(&seeds, 0.95)
+            .is_some_and(|interval| (interval.lower..=interval.upper).contains(&truth))
     });
     assert!(COVERS.contains(&covered), "covered {covered}");
 }
@@ -254,7 +319,8 @@ fn pair(shift: f64, draw: u64) -> Vec<(Cluster, Cluster)> {
 fn false_alarms_come_at_their_stated_rate() {
     for alpha in [0.05, 0.1] {
         let alarms = share(RUNS, |draw| permutation_worse(&pair(0.0, draw), &mut rng()) <= alpha);
-        // At most alpha, which the grid of the medal rate lets it nearly reach; 0.34 and 0.47 points are a standard error.
+        // At most alpha, which the grid of the medal rate lets it nearly reach; 0.34 and 0.47
+        // points are a standard error.
         assert!((alpha * 0.7..=alpha * 1.1).contains(&alarms), "alarms {alarms} at {alpha}");
     }
 }

@@ -23,12 +23,13 @@ const MAX_BYTES: u64 = 256 << 20;
 
 /// Use a leaderboard of your own in place of the catalogue's.
 ///
-/// Medal thresholds are computed from it by MLE-bench's rule; grade, run, report and serve use it, and every result says so. Only the scores are
-/// kept, in the data directory.
+/// Medal thresholds are computed from it by MLE-bench's rule; grade, run, report and serve use it,
+/// and every result says so. Only the scores are kept, in the data directory.
 #[derive(clap::Args, Debug)]
 pub(super) struct ImportArgs {
-    /// A checkout of MLE-bench (its boards of the chosen competitions, by default of all), or one board as CSV or zip: MLE-bench's
-    /// `leaderboard.csv`, Kaggle's download, or a column `score` with the best score first.
+    /// A checkout of MLE-bench (its boards of the chosen competitions, by default of all), or one
+    /// board as CSV or zip: MLE-bench's `leaderboard.csv`, Kaggle's download, or a column `score`
+    /// with the best score first.
     #[arg(value_name = "SOURCE", required_unless_present = "remove", conflicts_with = "remove")]
     source: Option<PathBuf>,
     #[command(flatten)]
@@ -41,7 +42,8 @@ pub(super) struct ImportArgs {
 /// Runs the subcommand.
 ///
 /// # Errors
-/// No board where one is named, a board that does not fit its competition, or files that cannot be written.
+/// No board where one is named, a board that does not fit its competition, or files that cannot be
+/// written.
 pub(super) fn run(args: &ImportArgs, context: &Context) -> Result<Exit, CliError> {
     match &args.source {
         None => remove(args, context),
@@ -54,16 +56,25 @@ fn chosen<'c>(
     args: &ImportArgs,
     catalogue: &'c medalist_competitions::Catalogue,
 ) -> Result<Vec<&'c CompetitionSpec>, CliError> {
-    if args.selection.is_given() { args.selection.resolve(catalogue) } else { Ok(catalogue.iter().collect()) }
+    if args.selection.is_given() {
+        args.selection.resolve(catalogue)
+    } else {
+        Ok(catalogue.iter().collect())
+    }
 }
 
 fn import_file(source: &Path, args: &ImportArgs, context: &Context) -> Result<Exit, CliError> {
     let catalogue = context.catalogue()?;
-    let specs = if args.selection.is_given() { args.selection.resolve(&catalogue)? } else { Vec::new() };
+    let specs =
+        if args.selection.is_given() { args.selection.resolve(&catalogue)? } else { Vec::new() };
     let [spec] = specs[..] else {
         return Err(CliError::message(
             Exit::BadInput,
-            format_args!("`{}` is one leaderboard, but {} competitions are chosen", source.display(), specs.len()),
+            format_args!(
+                "`{}` is one leaderboard, but {} competitions are chosen",
+                source.display(),
+                specs.len()
+            ),
         )
         .hint("name its competition with `-c ID`"));
     };
@@ -95,9 +106,16 @@ fn import_checkout(source: &Path, args: &ImportArgs, context: &Context) -> Resul
         context.warn(format_args!("`{}` has no leaderboard of `{id}`", folder.display()));
     }
     if boards.is_empty() {
-        return Err(CliError::message(Exit::BadInput, format_args!("`{}` holds no leaderboard", folder.display())));
+        return Err(CliError::message(
+            Exit::BadInput,
+            format_args!("`{}` holds no leaderboard", folder.display()),
+        ));
     }
-    context.say(format_args!("imported {} leaderboards into `{}`", boards.len(), context.data_dir.display()));
+    context.say(format_args!(
+        "imported {} leaderboards into `{}`",
+        boards.len(),
+        context.data_dir.display()
+    ));
     Ok(if missing.is_empty() { Exit::Success } else { Exit::Partial })
 }
 
@@ -113,11 +131,15 @@ fn remove(args: &ImportArgs, context: &Context) -> Result<Exit, CliError> {
         match std::fs::remove_file(&path) {
             Ok(()) => {
                 removed += 1;
-                context.say(format_args!("{}: the catalogue's leaderboard is in force again", spec.id));
+                context.say(format_args!(
+                    "{}: the catalogue's leaderboard is in force again",
+                    spec.id
+                ));
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
-                let error = anyhow::Error::new(error).context(format!("cannot remove `{}`", path.display()));
+                let error = anyhow::Error::new(error)
+                    .context(format!("cannot remove `{}`", path.display()));
                 return Err(CliError::new(Exit::Environment, error));
             }
         }
@@ -139,8 +161,8 @@ fn summary(board: &OwnBoard, spec: &CompetitionSpec) -> String {
 
 /// Reads a board for a competition.
 ///
-/// Kaggle's boards are put in the competition's order, one score a team. The others' order is kept, since MLE-bench reads its thresholds off
-/// it, and must run the competition's way.
+/// Kaggle's boards are put in the competition's order, one score a team. The others' order is kept,
+/// since MLE-bench reads its thresholds off it, and must run the competition's way.
 fn read_board(file: &Path, spec: &CompetitionSpec) -> Result<OwnBoard, CliError> {
     let cannot = |error: anyhow::Error| {
         let what = format!("cannot use `{}` as the leaderboard of `{}`", file.display(), spec.id);
@@ -150,14 +172,16 @@ fn read_board(file: &Path, spec: &CompetitionSpec) -> Result<OwnBoard, CliError>
     let real = file.canonicalize().map_err(|error| cannot(error.into()))?;
     let bytes = read_bytes(&real, MAX_BYTES).map_err(|error| cannot(error.into()))?;
     let sha256 = hex(&Sha256::digest(&bytes));
-    let bytes = if bytes.starts_with(b"PK\x03\x04") { unzip(bytes).map_err(cannot)? } else { bytes };
+    let bytes =
+        if bytes.starts_with(b"PK\x03\x04") { unzip(bytes).map_err(cannot)? } else { bytes };
     refuse_pointer(file, &String::from_utf8_lossy(&bytes[..bytes.len().min(200)]))?;
     let table = Table::parse(bytes, &Limits::default()).map_err(|error| cannot(error.into()))?;
     let direction = spec.grading.direction;
     let (origin, board) = if table.has_column("Score") && !table.has_column("score") {
         (BoardOrigin::Kaggle, Leaderboard::of_teams(&table, direction))
     } else {
-        let origin = if table.has_column("teamId") { BoardOrigin::MleBench } else { BoardOrigin::Scores };
+        let origin =
+            if table.has_column("teamId") { BoardOrigin::MleBench } else { BoardOrigin::Scores };
         (origin, Leaderboard::of_table(&table))
     };
     let board = board.map_err(|error| cannot(error.into()))?;
@@ -175,7 +199,11 @@ fn read_board(file: &Path, spec: &CompetitionSpec) -> Result<OwnBoard, CliError>
 fn check_scores(board: &Leaderboard, direction: Direction) -> anyhow::Result<()> {
     let scores = board.scores();
     if let Some(row) = scores.iter().position(|score| !score.is_finite()) {
-        anyhow::bail!("score {} of the leaderboard is {}, expected a finite number", row + 1, scores[row]);
+        anyhow::bail!(
+            "score {} of the leaderboard is {}, expected a finite number",
+            row + 1,
+            scores[row]
+        );
     }
     if let [first, .., last] = scores
         && direction.is_better(*last, *first)
@@ -191,15 +219,23 @@ fn check_scores(board: &Leaderboard, direction: Direction) -> anyhow::Result<()>
 /// The one CSV file of an archive.
 fn unzip(bytes: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).context("the archive is damaged")?;
-    let names = archive.file_names().map(|name| name.map(Cow::into_owned)).collect::<Result<Vec<_>, _>>();
+    let names =
+        archive.file_names().map(|name| name.map(Cow::into_owned)).collect::<Result<Vec<_>, _>>();
     let mut names = names.context("the archive is damaged")?;
     names.retain(|name| name.ends_with(".csv"));
     let [name] = &names[..] else {
         anyhow::bail!("the archive holds {} CSV files, expected one", names.len());
     };
     let mut text = Vec::new();
-    let member = archive.by_name(name).with_context(|| format!("`{name}` in the archive is damaged"))?;
-    member.take(MAX_BYTES + 1).read_to_end(&mut text).with_context(|| format!("`{name}` in the archive is damaged"))?;
-    anyhow::ensure!(text.len() as u64 <= MAX_BYTES, "`{name}` in the archive has more than {MAX_BYTES} bytes");
+    let member =
+        archive.by_name(name).with_context(|| format!("`{name}` in the archive is damaged"))?;
+    member
+        .take(MAX_BYTES + 1)
+        .read_to_end(&mut text)
+        .with_context(|| format!("`{name}` in the archive is damaged"))?;
+    anyhow::ensure!(
+        text.len() as u64 <= MAX_BYTES,
+        "`{name}` in the archive has more than {MAX_BYTES} bytes"
+    );
     Ok(text)
 }

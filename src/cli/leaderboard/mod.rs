@@ -37,7 +37,8 @@ pub struct Args {
     /// Leave the published rows out.
     #[arg(long)]
     measured_only: bool,
-    /// Print what MLE-bench's aggregator prints, for one split: low, medium, high, all, dev, systemcard, or a file of ids.
+    /// Print what MLE-bench's aggregator prints, for one split: low, medium, high, all, dev,
+    /// systemcard, or a file of ids.
     #[arg(long, value_name = "SPLIT", conflicts_with = "json")]
     split: Option<String>,
     /// Print JSON in place of Markdown.
@@ -61,7 +62,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     }
     let source = Source::new(context.catalogue()?, &context.data_dir);
     let asked = !args.paths.is_empty() || args.experiment.is_named();
-    let reading = asked.then(|| read_groups(&args.paths, &args.experiment, context, &source)).transpose()?;
+    let reading =
+        asked.then(|| read_groups(&args.paths, &args.experiment, context, &source)).transpose()?;
     let groups: &[Group] = reading.as_ref().map_or(&[], |reading| &reading.groups);
     if let Some(split) = &args.split {
         return aggregate(args, context, &source, groups, split);
@@ -84,7 +86,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
             context.warn(format_args!("no {column} column for `{agent}`: {error}"));
         }
         if row.cells.iter().flatten().filter_map(|cell| cell.seeds).any(|seeds| seeds < 3) {
-            context.warn(format_args!("`{agent}` has fewer than the three seeds that MLE-bench asks for"));
+            context.warn(format_args!(
+                "`{agent}` has fewer than the three seeds that MLE-bench asks for"
+            ));
         }
         rows.push(row);
     }
@@ -98,11 +102,23 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
 }
 
 /// What `experiments/aggregate_grading_reports.py` prints, as one JSON object.
-fn aggregate(args: &Args, context: &Context, source: &Source, groups: &[Group], split: &str) -> Result<Exit, CliError> {
+fn aggregate(
+    args: &Args,
+    context: &Context,
+    source: &Source,
+    groups: &[Group],
+    split: &str,
+) -> Result<Exit, CliError> {
     let ids = match source.suite(split) {
         Some(ids) => ids,
         None => std::fs::read_to_string(split)
-            .map(|text| text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+            .map(|text| {
+                text.lines()
+                    .map(str::trim)
+                    .filter(|line| !line.is_empty())
+                    .map(str::to_owned)
+                    .collect()
+            })
             .map_err(|error| {
                 CliError::new(Exit::BadInput, error)
                     .context(format!("`{split}` is neither a suite nor a readable file of ids"))

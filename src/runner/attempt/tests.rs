@@ -32,7 +32,12 @@ fn spec(dir: &Path) -> LaunchSpec {
         description: String::new(),
         instructions: String::new(),
         attempt_dir: dir.to_path_buf(),
-        limits: Limits { timeout: SECOND * 100, grace: SECOND * 20, disk_bytes: 1000, ..Limits::default() },
+        limits: Limits {
+            timeout: SECOND * 100,
+            grace: SECOND * 20,
+            disk_bytes: 1000,
+            ..Limits::default()
+        },
         network: Network::Sealed,
         gpus: Vec::new(),
         gpu_access: GpuAccess::default(),
@@ -51,7 +56,11 @@ fn options() -> WatchOptions {
 }
 
 /// Runs a script to its end, with requests at the given times.
-async fn run(script: Script, options: &WatchOptions, asked: Vec<(Duration, CancelReason)>) -> (AttemptEnd, Vec<Phase>) {
+async fn run(
+    script: Script,
+    options: &WatchOptions,
+    asked: Vec<(Duration, CancelReason)>,
+) -> (AttemptEnd, Vec<Phase>) {
     let dir = tempfile::tempdir().unwrap();
     let executor = FakeExecutor::new(move |_| script.clone());
     let phases = Mutex::new(Vec::new());
@@ -68,7 +77,8 @@ async fn run(script: Script, options: &WatchOptions, asked: Vec<(Duration, Cance
             let _ = sender.send(reason).await;
         }
     };
-    let attempt = run_attempt(&executor, Arc::new(spec(dir.path())), None, options, &mut requests, &report);
+    let attempt =
+        run_attempt(&executor, Arc::new(spec(dir.path())), None, options, &mut requests, &report);
     let (end, ()) = tokio::join!(attempt, asking);
     assert_eq!(executor.present(), Vec::<String>::new());
     (end, phases.into_inner().unwrap())
@@ -80,7 +90,11 @@ fn hangs(after_term: Option<Duration>) -> Script {
 
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_ends_by_itself_is_finished() {
-    let script = Script { cause: ExitCause::Exited(3), submission: Some(b"id\n".to_vec()), ..Script::default() };
+    let script = Script {
+        cause: ExitCause::Exited(3),
+        submission: Some(b"id\n".to_vec()),
+        ..Script::default()
+    };
     let (end, phases) = run(script, &options(), Vec::new()).await;
     assert_eq!(end.outcome, Outcome::Finished { exit: 3 });
     assert_eq!(end.took.as_secs(), 60);
@@ -105,8 +119,14 @@ async fn limits_and_failures_have_their_own_outcomes() {
         (ends(ExitCause::OutOfMemory), Outcome::OutOfMemory),
         (ends(ExitCause::TooManyProcesses), Outcome::TooManyProcesses),
         (ends(ExitCause::DiskFull), Outcome::DiskFull),
-        (ends(ExitCause::Lost("gone".to_string())), Outcome::EngineLost { cause: "gone".to_string() }),
-        (ends(ExitCause::SetupFailed("no bash".to_string())), Outcome::SetupFailed { cause: "no bash".to_string() }),
+        (
+            ends(ExitCause::Lost("gone".to_string())),
+            Outcome::EngineLost { cause: "gone".to_string() },
+        ),
+        (
+            ends(ExitCause::SetupFailed("no bash".to_string())),
+            Outcome::SetupFailed { cause: "no bash".to_string() },
+        ),
         (Script { disk_bytes: Some(1001), ..hangs(None) }, Outcome::DiskFull),
         (Script { disk_bytes: Some(1000), ..Script::default() }, Outcome::Finished { exit: 0 }),
     ];
@@ -135,7 +155,8 @@ async fn requests_give_the_grace_and_the_most_urgent_reason_stays() {
     assert_eq!((end.outcome, end.took), (Outcome::Cancelled { reason: Stopped }, SECOND * 11));
     let (end, _) = run(hangs(None), &options(), vec![(SECOND * 10, Interrupt)]).await;
     assert_eq!((end.outcome, end.took), (Outcome::Cancelled { reason: Interrupt }, SECOND * 30));
-    let (end, _) = run(hangs(None), &options(), vec![(SECOND * 10, Interrupt), (SECOND * 12, Kill)]).await;
+    let (end, _) =
+        run(hangs(None), &options(), vec![(SECOND * 10, Interrupt), (SECOND * 12, Kill)]).await;
     assert_eq!((end.outcome, end.took), (Outcome::Cancelled { reason: Kill }, SECOND * 12));
     let (end, _) = run(hangs(None), &options(), vec![(SECOND * 105, Kill)]).await;
     assert_eq!(end.outcome, Outcome::TimedOut { after: SECOND * 105, killed: true });
@@ -155,7 +176,8 @@ async fn snapshots_are_taken_at_their_interval() {
         }
     };
     let options = WatchOptions { snapshot_every: Some(SECOND * 20), ..options() };
-    run_attempt(&executor, Arc::new(spec(dir.path())), None, &options, &mut requests, &report).await;
+    run_attempt(&executor, Arc::new(spec(dir.path())), None, &options, &mut requests, &report)
+        .await;
     assert_eq!(taken.into_inner().unwrap(), [20, 40]);
 }
 

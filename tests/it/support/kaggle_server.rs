@@ -1,8 +1,9 @@
 //! A server that speaks Kaggle's API, with faults on demand.
 //!
-//! It serves the paths of the REST API (our client, and the official one up to 1.6) and the calls of the newer one (the official
-//! client from 1.7 on). As on the real site, the API answers a download with a redirect to a storage server, whose address carries
-//! a signature and must not be given credentials. Both live on one port here.
+//! It serves the paths of the REST API (our client, and the official one up to 1.6) and the calls
+//! of the newer one (the official client from 1.7 on). As on the real site, the API answers a
+//! download with a redirect to a storage server, whose address carries a signature and must not be
+//! given credentials. Both live on one port here.
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -112,7 +113,8 @@ impl KaggleServer {
 
     /// Adds a competition whose download is `zip` and whose list names `files`.
     pub(crate) fn add(&self, id: &str, zip: Vec<u8>, files: &[(&str, &[u8])]) {
-        let mut objects: BTreeMap<_, _> = files.iter().map(|(n, b)| (n.to_string(), Arc::new(b.to_vec()))).collect();
+        let mut objects: BTreeMap<_, _> =
+            files.iter().map(|(n, b)| (n.to_string(), Arc::new(b.to_vec()))).collect();
         objects.insert(String::new(), Arc::new(zip));
         let mut inner = self.shared.lock();
         inner.version += 1;
@@ -157,7 +159,8 @@ impl Shared {
     }
 
     fn note(&self, path: String, headers: &HeaderMap, status: StatusCode) {
-        let text = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok()).map(str::to_owned);
+        let text =
+            |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok()).map(str::to_owned);
         let seen = Seen {
             path,
             range: text(header::RANGE),
@@ -168,7 +171,10 @@ impl Shared {
     }
 
     /// The checks that each API request passes first.
-    #[expect(clippy::result_large_err, reason = "an answer is what this server makes, once a request")]
+    #[expect(
+        clippy::result_large_err,
+        reason = "an answer is what this server makes, once a request"
+    )]
     fn admit(&self, headers: &HeaderMap, id: &str) -> Result<(), Response<Body>> {
         if let Some(Fault::Status { status, retry_after }) = self.lock().api_faults.pop_front() {
             return Err(failure(status, "fault on demand", retry_after));
@@ -182,7 +188,11 @@ impl Shared {
             return Err(failure(404, "Not found", None));
         }
         if inner.rules_not_accepted.iter().any(|r| r == id) {
-            return Err(failure(403, "You must accept this competition's rules before you can continue.", None));
+            return Err(failure(
+                403,
+                "You must accept this competition's rules before you can continue.",
+                None,
+            ));
         }
         Ok(())
     }
@@ -193,7 +203,11 @@ impl Shared {
         let name = if file.is_empty() { "archive.zip" } else { file };
         let name = name.replace('%', "%25").replace(' ', "%20");
         let target = format!("/storage/{id}/{name}?signature={}", inner.signatures);
-        Response::builder().status(302).header(header::LOCATION, target).body(Body::empty()).unwrap()
+        Response::builder()
+            .status(302)
+            .header(header::LOCATION, target)
+            .body(Body::empty())
+            .unwrap()
     }
 
     fn page(&self, id: &str, token: Option<&str>) -> Value {
@@ -205,13 +219,15 @@ impl Shared {
         let list: Vec<_> = shown
             .map(|(name, bytes)| json!({"ref": "", "name": name, "totalBytes": bytes.len(), "creationDate": "2019-12-03T13:31:51.193Z"}))
             .collect();
-        let next = if start + PAGE < files.len() { (start + PAGE).to_string() } else { String::new() };
+        let next =
+            if start + PAGE < files.len() { (start + PAGE).to_string() } else { String::new() };
         json!({"files": list, "nextPageToken": next})
     }
 }
 
 fn failure(status: u16, message: &str, retry_after: Option<&str>) -> Response<Body> {
-    let mut response = Response::builder().status(status).header(header::CONTENT_TYPE, "application/json");
+    let mut response =
+        Response::builder().status(status).header(header::CONTENT_TYPE, "application/json");
     if let Some(wait) = retry_after {
         response = response.header(header::RETRY_AFTER, wait);
     }
@@ -219,7 +235,10 @@ fn failure(status: u16, message: &str, retry_after: Option<&str>) -> Response<Bo
 }
 
 fn answer(value: &Value) -> Response<Body> {
-    Response::builder().header(header::CONTENT_TYPE, "application/json").body(Body::from(value.to_string())).unwrap()
+    Response::builder()
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(value.to_string()))
+        .unwrap()
 }
 
 async fn list(
@@ -229,13 +248,18 @@ async fn list(
     headers: HeaderMap,
 ) -> Response<Body> {
     let admitted = shared.admit(&headers, &id);
-    let response =
-        admitted.err().unwrap_or_else(|| answer(&shared.page(&id, query.get("pageToken").map(String::as_str))));
+    let response = admitted
+        .err()
+        .unwrap_or_else(|| answer(&shared.page(&id, query.get("pageToken").map(String::as_str))));
     shared.note(format!("/list/{id}"), &headers, response.status());
     response
 }
 
-async fn download_all(State(shared): State<Shared>, Path(id): Path<String>, headers: HeaderMap) -> Response<Body> {
+async fn download_all(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response<Body> {
     let response = shared.admit(&headers, &id).err().unwrap_or_else(|| shared.redirect(&id, ""));
     shared.note(format!("/download-all/{id}"), &headers, response.status());
     response
@@ -329,7 +353,10 @@ fn storage_answer(
         (object, inner.version, inner.storage_faults.pop_front())
     };
     if let Some(Fault::Status { status, retry_after }) = fault {
-        return (failure(status, "fault on demand", retry_after), StatusCode::from_u16(status).unwrap());
+        return (
+            failure(status, "fault on demand", retry_after),
+            StatusCode::from_u16(status).unwrap(),
+        );
     }
     let tag = format!("\"v{version}\"");
     let text = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
@@ -365,7 +392,8 @@ fn storage_answer(
         .header("x-goog-hash", "crc32c=AAAAAA==")
         .header("x-goog-hash", format!("md5={}", md5_base64(&object)));
     if ranged.is_some() {
-        response = response.header(header::CONTENT_RANGE, format!("bytes {start}-{}/{total}", end - 1));
+        response =
+            response.header(header::CONTENT_RANGE, format!("bytes {start}-{}/{total}", end - 1));
     }
     (response.body(body(part, fault, length, Running::begin(shared))).unwrap(), status)
 }
@@ -405,15 +433,18 @@ fn md5_base64(bytes: &[u8]) -> String {
     use md5::Digest;
     let digest = md5::Md5::digest(bytes);
     let bits: String = digest.iter().map(|b| format!("{b:08b}")).collect();
-    let alphabet: Vec<char> = ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['+', '/']).collect();
-    let sextets = bits.as_bytes().chunks(6).map(|c| format!("{:0<6}", std::str::from_utf8(c).unwrap()));
+    let alphabet: Vec<char> =
+        ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['+', '/']).collect();
+    let sextets =
+        bits.as_bytes().chunks(6).map(|c| format!("{:0<6}", std::str::from_utf8(c).unwrap()));
     let text: String = sextets.map(|s| alphabet[usize::from_str_radix(&s, 2).unwrap()]).collect();
     format!("{text}==")
 }
 
 /// Bytes that look like a zip to those who check its ends; no two places look the same.
 pub(crate) fn fake_zip(len: usize) -> Vec<u8> {
-    let mut bytes: Vec<u8> = (0..len as u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
+    let mut bytes: Vec<u8> =
+        (0..len as u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
     bytes[..4].copy_from_slice(b"PK\x03\x04");
     bytes[len - 22..len - 18].copy_from_slice(b"PK\x05\x06");
     bytes

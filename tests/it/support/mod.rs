@@ -1,4 +1,5 @@
-//! What every subject needs: the real binary in a scratch folder of its own, and whether this machine has a container engine.
+//! What every subject needs: the real binary in a scratch folder of its own, and whether this
+//! machine has a container engine.
 
 pub(crate) mod kaggle_server;
 
@@ -37,7 +38,9 @@ impl TestContext {
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_medalist"));
         command.current_dir(self.path()).env_remove("MEDALIST_EXECUTOR").env("HOME", self.path());
-        command.env("MEDALIST_DATA_DIR", self.join("data")).env("MEDALIST_RUNS_DIR", self.join("runs"));
+        command
+            .env("MEDALIST_DATA_DIR", self.join("data"))
+            .env("MEDALIST_RUNS_DIR", self.join("runs"));
         command
     }
 
@@ -62,7 +65,8 @@ pub(crate) fn called(output: &Output) -> Called {
     }
 }
 
-/// Whether a container engine answers. Without one the caller skips, loudly, unless `MEDALIST_TEST_REQUIRE` names `docker`.
+/// Whether a container engine answers. Without one the caller skips, loudly, unless
+/// `MEDALIST_TEST_REQUIRE` names `docker`.
 pub(crate) fn has_docker() -> bool {
     static FOUND: OnceLock<bool> = OnceLock::new();
     let found = *FOUND.get_or_init(|| {

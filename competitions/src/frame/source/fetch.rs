@@ -1,4 +1,5 @@
-//! Rows that lie anywhere in a file, read together: a call to the system for each would cost more than all the rest.
+//! Rows that lie anywhere in a file, read together: a call to the system for each would cost more
+//! than all the rest.
 
 use std::os::unix::fs::FileExt;
 
@@ -34,18 +35,24 @@ impl CsvSource {
         (bytes * count).checked_div(sampled).unwrap_or(0)
     }
 
-    /// Reads many rows that lie anywhere, in the order in which they lie: neighbours come with one call.
+    /// Reads many rows that lie anywhere, in the order in which they lie: neighbours come with one
+    /// call.
     pub(in crate::frame) fn fetch(&self, rows: &[u32]) -> Result<FetchedRows, FrameError> {
         // The place among the wanted ones goes along in the lower half.
-        let mut order: Vec<u64> = rows.iter().zip(0u64..).map(|(&row, place)| u64::from(row) << 32 | place).collect();
+        let mut order: Vec<u64> =
+            rows.iter().zip(0u64..).map(|(&row, place)| u64::from(row) << 32 | place).collect();
         order.par_sort_unstable();
         let share = order.len().div_ceil(rayon::current_num_threads()).max(1);
-        let parts = order.par_chunks(share).map(|order| self.fetch_part(order)).collect::<Result<Vec<_>, _>>()?;
+        let parts = order
+            .par_chunks(share)
+            .map(|order| self.fetch_part(order))
+            .collect::<Result<Vec<_>, _>>()?;
         let mut places = vec![Fetched::default(); rows.len()];
         for (part, (order, (bytes, begins))) in (0..).zip(order.chunks(share).zip(&parts)) {
             let ends = begins.iter().skip(1).copied().chain([bytes.len() as u32]);
             for ((&wanted, &begin), end) in order.iter().zip(begins).zip(ends) {
-                places[(wanted & u64::from(u32::MAX)) as usize] = Fetched { part, begin, length: end - begin };
+                places[(wanted & u64::from(u32::MAX)) as usize] =
+                    Fetched { part, begin, length: end - begin };
             }
         }
         Ok(FetchedRows { parts: parts.into_iter().map(|(bytes, _)| bytes).collect(), places })
@@ -62,7 +69,8 @@ impl CsvSource {
             self.offsets.at(row)..self.offsets.at(row + 1)
         };
         let total: u64 = order.iter().map(range).map(|range| range.end - range.start).sum();
-        let (mut bytes, mut begins) = (Vec::with_capacity(total as usize), Vec::with_capacity(order.len()));
+        let (mut bytes, mut begins) =
+            (Vec::with_capacity(total as usize), Vec::with_capacity(order.len()));
         let (mut run, mut next) = (Vec::new(), 0);
         while next < order.len() {
             let begin = range(&order[next]).start;
@@ -78,7 +86,9 @@ impl CsvSource {
             file.read_exact_at(&mut run, begin).map_err(io)?;
             for row in order[next..last].iter().map(range) {
                 begins.push(bytes.len() as u32);
-                bytes.extend_from_slice(&run[(row.start - begin) as usize..(row.end - begin) as usize]);
+                bytes.extend_from_slice(
+                    &run[(row.start - begin) as usize..(row.end - begin) as usize],
+                );
             }
             next = last;
         }
@@ -121,7 +131,8 @@ mod tests {
         let text: String = (0..2000).map(|row| format!("{row},{}\n", cell(row))).collect();
         fs::write(&path, format!("id,text\n{text}")).unwrap();
         let file = File::open(&path).unwrap();
-        let source = CsvSource::scan(Bytes::File { file, path }, "a.csv", &CsvOptions::default()).unwrap();
+        let source =
+            CsvSource::scan(Bytes::File { file, path }, "a.csv", &CsvOptions::default()).unwrap();
         let mut rows: Vec<u32> = (0..2000).map(|row| row * 613 % 2000).collect();
         rows.truncate(1500);
         rows.push(rows[3]);
@@ -130,7 +141,11 @@ mod tests {
         for (place, &row) in rows.iter().enumerate() {
             let found = reader.load_fetched(row as usize, &fetched, place);
             let expected = one_by_one.load(row as usize).unwrap();
-            assert_eq!((found.cell(0), found.cell(1)), (expected.cell(0), expected.cell(1)), "row {row}");
+            assert_eq!(
+                (found.cell(0), found.cell(1)),
+                (expected.cell(0), expected.cell(1)),
+                "row {row}"
+            );
         }
         assert!(source.fetch(&[]).unwrap().places.is_empty());
     }

@@ -26,10 +26,12 @@ pub struct CocoOptions {
     pub min_iou: f64,
     /// Most predictions of one class in one image.
     pub max_boxes: usize,
-    /// Least and largest area; a true box outside is ignored, as is an unmatched prediction outside.
+    /// Least and largest area; a true box outside is ignored, as is an unmatched prediction
+    /// outside.
     pub area_range: [f64; 2],
-    /// Whether box numbers count from 0 and 0 means "no match", so that the match with the first true box of all counts as false and
-    /// a true box taken by the first prediction of all stays free.
+    /// Whether box numbers count from 0 and 0 means "no match", so that the match with the first
+    /// true box of all counts as false and a true box taken by the first prediction of all stays
+    /// free.
     pub zero_is_unmatched: bool,
 }
 
@@ -49,13 +51,15 @@ fn iou_of_rects(a: &[f64; 4], b: &[f64; 4]) -> f64 {
 
 /// COCO mean average precision at a single IoU threshold, over the classes of the true boxes.
 ///
-/// Boxes are numbered by their place in `truth` and in `predicted`. Per class and image the predictions are taken by score (stable), at
-/// most `max_boxes` of them; each takes the free true box of largest overlap (the last one of equal overlap, ignored boxes last). The
-/// precision is made non-increasing and read off at 101 recall values. A class without predictions has 0; a class whose true boxes
-/// are all ignored is left out; -1 if no class is left.
+/// Boxes are numbered by their place in `truth` and in `predicted`. Per class and image the
+/// predictions are taken by score (stable), at most `max_boxes` of them; each takes the free true
+/// box of largest overlap (the last one of equal overlap, ignored boxes last). The precision is
+/// made non-increasing and read off at 101 recall values. A class without predictions has 0; a
+/// class whose true boxes are all ignored is left out; -1 if no class is left.
 ///
 /// # Source
-/// pycocotools 2.0.11 `COCOeval` (`evaluate`, `accumulate`, `stats[0]`) with numpy 1.26.4, and `maskApi.c`, `bbIou`.
+/// pycocotools 2.0.11 `COCOeval` (`evaluate`, `accumulate`, `stats[0]`) with numpy 1.26.4, and
+/// `maskApi.c`, `bbIou`.
 #[must_use]
 pub fn coco_map(truth: &[CocoBox], predicted: &[CocoBox], options: &CocoOptions) -> f64 {
     let mut classes: Vec<f64> = truth.iter().map(|b| b.class).collect();
@@ -72,7 +76,8 @@ pub fn coco_map(truth: &[CocoBox], predicted: &[CocoBox], options: &CocoOptions)
         groups
     };
     let (true_groups, mut predicted_groups) = (groups(truth), groups(predicted));
-    let mut places: Vec<(usize, usize)> = true_groups.keys().chain(predicted_groups.keys()).copied().collect();
+    let mut places: Vec<(usize, usize)> =
+        true_groups.keys().chain(predicted_groups.keys()).copied().collect();
     places.sort_unstable();
     places.dedup();
     let mut aps: Vec<f64> = Vec::with_capacity(classes.len());
@@ -100,7 +105,8 @@ fn is_outside(area: f64, options: &CocoOptions) -> bool {
 /// A prediction that counts: its score and whether it is a hit.
 type Decision = (f64, bool);
 
-/// Matches one image's predictions of one class, sorted by score, to its true boxes, and appends those that count.
+/// Matches one image's predictions of one class, sorted by score, to its true boxes, and appends
+/// those that count.
 fn match_image(
     truth: &[CocoBox],
     targets: &[usize],
@@ -176,8 +182,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const OPTIONS: CocoOptions =
-        CocoOptions { min_iou: 0.4, max_boxes: 100, area_range: [0.0, 1e10], zero_is_unmatched: false };
+    const OPTIONS: CocoOptions = CocoOptions {
+        min_iou: 0.4,
+        max_boxes: 100,
+        area_range: [0.0, 1e10],
+        zero_is_unmatched: false,
+    };
 
     fn coco(image: usize, class: f64, score: f64, rect: [f64; 4]) -> CocoBox {
         CocoBox { image, class, score, rect, area: rect[2] * rect[3] }
@@ -185,10 +195,12 @@ mod tests {
 
     #[test]
     fn number_zero_means_no_match() {
-        let truth = [coco(0, 1.0, 0.0, [0.0, 0.0, 5.0, 5.0]), coco(1, 1.0, 0.0, [0.0, 0.0, 5.0, 5.0])];
+        let truth =
+            [coco(0, 1.0, 0.0, [0.0, 0.0, 5.0, 5.0]), coco(1, 1.0, 0.0, [0.0, 0.0, 5.0, 5.0])];
         assert!((coco_map(&truth, &truth, &OPTIONS) - 1.0).abs() < 1e-15);
         let quirk = CocoOptions { zero_is_unmatched: true, ..OPTIONS };
-        // The first prediction is false; the second reaches a recall of one half at precision one half: 51 of 101 recalls.
+        // The first prediction is false; the second reaches a recall of one half at precision one
+        // half: 51 of 101 recalls.
         assert!((coco_map(&truth, &truth, &quirk) - 51.0 * 0.5 / 101.0).abs() < 1e-12);
         assert_eq!(coco_map(&truth, &[], &OPTIONS), 0.0);
         assert_eq!(coco_map(&[], &truth, &OPTIONS), -1.0);
@@ -196,10 +208,16 @@ mod tests {
 
     #[test]
     fn boxes_outside_the_area_range_are_ignored() {
-        let mut truth = vec![coco(0, 1.0, 0.0, [0.0, 0.0, 5.0, 5.0]), coco(0, 1.0, 0.0, [50.0, 50.0, 5.0, 5.0])];
+        let mut truth = vec![
+            coco(0, 1.0, 0.0, [0.0, 0.0, 5.0, 5.0]),
+            coco(0, 1.0, 0.0, [50.0, 50.0, 5.0, 5.0]),
+        ];
         truth[1].area = -1.0;
         let mut predicted = truth.clone();
-        assert!((coco_map(&truth, &predicted, &OPTIONS) - 1.0).abs() < 1e-15, "a match with an ignored box is dropped");
+        assert!(
+            (coco_map(&truth, &predicted, &OPTIONS) - 1.0).abs() < 1e-15,
+            "a match with an ignored box is dropped"
+        );
         predicted.push(CocoBox { area: -1.0, ..coco(0, 1.0, 1.0, [90.0, 90.0, 1.0, 1.0]) });
         assert!(
             (coco_map(&truth, &predicted, &OPTIONS) - 1.0).abs() < 1e-15,
@@ -210,9 +228,16 @@ mod tests {
     }
 
     fn coco_boxes(images: usize) -> impl Strategy<Value = Vec<CocoBox>> {
-        let one = (0..images, 0..3_u8, 0..50_u8, 0..6_u8, 0..6_u8).prop_map(|(image, class, score, x, y)| {
-            coco(image, f64::from(class), f64::from(score) / 10.0, [f64::from(x), f64::from(y), 4.0, 4.0])
-        });
+        let one = (0..images, 0..3_u8, 0..50_u8, 0..6_u8, 0..6_u8).prop_map(
+            |(image, class, score, x, y)| {
+                coco(
+                    image,
+                    f64::from(class),
+                    f64::from(score) / 10.0,
+                    [f64::from(x), f64::from(y), 4.0, 4.0],
+                )
+            },
+        );
         proptest::collection::vec(one, 0..30)
     }
 
@@ -222,7 +247,8 @@ mod tests {
             let options = CocoOptions { zero_is_unmatched: quirk, ..OPTIONS };
             let score = coco_map(&truth, &predicted, &options);
             prop_assert!((0.0..=1.0 + 1e-12).contains(&score) || (truth.is_empty() && score == -1.0));
-            // A class without predictions costs, and so no subset of classes can do worse than none.
+            // A class without predictions costs, and so no subset of classes can do worse than
+            // none.
             prop_assert!(truth.is_empty() || coco_map(&truth, &truth, &OPTIONS) > 1.0 - 1e-12);
         }
     }

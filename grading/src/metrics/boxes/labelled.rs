@@ -1,9 +1,10 @@
 //! Boxes with text labels, matched by confidence, and average precision without interpolation.
 
-/// Average precision of ranked decisions: the sum over distinct scores of (recall step) x (precision).
+/// Average precision of ranked decisions: the sum over distinct scores of (recall step) x
+/// (precision).
 ///
-/// `hits`: `[n]`, whether each item is a positive. `scores`: `[n]`, finite, higher ranks first; equal scores enter together. No
-/// interpolation. 0 if nothing is positive.
+/// `hits`: `[n]`, whether each item is a positive. `scores`: `[n]`, finite, higher ranks first;
+/// equal scores enter together. No interpolation. 0 if nothing is positive.
 ///
 /// # Source
 /// scikit-learn 1.5.2 `average_precision_score` (binary).
@@ -27,7 +28,8 @@ pub fn average_precision(hits: &[bool], scores: &[f64]) -> f64 {
     total
 }
 
-/// A box by its corners, as its text gives them: `x_min, y_min, x_max, y_max`. The corners need not be in order.
+/// A box by its corners, as its text gives them: `x_min, y_min, x_max, y_max`. The corners need not
+/// be in order.
 pub type Corners = [f64; 4];
 
 /// A labelled box with a confidence.
@@ -54,8 +56,11 @@ pub enum DetectionError {
         /// What was found.
         confidence: f64,
     },
-    /// Every image holds the class and every box of it is found, so that there is nothing to rank against.
-    #[error("class `{label}` has no negative: every image holds it and every prediction of it is a hit")]
+    /// Every image holds the class and every box of it is found, so that there is nothing to rank
+    /// against.
+    #[error(
+        "class `{label}` has no negative: every image holds it and every prediction of it is a hit"
+    )]
     NoNegative {
         /// The class.
         label: String,
@@ -64,7 +69,8 @@ pub enum DetectionError {
 
 /// Overlap of two boxes over their union, with signed areas; 0 where the union is not above 0.
 ///
-/// Comparisons are Python's `max` and `min`, which keep their first argument where the second is NaN.
+/// Comparisons are Python's `max` and `min`, which keep their first argument where the second is
+/// NaN.
 fn iou_of_corners(a: &Corners, b: &Corners) -> f64 {
     let max = |first: f64, second: f64| if second > first { second } else { first };
     let min = |first: f64, second: f64| if second < first { second } else { first };
@@ -77,18 +83,23 @@ fn iou_of_corners(a: &Corners, b: &Corners) -> f64 {
 
 /// Mean over classes of the [`average_precision`] of boxes matched at an IoU above 0.5.
 ///
-/// `truth` and `predicted`: one list of boxes an image, in the same order. The classes are the labels of the true boxes; predictions
-/// of other labels do not count. For each class, an image's predictions are taken by confidence (stable) and each takes the free
-/// true box of largest overlap. Each prediction is ranked by its confidence; a true box left over enters as a positive and an image
-/// without any box of the class as a negative, both with score 0. 0 without classes.
+/// `truth` and `predicted`: one list of boxes an image, in the same order. The classes are the
+/// labels of the true boxes; predictions of other labels do not count. For each class, an image's
+/// predictions are taken by confidence (stable) and each takes the free true box of largest
+/// overlap. Each prediction is ranked by its confidence; a true box left over enters as a positive
+/// and an image without any box of the class as a negative, both with score 0. 0 without classes.
 ///
 /// # Errors
 /// [`DetectionError`] if a scored confidence is not finite or a class has no negative at all.
 ///
 /// # Source
-/// MLE-bench `siim-covid19-detection/grade.py`, `calculate_map`. Differs from it: predictions of unscored classes are dropped before
-/// sorting, so a NaN confidence among them cannot disturb the order of the others.
-pub fn labelled_map(truth: &[Vec<LabelledBox<'_>>], predicted: &[Vec<LabelledBox<'_>>]) -> Result<f64, DetectionError> {
+/// MLE-bench `siim-covid19-detection/grade.py`, `calculate_map`. Differs from it: predictions of
+/// unscored classes are dropped before sorting, so a NaN confidence among them cannot disturb the
+/// order of the others.
+pub fn labelled_map(
+    truth: &[Vec<LabelledBox<'_>>],
+    predicted: &[Vec<LabelledBox<'_>>],
+) -> Result<f64, DetectionError> {
     let mut labels: Vec<&str> = truth.iter().flatten().map(|b| b.label).collect();
     labels.sort_unstable();
     labels.dedup();
@@ -103,7 +114,11 @@ pub fn labelled_map(truth: &[Vec<LabelledBox<'_>>], predicted: &[Vec<LabelledBox
         let mut guesses: Vec<(usize, &LabelledBox<'_>)> =
             predicted.iter().filter_map(|b| Some((class_of(b.label)?, b))).collect();
         if let Some((_, bad)) = guesses.iter().find(|(_, b)| !b.confidence.is_finite()) {
-            return Err(DetectionError::NotFinite { image, label: bad.label.to_owned(), confidence: bad.confidence });
+            return Err(DetectionError::NotFinite {
+                image,
+                label: bad.label.to_owned(),
+                confidence: bad.confidence,
+            });
         }
         // Adding 0 makes the two zeros equal.
         guesses.sort_by(|(_, a), (_, b)| (b.confidence + 0.0).total_cmp(&(a.confidence + 0.0)));
@@ -166,13 +181,22 @@ mod tests {
 
     #[test]
     fn matching_needs_more_than_half() {
-        let truth =
-            vec![vec![labelled("a", 1.0, [0.0, 0.0, 10.0, 10.0])], vec![labelled("b", 1.0, [0.0, 0.0, 1.0, 1.0])]];
+        let truth = vec![
+            vec![labelled("a", 1.0, [0.0, 0.0, 10.0, 10.0])],
+            vec![labelled("b", 1.0, [0.0, 0.0, 1.0, 1.0])],
+        ];
         let with = |corners| {
-            labelled_map(&truth, &[vec![labelled("a", 0.9, corners)], vec![labelled("b", 0.9, [0.0, 0.0, 1.0, 1.0])]])
+            labelled_map(
+                &truth,
+                &[
+                    vec![labelled("a", 0.9, corners)],
+                    vec![labelled("b", 0.9, [0.0, 0.0, 1.0, 1.0])],
+                ],
+            )
         };
         assert_eq!(with([0.0, 0.0, 10.0, 10.0]), Ok(1.0));
-        // An overlap of exactly one half is a miss: ranks are false 0.9, then a missed truth and an empty image at 0.
+        // An overlap of exactly one half is a miss: ranks are false 0.9, then a missed truth and an
+        // empty image at 0.
         assert_eq!(with([0.0, 0.0, 10.0, 5.0]), Ok(0.5 * (1.0 + 1.0 / 3.0)));
     }
 
@@ -180,8 +204,14 @@ mod tests {
     fn detection_errors() {
         let truth = vec![vec![labelled("a", 1.0, [0.0, 0.0, 1.0, 1.0])]];
         let nan = vec![vec![labelled("a", f64::NAN, [0.0; 4])]];
-        assert!(matches!(labelled_map(&truth, &nan), Err(DetectionError::NotFinite { image: 0, .. })));
-        assert_eq!(labelled_map(&truth, &truth), Err(DetectionError::NoNegative { label: "a".into() }));
+        assert!(matches!(
+            labelled_map(&truth, &nan),
+            Err(DetectionError::NotFinite { image: 0, .. })
+        ));
+        assert_eq!(
+            labelled_map(&truth, &truth),
+            Err(DetectionError::NoNegative { label: "a".into() })
+        );
         let other = vec![vec![labelled("z", f64::NAN, [0.0; 4])]];
         assert_eq!(labelled_map(&[vec![]], &other), Ok(0.0));
     }

@@ -38,7 +38,12 @@ pub static COCO_BOX_MAP: Metric = Metric {
              in `class_id`, `x_min`, `y_min`, `x_max`, `y_max`",
     source: "pycocotools 2.0.11 `COCOeval`; MLE-bench `vinbigdata-chest-xray-abnormalities-detection/grade.py`",
     options: &[
-        MetricOption { name: "min_iou", kind: OptionKind::Number, required: true, doc: "Least overlap of a match." },
+        MetricOption {
+            name: "min_iou",
+            kind: OptionKind::Number,
+            required: true,
+            doc: "Least overlap of a match.",
+        },
         MetricOption {
             name: "max_boxes",
             kind: OptionKind::Integer,
@@ -76,22 +81,36 @@ fn bad_boxes(column: &Column<'_>, row: usize, what: String, expected: &str) -> I
 }
 
 /// The text of a cell that has to be text.
-fn boxes_text<'t>(column: &Column<'t>, row: usize, expected: &str) -> Result<&'t str, InvalidSubmission> {
+fn boxes_text<'t>(
+    column: &Column<'t>,
+    row: usize,
+    expected: &str,
+) -> Result<&'t str, InvalidSubmission> {
     if column.is_missing(row) {
         Err(missing_value(column, row))
     } else if column.is_text() {
         Ok(column.raw(row))
     } else {
-        let column_is_numeric =
-            InvalidSubmission::new(InvalidKind::NotText, "the column reads as numbers, not as boxes");
-        Err(column_is_numeric.at(row).in_column(column.name()).with_value(column.raw(row)).expecting(expected))
+        let column_is_numeric = InvalidSubmission::new(
+            InvalidKind::NotText,
+            "the column reads as numbers, not as boxes",
+        );
+        Err(column_is_numeric
+            .at(row)
+            .in_column(column.name())
+            .with_value(column.raw(row))
+            .expecting(expected))
     }
 }
 
-const LABELLED_FORM: &str = "groups of `label confidence x_min y_min x_max y_max`, separated by spaces";
+const LABELLED_FORM: &str =
+    "groups of `label confidence x_min y_min x_max y_max`, separated by spaces";
 
 /// Reads the boxes of one cell.
-fn labelled_boxes<'t>(column: &Column<'t>, row: usize) -> Result<Vec<LabelledBox<'t>>, InvalidSubmission> {
+fn labelled_boxes<'t>(
+    column: &Column<'t>,
+    row: usize,
+) -> Result<Vec<LabelledBox<'t>>, InvalidSubmission> {
     let tokens: Vec<&str> = split_words(boxes_text(column, row, LABELLED_FORM)?).collect();
     if !tokens.len().is_multiple_of(6) {
         return Err(bad_boxes(
@@ -105,7 +124,14 @@ fn labelled_boxes<'t>(column: &Column<'t>, row: usize) -> Result<Vec<LabelledBox
     for group in tokens.chunks_exact(6) {
         let mut numbers = [0.0; 5];
         for (number, token) in numbers.iter_mut().zip(&group[1..]) {
-            let bad = || bad_boxes(column, row, format!("`{}` is no number", shortened(token)), LABELLED_FORM);
+            let bad = || {
+                bad_boxes(
+                    column,
+                    row,
+                    format!("`{}` is no number", shortened(token)),
+                    LABELLED_FORM,
+                )
+            };
             *number = parse_float(token).ok_or_else(bad)?;
         }
         let [confidence, corners @ ..] = numbers;
@@ -126,7 +152,10 @@ fn labelled_box_map(task: &Task<'_>) -> Result<f64, Refusal> {
         .par_iter()
         .map(|&(a, s)| {
             let predicted = labelled_boxes(&prediction, s)?;
-            let bad = |error: InvalidSubmission| AnswersError::BadValue { row: a + 1, message: error.message };
+            let bad = |error: InvalidSubmission| AnswersError::BadValue {
+                row: a + 1,
+                message: error.message,
+            };
             Ok((labelled_boxes(&truth, a).map_err(bad)?, predicted))
         })
         .collect::<Result<_, Refusal>>()?;
@@ -144,7 +173,8 @@ fn labelled_box_map(task: &Task<'_>) -> Result<f64, Refusal> {
     })
 }
 
-const COCO_FORM: &str = "groups of `class score x_min y_min x_max y_max`, separated by single spaces";
+const COCO_FORM: &str =
+    "groups of `class score x_min y_min x_max y_max`, separated by single spaces";
 
 /// An id as a key that is equal where the ids are.
 #[derive(PartialEq, Eq, Hash)]
@@ -165,13 +195,18 @@ fn coco_box_map(task: &Task<'_>) -> Result<f64, Refusal> {
     let prediction = task.prediction(0)?;
     let (true_ids, ids) = (task.answer_ids()?[0], task.submission_ids()?[0]);
     let as_sizes = task.flag("corners_as_sizes");
-    let located = |image: usize, class: f64, score: f64, [x_min, y_min, x_max, y_max]: Corners| CocoBox {
-        image,
-        class,
-        score,
-        rect: if as_sizes { [x_min, y_min, x_max, y_max] } else { [x_min, y_min, x_max - x_min, y_max - y_min] },
-        area: (x_max - x_min) * (y_max - y_min),
-    };
+    let located =
+        |image: usize, class: f64, score: f64, [x_min, y_min, x_max, y_max]: Corners| CocoBox {
+            image,
+            class,
+            score,
+            rect: if as_sizes {
+                [x_min, y_min, x_max, y_max]
+            } else {
+                [x_min, y_min, x_max - x_min, y_max - y_min]
+            },
+            area: (x_max - x_min) * (y_max - y_min),
+        };
     let columns = ["class_id", "x_min", "y_min", "x_max", "y_max"];
     let columns = columns.iter().map(|name| task.answer(name)).collect::<Result<Vec<_>, _>>()?;
     let mut images: HashMap<Key<'_>, usize> = HashMap::new();
@@ -181,8 +216,10 @@ fn coco_box_map(task: &Task<'_>) -> Result<f64, Refusal> {
         let image = *images.entry(key(&true_ids, row)).or_insert(next);
         let mut values = [0.0; 5];
         for (value, column) in values.iter_mut().zip(&columns) {
-            *value =
-                column.number(row).filter(|v| !v.is_nan()).ok_or_else(|| bad_answer(row, column, "is no number"))?;
+            *value = column
+                .number(row)
+                .filter(|v| !v.is_nan())
+                .ok_or_else(|| bad_answer(row, column, "is no number"))?;
         }
         let [class, corners @ ..] = values;
         truth.push(located(image, class, 0.0, corners));
@@ -201,13 +238,26 @@ fn coco_box_map(task: &Task<'_>) -> Result<f64, Refusal> {
         let mut group = [0.0; 6];
         let mut filled = 0;
         for token in text.split(' ') {
-            let bad = || bad_boxes(&prediction, row, format!("`{}` is no number", shortened(token)), COCO_FORM);
+            let bad = || {
+                bad_boxes(
+                    &prediction,
+                    row,
+                    format!("`{}` is no number", shortened(token)),
+                    COCO_FORM,
+                )
+            };
             group[filled] = parse_float(token).ok_or_else(bad)?;
             filled = (filled + 1) % 6;
             if filled == 0 {
                 let [class, score, corners @ ..] = group;
                 if !class.is_finite() {
-                    return Err(bad_boxes(&prediction, row, format!("`{class}` is no class"), COCO_FORM).into());
+                    return Err(bad_boxes(
+                        &prediction,
+                        row,
+                        format!("`{class}` is no class"),
+                        COCO_FORM,
+                    )
+                    .into());
                 }
                 predicted.push(located(image, class.trunc() + 0.0, score, corners));
             }

@@ -56,7 +56,9 @@ pub static DICE: Metric = Metric {
                 _ => true_mask(&truth, a, pixels)?,
             };
             let predicted = match empty {
-                Some(_) if prediction.is_missing(s) => return Err(missing_value(&prediction, s).into()),
+                Some(_) if prediction.is_missing(s) => {
+                    return Err(missing_value(&prediction, s).into());
+                }
                 Some(empty) if prediction.raw(s) == empty => Vec::new(),
                 _ => submitted_mask(&prediction, s, pixels)?,
             };
@@ -67,9 +69,10 @@ pub static DICE: Metric = Metric {
             let scores: Vec<f64> = areas.iter().map(|areas| areas.dice().unwrap_or(1.0)).collect();
             return Ok(mean(&scores));
         }
-        let total = areas
-            .iter()
-            .fold(Areas::default(), |sum, areas| Areas { both: sum.both + areas.both, sum: sum.sum + areas.sum });
+        let total = areas.iter().fold(Areas::default(), |sum, areas| Areas {
+            both: sum.both + areas.both,
+            sum: sum.sum + areas.sum,
+        });
         Ok(total.dice().unwrap_or(f64::NAN))
     },
 };

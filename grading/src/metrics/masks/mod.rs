@@ -29,8 +29,18 @@ pub static MASK_IOU_PRECISION: Metric = Metric {
     inputs: "one column of run lengths down the columns, blank for an empty mask",
     source: "MLE-bench `tgs-salt-identification-challenge/grade.py`",
     options: &[
-        MetricOption { name: "height", kind: OptionKind::Integer, required: true, doc: "Rows of every image." },
-        MetricOption { name: "width", kind: OptionKind::Integer, required: true, doc: "Columns of every image." },
+        MetricOption {
+            name: "height",
+            kind: OptionKind::Integer,
+            required: true,
+            doc: "Rows of every image.",
+        },
+        MetricOption {
+            name: "width",
+            kind: OptionKind::Integer,
+            required: true,
+            doc: "Columns of every image.",
+        },
         MetricOption {
             name: "empty_counts_as_full",
             kind: OptionKind::Flag,
@@ -94,7 +104,11 @@ fn not_text(column: &Column<'_>, row: usize) -> InvalidSubmission {
 }
 
 /// Decodes a submitted cell.
-fn submitted_mask(column: &Column<'_>, row: usize, pixels: u64) -> Result<Vec<Run>, InvalidSubmission> {
+fn submitted_mask(
+    column: &Column<'_>,
+    row: usize,
+    pixels: u64,
+) -> Result<Vec<Run>, InvalidSubmission> {
     rle::decode(mask_text(column, row)?, pixels).map_err(|error| {
         InvalidSubmission::new(InvalidKind::BadCell, format!("the run lengths are wrong: {error}"))
             .at(row)
@@ -108,7 +122,8 @@ fn submitted_mask(column: &Column<'_>, row: usize, pixels: u64) -> Result<Vec<Ru
 fn true_mask(column: &Column<'_>, row: usize, pixels: u64) -> Result<Vec<Run>, Refusal> {
     let bad = |message: String| AnswersError::BadValue { row: row + 1, message };
     let text = mask_text(column, row).map_err(|_| bad("the mask is not text".to_owned()))?;
-    rle::decode(text, pixels).map_err(|error| bad(format!("the run lengths are wrong: {error}")).into())
+    rle::decode(text, pixels)
+        .map_err(|error| bad(format!("the run lengths are wrong: {error}")).into())
 }
 
 /// An image size of the answers.
@@ -129,8 +144,11 @@ fn mask_iou_precision(task: &Task<'_>) -> Result<f64, Refusal> {
     }
     let side = |name: &str| task.integer(name).and_then(|v| u64::try_from(v).ok()).unwrap_or(0);
     let pixels = side("height") * side("width");
-    let empty =
-        if task.flag("empty_counts_as_full") { EmptyPrediction::CountsAsFull } else { EmptyPrediction::IsAMiss };
+    let empty = if task.flag("empty_counts_as_full") {
+        EmptyPrediction::CountsAsFull
+    } else {
+        EmptyPrediction::IsAMiss
+    };
     let rows: Vec<(usize, usize)> = pairs.answers.iter().zip(pairs.submission.iter()).collect();
     let scores: Vec<f64> = rows
         .par_iter()
@@ -152,12 +170,15 @@ fn mask_f_beta(task: &Task<'_>) -> Result<f64, Refusal> {
         .par_iter()
         .map(|&(a, s)| {
             if let Some((expected, found)) = ids.iter().find(|(x, y)| !same(*x, a, *y, s)) {
-                return Err(InvalidSubmission::new(InvalidKind::Ids, "another id belongs in this row")
-                    .at(s)
-                    .in_column(found.name())
-                    .with_value(found.raw(s))
-                    .expecting(format!("`{}`", expected.raw(a)))
-                    .into());
+                return Err(InvalidSubmission::new(
+                    InvalidKind::Ids,
+                    "another id belongs in this row",
+                )
+                .at(s)
+                .in_column(found.name())
+                .with_value(found.raw(s))
+                .expecting(format!("`{}`", expected.raw(a)))
+                .into());
             }
             if prediction.is_missing(s) {
                 return Err(crate::check::missing_value(&prediction, s).into());
@@ -187,16 +208,21 @@ fn dice_hausdorff(task: &Task<'_>) -> Result<f64, Refusal> {
     let (heights, widths) = (task.answer("image_height")?, task.answer("image_width")?);
     let (true_ids, ids) = (task.answer_ids()?[0], task.submission_ids()?[0]);
     let rows = truth.len().min(prediction.len());
-    // The strict reading pairs rows by their ids; the reference by their place, up to the end of the shorter file.
+    // The strict reading pairs rows by their ids; the reference by their place, up to the end of
+    // the shorter file.
     let pairs = match task.spec.pairing {
         Pairing::FileOrder => None,
         _ => Some(task.pairs()?),
     };
-    let place = |k: usize| pairs.map_or((k, k), |pairs| (pairs.answers.at(k), pairs.submission.at(k)));
-    // An image whose pixels are numbered along its rows is the transpose of one numbered down the columns.
-    let (heights, widths) = if task.flag("row_major") { (widths, heights) } else { (heights, widths) };
-    let sizes: Vec<(u64, u64)> =
-        (0..truth.len()).map(|row| Ok((size(&heights, row)?, size(&widths, row)?))).collect::<Result<_, Refusal>>()?;
+    let place =
+        |k: usize| pairs.map_or((k, k), |pairs| (pairs.answers.at(k), pairs.submission.at(k)));
+    // An image whose pixels are numbered along its rows is the transpose of one numbered down the
+    // columns.
+    let (heights, widths) =
+        if task.flag("row_major") { (widths, heights) } else { (heights, widths) };
+    let sizes: Vec<(u64, u64)> = (0..truth.len())
+        .map(|row| Ok((size(&heights, row)?, size(&widths, row)?)))
+        .collect::<Result<_, Refusal>>()?;
     let dices: Vec<Option<f64>> = (0..rows)
         .into_par_iter()
         .map(|k| {
@@ -221,8 +247,9 @@ fn dice_hausdorff(task: &Task<'_>) -> Result<f64, Refusal> {
         };
         true_rows.push(Slice { id, row, height, width });
     }
-    let true_volumes = volumes(true_rows)
-        .map_err(|slice| bad_answer(slice.row, &true_ids, "has another image size than its volume"))?;
+    let true_volumes = volumes(true_rows).map_err(|slice| {
+        bad_answer(slice.row, &true_ids, "has another image size than its volume")
+    })?;
     let predicted_volumes = volumes(submitted_rows).map_err(|slice| {
         InvalidSubmission::new(
             InvalidKind::Ids,
@@ -238,15 +265,18 @@ fn dice_hausdorff(task: &Task<'_>) -> Result<f64, Refusal> {
         .zip(&predicted_volumes)
         .map(|(of_truth, of_prediction)| {
             let of_truth = stack(of_truth, |row, pixels| true_mask(&truth, row, pixels))?;
-            let of_prediction = stack(of_prediction, |row, pixels| Ok(submitted_mask(&prediction, row, pixels)?))?;
+            let of_prediction =
+                stack(of_prediction, |row, pixels| Ok(submitted_mask(&prediction, row, pixels)?))?;
             Ok(unit_hausdorff(&of_truth, &of_prediction))
         })
         .collect::<Result<_, Refusal>>()?;
-    let present = |values: Vec<Option<f64>>| mean(&values.into_iter().flatten().collect::<Vec<_>>());
+    let present =
+        |values: Vec<Option<f64>>| mean(&values.into_iter().flatten().collect::<Vec<_>>());
     Ok(0.4 * present(dices) + 0.6 * (1.0 - present(distances)))
 }
 
-/// Groups rows into volumes: slices of one id in text order of the ids, volumes in order of appearance.
+/// Groups rows into volumes: slices of one id in text order of the ids, volumes in order of
+/// appearance.
 ///
 /// # Errors
 /// The first row whose image size differs from that of its volume.
@@ -261,7 +291,10 @@ fn volumes(mut rows: Vec<Slice<'_>>) -> Result<Vec<Vec<Slice<'_>>>, Slice<'_>> {
             volumes.push(Vec::new());
         }
         let volume = &mut volumes[place];
-        if volume.first().is_some_and(|first| (first.height, first.width) != (slice.height, slice.width)) {
+        if volume
+            .first()
+            .is_some_and(|first| (first.height, first.width) != (slice.height, slice.width))
+        {
             return Err(slice);
         }
         volume.push(slice);
@@ -270,7 +303,10 @@ fn volumes(mut rows: Vec<Slice<'_>>) -> Result<Vec<Vec<Slice<'_>>>, Slice<'_>> {
 }
 
 /// Decodes the rows of one volume; rows of equal id are one slice.
-fn stack(rows: &[Slice<'_>], decode: impl Fn(usize, u64) -> Result<Vec<Run>, Refusal>) -> Result<Volume, Refusal> {
+fn stack(
+    rows: &[Slice<'_>],
+    decode: impl Fn(usize, u64) -> Result<Vec<Run>, Refusal>,
+) -> Result<Volume, Refusal> {
     let mut slices = Vec::new();
     for rows in rows.chunk_by(|a, b| a.id == b.id) {
         let mut joined = Vec::new();

@@ -25,7 +25,8 @@ impl Areas {
     }
 }
 
-/// F-beta score of a predicted mask over its pixels; 0 if no pixel is in both, also where both masks are empty.
+/// F-beta score of a predicted mask over its pixels; 0 if no pixel is in both, also where both
+/// masks are empty.
 ///
 /// # Source
 /// scikit-learn 1.5.2 `fbeta_score` (binary, `zero_division` 0).
@@ -44,22 +45,29 @@ pub fn f_beta(truth: &[Run], predicted: &[Run], beta: f64) -> f64 {
 /// What an empty prediction for a non-empty mask is worth in [`precision_over_iou`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EmptyPrediction {
-    /// Scored as if the whole image had been predicted. The reference counts pixels in a two-bin histogram, and the bins of
-    /// a constant mask put every pixel into the foreground.
+    /// Scored as if the whole image had been predicted. The reference counts pixels in a two-bin
+    /// histogram, and the bins of a constant mask put every pixel into the foreground.
     CountsAsFull,
     /// Scored as a miss: 0.
     IsAMiss,
 }
 
-/// Share of the ten IoU thresholds 0.5, 0.55, ..., 0.95 that the overlap of two masks exceeds (strictly).
+/// Share of the ten IoU thresholds 0.5, 0.55, ..., 0.95 that the overlap of two masks exceeds
+/// (strictly).
 ///
-/// An empty truth scores 1 against an empty prediction and 0 against any other. `pixels` is the size of the image.
+/// An empty truth scores 1 against an empty prediction and 0 against any other. `pixels` is the
+/// size of the image.
 ///
 /// # Source
-/// MLE-bench `tgs-salt-identification-challenge/grade.py`, `iou_metric`. The thresholds are those of numpy 1.26.4
-/// `arange(0.5, 1.0, 0.05)`, whose step is `0.050000000000000044`.
+/// MLE-bench `tgs-salt-identification-challenge/grade.py`, `iou_metric`. The thresholds are those
+/// of numpy 1.26.4 `arange(0.5, 1.0, 0.05)`, whose step is `0.050000000000000044`.
 #[must_use]
-pub fn precision_over_iou(truth: &[Run], predicted: &[Run], pixels: u64, empty: EmptyPrediction) -> f64 {
+pub fn precision_over_iou(
+    truth: &[Run],
+    predicted: &[Run],
+    pixels: u64,
+    empty: EmptyPrediction,
+) -> f64 {
     let (true_area, predicted_area) = (rle::area(truth), rle::area(predicted));
     let iou = match (true_area, predicted_area) {
         (0, 0) => return 1.0,
@@ -100,7 +108,12 @@ mod tests {
     #[test]
     fn iou_precision_and_its_quirks() {
         let quirk = |truth: &str, predicted: &str| {
-            precision_over_iou(&mask(truth), &mask(predicted), 10_201, EmptyPrediction::CountsAsFull)
+            precision_over_iou(
+                &mask(truth),
+                &mask(predicted),
+                10_201,
+                EmptyPrediction::CountsAsFull,
+            )
         };
         assert_eq!(quirk("", ""), 1.0);
         assert_eq!(quirk("", "1 1"), 0.0);

@@ -32,7 +32,11 @@ impl Volume {
                     let column = start / self.height;
                     let end = run.end.min((column + 1) * self.height);
                     let top = start - column * self.height;
-                    segments.push(Segment { slice, column: column as usize, rows: top..top + (end - start) });
+                    segments.push(Segment {
+                        slice,
+                        column: column as usize,
+                        rows: top..top + (end - start),
+                    });
                     start = end;
                 }
             }
@@ -49,20 +53,22 @@ struct Segment {
     rows: Range<u64>,
 }
 
-/// Hausdorff distance between two stacks of masks, on a scale where the true volume is the unit cube and its diagonal is 1.
+/// Hausdorff distance between two stacks of masks, on a scale where the true volume is the unit
+/// cube and its diagonal is 1.
 ///
-/// `None` if both are empty; 0 if they are the same; 1 if one of them is empty or if the prediction has more than ten times
-/// the voxels of the truth. Otherwise the larger of the two directed distances (how far a voxel of one set can be from the
-/// nearest voxel of the other, Euclidean, each axis divided by the true volume's extent), divided by the square root of 3.
-/// The two may differ in shape.
+/// `None` if both are empty; 0 if they are the same; 1 if one of them is empty or if the prediction
+/// has more than ten times the voxels of the truth. Otherwise the larger of the two directed
+/// distances (how far a voxel of one set can be from the nearest voxel of the other, Euclidean,
+/// each axis divided by the true volume's extent), divided by the square root of 3. The two may
+/// differ in shape.
 ///
-/// Cost: a distance transform of the common bounding box, linear in its voxels whatever the masks hold; memory is a slab of
-/// a few rows, whatever the number of voxels.
+/// Cost: a distance transform of the common bounding box, linear in its voxels whatever the masks
+/// hold; memory is a slab of a few rows, whatever the number of voxels.
 ///
 /// # Source
-/// MLE-bench `uw-madison-gi-tract-image-segmentation/grade.py`, `hausdorff_distance`, which uses scipy 1.13.1
-/// `directed_hausdorff`. The transform is Felzenszwalb and Huttenlocher's lower envelope of parabolas (2012), exact up to
-/// rounding.
+/// MLE-bench `uw-madison-gi-tract-image-segmentation/grade.py`, `hausdorff_distance`, which uses
+/// scipy 1.13.1 `directed_hausdorff`. The transform is Felzenszwalb and Huttenlocher's lower
+/// envelope of parabolas (2012), exact up to rounding.
 #[must_use]
 pub fn unit_hausdorff(truth: &Volume, predicted: &Volume) -> Option<f64> {
     let (true_volume, predicted_volume) = (truth.volume(), predicted.volume());
@@ -96,7 +102,8 @@ struct Scale {
 /// Rows treated at a time: bounds the memory of the distance transform.
 const SLAB_ROWS: u64 = 16;
 
-/// The larger of `least` and the square of the largest distance of a voxel of `from` to its nearest voxel of `to`.
+/// The larger of `least` and the square of the largest distance of a voxel of `from` to its nearest
+/// voxel of `to`.
 ///
 /// Neither set is empty.
 fn directed_squared(from: &[Segment], to: &[Segment], scale: &Scale, least: f64) -> f64 {
@@ -114,7 +121,8 @@ fn directed_squared(from: &[Segment], to: &[Segment], scale: &Scale, least: f64)
     transform.worst
 }
 
-/// The voxels of `a` that are not in `b`. Both are sorted by slice, column and row; so is the result.
+/// The voxels of `a` that are not in `b`. Both are sorted by slice, column and row; so is the
+/// result.
 fn difference(a: &[Segment], b: &[Segment]) -> Vec<Segment> {
     let mut out = Vec::new();
     let mut first = 0;
@@ -122,7 +130,8 @@ fn difference(a: &[Segment], b: &[Segment]) -> Vec<Segment> {
         let place = (segment.slice, segment.column);
         while first < b.len()
             && ((b[first].slice, b[first].column) < place
-                || ((b[first].slice, b[first].column) == place && b[first].rows.end <= segment.rows.start))
+                || ((b[first].slice, b[first].column) == place
+                    && b[first].rows.end <= segment.rows.start))
         {
             first += 1;
         }
@@ -145,14 +154,16 @@ fn difference(a: &[Segment], b: &[Segment]) -> Vec<Segment> {
 
 /// The distance transform of one slab of rows; its buffers serve all slabs.
 ///
-/// A voxel is only followed from one axis to the next while its distance so far, which can only shrink, exceeds the
-/// largest distance found. Where two volumes resemble each other that leaves few.
+/// A voxel is only followed from one axis to the next while its distance so far, which can only
+/// shrink, exceeds the largest distance found. Where two volumes resemble each other that leaves
+/// few.
 struct SlabTransform {
     /// Slices that hold a voxel of the set or of the queries, and some between.
     slices: Range<usize>,
     /// The same for columns.
     columns: Range<usize>,
-    /// Squared distance along the rows to the set, `[row][slice][column]`; infinite where the column is empty.
+    /// Squared distance along the rows to the set, `[row][slice][column]`; infinite where the
+    /// column is empty.
     within_column: Vec<f64>,
     /// The same within the slice for one row, `[column][slice]`; infinite where the slice is empty.
     within_slice: Vec<f64>,
@@ -185,7 +196,8 @@ impl SlabTransform {
         }
     }
 
-    /// Raises `worst` to the largest squared distance of the queries in `rows` to the nearest voxel of `to`.
+    /// Raises `worst` to the largest squared distance of the queries in `rows` to the nearest voxel
+    /// of `to`.
     fn search(&mut self, queries: &[Segment], to: &[Segment], rows: &Range<u64>, scale: &Scale) {
         for query in queries {
             for row in query.rows.start.max(rows.start)..query.rows.end.min(rows.end) {
@@ -208,7 +220,9 @@ impl SlabTransform {
     /// Follows the voxels of one row of the slab.
     fn search_row(&mut self, row: usize, asked: &mut Vec<(usize, usize)>, scale: &Scale) {
         let (depth, width) = (self.slices.len(), self.columns.len());
-        asked.retain(|&(slice, column)| self.within_column[(row * depth + slice) * width + column] > self.worst);
+        asked.retain(|&(slice, column)| {
+            self.within_column[(row * depth + slice) * width + column] > self.worst
+        });
         if asked.is_empty() {
             return;
         }
@@ -228,11 +242,13 @@ impl SlabTransform {
         for asked in asked.chunk_by(|a, b| a.1 == b.1) {
             let source = &self.within_slice[asked[0].1 * depth..][..depth];
             self.envelope.transform(source, scale.slice, &mut self.line[..depth]);
-            self.worst = asked.iter().map(|&(slice, _)| self.line[slice]).fold(self.worst, f64::max);
+            self.worst =
+                asked.iter().map(|&(slice, _)| self.line[slice]).fold(self.worst, f64::max);
         }
     }
 
-    /// Fills the part of `within_slice` that belongs to a slice, unless it is or the slice is empty.
+    /// Fills the part of `within_slice` that belongs to a slice, unless it is or the slice is
+    /// empty.
     fn fill_within_slice(&mut self, row: usize, slice: usize, scale: &Scale) {
         if self.filled[slice] || !self.occupied[slice] {
             return;
@@ -252,7 +268,8 @@ impl SlabTransform {
         self.within_column.clear();
         self.within_column.resize((rows.end - rows.start) as usize * depth * width, f64::INFINITY);
         for segments in to.chunk_by(|a, b| (a.slice, a.column) == (b.slice, b.column)) {
-            let (slice, column) = (segments[0].slice - self.slices.start, segments[0].column - self.columns.start);
+            let (slice, column) =
+                (segments[0].slice - self.slices.start, segments[0].column - self.columns.start);
             self.occupied[slice] = true;
             let mut next = 0;
             for row in rows.clone() {
@@ -261,9 +278,14 @@ impl SlabTransform {
                 }
                 let below = segments.get(next).map(|s| s.rows.start.saturating_sub(row));
                 let above = next.checked_sub(1).map(|before| row + 1 - segments[before].rows.end);
-                let steps = below.into_iter().chain(above).min().expect("a column in the list has a segment");
+                let steps = below
+                    .into_iter()
+                    .chain(above)
+                    .min()
+                    .expect("a column in the list has a segment");
                 let distance = steps as f64 * scale.row;
-                self.within_column[((row - rows.start) as usize * depth + slice) * width + column] =
+                self.within_column
+                    [((row - rows.start) as usize * depth + slice) * width + column] =
                     distance * distance;
             }
         }
@@ -327,7 +349,11 @@ mod tests {
         let mut out = Vec::new();
         for (slice, runs) in volume.slices.iter().enumerate() {
             for pixel in runs.iter().flat_map(|run| run.start..run.end) {
-                out.push([slice as f64, (pixel % volume.height) as f64, (pixel / volume.height) as f64]);
+                out.push([
+                    slice as f64,
+                    (pixel % volume.height) as f64,
+                    (pixel / volume.height) as f64,
+                ]);
             }
         }
         out
@@ -338,7 +364,9 @@ mod tests {
         let shape = [truth.slices.len() as f64, truth.height as f64, truth.width as f64];
         let directed = |a: &[[f64; 3]], b: &[[f64; 3]]| {
             let nearest = |p: &[f64; 3]| {
-                let squared = |q: &[f64; 3]| (0..3).map(|k| (p[k] / shape[k] - q[k] / shape[k]).powi(2)).sum::<f64>();
+                let squared = |q: &[f64; 3]| {
+                    (0..3).map(|k| (p[k] / shape[k] - q[k] / shape[k]).powi(2)).sum::<f64>()
+                };
                 b.iter().map(squared).fold(f64::INFINITY, f64::min)
             };
             a.iter().map(nearest).fold(0.0, f64::max).sqrt()
@@ -348,19 +376,26 @@ mod tests {
     }
 
     fn volume() -> impl Strategy<Value = Volume> {
-        (1_u64..24, 1_u64..7, 1_usize..6, any::<bool>()).prop_flat_map(|(height, width, depth, sparse)| {
-            let pixels = height * width;
-            let starts = if sparse { 0..2_usize } else { 0..6 };
-            let slice = proptest::collection::btree_set(0..pixels, starts).prop_map(move |starts| {
-                let mut runs: Vec<Run> = Vec::new();
-                for start in starts {
-                    let run = Run { start, end: (start + 1 + start % 5).min(pixels) };
-                    runs = rle::union(&runs, &[run]);
-                }
-                runs
-            });
-            proptest::collection::vec(slice, depth).prop_map(move |slices| Volume { height, width, slices })
-        })
+        (1_u64..24, 1_u64..7, 1_usize..6, any::<bool>()).prop_flat_map(
+            |(height, width, depth, sparse)| {
+                let pixels = height * width;
+                let starts = if sparse { 0..2_usize } else { 0..6 };
+                let slice =
+                    proptest::collection::btree_set(0..pixels, starts).prop_map(move |starts| {
+                        let mut runs: Vec<Run> = Vec::new();
+                        for start in starts {
+                            let run = Run { start, end: (start + 1 + start % 5).min(pixels) };
+                            runs = rle::union(&runs, &[run]);
+                        }
+                        runs
+                    });
+                proptest::collection::vec(slice, depth).prop_map(move |slices| Volume {
+                    height,
+                    width,
+                    slices,
+                })
+            },
+        )
     }
 
     proptest! {
