@@ -6,24 +6,9 @@
 //! tables, plots and pages. This crate is the command line and the runner, and the only one that is
 //! asynchronous.
 
-pub mod agents;
-pub mod boards;
-pub mod bridge;
+pub mod app;
+pub mod attempt;
 pub mod cli;
-pub mod embedded;
-pub mod engine;
-pub mod error;
-pub mod events;
-pub mod executor;
-pub mod http;
-mod instructions;
-pub mod judge;
-pub mod kaggle;
-pub mod limits;
-pub mod outcome;
-pub mod plan;
-pub mod resources;
-pub mod runner;
-pub mod secret;
-pub mod sinks;
-pub mod store;
+pub mod host;
+pub mod run;
+pub mod sandbox;

@@ -7,10 +7,10 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use medalist_competitions::{BriefSource, CompetitionSpec, imported_brief_path};
 
-use super::Context;
 use super::selection::Selection;
 use super::table::{Column, output_width, render};
-use crate::error::{CliError, Exit};
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
 
 /// Choose which text describes the competitions to agents.
 #[derive(Args, Debug)]
@@ -85,7 +85,7 @@ fn import(args: &ImportArgs, context: &Context) -> Result<Exit, CliError> {
             fs_err::create_dir_all(parent)
                 .map_err(|error| CliError::new(Exit::Environment, error))?;
         }
-        crate::store::write_atomic(&to, text.as_bytes())?;
+        crate::host::store::write_atomic(&to, text.as_bytes())?;
         imported += 1;
     }
     for id in &missing {

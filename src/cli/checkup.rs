@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use medalist_competitions::CompetitionSpec;
 use medalist_competitions::checkup::{Check, Checkup, Layer, State, Verdict};
 
-use super::Context;
 use super::selection::unknown;
-use crate::error::{CliError, Exit};
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
 
 /// Check prepared competitions: every file, the published checksums, and that grading works on
 /// them.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::Context;
 use super::run::{executor_error, start_runtime};
-use crate::error::{CliError, Exit};
-use crate::executor::docker::DockerExecutor;
-use crate::executor::{Executor as _, LABEL, LABEL_NAME};
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
+use crate::attempt::launch::{LABEL, LABEL_NAME};
+use crate::sandbox::Executor as _;
+use crate::sandbox::docker::DockerExecutor;
 
 /// Remove containers of medalist that no harness looks after any more.
 #[derive(clap::Args, Debug)]
@@ -30,7 +31,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     start_runtime()?.block_on(async {
         let docker = DockerExecutor::connect().await.map_err(executor_error)?;
         let labels: BTreeMap<String, String> =
-            args.group.iter().map(|group| (crate::runner::GROUP_LABEL.to_owned(), group.clone())).collect();
+            args.group.iter().map(|group| (crate::run::GROUP_LABEL.to_owned(), group.clone())).collect();
         let orphans = docker.list_orphans(&labels).await.map_err(executor_error)?;
         let mut kept = 0;
         for orphan in &orphans {

@@ -10,11 +10,12 @@ use medalist_competitions::{
 use medalist_grading::{Direction, Thresholds};
 use serde::Serialize;
 
+use super::checkup;
 use super::selection::unknown;
 use super::table::{Column, output_width, render, wrap};
-use super::{Context, checkup};
-use crate::boards::Board;
-use crate::error::{CliError, Exit};
+use crate::app::boards::Board;
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
 
 /// Look at the competitions in the catalogue.
 #[derive(Args, Debug)]

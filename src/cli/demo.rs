@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::run::{exit_of, make_plan, open_executor, run_plan, start_runtime};
-use super::{Context, typed};
-use crate::error::{CliError, Exit};
-use crate::plan::{ExecutorKind, Plan};
-use crate::store::{GroupDir, write_json};
+use super::typed;
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
+use crate::attempt::plan::{ExecutorKind, Plan};
+use crate::host::store::{GroupDir, write_json};
 
 /// Prepare four small competitions, run two agents on them in sealed containers, grade, and write a
 /// report.

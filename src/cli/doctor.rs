@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use super::Context;
 use super::run::start_runtime;
-use crate::error::{CliError, Exit};
-use crate::executor::{Enforcement, Executor as _};
-use crate::resources::gpu::Gpu;
-use crate::resources::host;
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
+use crate::host::gpu::Gpu;
+use crate::host::machine;
+use crate::sandbox::{Enforcement, Executor as _};
 
 /// Check this machine: container engine, disk, memory, GPUs and credentials.
 #[derive(clap::Args, Debug)]
@@ -86,7 +86,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
 
 async fn engine() -> Vec<Finding> {
     let checked = async {
-        let docker = crate::executor::docker::DockerExecutor::connect().await?;
+        let docker = crate::sandbox::docker::DockerExecutor::connect().await?;
         docker.check().await
     };
     match checked.await {
@@ -132,7 +132,7 @@ async fn engine() -> Vec<Finding> {
 }
 
 fn machine() -> Finding {
-    let hardware = host::hardware();
+    let hardware = machine::hardware();
     let memory = bytesize::ByteSize::b(hardware.memory_bytes);
     Finding::ok(
         "machine",
@@ -157,7 +157,7 @@ fn disk(what: &'static str, path: &std::path::Path, wanted: u64) -> Finding {
             "choose another place with --data-dir or --runs-dir",
         );
     }
-    match host::free_bytes(path) {
+    match machine::free_bytes(path) {
         Err(error) => Finding::other(
             what,
             Level::Missing,

@@ -16,14 +16,14 @@ use medalist_competitions::CompetitionSpec;
 use medalist_competitions::prepare::Fetch;
 use serde::Serialize;
 
-use super::Context;
 use super::table::{Column, render};
-use crate::error::{CliError, Exit};
-use crate::kaggle::{
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
+use crate::host::kaggle::{
     Access, Credentials, DownloadReporter, DownloadRequest, Downloaded, KaggleClient, KaggleError,
     KaggleOptions, RemoteObject, SilentReporter,
 };
-use crate::resources::host::free_bytes;
+use crate::host::machine::free_bytes;
 
 /// Downloads at a time.
 const AT_A_TIME: usize = 3;

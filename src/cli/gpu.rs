@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use medalist_reports::record::{AttemptRecord, CompetitionFacts, HardwareRecord};
 
-use super::Context;
-use crate::error::{CliError, Exit};
-use crate::executor::gpu_probe::{Probe, probe};
-use crate::executor::{Executor, ExecutorInfo};
-use crate::limits::{GpuAccess, GpuRequest, uuid};
-use crate::plan::{AccessKind, ExecutorKind, MountSpec, Plan};
-use crate::resources::gpu::{Gpu, Inventory, NvidiaSmi, PROGRAM_VARIABLE};
-use crate::runner::Gpus;
-use crate::store::{GroupDir, read_json_if_there};
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
+use crate::attempt::limits::{GpuAccess, GpuRequest, uuid};
+use crate::attempt::plan::{AccessKind, ExecutorKind, MountSpec, Plan};
+use crate::host::gpu::{Gpu, Inventory, NvidiaSmi, PROGRAM_VARIABLE};
+use crate::host::store::{GroupDir, read_json_if_there};
+use crate::run::Gpus;
+use crate::sandbox::gpu::{Probe, probe};
+use crate::sandbox::{Executor, ExecutorInfo};
 
 /// What each attempt gets of the machine's GPUs and files.
 #[derive(clap::Args, Debug, Clone)]
@@ -54,8 +54,9 @@ impl std::str::FromStr for GpusFor {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (which, request) = text.split_once('=').ok_or("expected `ID=N` or `high=N`")?;
-        let request =
-            request.parse().map_err(|error: crate::limits::GpuRequestError| error.to_string())?;
+        let request = request
+            .parse()
+            .map_err(|error: crate::attempt::limits::GpuRequestError| error.to_string())?;
         Ok(Self { which: which.to_owned(), request })
     }
 }
@@ -135,8 +136,7 @@ pub(super) async fn find(plan: &Plan) -> Result<Option<(NvidiaSmi, Inventory)>, 
     if !plan.gpu_pool.is_empty() {
         inventory.gpus.retain(|gpu| plan.gpu_pool.contains(&gpu.uuid));
     }
-    let hopeless =
-        crate::runner::forecast(plan, super::run::capacity(plan), &inventory.gpus).hopeless;
+    let hopeless = crate::run::forecast(plan, super::run::capacity(plan), &inventory.gpus).hopeless;
     if hopeless > 0 {
         let message = format!(
             "{hopeless} attempts ask for more GPUs than this run has ({})",
@@ -198,7 +198,7 @@ pub(super) async fn open(
     hardware.gpu_driver = Some(inventory.driver.clone());
     let access = match (plan.executor, inventory.gpus.first()) {
         (ExecutorKind::Docker, Some(gpu)) => {
-            let program = crate::executor::Program::Image {
+            let program = crate::attempt::launch::Program::Image {
                 reference: plan.agent.image.clone(),
                 argv: Vec::new(),
             };
@@ -217,7 +217,7 @@ pub(super) async fn open(
         }
         _ => GpuAccess::default(),
     };
-    let claims = crate::executor::control::cache_dir().join("gpus");
+    let claims = crate::sandbox::control::cache_dir().join("gpus");
     let (gpus, bad) =
         Gpus::open(inventory, access, Arc::new(smi), &held(plan, dir)?, Some(claims)).await;
     for card in &bad {
@@ -292,10 +292,10 @@ pub(super) async fn checkup(scratch: &Path) -> Checkup {
 }
 
 async fn probe_with_sample(gpu: &Gpu, scratch: &Path) -> Option<Probe> {
-    let docker = crate::executor::docker::DockerExecutor::connect().await.ok()?;
+    let docker = crate::sandbox::docker::DockerExecutor::connect().await.ok()?;
     let info = docker.check().await.ok()?;
-    let image = crate::embedded::image_reference("medalist/sample", "sample");
-    crate::embedded::ensure_program_image(docker.engine(), &image, "sample").await.ok()?;
+    let image = crate::sandbox::embedded::image_reference("medalist/sample", "sample");
+    crate::sandbox::embedded::ensure_program_image(docker.engine(), &image, "sample").await.ok()?;
     Some(probe(&docker, &info, gpu, &image, &[], None, scratch).await)
 }
 

@@ -11,10 +11,10 @@ use medalist_grading::{Answers, GradeReport, Grader, Medal};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::Context;
-use crate::boards::Board;
-use crate::error::{CliError, Exit};
-use crate::store;
+use crate::app::boards::Board;
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
+use crate::host::store;
 
 /// Grade the submissions of a JSON-lines file and write one grading report.
 ///

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Context;
 use super::grade::Target;
-use crate::error::{CliError, Exit};
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
 
 /// Grade one submission.
 ///

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use medalist_reports::history::History;
 use medalist_reports::{export, plots};
 
-use super::Context;
 use super::compare::write_picture;
 use super::report::{Experiment, Source, read_groups};
-use crate::error::{CliError, Exit};
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
 
 /// Show each agent's medal rate over time, one line a run group.
 #[derive(clap::Args, Debug)]

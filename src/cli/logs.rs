@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use medalist_reports::record::AttemptRecord;
 
-use super::Context;
-use crate::error::{CliError, Exit};
-use crate::store::find::{self, Found};
-use crate::store::{AttemptDir, read_json_if_there};
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
+use crate::host::store::find::{self, Found};
+use crate::host::store::{AttemptDir, read_json_if_there};
 
 /// Between two looks at a log that is followed.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

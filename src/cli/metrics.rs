@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use medalist_grading::{METRICS, Metric};
 
-use super::Context;
-use crate::error::{CliError, Exit};
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
 
 /// List the metrics, or explain one.
 #[derive(clap::Args, Debug)]

@@ -29,15 +29,14 @@ pub mod stop;
 mod table;
 pub mod validate;
 
-use std::io::{IsTerminal, Write as _};
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use medalist_competitions::Catalogue;
-
-use crate::error::{CliError, Exit};
+use crate::app::context::{Context, default_data_dir};
+use crate::app::error::{CliError, Exit};
 
 /// Evaluate machine-learning agents on MLE-bench.
 #[derive(Parser, Debug)]
@@ -99,76 +98,15 @@ enum Command {
     Disclose(disclose::Args),
 }
 
-/// What subcommands share: the places on disk and how to talk to the user.
-#[derive(Debug, Clone)]
-pub struct Context {
-    /// Prepared competitions: `<data-dir>/<id>/prepared/{public,private}`.
-    pub data_dir: PathBuf,
-    /// Run groups: `<runs-dir>/<timestamp>_run-group_<agent>`.
-    pub runs_dir: PathBuf,
-    /// The user's own catalogue folders.
-    pub catalog_dirs: Vec<PathBuf>,
-    /// 0 is normal, 1 says only warnings and errors, 2 only errors.
-    pub quiet: u8,
-    /// Whether progress bars may be drawn: stderr is a terminal and nobody asked for silence.
-    pub progress: bool,
-}
-
-impl Context {
-    fn new(global: &Global) -> Self {
-        Self {
-            data_dir: global.data_dir.clone().unwrap_or_else(default_data_dir),
-            runs_dir: global.runs_dir.clone().unwrap_or_else(|| PathBuf::from("runs")),
-            catalog_dirs: global.catalog.clone(),
-            quiet: global.quiet,
-            progress: std::io::stderr().is_terminal() && !global.no_progress && global.quiet == 0,
-        }
+/// The places and manners that the global options ask for.
+fn context(global: &Global) -> Context {
+    Context {
+        data_dir: global.data_dir.clone().unwrap_or_else(default_data_dir),
+        runs_dir: global.runs_dir.clone().unwrap_or_else(|| PathBuf::from("runs")),
+        catalog_dirs: global.catalog.clone(),
+        quiet: global.quiet,
+        progress: std::io::stderr().is_terminal() && !global.no_progress && global.quiet == 0,
     }
-
-    /// The built-in competitions and the user's own.
-    ///
-    /// # Errors
-    /// A folder given with `--catalog` is missing or malformed.
-    pub fn catalogue(&self) -> Result<Catalogue, CliError> {
-        let bad = |error| CliError::new(Exit::BadInput, anyhow::Error::new(error));
-        let mut catalogue = Catalogue::embedded().map_err(bad)?;
-        for dir in &self.catalog_dirs {
-            catalogue = catalogue.with_dir(dir).map_err(bad)?;
-        }
-        Ok(catalogue)
-    }
-
-    /// Writes data to stdout; a reader that went away (`| head`) ends the program quietly.
-    pub fn print(&self, text: impl std::fmt::Display) -> Result<(), CliError> {
-        let mut out = std::io::stdout().lock();
-        match write!(out, "{text}").and_then(|()| out.flush()) {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-            other => Ok(other?),
-        }
-    }
-
-    /// Prints a line to stderr unless the user asked for quiet.
-    pub fn say(&self, line: impl std::fmt::Display) {
-        if self.quiet == 0 {
-            eprintln!("{line}");
-        }
-    }
-
-    /// Prints a warning to stderr unless the user asked for errors only.
-    pub fn warn(&self, line: impl std::fmt::Display) {
-        if self.quiet < 2 {
-            eprintln!("warning: {line}");
-        }
-    }
-}
-
-/// MLE-bench's own default, so that data prepared by either program serves both.
-fn default_data_dir() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
-        .unwrap_or_else(|| PathBuf::from(".cache"));
-    cache.join("mle-bench").join("data")
 }
 
 /// Arguments of a subcommand from words as a user would type them.
@@ -201,7 +139,7 @@ pub fn main() -> ExitCode {
         }
     };
     start_logging(&cli.global);
-    let context = Context::new(&cli.global);
+    let context = context(&cli.global);
     match dispatch(cli.command, &context) {
         Ok(exit) => exit.into(),
         Err(error) => error.report(),

@@ -15,10 +15,10 @@ use medalist_competitions::prepare::{
 };
 use serde::Serialize;
 
-use super::Context;
 use super::download::{FetchElsewhere, Outcome, Wanted, fetch_missing};
 use super::selection::Selection;
-use crate::error::{CliError, Exit};
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
 
 /// Prepare competitions: split the raw data into public data and answers, and verify both.
 #[derive(clap::Args, Debug)]

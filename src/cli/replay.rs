@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use bytesize::ByteSize;
 use chrono::{DateTime, Utc};
 
-use super::Context;
 use super::logs::find_error;
-use crate::error::{CliError, Exit};
-use crate::events::{EventKind, EventSink as _, RunEvent};
-use crate::sinks::{Lines, jsonl, seconds};
-use crate::store::{GroupDir, find};
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
+use crate::attempt::text::seconds;
+use crate::host::store::{GroupDir, find};
+use crate::run::events::{EventKind, EventSink as _, RunEvent};
+use crate::run::sinks::{Lines, jsonl};
 
 /// Show again what happened in a run group.
 #[derive(clap::Args, Debug)]

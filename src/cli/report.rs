@@ -16,9 +16,9 @@ use medalist_reports::read::{self, CompetitionSource, ReadError, Reading};
 use medalist_reports::record::CompetitionFacts;
 use medalist_reports::terminal;
 
-use super::Context;
-use crate::boards::Board;
-use crate::error::{CliError, Exit};
+use crate::app::boards::Board;
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
 
 /// Most attempts, and most files of one folder, that the terminal lists.
 const LISTED: usize = 60;

@@ -11,27 +11,28 @@ use medalist_reports::record::CompetitionFacts;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::Context;
 use super::gpu::GpuArgs;
 use super::selection::Selection;
-use crate::agents::{AgentError, AgentSpec, Build};
-use crate::embedded;
-use crate::engine::{ContainerConfig, Engine};
-use crate::error::{CliError, Exit};
-use crate::events::{EventSink, RunStats};
-use crate::executor::docker::DockerExecutor;
-use crate::executor::process::ProcessExecutor;
-use crate::executor::{Executor, ExecutorError, ExecutorInfo};
-use crate::judge::CatalogueJudge;
-use crate::limits::{Limits, Network};
-use crate::outcome::CancelReason;
-use crate::plan::{ExecutorKind, PLAN_FORMAT, Plan, SnapshotEvery, attempts, group_name};
-use crate::resources::host;
-use crate::runner::{
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
+use crate::app::judge::CatalogueJudge;
+use crate::attempt::agents::{AgentError, AgentSpec, Build};
+use crate::attempt::launch::ExecutorError;
+use crate::attempt::limits::{Limits, Network};
+use crate::attempt::outcome::CancelReason;
+use crate::attempt::plan::{ExecutorKind, PLAN_FORMAT, Plan, SnapshotEvery, attempts, group_name};
+use crate::host::machine;
+use crate::host::store::{GroupDir, find, read_json, write_json};
+use crate::run::events::{EventSink, RunStats};
+use crate::run::sinks::{JsonLines, Lines, Progress};
+use crate::run::{
     Capacity, Judge as _, Run, RunError, StopRequest, run as run_group, stop, write_group,
 };
-use crate::sinks::{JsonLines, Lines, Progress};
-use crate::store::{GroupDir, find, read_json, write_json};
+use crate::sandbox::docker::DockerExecutor;
+use crate::sandbox::embedded;
+use crate::sandbox::engine::{ContainerConfig, Engine};
+use crate::sandbox::process::ProcessExecutor;
+use crate::sandbox::{Executor, ExecutorInfo};
 
 /// Run an agent on competitions, each attempt in its own sealed container, and grade what it
 /// submits.
@@ -140,11 +141,11 @@ impl LimitArgs {
 
     /// Flags, then the container_config, then what the machine has.
     fn resolve(&self, config: &ContainerConfig) -> Limits {
-        let machine_memory = host::memory_bytes().unwrap_or(u64::MAX);
+        let machine_memory = machine::memory_bytes().unwrap_or(u64::MAX);
         let mut limits = Limits {
             timeout: self.timeout,
             grace: self.grace,
-            cpus: f64::from(host::cpu_count()).min(4.0),
+            cpus: f64::from(machine::cpu_count()).min(4.0),
             memory_bytes: (32u64 << 30).min(machine_memory / 10 * 9),
             disk_bytes: self.disk.0,
             log_bytes: self.log_size.0,
@@ -185,7 +186,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     check_consent(&plan)?;
     if args.plan_only {
         let (dir, plan) = create_group(plan, context)?;
-        write_group(&dir, &plan, &host::hardware(), None)?;
+        write_group(&dir, &plan, &machine::hardware(), None)?;
         context.print(format_args!("{}\n", dir.root().display()))?;
         return Ok(Exit::Success);
     }
@@ -371,15 +372,15 @@ fn show_plan(plan: &Plan, args: &Args, context: &Context) -> Result<Exit, CliErr
     let limits = &plan.limits;
     let found = start_runtime()?.block_on(super::gpu::find(plan))?;
     let gpus = found.map(|(_, inventory)| inventory.gpus).unwrap_or_default();
-    let forecast = crate::runner::forecast(plan, capacity(plan), &gpus);
+    let forecast = crate::run::forecast(plan, capacity(plan), &gpus);
     let mut text = format!(
         "agent      {} ({})\ncommand    {}\nexecutor   {}\nlimits     {} + {} grace, {} cpus, {} memory, {} disk, {} pids\nnetwork    {}\ngpus       {}\nmounts     {}\nattempts   {} ({} at once)\nlongest    {}\n\n",
         plan.agent.id,
         plan.agent.image,
         plan.agent.command.join(" "),
         plan.executor,
-        crate::sinks::seconds(limits.timeout.as_secs_f64()),
-        crate::sinks::seconds(limits.grace.as_secs_f64()),
+        crate::attempt::text::seconds(limits.timeout.as_secs_f64()),
+        crate::attempt::text::seconds(limits.grace.as_secs_f64()),
         limits.cpus,
         ByteSize::b(limits.memory_bytes),
         ByteSize::b(limits.disk_bytes),
@@ -393,7 +394,7 @@ fn show_plan(plan: &Plan, args: &Args, context: &Context) -> Result<Exit, CliErr
         },
         plan.attempts.len(),
         forecast.at_once,
-        crate::sinks::seconds(forecast.longest.as_secs_f64()),
+        crate::attempt::text::seconds(forecast.longest.as_secs_f64()),
     );
     for attempt in &plan.attempts {
         let gpus = attempt.gpus.as_ref().map_or(String::new(), |gpus| format!("  gpus {gpus}"));
@@ -406,8 +407,8 @@ fn show_plan(plan: &Plan, args: &Args, context: &Context) -> Result<Exit, CliErr
 /// What the machine has for this plan.
 pub(super) fn capacity(plan: &Plan) -> Capacity {
     Capacity {
-        cpus: f64::from(host::cpu_count()),
-        memory_bytes: host::memory_bytes().unwrap_or(u64::MAX),
+        cpus: f64::from(machine::cpu_count()),
+        memory_bytes: machine::memory_bytes().unwrap_or(u64::MAX),
         attempts: plan.parallel.unwrap_or(usize::MAX),
     }
 }
@@ -501,7 +502,7 @@ pub(super) async fn run_plan(
         }
         (Build::Dockerfile { .. }, None) | (Build::Image, _) => {}
     }
-    let mut hardware = host::hardware();
+    let mut hardware = machine::hardware();
     let gpus = super::gpu::open(&plan, dir, &*executor, &info, &mut hardware, context).await?;
     let run = Run {
         capacity: capacity(&plan),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use medalist_competitions::{Catalogue, CatalogueError, CompetitionSpec, Suite};
 
-use crate::error::{CliError, Exit};
+use crate::app::error::{CliError, Exit};
 
 /// The flags that choose competitions, as MLE-bench has them and ours.
 #[derive(clap::Args, Debug, Clone, Default)]

@@ -28,9 +28,9 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 
-use super::Context;
 use super::report::{Source, default_title};
-use crate::error::{CliError, Exit};
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
 
 /// How often run groups are looked at for changes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -6,13 +6,13 @@ use std::time::Duration;
 use medalist_grading::GradeReport;
 use medalist_reports::record::AttemptRecord;
 
-use super::Context;
 use super::logs::{find_error, is_over};
-use crate::error::{CliError, Exit};
-use crate::outcome::CancelReason;
-use crate::runner::{StopRequest, grade_line, stop};
-use crate::store::find::{self, Found};
-use crate::store::{GroupDir, read_json};
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
+use crate::attempt::outcome::CancelReason;
+use crate::host::store::find::{self, Found};
+use crate::host::store::{GroupDir, read_json};
+use crate::run::{StopRequest, grade_line, stop};
 
 /// Between two looks at whether it is over.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

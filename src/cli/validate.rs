@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use medalist_grading::table::{Limits, Table};
 use medalist_grading::{Answers, InvalidSubmission, Verdict};
 
-use super::Context;
 use super::grade::Target;
-use crate::error::{CliError, Exit};
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
 
 /// Check a submission's format, without a score.
 ///

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use medalist::judge::CatalogueJudge;
-use medalist::runner::Judge;
+use medalist::app::judge::CatalogueJudge;
+use medalist::run::Judge;
 use medalist_competitions::prepare::{PrepareRequest, RawInput, prepare};
 use medalist_competitions::{Catalogue, Suite};
 

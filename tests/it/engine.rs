@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use medalist::engine::{BuildRequest, Engine, EngineError, tar_directory};
-use medalist::executor::docker::DockerExecutor;
-use medalist::executor::{ExecutorError, LABEL_NAME, Program};
-use medalist::outcome::{CancelReason, Outcome};
-use medalist::runner::attempt::{AttemptEvent, WatchOptions, run_attempt};
+use medalist::attempt::launch::{ExecutorError, LABEL_NAME, Program};
+use medalist::attempt::outcome::{CancelReason, Outcome};
+use medalist::run::clock::{AttemptEvent, WatchOptions, run_attempt};
+use medalist::sandbox::docker::DockerExecutor;
+use medalist::sandbox::engine::{BuildRequest, Engine, EngineError, tar_directory};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;

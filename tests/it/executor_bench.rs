@@ -8,15 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use medalist::engine::{Engine, tar_directory};
-use medalist::executor::docker::DockerExecutor;
-use medalist::executor::process::ProcessExecutor;
-use medalist::executor::{
-    DataMode, Executor, LaunchSpec, Program, RunToken, ValidationReply, Validator,
-};
-use medalist::limits::{GpuAccess, Limits, Network};
-use medalist::outcome::CancelReason;
-use medalist::runner::attempt::{AttemptEnd, AttemptEvent, WatchOptions, run_attempt};
+use medalist::attempt::launch::{DataMode, LaunchSpec, Program, ValidationReply, Validator};
+use medalist::attempt::limits::{GpuAccess, Limits, Network};
+use medalist::attempt::outcome::CancelReason;
+use medalist::run::clock::{AttemptEnd, AttemptEvent, WatchOptions, run_attempt};
+use medalist::sandbox::docker::DockerExecutor;
+use medalist::sandbox::engine::{Engine, tar_directory};
+use medalist::sandbox::process::ProcessExecutor;
+use medalist::sandbox::{Executor, RunToken};
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, mpsc};
 
@@ -220,7 +219,7 @@ impl Bench {
             run_attempt(&*self.executor, Arc::new(spec), resume, &options, &mut requests, &report)
                 .await;
         assert_eq!(end.left_behind, None);
-        let labels = BTreeMap::from([(medalist::executor::LABEL_NAME.to_string(), name)]);
+        let labels = BTreeMap::from([(medalist::attempt::launch::LABEL_NAME.to_string(), name)]);
         assert_eq!(
             self.executor.list_orphans(&labels).await.unwrap(),
             [],

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use medalist::executor::{DataMode, RunToken};
-use medalist::outcome::{CancelReason, Outcome};
-use medalist::runner::attempt::{AttemptEvent, Phase};
+use medalist::attempt::launch::DataMode;
+use medalist::attempt::outcome::{CancelReason, Outcome};
+use medalist::run::clock::{AttemptEvent, Phase};
+use medalist::sandbox::RunToken;
 
 use crate::executor_bench::{Bench, Kind, TEST_LABEL};
 
@@ -225,7 +226,7 @@ contract! {
     async fn a_command_that_is_not_there_is_a_failed_setup(bench: &Bench) {
         let run = bench
             .run_with(&[], |spec| match &mut spec.program {
-                medalist::executor::Program::Image { argv, .. } | medalist::executor::Program::Local { argv, .. } => {
+                medalist::attempt::launch::Program::Image { argv, .. } | medalist::attempt::launch::Program::Local { argv, .. } => {
                     *argv = vec!["no-such-command".to_string()];
                 }
             })
@@ -264,7 +265,7 @@ contract! {
         while std::fs::read_to_string(&to).unwrap() != "id,y\n5,5\n" {
             running.snapshot(&to).await.unwrap();
         }
-        running.stop(medalist::executor::Stop::Kill).await.unwrap();
+        running.stop(medalist::sandbox::Stop::Kill).await.unwrap();
         running.wait().await.unwrap();
         running.remove().await.unwrap();
     }
@@ -342,6 +343,6 @@ contract! {
             started: chrono::Utc::now(),
         };
         let error = bench.executor.attach(&token, std::sync::Arc::new(spec)).await.err().unwrap();
-        assert!(matches!(error, medalist::executor::ExecutorError::Gone { .. }), "{error:?}");
+        assert!(matches!(error, medalist::attempt::launch::ExecutorError::Gone { .. }), "{error:?}");
     }
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use medalist::limits::{GpuAccess, GpuHandle};
-use medalist::outcome::Outcome;
+use medalist::attempt::limits::{GpuAccess, GpuHandle};
+use medalist::attempt::outcome::Outcome;
 
 use crate::executor_bench::{Bench, Kind};
 use crate::support::{Called, TestContext, has_docker};
@@ -196,7 +196,7 @@ async fn a_container_gets_exactly_its_cards_nodes() {
     let shown = |path: &Path| path.display().to_string();
     let (own, other, library) =
         (shown(&node("nvidia7")), shown(&node("nvidia8")), shown(&driver.join("libcuda.so.1")));
-    let change = |spec: &mut medalist::executor::LaunchSpec| {
+    let change = |spec: &mut medalist::attempt::launch::LaunchSpec| {
         spec.gpus =
             vec![GpuHandle { uuid: "GPU-7".into(), index: 7, device_nodes: vec![node("nvidia7")] }];
         spec.gpu_access = GpuAccess::DeviceNodes {
@@ -234,7 +234,7 @@ async fn a_container_gets_exactly_its_cards_nodes() {
         .args(["inspect", "--format", "{{json .HostConfig}}", &name])
         .output()
         .unwrap();
-    running.stop(medalist::executor::Stop::Kill).await.unwrap();
+    running.stop(medalist::sandbox::Stop::Kill).await.unwrap();
     running.wait().await.unwrap();
     running.remove().await.unwrap();
     let host: serde_json::Value = serde_json::from_slice(&inspected.stdout).unwrap();

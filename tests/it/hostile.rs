@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use medalist::executor::Stop;
-use medalist::limits::Network;
-use medalist::outcome::Outcome;
+use medalist::attempt::limits::Network;
+use medalist::attempt::outcome::Outcome;
+use medalist::sandbox::Stop;
 
 use crate::executor_bench::{Bench, Finished, Kind};
 

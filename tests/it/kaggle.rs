@@ -2,11 +2,11 @@
 
 use crate::support::kaggle_server::{Fault, KEY, KaggleServer, TOKEN, USERNAME, fake_zip};
 use crate::support::require;
-use medalist::kaggle::{
+use medalist::host::kaggle::{
     Access, Credentials, DownloadReporter, DownloadRequest, Downloaded, KaggleClient, KaggleError,
     KaggleOptions, RemoteFile, RemoteObject, RetryPolicy, SilentReporter,
 };
-use medalist::secret::Secret;
+use medalist::host::secret::Secret;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use medalist::engine::tar_directory;
-use medalist::executor::Program;
-use medalist::outcome::Outcome;
+use medalist::attempt::launch::Program;
+use medalist::attempt::outcome::Outcome;
+use medalist::sandbox::engine::tar_directory;
 use tokio::sync::OnceCell;
 
 use crate::executor_bench::{Bench, Finished, Kind, engine};

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use medalist::engine::{Engine, tar_directory};
+use medalist::sandbox::engine::{Engine, tar_directory};
 use serde_json::Value;
 
 use crate::executor_bench::{IMAGE, engine, probe};

@@ -11,12 +11,12 @@ use medalist_grading::table::{Limits, Table, read_bytes};
 use medalist_grading::{Direction, Leaderboard, Thresholds};
 use sha2::{Digest as _, Sha256};
 
-use crate::boards::{BoardOrigin, OwnBoard};
-use crate::cli::Context;
+use crate::app::boards::{BoardOrigin, OwnBoard};
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
+use crate::attempt::text::hex;
 use crate::cli::briefs::{checkout_folder, refuse_pointer};
 use crate::cli::selection::Selection;
-use crate::error::{CliError, Exit};
-use crate::store::hex;
 
 /// Boards have at most some ten thousand teams; no list of submissions is larger than this.
 const MAX_BYTES: u64 = 256 << 20;

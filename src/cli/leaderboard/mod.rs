@@ -11,9 +11,9 @@ use medalist_reports::leaderboard::{self, Row};
 use medalist_reports::read::{CompetitionSource, Group};
 use serde_json::json;
 
-use super::Context;
 use super::report::{Experiment, Seeds, Source, read_groups};
-use crate::error::{CliError, Exit};
+use crate::app::context::Context;
+use crate::app::error::{CliError, Exit};
 
 /// Print MLE-bench's leaderboard, with rows of your own run groups computed as MLE-bench does.
 #[derive(clap::Args, Debug)]

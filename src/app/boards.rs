@@ -1,0 +1,178 @@
+//! The leaderboard in force for a competition: the catalogue's, or one that the user imported in
+//! its place.
+//!
+//! An imported board is kept beside the competition's prepared data, where preparing again does not
+//! touch it. Only scores are kept: names of teams are nobody's business here.
+
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use medalist_competitions::CompetitionSpec;
+use medalist_grading::leaderboard::LeaderboardError;
+use medalist_grading::report::CompetitionFacts;
+use medalist_grading::{Leaderboard, Thresholds};
+use serde::{Deserialize, Serialize};
+
+use crate::host::store::{self, StoreError};
+
+/// Where an imported board was taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BoardOrigin {
+    /// A `leaderboard.csv` of an MLE-bench checkout.
+    MleBench,
+    /// A leaderboard downloaded from Kaggle.
+    Kaggle,
+    /// A plain list of scores.
+    Scores,
+}
+
+impl BoardOrigin {
+    /// The words that results use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MleBench => "MLE-bench checkout",
+            Self::Kaggle => "Kaggle download",
+            Self::Scores => "list of scores",
+        }
+    }
+}
+
+/// An imported board as it is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnBoard {
+    /// The competition's id.
+    pub competition: String,
+    /// What the file was.
+    pub origin: BoardOrigin,
+    /// The file that was imported.
+    pub file: PathBuf,
+    /// SHA-256 of that file, in hexadecimal digits.
+    pub sha256: String,
+    /// When it was imported.
+    pub imported_at: DateTime<Utc>,
+    /// The scores in board order, the winner's first.
+    pub scores: Vec<f64>,
+}
+
+impl OwnBoard {
+    /// Where the board of a competition is kept, whether there is one or not.
+    pub fn path(data_dir: &Path, id: &str) -> PathBuf {
+        data_dir.join(id).join("leaderboard.json")
+    }
+
+    /// Keeps the board in the data directory.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn keep(&self, data_dir: &Path) -> Result<(), StoreError> {
+        let path = Self::path(data_dir, &self.competition);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(|source| StoreError::Io {
+                verb: "create",
+                path: parent.to_owned(),
+                source,
+            })?;
+        }
+        store::write_json(&path, self)
+    }
+
+    /// Where it comes from, in words that every result repeats.
+    pub fn provenance(&self) -> String {
+        format!(
+            "{}, {} scores from `{}`, sha256 {}, imported {}",
+            self.origin.as_str(),
+            self.scores.len(),
+            self.file.display(),
+            self.sha256.get(..12).unwrap_or(&self.sha256),
+            self.imported_at.format("%Y-%m-%d"),
+        )
+    }
+}
+
+/// The board that a competition's results are measured against.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Board {
+    /// The scores, for rank and percentile.
+    pub leaderboard: Option<Leaderboard>,
+    /// What medals and the median ask for.
+    pub thresholds: Option<Thresholds>,
+    /// Number of teams.
+    pub n_teams: Option<u64>,
+    /// Where it comes from, if it is the user's own.
+    pub own: Option<String>,
+}
+
+/// A board that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BoardError {
+    /// The imported board cannot be read.
+    #[error(
+        "the imported leaderboard cannot be read; `medalist leaderboard import --remove -c {id}` goes back to the catalogue's"
+    )]
+    Own {
+        /// The competition's id.
+        id: String,
+        /// What is wrong with the file.
+        #[source]
+        source: StoreError,
+    },
+    /// The board holds no usable scores.
+    #[error("the leaderboard of `{id}` is broken")]
+    Scores {
+        /// The competition's id.
+        id: String,
+        /// What is wrong with them.
+        #[source]
+        source: LeaderboardError,
+    },
+}
+
+impl Board {
+    /// The board in force: the imported one in the data directory, else the catalogue's.
+    ///
+    /// # Errors
+    /// [`BoardError`] if the imported board is damaged, or a leaderboard is none.
+    pub fn in_force(spec: &CompetitionSpec, data_dir: &Path) -> Result<Self, BoardError> {
+        let id = spec.id.as_str();
+        let broken = |source| BoardError::Scores { id: id.to_owned(), source };
+        let own: Option<OwnBoard> = store::read_json_if_there(&OwnBoard::path(data_dir, id))
+            .map_err(|source| BoardError::Own { id: id.to_owned(), source })?;
+        if let Some(own) = own {
+            let provenance = own.provenance();
+            let board = Leaderboard::new(own.scores).map_err(broken)?;
+            return Ok(Self {
+                thresholds: Some(board.thresholds()),
+                n_teams: Some(board.scores().len() as u64),
+                leaderboard: Some(board),
+                own: Some(provenance),
+            });
+        }
+        Ok(Self {
+            leaderboard: spec
+                .leaderboard_csv()
+                .map(Leaderboard::parse)
+                .transpose()
+                .map_err(broken)?,
+            thresholds: spec.thresholds.as_ref().map(|thresholds| thresholds.medals()),
+            n_teams: spec
+                .thresholds
+                .as_ref()
+                .and_then(|thresholds| thresholds.n_teams)
+                .map(u64::from),
+            own: None,
+        })
+    }
+
+    /// What a grading report says about the competition and this board.
+    pub fn facts<'a>(&'a self, spec: &'a CompetitionSpec) -> CompetitionFacts<'a> {
+        CompetitionFacts {
+            id: spec.id.as_str(),
+            thresholds: self.thresholds,
+            leaderboard: self.leaderboard.as_ref(),
+            n_teams: self.n_teams,
+            own_leaderboard: self.own.as_deref(),
+        }
+    }
+}

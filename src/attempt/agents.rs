@@ -1,0 +1,534 @@
+//! What an agent is: its image, its start command and its settings.
+//!
+//! Two formats are read. Ours is a folder with `agent.toml` (see `docs/agents.md`); MLE-bench's is
+//! a `config.yaml` whose top-level keys are agent ids. Both become an [`AgentSpec`]. Values of
+//! secrets are resolved when an attempt starts and never stored.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::attempt::text::hex;
+
+/// The default start command, MLE-bench's own.
+const START: [&str; 2] = ["bash", "/home/agent/start.sh"];
+
+/// An agent as it will be launched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentSpec {
+    /// The agent's id: for MLE-bench's format a top-level key such as `aide/dev`.
+    pub id: String,
+    /// One line for people.
+    #[serde(default)]
+    pub description: String,
+    /// The language model behind the agent, for reports; empty if none.
+    #[serde(default)]
+    pub backbone: String,
+    /// The image the agent runs in.
+    pub image: String,
+    /// How that image comes to be.
+    pub build: Build,
+    /// The start command inside the container, arguments included.
+    pub command: Vec<String>,
+    /// Further environment; values may name a secret as `${{ secrets.NAME }}`.
+    pub env: BTreeMap<String, String>,
+    /// Whether the agent asks for a privileged container.
+    #[serde(default)]
+    pub privileged: bool,
+    /// SHA-256 over the agent's files, for provenance.
+    pub files_sha256: String,
+}
+
+/// How an agent's image is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Build {
+    /// A program embedded in this binary, put alone into an image made from scratch.
+    Embedded {
+        /// `sample` or `baseline`.
+        program: String,
+    },
+    /// `docker build` on the agent's folder.
+    Dockerfile {
+        /// The build context.
+        dir: PathBuf,
+        /// The Dockerfile's path below it.
+        dockerfile: PathBuf,
+    },
+    /// The image exists already; nothing is built.
+    Image,
+}
+
+/// Why an agent cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// No folder and no built-in agent has this name.
+    #[error("no agent named `{name}`; known: {known}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// The built-in ones and those found in the agents folder.
+        known: String,
+    },
+    /// A settings file cannot be read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// A settings file is malformed.
+    #[error("`{path}` is not a valid agent file: {message}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with its place where known.
+        message: String,
+    },
+    /// A secret that the agent names is not set.
+    #[error(
+        "agent `{agent}` needs the secret `{name}` for `{key}`, but the environment variable `{name}` is not set"
+    )]
+    SecretMissing {
+        /// The agent's id.
+        agent: String,
+        /// The secret and environment variable.
+        name: String,
+        /// The setting that names it.
+        key: String,
+    },
+    /// Secrets are named, but the user did not agree to hand them to the container.
+    #[error(
+        "agent `{agent}` asks for secrets ({names}), which would be readable inside its container"
+    )]
+    SecretsRefused {
+        /// The agent's id.
+        agent: String,
+        /// The secrets' names.
+        names: String,
+    },
+    /// A privileged container is asked for without the user's consent.
+    #[error("agent `{agent}` asks for a privileged container, which can take over this machine")]
+    PrivilegedRefused {
+        /// The agent's id.
+        agent: String,
+    },
+}
+
+/// `agent.toml` as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AgentToml {
+    id: String,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    backbone: String,
+    image: Option<String>,
+    /// `scratch`, `dockerfile` or `image`.
+    build: BuildKind,
+    /// The embedded program of `build = "scratch"`; the agent's id if absent.
+    program: Option<String>,
+    dockerfile: Option<PathBuf>,
+    command: Option<Vec<String>>,
+    #[serde(default)]
+    kwargs: toml::Table,
+    #[serde(default)]
+    kwargs_type: KwargsType,
+    #[serde(default)]
+    env: BTreeMap<String, toml::Value>,
+    #[serde(default)]
+    privileged: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum BuildKind {
+    Scratch,
+    Dockerfile,
+    Image,
+}
+
+/// How settings become arguments of the start command.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum KwargsType {
+    /// `--key value`.
+    #[default]
+    Argparse,
+    /// `key=value`.
+    Omegaconf,
+}
+
+impl KwargsType {
+    fn arguments<'a>(self, kwargs: impl Iterator<Item = (&'a str, String)>) -> Vec<String> {
+        kwargs
+            .flat_map(|(key, value)| match self {
+                Self::Argparse => vec![format!("--{key}"), value],
+                Self::Omegaconf => vec![format!("{key}={value}")],
+            })
+            .collect()
+    }
+}
+
+/// The agents that this binary carries: id and `agent.toml`.
+const EMBEDDED: [(&str, &str); 2] = [
+    ("sample", include_str!("../../agents/sample/agent.toml")),
+    ("baseline", include_str!("../../agents/baseline/agent.toml")),
+];
+
+impl AgentSpec {
+    /// Finds an agent: a built-in name, a folder with `agent.toml`, `<agents_dir>/<name>`, or an id
+    /// in one of the `config.yaml` files below `agents_dir`.
+    ///
+    /// # Errors
+    /// [`AgentError`] names the file that is missing or malformed.
+    pub fn find(name: &str, agents_dir: &Path) -> Result<Self, AgentError> {
+        for dir in [PathBuf::from(name), agents_dir.join(name)] {
+            if dir.join("agent.toml").is_file() {
+                return Self::from_folder(&dir);
+            }
+        }
+        if let Some((_, text)) = EMBEDDED.iter().find(|(id, _)| *id == name) {
+            return Self::from_toml(text, Path::new(&format!("agents/{name}/agent.toml")), None);
+        }
+        let mut known: Vec<String> = EMBEDDED.iter().map(|(id, _)| (*id).to_owned()).collect();
+        for config in mlebench_configs(agents_dir) {
+            let agents = Self::from_mlebench(&config)?;
+            if let Some(found) = agents.iter().find(|agent| agent.id == name) {
+                return Ok(found.clone());
+            }
+            known.extend(agents.into_iter().map(|agent| agent.id));
+        }
+        Err(AgentError::Unknown { name: name.to_owned(), known: known.join(", ") })
+    }
+
+    /// Reads the agent in a folder of ours.
+    ///
+    /// # Errors
+    /// As [`AgentSpec::find`].
+    pub fn from_folder(dir: &Path) -> Result<Self, AgentError> {
+        let path = dir.join("agent.toml");
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| AgentError::Read { path: path.clone(), source })?;
+        Self::from_toml(&text, &path, Some(dir))
+    }
+
+    fn from_toml(text: &str, path: &Path, dir: Option<&Path>) -> Result<Self, AgentError> {
+        let malformed = |message: String| AgentError::Malformed { path: path.to_owned(), message };
+        let toml: AgentToml = toml::from_str(text).map_err(|error| malformed(error.to_string()))?;
+        let build = match (&toml.build, dir) {
+            (BuildKind::Scratch, _) => {
+                let program = toml.program.clone().unwrap_or_else(|| toml.id.clone());
+                if !EMBEDDED.iter().any(|(id, _)| *id == program) {
+                    return Err(malformed(format!(
+                        "`build = \"scratch\"` has no embedded program `{program}`"
+                    )));
+                }
+                Build::Embedded { program }
+            }
+            (BuildKind::Image, _) => Build::Image,
+            (BuildKind::Dockerfile, Some(dir)) => Build::Dockerfile {
+                dir: dir.to_owned(),
+                dockerfile: toml.dockerfile.clone().unwrap_or_else(|| PathBuf::from("Dockerfile")),
+            },
+            (BuildKind::Dockerfile, None) => {
+                return Err(malformed("a built-in agent cannot have a Dockerfile".into()));
+            }
+        };
+        let arguments = toml
+            .kwargs_type
+            .arguments(toml.kwargs.iter().map(|(key, value)| (key.as_str(), toml_text(value))));
+        let mut command = toml.command.unwrap_or_else(|| START.map(str::to_owned).to_vec());
+        command.extend(arguments);
+        let files_sha256 = match dir {
+            Some(dir) => files_hash(dir)?,
+            None => hex(&Sha256::digest(text.as_bytes())),
+        };
+        Ok(Self {
+            // The tag of an image that is built here is its files' hash, so that a changed agent
+            // never meets its old image.
+            image: toml.image.unwrap_or_else(|| match build {
+                Build::Dockerfile { .. } => format!("medalist/{}:{}", toml.id, &files_sha256[..12]),
+                Build::Embedded { .. } | Build::Image => format!("medalist/{}", toml.id),
+            }),
+            id: toml.id,
+            description: toml.description,
+            backbone: toml.backbone,
+            build,
+            command,
+            env: toml.env.iter().map(|(key, value)| (key.clone(), toml_text(value))).collect(),
+            privileged: toml.privileged,
+            files_sha256,
+        })
+    }
+
+    /// Reads every agent of an MLE-bench `config.yaml`.
+    ///
+    /// Keys without `start` are helpers for YAML anchors and give no agent. The image is named
+    /// after the file's folder, as MLE-bench does.
+    ///
+    /// # Errors
+    /// As [`AgentSpec::find`].
+    pub fn from_mlebench(path: &Path) -> Result<Vec<Self>, AgentError> {
+        let malformed = |message: String| AgentError::Malformed { path: path.to_owned(), message };
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| AgentError::Read { path: path.to_owned(), source })?;
+        let root: serde_json::Map<String, serde_json::Value> =
+            serde_saphyr::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+        let dir = path.parent().unwrap_or(Path::new("."));
+        let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+        let image = absolute
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let files_sha256 = files_hash(dir)?;
+        let mut agents = Vec::new();
+        for (id, value) in &root {
+            let Some(entry) = value.as_object().filter(|entry| entry.contains_key("start")) else {
+                continue;
+            };
+            if entry.contains_key("mount_docker_socket") {
+                return Err(malformed(format!(
+                    "`{id}.mount_docker_socket`: the Docker socket never enters a container"
+                )));
+            }
+            let empty = serde_json::Map::new();
+            let map = |key: &str| match entry.get(key) {
+                None | Some(serde_json::Value::Null) => Ok(&empty),
+                Some(serde_json::Value::Object(map)) => Ok(map),
+                Some(_) => Err(malformed(format!("`{id}.{key}` is not a map"))),
+            };
+            let kwargs = map("kwargs")?;
+            let style = match entry.get("kwargs_type").and_then(|kind| kind.as_str()) {
+                Some("argparse") => KwargsType::Argparse,
+                Some("omegaconf") => KwargsType::Omegaconf,
+                Some(other) => {
+                    return Err(malformed(format!(
+                        "`{id}.kwargs_type` is `{other}`, expected `argparse` or `omegaconf`"
+                    )));
+                }
+                None if kwargs.is_empty() => KwargsType::Argparse,
+                None => {
+                    return Err(malformed(format!(
+                        "`{id}.kwargs_type` is missing although `kwargs` has entries"
+                    )));
+                }
+            };
+            let mut command: Vec<String> = START.map(str::to_owned).to_vec();
+            command.extend(
+                style.arguments(
+                    kwargs.iter().map(|(key, value)| (key.as_str(), python_text(value))),
+                ),
+            );
+            let dockerfile = entry.get("dockerfile").and_then(|file| file.as_str()).map_or_else(
+                || PathBuf::from("Dockerfile"),
+                // Written relative to the agents folder; the build context is the agent's own.
+                |file| {
+                    Path::new(file)
+                        .file_name()
+                        .map_or_else(|| PathBuf::from("Dockerfile"), PathBuf::from)
+                },
+            );
+            agents.push(Self {
+                id: id.clone(),
+                description: String::new(),
+                backbone: String::new(),
+                image: image.clone(),
+                build: Build::Dockerfile { dir: dir.to_owned(), dockerfile },
+                command,
+                env: map("env_vars")?
+                    .iter()
+                    .map(|(key, value)| (key.clone(), python_text(value)))
+                    .collect(),
+                privileged: entry
+                    .get("privileged")
+                    .and_then(serde_json::Value::as_bool)
+                    .unwrap_or(false),
+                files_sha256: files_sha256.clone(),
+            });
+        }
+        Ok(agents)
+    }
+
+    /// The secrets that settings name, each with the setting.
+    pub fn secrets(&self) -> Vec<(String, String)> {
+        let env = self.env.iter().map(|(key, value)| (key.clone(), value));
+        let command = self.command.iter().map(|value| ("command".to_owned(), value));
+        env.chain(command)
+            .filter_map(|(key, value)| Some((key, secret_name(value)?.to_owned())))
+            .collect()
+    }
+
+    /// The environment and command with secrets filled in from `lookup`.
+    ///
+    /// # Errors
+    /// [`AgentError::SecretMissing`] for an unset one.
+    pub fn resolve(
+        &self,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<(BTreeMap<String, String>, Vec<String>), AgentError> {
+        let fill = |key: &str, value: &String| match secret_name(value) {
+            None => Ok(value.clone()),
+            Some(name) => lookup(name).ok_or_else(|| AgentError::SecretMissing {
+                agent: self.id.clone(),
+                name: name.to_owned(),
+                key: key.to_owned(),
+            }),
+        };
+        let env = self
+            .env
+            .iter()
+            .map(|(key, value)| Ok((key.clone(), fill(key, value)?)))
+            .collect::<Result<_, _>>()?;
+        let command =
+            self.command.iter().map(|value| fill("command", value)).collect::<Result<_, _>>()?;
+        Ok((env, command))
+    }
+}
+
+/// The name in a value that begins with `${{ secrets.NAME }}`; what follows is dropped, as
+/// MLE-bench does.
+fn secret_name(value: &str) -> Option<&str> {
+    // omegaconf arguments carry their key in front.
+    let value = value
+        .split_once('=')
+        .map_or(value, |(_, rest)| if rest.starts_with("${{") { rest } else { value });
+    let (inner, _) = value.strip_prefix("${{")?.split_once("}}")?;
+    let name = inner.trim().strip_prefix("secrets.")?;
+    name.chars()
+        .all(|c| c.is_alphanumeric() || c == '_')
+        .then_some(name)
+        .filter(|name| !name.is_empty())
+}
+
+fn toml_text(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// A YAML value as Python's `str` prints it.
+fn python_text(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Bool(true) => "True".into(),
+        serde_json::Value::Bool(false) => "False".into(),
+        serde_json::Value::Null => "None".into(),
+        other => other.to_string(),
+    }
+}
+
+fn mlebench_configs(agents_dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut pending = vec![(agents_dir.to_owned(), 0)];
+    while let Some((dir, depth)) = pending.pop() {
+        let Ok(entries) = std::fs::read_dir(&dir) else { continue };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            // A depth limit keeps a mistaken `--agents-dir /` from walking the machine.
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) && depth < 4 {
+                pending.push((path, depth + 1));
+            } else if entry.file_name() == "config.yaml" {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// SHA-256 over names and contents of the regular files below `dir`, in the order of their names.
+fn files_hash(dir: &Path) -> Result<String, AgentError> {
+    let mut files = Vec::new();
+    let mut pending = vec![dir.to_owned()];
+    while let Some(folder) = pending.pop() {
+        let read = |source| AgentError::Read { path: folder.clone(), source };
+        for entry in std::fs::read_dir(&folder).map_err(read)? {
+            let entry = entry.map_err(read)?;
+            match entry.file_type().map_err(read)? {
+                kind if kind.is_dir() => pending.push(entry.path()),
+                kind if kind.is_file() => files.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    files.sort();
+    let mut hash = Sha256::new();
+    for file in files {
+        let bytes = std::fs::read(&file)
+            .map_err(|source| AgentError::Read { path: file.clone(), source })?;
+        let name = file.strip_prefix(dir).unwrap_or(&file).to_string_lossy().into_owned();
+        hash.update((name.len() as u64).to_le_bytes());
+        hash.update(name.as_bytes());
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(&bytes);
+    }
+    Ok(hex(&hash.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(dir: &Path, name: &str, text: &str) {
+        std::fs::create_dir_all(dir).unwrap();
+        std::fs::write(dir.join(name), text).unwrap();
+    }
+
+    #[test]
+    fn mlebench_config_with_anchors_becomes_agents() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("agents").join("aide");
+        write(
+            &dir,
+            "config.yaml",
+            "vars:\n  step_limit: &steps 500\ndefaults: &defaults\n  start: aide/start.sh\n  dockerfile: aide/Dockerfile\n  kwargs_type: omegaconf\n  kwargs: &kwargs\n    agent.steps: *steps\n    agent.debug: true\n    agent.model: gpt-4\n  env_vars: &env\n    KEY: ${{ secrets.SOME_KEY }}\n    LIMIT: 86400\naide:\n  <<: *defaults\naide/dev:\n  <<: *defaults\n  kwargs:\n    <<: *kwargs\n    agent.steps: 1\n  privileged: true\n",
+        );
+        let agents_dir = temp.path().join("agents");
+        let aide = AgentSpec::find("aide", &agents_dir).unwrap();
+        assert_eq!(aide.image, "aide");
+        assert_eq!(
+            aide.command[2..],
+            ["agent.steps=500", "agent.debug=True", "agent.model=gpt-4"].map(str::to_owned)
+        );
+        assert_eq!(aide.secrets(), [("KEY".to_owned(), "SOME_KEY".to_owned())]);
+        assert_eq!(aide.env["LIMIT"], "86400");
+        let dev = AgentSpec::find("aide/dev", &agents_dir).unwrap();
+        assert!(
+            dev.privileged && dev.command.contains(&"agent.steps=1".to_owned()),
+            "{:?}",
+            dev.command
+        );
+        assert!(
+            AgentSpec::find("defaults/none", &agents_dir)
+                .unwrap_err()
+                .to_string()
+                .contains("aide/dev")
+        );
+        let missing = aide.resolve(|_| None).unwrap_err().to_string();
+        assert!(missing.contains("`SOME_KEY`"), "{missing}");
+        assert_eq!(aide.resolve(|_| Some("v".into())).unwrap().0["KEY"], "v");
+    }
+
+    #[test]
+    fn unknown_keys_in_agent_toml_are_named() {
+        let temp = tempfile::tempdir().unwrap();
+        write(temp.path(), "agent.toml", "id = \"x\"\nbuild = \"image\"\ncomand = []\n");
+        let error = AgentSpec::from_folder(temp.path()).unwrap_err().to_string();
+        assert!(error.contains("comand"), "{error}");
+    }
+
+    #[test]
+    fn files_hash_sees_every_change() {
+        let temp = tempfile::tempdir().unwrap();
+        write(temp.path(), "a", "1");
+        let before = files_hash(temp.path()).unwrap();
+        write(&temp.path().join("b"), "c", "");
+        assert_ne!(before, files_hash(temp.path()).unwrap());
+    }
+}

@@ -1,0 +1,405 @@
+//! What will run is computed first and is a value: `run --dry-run` prints it, `run` takes it, the
+//! report counts against it.
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use medalist_reports::record::{AttemptKeyRecord, CompetitionFacts, FormatVersion};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::attempt::agents::AgentSpec;
+use crate::attempt::limits::{GpuRequest, Limits, Network, seconds};
+
+/// The version of `plan.json` that this program writes.
+pub const PLAN_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
+
+/// Everything a run group consists of, fixed before anything starts; `--resume` reads it again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Format of the file.
+    pub format: FormatVersion,
+    /// The group's name, which is its folder's.
+    pub group: String,
+    /// When the plan was made.
+    pub created_at: DateTime<Utc>,
+    /// The agent.
+    pub agent: AgentSpec,
+    /// The suite asked for, if one was.
+    pub suite: Option<String>,
+    /// Which executor runs it.
+    pub executor: ExecutorKind,
+    /// Limits of every attempt.
+    pub limits: Limits,
+    /// What agents can reach.
+    pub network: Network,
+    /// GPUs of every attempt.
+    pub gpus: GpuRequest,
+    /// How many attempts share one card.
+    pub gpu_share: u32,
+    /// The cards that this run may use, by UUID; empty for all.
+    #[serde(default)]
+    pub gpu_pool: Vec<String>,
+    /// How GPUs get into containers; `None` for the first way that works.
+    #[serde(default)]
+    pub gpu_access: Option<AccessKind>,
+    /// What of this machine is mounted into containers, read-only.
+    #[serde(default)]
+    pub mounts: Vec<MountSpec>,
+    /// Attempts at once; `None` as many as the machine's resources allow.
+    pub parallel: Option<usize>,
+    /// Tries again after a failure of the machine.
+    pub retries: u32,
+    /// How often a copy of the submission is taken.
+    pub snapshot_every: Option<SnapshotEvery>,
+    /// OCI runtime other than the daemon's default.
+    pub runtime: Option<String>,
+    /// CPUs that attempts may use, such as `0-3`; any otherwise.
+    #[serde(default)]
+    pub cpuset: Option<String>,
+    /// Whether secrets that the agent names may be put into its environment.
+    pub pass_secrets: bool,
+    /// Where the prepared data are.
+    pub data_dir: PathBuf,
+    /// The user's own catalogue folders.
+    pub catalog_dirs: Vec<PathBuf>,
+    /// The command line that made the plan.
+    pub command: Vec<String>,
+    /// Free words of the user.
+    pub notes: Option<String>,
+    /// One entry for each attempt, in the order in which they start.
+    pub attempts: Vec<PlannedAttempt>,
+}
+
+/// Time between two snapshots of a submission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SnapshotEvery(#[serde(with = "seconds")] pub Duration);
+
+/// One attempt of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedAttempt {
+    /// Competition, agent, seed.
+    pub key: AttemptKey,
+    /// Its folder below the group's: `<competition>_<uuid>`, as MLE-bench names it.
+    pub dir: String,
+    /// Facts of the competition, so that a report needs no catalogue.
+    pub competition: CompetitionFacts,
+    /// GPUs of this attempt, where they are not those of the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<GpuRequest>,
+}
+
+/// The ways of a GPU into a container, as they are asked for; [`crate::attempt::limits::GpuAccess`] is what
+/// becomes of one on a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccessKind {
+    /// The engine's `--gpus` (NVIDIA Container Toolkit).
+    DeviceRequest,
+    /// The OCI runtime `nvidia`.
+    NvidiaRuntime,
+    /// The Container Device Interface.
+    Cdi,
+    /// Plain device nodes and the driver's libraries, without the toolkit.
+    DeviceNodes,
+}
+
+/// A directory or file of this machine that containers see read-only. Prints and parses as
+/// `SOURCE:TARGET`, or `PATH` for both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct MountSpec {
+    /// Here.
+    pub source: PathBuf,
+    /// In the container.
+    pub target: PathBuf,
+}
+
+impl fmt::Display for MountSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.source.display(), self.target.display())
+    }
+}
+
+impl From<MountSpec> for String {
+    fn from(mount: MountSpec) -> Self {
+        mount.to_string()
+    }
+}
+
+impl TryFrom<String> for MountSpec {
+    type Error = MountError;
+
+    fn try_from(text: String) -> Result<Self, MountError> {
+        text.parse()
+    }
+}
+
+/// A text that is no mount, or one that would break the seal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot mount `{text}`: {why}")]
+pub struct MountError {
+    /// What was asked for.
+    pub text: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl FromStr for MountSpec {
+    type Err = MountError;
+
+    fn from_str(text: &str) -> Result<Self, MountError> {
+        let (source, target) = text.split_once(':').unwrap_or((text, text));
+        let mount = Self { source: source.into(), target: target.into() };
+        let plain = |path: &Path| {
+            path.is_absolute() && !path.components().any(|part| part == Component::ParentDir)
+        };
+        let ours = ["/private", "/.medalist", "/.medalist-init", "/home", "/proc", "/sys", "/dev"];
+        let why = if !plain(&mount.source) || !plain(&mount.target) {
+            "both paths must be absolute and without `..`"
+        } else if mount.target == Path::new("/")
+            || ours.iter().any(|ours| mount.target.starts_with(ours))
+        {
+            "that place in the container is the harness's or the kernel's"
+        } else {
+            return Ok(mount);
+        };
+        Err(MountError { text: text.to_owned(), why: why.to_owned() })
+    }
+}
+
+impl MountSpec {
+    /// Checks that the mount shows an agent nothing that a run keeps from it: neither holds nor
+    /// lies in one of `secret`.
+    ///
+    /// # Errors
+    /// [`MountError`] names the place, or says that there is nothing to mount.
+    pub fn check(&self, secret: &[&Path]) -> Result<(), MountError> {
+        let error = |why: String| MountError { text: self.to_string(), why };
+        let source = self.source.canonicalize().map_err(|cause| error(cause.to_string()))?;
+        let sockets = ["/run", "/var/run"].map(PathBuf::from);
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let secret =
+            secret.iter().map(|path| real(path)).chain(sockets.iter().map(|path| real(path)));
+        for place in secret {
+            if source.starts_with(&place) || place.starts_with(&source) {
+                let place = place.display();
+                return Err(error(format!(
+                    "it would show agents `{place}`, which holds answers, runs or sockets"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The kinds of executor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecutorKind {
+    /// Containers through Docker or Podman.
+    Docker,
+    /// Plain child processes, not sealed.
+    Process,
+}
+
+impl fmt::Display for ExecutorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Docker => "docker",
+            Self::Process => "process",
+        })
+    }
+}
+
+/// Which attempt: one agent on one competition with one seed. Prints and parses as
+/// `spaceship-titanic/dummy/0`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct AttemptKey {
+    /// Competition id.
+    pub competition: String,
+    /// Agent id, which may hold a slash (`aide/dev`).
+    pub agent: String,
+    /// Seed number, from 0.
+    pub seed: u32,
+}
+
+impl fmt::Display for AttemptKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.competition, self.agent, self.seed)
+    }
+}
+
+impl From<AttemptKey> for String {
+    fn from(key: AttemptKey) -> Self {
+        key.to_string()
+    }
+}
+
+impl TryFrom<String> for AttemptKey {
+    type Error = KeyError;
+
+    fn try_from(text: String) -> Result<Self, KeyError> {
+        text.parse()
+    }
+}
+
+/// A text that is not `competition/agent/seed`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an attempt, expected `competition/agent/seed`")]
+pub struct KeyError(String);
+
+impl FromStr for AttemptKey {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let bad = || KeyError(text.to_owned());
+        let (competition, rest) = text.split_once('/').ok_or_else(bad)?;
+        let (agent, seed) = rest.rsplit_once('/').ok_or_else(bad)?;
+        let seed = seed.parse().map_err(|_| bad())?;
+        if competition.is_empty() || agent.is_empty() {
+            return Err(bad());
+        }
+        Ok(Self { competition: competition.to_owned(), agent: agent.to_owned(), seed })
+    }
+}
+
+impl From<&AttemptKey> for AttemptKeyRecord {
+    fn from(key: &AttemptKey) -> Self {
+        Self { competition: key.competition.clone(), agent: key.agent.clone(), seed: key.seed }
+    }
+}
+
+/// Attempts of one agent on competitions with seeds `0..seeds`.
+///
+/// Seeds are the outer loop, so that a run that is cut short has whole seeds. In a seed the
+/// attempts that may take longest come first, and of those the ones with the most cards, so that
+/// the end of a run is made of short ones. `gpus_for` says which competitions get other GPUs than
+/// the plan's; `uuid` names the folders.
+pub fn attempts(
+    agent: &str,
+    competitions: &[CompetitionFacts],
+    seeds: u32,
+    gpus_for: impl Fn(&CompetitionFacts) -> Option<GpuRequest>,
+    mut uuid: impl FnMut() -> Uuid,
+) -> Vec<PlannedAttempt> {
+    let cards = |competition: &CompetitionFacts| match gpus_for(competition) {
+        Some(GpuRequest::Count(count)) => count,
+        _ => 0,
+    };
+    let mut order: Vec<&CompetitionFacts> = competitions.iter().collect();
+    order.sort_by_key(|competition| {
+        (expected_length(competition), std::cmp::Reverse(cards(competition)))
+    });
+    let order = &order;
+    (0..seeds)
+        .flat_map(|seed| order.iter().map(move |competition| (seed, *competition)))
+        .map(|(seed, competition)| PlannedAttempt {
+            key: AttemptKey { competition: competition.id.clone(), agent: agent.to_owned(), seed },
+            dir: format!("{}_{}", competition.id, uuid()),
+            competition: competition.clone(),
+            gpus: gpus_for(competition),
+        })
+        .collect()
+}
+
+/// How long a competition is expected to keep an agent, from the longest down. All have the same
+/// limit; what differs is how much of it an agent uses, and the complexity is the best guess there
+/// is.
+fn expected_length(competition: &CompetitionFacts) -> u32 {
+    match competition.complexity.as_str() {
+        "high" => 0,
+        "medium" => 1,
+        "low" => 2,
+        _ => 3,
+    }
+}
+
+/// The name of a group, as MLE-bench writes it: `2026-11-24T12-00-00-UTC_run-group_<agent>`.
+pub fn group_name(at: DateTime<Utc>, agent: &str) -> String {
+    let agent: String = agent
+        .chars()
+        .map(|c| if c.is_alphanumeric() || "._-".contains(c) { c } else { '-' })
+        .collect();
+    format!("{}-UTC_run-group_{agent}", at.format("%Y-%m-%dT%H-%M-%S"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_print_and_parse_alike() {
+        for text in ["spaceship-titanic/dummy/0", "a/aide/dev/12"] {
+            assert_eq!(text.parse::<AttemptKey>().unwrap().to_string(), text);
+        }
+        assert_eq!("a/aide/dev/12".parse::<AttemptKey>().unwrap().agent, "aide/dev");
+        for text in ["", "a", "a/b", "a/b/x", "/b/1", "a//1"] {
+            assert!(text.parse::<AttemptKey>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn equal_inputs_give_an_equal_plan_with_whole_seeds_first() {
+        let facts = |id: &str| CompetitionFacts { id: id.into(), ..CompetitionFacts::default() };
+        let plan = || attempts("x", &[facts("a"), facts("b")], 2, |_| None, Uuid::nil);
+        assert_eq!(plan(), plan());
+        let keys: Vec<String> = plan().iter().map(|attempt| attempt.key.to_string()).collect();
+        assert_eq!(keys, ["a/x/0", "b/x/0", "a/x/1", "b/x/1"]);
+    }
+
+    #[test]
+    fn what_may_take_longest_comes_first_in_each_seed() {
+        let facts = |id: &str, complexity: &str| CompetitionFacts {
+            id: id.into(),
+            complexity: complexity.into(),
+            ..CompetitionFacts::default()
+        };
+        let all =
+            [facts("l", "low"), facts("h", "high"), facts("m", "medium"), facts("big", "medium")];
+        let gpus = |competition: &CompetitionFacts| {
+            (competition.id == "big").then_some(GpuRequest::Count(4))
+        };
+        let plan = attempts("x", &all, 2, gpus, Uuid::nil);
+        let keys: Vec<String> = plan.iter().map(|attempt| attempt.key.to_string()).collect();
+        assert_eq!(keys[..4], ["h/x/0", "big/x/0", "m/x/0", "l/x/0"]);
+        assert_eq!(keys[4], "h/x/1");
+        assert_eq!((&plan[1].gpus, &plan[2].gpus), (&Some(GpuRequest::Count(4)), &None));
+    }
+
+    #[test]
+    fn a_mount_is_refused_where_it_would_break_the_seal() {
+        let temp = tempfile::tempdir().unwrap();
+        let data = temp.path().join("data");
+        std::fs::create_dir_all(data.join("c/prepared/private")).unwrap();
+        std::fs::create_dir(temp.path().join("weights")).unwrap();
+        let mount = |path: &str| -> Result<MountSpec, MountError> {
+            temp.path().join(path).display().to_string().parse()
+        };
+        mount("weights").unwrap().check(&[&data]).unwrap();
+        for path in ["data", "data/c/prepared/private", "."] {
+            let source = temp.path().join(path);
+            let target = "/weights".into();
+            let error = MountSpec { source, target }.check(&[&data]).unwrap_err().to_string();
+            assert!(error.contains("holds answers"), "{path}: {error}");
+        }
+        // A link leads where it leads.
+        std::os::unix::fs::symlink(&data, temp.path().join("link")).unwrap();
+        assert!(mount("link").unwrap().check(&[&data]).is_err());
+        assert!("/run:/x".parse::<MountSpec>().unwrap().check(&[]).is_err());
+        for text in ["weights", "/a/../b", "/a:/home/data", "/a:/", "/a:/private/x", "/a:b"] {
+            assert!(text.parse::<MountSpec>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_group_name_is_one_path_component() {
+        let at = DateTime::from_timestamp(0, 0).unwrap();
+        assert_eq!(group_name(at, "aide/dev"), "1970-01-01T00-00-00-UTC_run-group_aide-dev");
+    }
+}

@@ -1,0 +1,622 @@
+//! The Kaggle API: which files a competition has and where they can be downloaded.
+
+use super::auth::Credentials;
+use super::retry::{RetryPolicy, is_temporary, retry_after};
+use crate::host::http;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, LOCATION, RANGE};
+use reqwest::{RequestBuilder, Response, StatusCode, Url, redirect};
+use serde::Deserialize;
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{fmt, io};
+
+/// The public API.
+pub const DEFAULT_ENDPOINT: &str = "https://www.kaggle.com/api/v1";
+
+/// The site whose pages messages point at.
+const SITE: &str = "https://www.kaggle.com";
+
+/// What a client is made from.
+#[derive(Clone, Debug)]
+pub struct KaggleOptions {
+    /// The API's address with its version path, [`DEFAULT_ENDPOINT`] as a rule.
+    pub endpoint: String,
+    /// What is sent with each API request, if anything.
+    pub credentials: Option<Credentials>,
+    /// How failures are retried.
+    pub retry: RetryPolicy,
+}
+
+impl KaggleOptions {
+    /// Options for the public API, or for the one that `KAGGLE_API_ENDPOINT` names (with or without
+    /// `/api/v1`).
+    pub fn new(credentials: Option<Credentials>) -> Self {
+        let endpoint = match std::env::var("KAGGLE_API_ENDPOINT") {
+            Ok(e) if !e.trim().is_empty() => {
+                let e = e.trim().trim_end_matches('/');
+                if e.ends_with("/api/v1") { e.to_owned() } else { format!("{e}/api/v1") }
+            }
+            _ => DEFAULT_ENDPOINT.to_owned(),
+        };
+        Self { endpoint, credentials, retry: RetryPolicy::default() }
+    }
+}
+
+/// A file of a competition, as the API lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RemoteFile {
+    /// Its path within the competition's data.
+    pub name: String,
+    /// Its size, before any packing for the way.
+    #[serde(default)]
+    pub total_bytes: u64,
+}
+
+/// Whether an account may download a competition's data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Yes. The size of the download, where the server tells it.
+    Ready {
+        /// Bytes of the zip with all files.
+        bytes: Option<u64>,
+    },
+    /// Not before the rules are accepted on this page.
+    RulesNotAccepted {
+        /// The page to open in a browser.
+        page: String,
+    },
+    /// The account is not allowed to, for a reason in the server's words.
+    Forbidden {
+        /// What the server said.
+        message: String,
+    },
+    /// The site does not know the competition.
+    NotFound,
+}
+
+/// Why a request or download failed.
+#[derive(Debug, thiserror::Error)]
+pub enum KaggleError {
+    /// The endpoint is not an address.
+    #[error("`{endpoint}` is not an address on the internet")]
+    Endpoint {
+        /// What was given.
+        endpoint: String,
+    },
+    /// The HTTP client cannot be set up.
+    #[error("cannot set up the HTTP client")]
+    Setup {
+        /// What went wrong.
+        source: reqwest::Error,
+    },
+    /// 401.
+    #[error("Kaggle does not accept the credentials")]
+    Unauthorized,
+    /// 403 with the message about the rules.
+    #[error("the rules of `{id}` are not accepted yet")]
+    RulesNotAccepted {
+        /// The competition.
+        id: String,
+        /// The page to open in a browser.
+        page: String,
+    },
+    /// 403 for another reason.
+    #[error("Kaggle refuses the data of `{id}`: {message}")]
+    Forbidden {
+        /// The competition.
+        id: String,
+        /// What the server said.
+        message: String,
+    },
+    /// 404.
+    #[error("Kaggle has no data for `{id}`")]
+    NotFound {
+        /// The competition, with the file if one was asked for.
+        id: String,
+    },
+    /// A status that means nothing better known.
+    #[error("{server} answers {status}{}", said(.message))]
+    Status {
+        /// Which server.
+        server: Server,
+        /// The status.
+        status: StatusCode,
+        /// The wait that the server asks for.
+        retry_after: Option<Duration>,
+        /// What the server said, shortened.
+        message: String,
+    },
+    /// The server asks for a longer wait than is sensible.
+    #[error("{server} asks to wait {} before the next try", humantime::format_duration(*.wait))]
+    TooLongAWait {
+        /// Which server.
+        server: Server,
+        /// The wait that it asks for.
+        wait: Duration,
+    },
+    /// The connection failed.
+    #[error("the connection to {server} failed")]
+    Connection {
+        /// Which server.
+        server: Server,
+        /// What went wrong.
+        source: reqwest::Error,
+    },
+    /// The connection stayed silent.
+    #[error("{server} sent nothing for {}", humantime::format_duration(*.silence))]
+    Silent {
+        /// Which server.
+        server: Server,
+        /// How long.
+        silence: Duration,
+    },
+    /// The body ended early.
+    #[error("the download ended after {got} of {total} bytes")]
+    Short {
+        /// Bytes there are.
+        got: u64,
+        /// Bytes there should be.
+        total: u64,
+    },
+    /// The object is not the one that was begun.
+    #[error("the file on the server changed during the download: {what}")]
+    Changed {
+        /// What differs.
+        what: String,
+    },
+    /// The bytes are not those that the server says it sent.
+    #[error("the download arrived damaged: md5 {actual}, expected {expected}")]
+    Damaged {
+        /// The server's hash, base64.
+        expected: String,
+        /// The hash of what arrived, base64.
+        actual: String,
+    },
+    /// The file is not a whole zip archive.
+    #[error("what the server sent for `{id}` is not a whole zip archive ({bytes} bytes)")]
+    NotAZip {
+        /// The competition.
+        id: String,
+        /// How much was sent.
+        bytes: u64,
+    },
+    /// An answer of the API cannot be understood.
+    #[error("cannot understand the answer of {server}: {what}")]
+    BadAnswer {
+        /// Which server.
+        server: Server,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Too many failures in a row.
+    #[error("gave up after {failures} failures in a row")]
+    GaveUp {
+        /// How many.
+        failures: u32,
+        /// The last of them.
+        source: Box<KaggleError>,
+    },
+    /// The disk has not enough room.
+    #[error("`{path}` needs {needed} more bytes, but only {free} are free there")]
+    NoSpace {
+        /// The file that is to be written.
+        path: PathBuf,
+        /// Bytes that are still to come.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// Another process downloads the same file.
+    #[error("`{path}` is being downloaded by another process")]
+    Busy {
+        /// The partial file.
+        path: PathBuf,
+    },
+    /// A local file cannot be read or written.
+    #[error("cannot {action} `{path}`")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+}
+
+fn said(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(": {message}") }
+}
+
+/// The two servers that take part in a download.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// The one that knows competitions and accounts.
+    Api,
+    /// The one that holds the files.
+    Storage,
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Api => "the Kaggle API",
+            Self::Storage => "Kaggle's storage server",
+        })
+    }
+}
+
+impl KaggleError {
+    /// True if the same request may succeed later.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Status { status, server, .. } => {
+                // A refusal by the storage server means that the short-lived address has expired.
+                is_temporary(*status)
+                    || (*server == Server::Storage
+                        && matches!(status.as_u16(), 400 | 401 | 403 | 416))
+            }
+            Self::Connection { .. }
+            | Self::Silent { .. }
+            | Self::Short { .. }
+            | Self::Changed { .. }
+            | Self::Damaged { .. } => true,
+            Self::Endpoint { .. }
+            | Self::Setup { .. }
+            | Self::Unauthorized
+            | Self::RulesNotAccepted { .. }
+            | Self::Forbidden { .. }
+            | Self::NotFound { .. }
+            | Self::TooLongAWait { .. }
+            | Self::NotAZip { .. }
+            | Self::BadAnswer { .. }
+            | Self::GaveUp { .. }
+            | Self::NoSpace { .. }
+            | Self::Busy { .. }
+            | Self::File { .. } => false,
+        }
+    }
+
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unauthorized => {
+                Some(format!("make a new API token at {SITE}/settings and save it as `~/.kaggle/kaggle.json`"))
+            }
+            Self::RulesNotAccepted { page, .. } => {
+                Some(format!("log in, open {page}, accept the rules, then run the same command again"))
+            }
+            Self::Forbidden { id, .. } => Some(format!(
+                "open {SITE}/competitions/{id}/data in a browser to see whether the account may download it"
+            )),
+            Self::NotFound { id } => Some(format!("check that {SITE}/competitions/{id} exists")),
+            Self::TooLongAWait { .. } => {
+                Some("run the same command again later; what is downloaded already is kept".to_owned())
+            }
+            Self::GaveUp { source, .. } => source
+                .hint()
+                .or_else(|| Some("run the same command again; it goes on where this download stopped".to_owned())),
+            Self::NotAZip { .. } => Some(
+                "run the same command again; if it happens twice, download the file by hand and use `--raw-zip`"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+
+    /// The wait that the server asked for.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    fn server(&self) -> Server {
+        match self {
+            Self::Status { server, .. }
+            | Self::Connection { server, .. }
+            | Self::Silent { server, .. } => *server,
+            _ => Server::Storage,
+        }
+    }
+}
+
+/// The address a download comes from.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) url: Url,
+    /// True if the API serves the bytes itself; a redirect's target never gets the credentials.
+    pub(super) with_credentials: bool,
+}
+
+impl Source {
+    /// An address that has nothing to do with the API.
+    pub(super) fn elsewhere(url: &str) -> Result<Self, KaggleError> {
+        let url =
+            Url::parse(url).map_err(|_| KaggleError::Endpoint { endpoint: url.to_owned() })?;
+        Ok(Self { url, with_credentials: false })
+    }
+}
+
+/// A client of the Kaggle API.
+#[derive(Clone, Debug)]
+pub struct KaggleClient {
+    api: reqwest::Client,
+    storage: reqwest::Client,
+    endpoint: Url,
+    credentials: Option<Credentials>,
+    pub(super) retry: RetryPolicy,
+}
+
+impl KaggleClient {
+    /// Makes a client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`KaggleError::Endpoint`] and [`KaggleError::Setup`].
+    pub fn new(options: KaggleOptions) -> Result<Self, KaggleError> {
+        let endpoint = Url::parse(&options.endpoint)
+            .ok()
+            .filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host())
+            .ok_or_else(|| KaggleError::Endpoint { endpoint: options.endpoint.clone() })?;
+        let setup = |source| KaggleError::Setup { source };
+        let api = http::client_builder()
+            .redirect(redirect::Policy::none())
+            .read_timeout(options.retry.silence)
+            .build()
+            .map_err(setup)?;
+        // Compression on the way would make byte ranges meaningless.
+        let storage = http::client_builder()
+            .no_gzip()
+            .read_timeout(options.retry.silence)
+            .build()
+            .map_err(setup)?;
+        Ok(Self { api, storage, endpoint, credentials: options.credentials, retry: options.retry })
+    }
+
+    /// Lists the files of a competition, all pages of the list.
+    ///
+    /// # Errors
+    /// [`KaggleError`]; temporary failures are retried first.
+    pub async fn files(&self, id: &str) -> Result<Vec<RemoteFile>, KaggleError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Page {
+            #[serde(default)]
+            files: Vec<RemoteFile>,
+            #[serde(default)]
+            next_page_token: Option<String>,
+        }
+        let mut files = Vec::new();
+        let mut token = String::new();
+        loop {
+            let url = self.url(&["competitions", "data", "list", id]);
+            let response = self
+                .retrying(async || {
+                    let request = self.api.get(url.clone()).query(&[("pageSize", "200")]);
+                    let request = if token.is_empty() {
+                        request
+                    } else {
+                        request.query(&[("pageToken", &token)])
+                    };
+                    let response = self.send_api(request).await?;
+                    api_status(id, response).await
+                })
+                .await?;
+            let page: Page = response.json().await.map_err(|e| KaggleError::BadAnswer {
+                server: Server::Api,
+                what: format!("the file list of `{id}`: {e}"),
+            })?;
+            files.extend(page.files);
+            match page.next_page_token.filter(|t| !t.is_empty() && *t != token) {
+                Some(next) => token = next,
+                None => return Ok(files),
+            }
+        }
+    }
+
+    /// Asks whether the data of `id` may be downloaded and how large it is, without downloading it.
+    ///
+    /// # Errors
+    /// [`KaggleError`] for what says nothing about the competition: bad credentials, no connection.
+    pub async fn access(&self, id: &str) -> Result<Access, KaggleError> {
+        let asked = self
+            .retrying(async || {
+                let source = self.locate(id, None).await?;
+                let response = self
+                    .send_storage(&source, self.storage_request(&source).header(RANGE, "bytes=0-0"))
+                    .await?;
+                Ok(total_bytes(response.status(), response.headers()))
+            })
+            .await;
+        match asked {
+            Ok(bytes) => Ok(Access::Ready { bytes }),
+            Err(KaggleError::RulesNotAccepted { page, .. }) => {
+                Ok(Access::RulesNotAccepted { page })
+            }
+            Err(KaggleError::Forbidden { message, .. }) => Ok(Access::Forbidden { message }),
+            Err(KaggleError::NotFound { .. }) => Ok(Access::NotFound),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks the API where the zip of all files, or one file, can be fetched.
+    pub(super) async fn locate(&self, id: &str, file: Option<&str>) -> Result<Source, KaggleError> {
+        let url = match file {
+            None => self.url(&["competitions", "data", "download-all", id]),
+            Some(file) => self.url(&["competitions", "data", "download", id, file]),
+        };
+        let response = self.send_api(self.api.get(url.clone())).await?;
+        if response.status().is_redirection() {
+            let target = response
+                .headers()
+                .get(LOCATION)
+                .and_then(|l| l.to_str().ok())
+                .and_then(|l| url.join(l).ok());
+            let target = target.ok_or_else(|| KaggleError::BadAnswer {
+                server: Server::Api,
+                what: format!("a redirect ({}) without a usable address", response.status()),
+            })?;
+            return Ok(Source { url: target, with_credentials: false });
+        }
+        api_status(id, response).await?;
+        Ok(Source { url, with_credentials: true })
+    }
+
+    pub(super) fn storage_request(&self, source: &Source) -> RequestBuilder {
+        let request = self.storage.get(source.url.clone());
+        if source.with_credentials { self.authorize(request) } else { request }
+    }
+
+    /// Sends a request for an object; its status is one that comes with the object's bytes.
+    pub(super) async fn send_storage(
+        &self,
+        source: &Source,
+        request: RequestBuilder,
+    ) -> Result<Response, KaggleError> {
+        let server = if source.with_credentials { Server::Api } else { Server::Storage };
+        let response = request.send().await.map_err(|e| self.connection(server, e))?;
+        if matches!(response.status().as_u16(), 200 | 206) {
+            return Ok(response);
+        }
+        Err(status_error(Server::Storage, response).await)
+    }
+
+    /// Repeats `ask` until it succeeds, fails for good, or has failed too often.
+    async fn retrying<T>(
+        &self,
+        ask: impl AsyncFn() -> Result<T, KaggleError>,
+    ) -> Result<T, KaggleError> {
+        let mut failures = 0;
+        loop {
+            match ask().await {
+                Err(error) if error.is_temporary() => {
+                    failures += 1;
+                    tokio::time::sleep(self.wait_after(error, failures)?.1).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// The wait before the next try after failure number `failures`, with the error given back for
+    /// reports.
+    ///
+    /// # Errors
+    /// If there is to be no next try.
+    pub(super) fn wait_after(
+        &self,
+        error: KaggleError,
+        failures: u32,
+    ) -> Result<(KaggleError, Duration), KaggleError> {
+        if failures >= self.retry.attempts {
+            return Err(KaggleError::GaveUp { failures, source: Box::new(error) });
+        }
+        match error.retry_after() {
+            Some(wait) if wait > self.retry.max_retry_after => {
+                Err(KaggleError::TooLongAWait { server: error.server(), wait })
+            }
+            Some(wait) => Ok((error, wait)),
+            None => Ok((error, self.retry.backoff(failures))),
+        }
+    }
+
+    pub(super) fn connection(&self, server: Server, error: reqwest::Error) -> KaggleError {
+        if error.is_timeout() && !error.is_connect() {
+            return KaggleError::Silent { server, silence: self.retry.silence };
+        }
+        // The address may carry a signature, which must not reach a log.
+        KaggleError::Connection { server, source: error.without_url() }
+    }
+
+    async fn send_api(&self, request: RequestBuilder) -> Result<Response, KaggleError> {
+        self.authorize(request).send().await.map_err(|e| self.connection(Server::Api, e))
+    }
+
+    fn authorize(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.credentials {
+            Some(Credentials::Key { username, key }) => {
+                request.basic_auth(username, Some(key.expose()))
+            }
+            Some(Credentials::Token(token)) => request.bearer_auth(token.expose()),
+            None => request,
+        }
+    }
+
+    fn url(&self, segments: &[&str]) -> Url {
+        let mut url = self.endpoint.clone();
+        url.path_segments_mut()
+            .expect("an http address has a path")
+            .pop_if_empty()
+            .extend(segments);
+        url
+    }
+}
+
+/// The page on which the rules of a competition are accepted.
+fn rules_page(id: &str) -> String {
+    format!("{SITE}/competitions/{id}/rules")
+}
+
+/// Passes a success on and turns an API status into its error.
+async fn api_status(id: &str, response: Response) -> Result<Response, KaggleError> {
+    match response.status().as_u16() {
+        200..300 => Ok(response),
+        401 => Err(KaggleError::Unauthorized),
+        403 => {
+            let message = message_of(response).await;
+            Err(match message.to_ascii_lowercase().contains("rules") {
+                true => KaggleError::RulesNotAccepted { id: id.to_owned(), page: rules_page(id) },
+                false => KaggleError::Forbidden { id: id.to_owned(), message },
+            })
+        }
+        404 => Err(KaggleError::NotFound { id: id.to_owned() }),
+        _ => Err(status_error(Server::Api, response).await),
+    }
+}
+
+async fn status_error(server: Server, response: Response) -> KaggleError {
+    let status = response.status();
+    let retry_after = retry_after(response.headers(), chrono::Utc::now());
+    KaggleError::Status { server, status, retry_after, message: message_of(response).await }
+}
+
+/// The message in an error answer: the JSON field `message`, else the start of a plain text.
+async fn message_of(response: Response) -> String {
+    #[derive(Deserialize)]
+    struct Body {
+        message: String,
+    }
+    // An error page may be any size; its beginning is enough.
+    let mut bytes = Vec::new();
+    let mut response = response;
+    while let Ok(Some(chunk)) = response.chunk().await {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > 16 * 1024 {
+            break;
+        }
+    }
+    if let Ok(Body { message }) = serde_json::from_slice(&bytes) {
+        return message;
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let text = text.trim();
+    if text.starts_with('<') { String::new() } else { text.chars().take(200).collect() }
+}
+
+/// The size of the whole object that an answer is about.
+pub(super) fn total_bytes(status: StatusCode, headers: &HeaderMap) -> Option<u64> {
+    if status == StatusCode::PARTIAL_CONTENT {
+        return content_range(headers)?.1;
+    }
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// First byte and total size in `Content-Range: bytes FIRST-LAST/TOTAL`.
+pub(super) fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
+    let text = headers.get(CONTENT_RANGE)?.to_str().ok()?;
+    let (range, total) = text.strip_prefix("bytes")?.trim_start().split_once('/')?;
+    let first = range.split_once('-')?.0.trim().parse().ok()?;
+    Some((first, total.trim().parse().ok()))
+}

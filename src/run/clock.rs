@@ -1,0 +1,614 @@
+//! One attempt from its image to its removal: the only place that owns an attempt's clock.
+//!
+//! ```text
+//!  image ──► start ──► running ──soft deadline or stop──► grace ──its end──► killed
+//!              │          │ ended by itself, limit hit      │ ended            │
+//!              ▼          ▼                                 ▼                  ▼
+//!           failed     collect ◄────────────────────────────┴──────────────────┘ ──► remove ──► end
+//! ```
+//! The executor knows how to start, stop and collect; when to do so is decided here, for all of
+//! them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use super::gpu::GpuWatch;
+use crate::attempt::launch::{ExecutorError, LABEL_NAME, LaunchSpec, PreparedImage};
+use crate::attempt::limits::Limits;
+use crate::attempt::outcome::{CancelReason, Outcome, Usage};
+use crate::attempt::text::chain;
+use crate::sandbox::{
+    Executor, ExitCause, ExitReport, Postponed, RunToken, Running, Salvage, Stop,
+};
+
+/// Where an attempt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Its image is looked up or pulled; the clock stands still.
+    Image,
+    /// It is being created.
+    Starting,
+    /// The agent works.
+    Running,
+    /// It got SIGTERM and may save its work.
+    Grace,
+    /// Its submission, logs and code are taken over.
+    Collecting,
+    /// Its container is removed.
+    Removing,
+}
+
+/// What an attempt tells while it goes on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AttemptEvent {
+    /// It entered a phase.
+    Phase(Phase),
+    /// Its image is here.
+    Image(PreparedImage),
+    /// The agent started, or was found again; the token must be on disk when the callback returns.
+    Started(RunToken),
+    /// What it uses.
+    Usage(Usage),
+    /// It ended and what it left was taken over; the end must be on disk when the callback returns,
+    /// for its container is removed next and with it the only other witness.
+    Collected(Box<AttemptEnd>),
+    /// The engine does not answer and is waited for.
+    EngineAway {
+        /// What was tried and what was seen.
+        cause: String,
+    },
+    /// A copy of its submission was taken.
+    Snapshot {
+        /// Where it is.
+        path: PathBuf,
+        /// How long the agent had run.
+        elapsed: Duration,
+    },
+}
+
+/// An agent that ends by itself so shortly after its soft deadline was not late: the signal was on
+/// its way.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// How an attempt is watched.
+#[derive(Debug, Clone)]
+pub struct WatchOptions {
+    /// Between two looks at what it uses.
+    pub sample_every: Duration,
+    /// Between two looks at its disk; a look that takes long is repeated less often.
+    pub disk_every: Duration,
+    /// Between two copies of its submission, if wanted; they go to `snapshots/<seconds>.csv`.
+    pub snapshot_every: Option<Duration>,
+    /// The attempt is ended as the machine's failure when its disk has less free space than this.
+    pub host_reserve_bytes: u64,
+    /// How long the end of a killed agent is waited for.
+    pub kill_patience: Duration,
+    /// How long an engine that does not answer is waited for. Containers outlast their daemon.
+    pub engine_patience: Duration,
+    /// Its cards, if it has any.
+    pub gpus: Option<Arc<GpuWatch>>,
+}
+
+/// Between two tries to reach an engine that is away.
+const ENGINE_EVERY: Duration = Duration::from_secs(1);
+/// How often a transfer that broke off is begun again while the engine answers.
+const TRANSFERS: u32 = 4;
+
+impl Default for WatchOptions {
+    fn default() -> Self {
+        Self {
+            sample_every: Duration::from_secs(2),
+            disk_every: Duration::from_secs(5),
+            snapshot_every: None,
+            host_reserve_bytes: 1 << 30,
+            kill_patience: Duration::from_secs(60),
+            engine_patience: Duration::from_secs(30 * 60),
+            gpus: None,
+        }
+    }
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttemptEnd {
+    /// How.
+    pub outcome: Outcome,
+    /// What it used in all.
+    pub usage: Usage,
+    /// What was taken over; `None` if it never started.
+    pub salvage: Option<Salvage>,
+    /// Its image.
+    pub image: Option<PreparedImage>,
+    /// When the agent started.
+    pub started: Option<DateTime<Utc>>,
+    /// How long the agent ran, time before an attach included.
+    pub took: Duration,
+    /// Why something of it is still there, if it could not be removed.
+    pub left_behind: Option<String>,
+    /// Why it was neither collected nor removed: an attach goes on where this left off.
+    pub kept: Option<Postponed>,
+}
+
+impl AttemptEnd {
+    fn before_start(outcome: Outcome, image: Option<PreparedImage>) -> Self {
+        Self {
+            outcome,
+            usage: Usage::default(),
+            salvage: None,
+            image,
+            started: None,
+            took: Duration::ZERO,
+            left_behind: None,
+            kept: None,
+        }
+    }
+
+    /// The end of the watch and not of the attempt: its container stays as it is.
+    fn kept(why: Postponed, outcome: Outcome) -> Self {
+        Self { kept: Some(why), ..Self::before_start(outcome, None) }
+    }
+}
+
+/// Runs one attempt to its end, or goes on with one that runs already (`resume`).
+///
+/// `requests` brings wishes to end it: [`CancelReason::Kill`] kills, all others give the grace.
+/// Whatever happens, the agent is ended, what it left is collected and its container is removed
+/// before this returns. If the future is dropped, the agent runs on and can be resumed from its
+/// token.
+pub async fn run_attempt(
+    executor: &dyn Executor,
+    spec: Arc<LaunchSpec>,
+    resume: Option<RunToken>,
+    options: &WatchOptions,
+    requests: &mut mpsc::Receiver<CancelReason>,
+    report: &(dyn Fn(AttemptEvent) + Sync),
+) -> AttemptEnd {
+    let host = Host { executor, name: &spec.name, patience: options.engine_patience, report };
+    let mut image = None;
+    let mut token = resume;
+    let running = loop {
+        let begun = match &token {
+            None => begin(&host, &spec, requests, &mut image).await,
+            Some(token) => {
+                report(AttemptEvent::Phase(Phase::Starting));
+                host.executor.attach(token, Arc::clone(&spec)).await.map_err(NotBegun::Failed)
+            }
+        };
+        let error = match begun {
+            Ok(running) => break running,
+            Err(NotBegun::Cancelled(reason)) => {
+                return AttemptEnd::before_start(Outcome::Cancelled { reason }, image);
+            }
+            Err(NotBegun::Failed(error)) => error,
+        };
+        if !error.is_engine_away() {
+            return AttemptEnd::before_start(outcome_of(&error), image);
+        }
+        match host.is_back(&error, requests).await {
+            // It may have been made before the engine went.
+            Some(orphan) => token = orphan.or(token),
+            None => return AttemptEnd::kept(Postponed::EngineAway, outcome_of(&error)),
+        }
+    };
+    let base = Instant::now();
+    let token = running.token();
+    let started = token.started;
+    report(AttemptEvent::Started(token));
+    report(AttemptEvent::Phase(Phase::Running));
+
+    let mut drive =
+        Drive { running: &*running, spec: &spec, options, report, base, usage: Usage::default() };
+    let (cause, ending, ran) = match drive.until_the_end(requests).await {
+        Ok(end) => end,
+        Err(error) => return AttemptEnd::kept(Postponed::EngineAway, outcome_of(&error)),
+    };
+    // What the init measured is exact, and all there is if it ended unwatched; where we ended it,
+    // our clock counts.
+    let watched = running.elapsed_before() + base.elapsed();
+    let took = if ending.is_some() { watched } else { ran.unwrap_or(watched) };
+    let mut outcome = outcome_at_end(cause, ending, took, &spec.limits);
+    // A card that failed spoils what was computed on it, however the agent took it. It is looked at
+    // before the end is written down, so that no harness that dies in between leaves a good outcome
+    // behind.
+    if let Some(gpus) = &options.gpus
+        && !outcome.is_infrastructure()
+        && !matches!(outcome, Outcome::Cancelled { .. })
+        && let Some(bad) = gpus.verdict().await
+    {
+        outcome = Outcome::GpuLost { cause: bad.to_string() };
+    }
+
+    report(AttemptEvent::Phase(Phase::Collecting));
+    let mut usage = drive.usage;
+    let salvage = collect(&*running, &host, requests).await;
+    usage.memory_bytes = None;
+    usage.pids = None;
+    if let Some(gpus) = &options.gpus {
+        usage.gpu = gpus.usage().ok().flatten().or(usage.gpu);
+    }
+    let mut end = AttemptEnd {
+        outcome,
+        usage,
+        salvage: None,
+        image,
+        started: Some(started),
+        took,
+        left_behind: None,
+        kept: salvage.postponed,
+    };
+    match salvage.postponed {
+        // Its container keeps what cannot be had now; an attach collects it later.
+        Some(why) => {
+            let cause = salvage.errors.join("; ");
+            end.outcome = match why {
+                Postponed::HostFull => Outcome::HostFull { cause },
+                Postponed::EngineAway => Outcome::EngineLost { cause },
+            };
+        }
+        None => {
+            end.salvage = Some(salvage);
+            report(AttemptEvent::Collected(Box::new(end.clone())));
+            report(AttemptEvent::Phase(Phase::Removing));
+            end.left_behind = running.remove().await.err().map(|error| chain(&error));
+        }
+    }
+    end
+}
+
+/// Why an attempt did not begin.
+enum NotBegun {
+    Cancelled(CancelReason),
+    Failed(ExecutorError),
+}
+
+/// Gets the image and starts the agent.
+async fn begin(
+    host: &Host<'_>,
+    spec: &Arc<LaunchSpec>,
+    requests: &mut mpsc::Receiver<CancelReason>,
+    image: &mut Option<PreparedImage>,
+) -> Result<Box<dyn Running>, NotBegun> {
+    (host.report)(AttemptEvent::Phase(Phase::Image));
+    let prepared = tokio::select! {
+        biased;
+        reason = next_request(requests) => return Err(NotBegun::Cancelled(reason)),
+        prepared = host.executor.prepare_image(&spec.program) => prepared,
+    };
+    *image = prepared.map_err(NotBegun::Failed)?;
+    if let Some(image) = &image {
+        (host.report)(AttemptEvent::Image(image.clone()));
+    }
+    (host.report)(AttemptEvent::Phase(Phase::Starting));
+    host.executor.start(Arc::clone(spec)).await.map_err(NotBegun::Failed)
+}
+
+/// Takes over what the agent left, through an engine that goes away and comes back.
+async fn collect(
+    running: &dyn Running,
+    host: &Host<'_>,
+    requests: &mut mpsc::Receiver<CancelReason>,
+) -> Salvage {
+    for _ in 0..TRANSFERS {
+        let salvage = running.collect().await;
+        if salvage.postponed != Some(Postponed::EngineAway) {
+            return salvage;
+        }
+        let source = salvage.errors.join("; ").into();
+        let error =
+            ExecutorError::EngineAway { action: "collect what the agent left".to_string(), source };
+        if host.is_back(&error, requests).await.is_none() {
+            return salvage;
+        }
+    }
+    // The engine answers, and yet the transfer breaks off each time: what has come is all there
+    // will be.
+    Salvage { postponed: None, ..running.collect().await }
+}
+
+/// The executor, and how long it is waited for.
+struct Host<'a> {
+    executor: &'a dyn Executor,
+    name: &'a str,
+    patience: Duration,
+    report: &'a (dyn Fn(AttemptEvent) + Sync),
+}
+
+impl Host<'_> {
+    /// Waits until the engine answers again, and says whether it has a container of this attempt.
+    /// `None` if it stays away for too long, or somebody asks for the end at once.
+    async fn is_back(
+        &self,
+        error: &ExecutorError,
+        requests: &mut mpsc::Receiver<CancelReason>,
+    ) -> Option<Option<RunToken>> {
+        (self.report)(AttemptEvent::EngineAway { cause: chain(error) });
+        let labels = [(LABEL_NAME.to_string(), self.name.to_string())].into();
+        let give_up = Instant::now() + self.patience;
+        while Instant::now() < give_up {
+            tokio::select! {
+                biased;
+                reason = next_request(requests) => if reason == CancelReason::Kill {
+                    return None;
+                },
+                () = tokio::time::sleep(ENGINE_EVERY) => {}
+            }
+            if let Ok(orphans) = self.executor.list_orphans(&labels).await {
+                return Some(orphans.into_iter().next().map(|orphan| orphan.token));
+            }
+        }
+        None
+    }
+}
+
+/// What made the driver end the agent.
+#[derive(Debug, Clone, PartialEq)]
+enum Ending {
+    TimedOut { killed: bool },
+    Cancelled(CancelReason),
+    DiskFull,
+    HostFull(String),
+    GpuLost(String),
+}
+
+struct Drive<'a> {
+    running: &'a dyn Running,
+    spec: &'a LaunchSpec,
+    options: &'a WatchOptions,
+    report: &'a (dyn Fn(AttemptEvent) + Sync),
+    base: Instant,
+    usage: Usage,
+}
+
+impl Drive<'_> {
+    /// Waits for the agent's end, and brings it about when a limit or a request says so. An error
+    /// if the engine stays away: then the agent may still run.
+    async fn until_the_end(
+        &mut self,
+        requests: &mut mpsc::Receiver<CancelReason>,
+    ) -> Result<(ExitCause, Option<Ending>, Option<Duration>), ExecutorError> {
+        let (running, limits, options) = (self.running, &self.spec.limits, self.options);
+        let before = running.elapsed_before();
+        let soft = self.base + limits.timeout.saturating_sub(before);
+        let hard = self.base + (limits.timeout + limits.grace).saturating_sub(before);
+        let mut ending: Option<Ending> = None;
+        let mut kill_at: Option<Instant> = None;
+        let mut give_up_at: Option<Instant> = None;
+        let mut watching = true;
+        let mut wait = running.wait();
+        let mut waiting_since = Instant::now();
+        let mut away: Option<(Instant, ExecutorError)> = None;
+        let usage = std::mem::take(&mut self.usage);
+        let usage = std::sync::Mutex::new(usage);
+        let mut watch =
+            Box::pin(watch(running, self.spec, options, self.base, &usage, self.report));
+        let far = self.base + Duration::from_secs(3600 * 24 * 365);
+        let mut ran = None;
+        let cause = loop {
+            tokio::select! {
+                biased;
+                end = &mut wait => match end {
+                    Ok(ExitReport { cause, usage: last, ran: measured }) => {
+                        lock(&usage).update(&last);
+                        ran = measured;
+                        break cause;
+                    }
+                    Err(error) if error.is_engine_away() => {
+                        // A wait that lasted was one on an engine that had come back.
+                        let since = match away.take() {
+                            Some((since, _)) if waiting_since.elapsed() < ENGINE_EVERY * 3 => since,
+                            _ => {
+                                (self.report)(AttemptEvent::EngineAway { cause: chain(&error) });
+                                Instant::now()
+                            }
+                        };
+                        if since.elapsed() >= options.engine_patience {
+                            return Err(error);
+                        }
+                        away = Some((since, error));
+                        waiting_since = Instant::now();
+                        wait = Box::pin(async move {
+                            tokio::time::sleep(ENGINE_EVERY).await;
+                            running.wait().await
+                        });
+                    }
+                    Err(error) => break ExitCause::Lost(chain(&error)),
+                },
+                reason = next_request(requests) => {
+                    let grace = reason != CancelReason::Kill;
+                    match &mut ending {
+                        Some(Ending::Cancelled(known)) => *known = reason.max(*known),
+                        Some(_) => {}
+                        none => *none = Some(Ending::Cancelled(reason)),
+                    }
+                    if !grace {
+                        kill_at = Some(Instant::now());
+                    } else if kill_at.is_none() && give_up_at.is_none() {
+                        (self.report)(AttemptEvent::Phase(Phase::Grace));
+                        stop(running, Stop::Term).await;
+                        kill_at = Some(Instant::now() + limits.grace);
+                    }
+                }
+                () = sleep_until(soft), if ending.is_none() => {
+                    ending = Some(Ending::TimedOut { killed: false });
+                    (self.report)(AttemptEvent::Phase(Phase::Grace));
+                    stop(running, Stop::Term).await;
+                    kill_at = Some(hard);
+                }
+                () = sleep_until(kill_at.unwrap_or(far)), if kill_at.is_some() => {
+                    if let Some(Ending::TimedOut { killed }) = &mut ending {
+                        *killed = true;
+                    }
+                    stop(running, Stop::Kill).await;
+                    kill_at = None;
+                    give_up_at = Some(Instant::now() + options.kill_patience);
+                }
+                verdict = &mut watch, if watching => {
+                    watching = false;
+                    if ending.is_none() {
+                        ending = Some(verdict);
+                    }
+                    kill_at = Some(Instant::now());
+                }
+                () = sleep_until(give_up_at.unwrap_or(far)), if give_up_at.is_some() => {
+                    if let Some((_, error)) = away.filter(|_| waiting_since.elapsed() < ENGINE_EVERY * 3) {
+                        return Err(error);
+                    }
+                    let patience = options.kill_patience.as_secs();
+                    break ExitCause::Lost(format!("the agent did not end within {patience} s of its kill"));
+                }
+            }
+        };
+        drop(watch);
+        self.usage = usage.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Ok((cause, ending, ran))
+    }
+}
+
+/// Looks at a running attempt again and again; ends only when it must be ended.
+async fn watch(
+    running: &dyn Running,
+    spec: &LaunchSpec,
+    options: &WatchOptions,
+    base: Instant,
+    usage: &std::sync::Mutex<Usage>,
+    report: &(dyn Fn(AttemptEvent) + Sync),
+) -> Ending {
+    let mut next_disk = base + options.disk_every;
+    let mut next_snapshot = options.snapshot_every.map(|every| base + every);
+    loop {
+        tokio::time::sleep(options.sample_every).await;
+        let mut now = running.usage().await;
+        let mut verdict = None;
+        match options.gpus.as_ref().map(|gpus| gpus.usage()) {
+            Some(Ok(gpu)) => now.gpu = gpu,
+            Some(Err(bad)) => verdict = Some(Ending::GpuLost(bad.to_string())),
+            None => {}
+        }
+        if Instant::now() >= next_disk {
+            let began = Instant::now();
+            now.disk_bytes = running.disk_bytes().await;
+            // A walk over millions of files must not keep the machine busy.
+            next_disk = Instant::now() + options.disk_every.max(began.elapsed() * 10);
+            let limit = spec.limits.disk_bytes;
+            if limit > 0 && now.disk_bytes.is_some_and(|bytes| bytes > limit) {
+                verdict = Some(Ending::DiskFull);
+            } else {
+                verdict = verdict.or_else(|| host_full(running, spec, options.host_reserve_bytes));
+            }
+        }
+        let merged = {
+            let mut usage = lock(usage);
+            usage.update(&now);
+            *usage
+        };
+        report(AttemptEvent::Usage(merged));
+        if let Some(verdict) = verdict {
+            return verdict;
+        }
+        if let (Some(every), Some(at)) = (options.snapshot_every, next_snapshot)
+            && Instant::now() >= at
+        {
+            let elapsed = running.elapsed_before() + base.elapsed();
+            let path =
+                spec.attempt_dir.join("snapshots").join(format!("{:07}.csv", elapsed.as_secs()));
+            if running.snapshot(&path).await.unwrap_or(false) {
+                report(AttemptEvent::Snapshot { path, elapsed });
+            }
+            next_snapshot = Some(Instant::now() + every);
+        }
+    }
+}
+
+/// Whether a disk of this machine has less free space than is kept in reserve.
+fn host_full(running: &dyn Running, spec: &LaunchSpec, reserve: u64) -> Option<Ending> {
+    let mut places = running.storage();
+    places.push(spec.attempt_dir.clone());
+    let full = |place: &PathBuf| {
+        let stat = nix::sys::statvfs::statvfs(place).ok()?;
+        let free = stat.blocks_available().saturating_mul(stat.fragment_size());
+        let place = place.display();
+        (free < reserve).then(|| {
+            Ending::HostFull(format!(
+                "{free} bytes are free at `{place}`, {reserve} are kept in reserve"
+            ))
+        })
+    };
+    places.iter().find_map(full)
+}
+
+fn lock(usage: &std::sync::Mutex<Usage>) -> std::sync::MutexGuard<'_, Usage> {
+    usage.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The next request; never, once nobody can send one.
+pub(super) async fn next_request(requests: &mut mpsc::Receiver<CancelReason>) -> CancelReason {
+    match requests.recv().await {
+        Some(reason) => reason,
+        None => std::future::pending().await,
+    }
+}
+
+/// A signal that cannot be delivered is not the end: the wait tells whether the agent is still
+/// there.
+async fn stop(running: &dyn Running, how: Stop) {
+    if let Err(error) = running.stop(how).await {
+        tracing::warn!(
+            attempt = running.token().name,
+            ?how,
+            error = chain(&error),
+            "cannot stop the agent"
+        );
+    }
+}
+
+fn outcome_at_end(
+    cause: ExitCause,
+    ending: Option<Ending>,
+    took: Duration,
+    limits: &Limits,
+) -> Outcome {
+    // While no harness watched, nobody sent SIGTERM at the soft deadline: to have run past it is to
+    // have timed out.
+    let overtime = took > limits.timeout + SLACK && matches!(cause, ExitCause::Exited(_));
+    let ending = ending.or_else(|| overtime.then_some(Ending::TimedOut { killed: false }));
+    match (cause, ending) {
+        (ExitCause::Lost(cause), _) => Outcome::EngineLost { cause },
+        (ExitCause::SetupFailed(cause), _) => Outcome::SetupFailed { cause },
+        (ExitCause::Overtime, None) => Outcome::TimedOut { after: took, killed: true },
+        (_, Some(Ending::TimedOut { killed })) => Outcome::TimedOut { after: took, killed },
+        (_, Some(Ending::Cancelled(reason))) => Outcome::Cancelled { reason },
+        (_, Some(Ending::DiskFull)) | (ExitCause::DiskFull, None) => Outcome::DiskFull,
+        (_, Some(Ending::HostFull(cause))) => Outcome::HostFull { cause },
+        (_, Some(Ending::GpuLost(cause))) => Outcome::GpuLost { cause },
+        (ExitCause::Exited(exit), None) => Outcome::Finished { exit },
+        (ExitCause::OutOfMemory, None) => Outcome::OutOfMemory,
+        (ExitCause::TooManyProcesses, None) => Outcome::TooManyProcesses,
+    }
+}
+
+/// The outcome of an attempt that could not be started or found again.
+fn outcome_of(error: &ExecutorError) -> Outcome {
+    match error {
+        ExecutorError::ImageMissing { image, .. } => Outcome::ImageMissing { image: image.clone() },
+        ExecutorError::HostFull { cause } => Outcome::HostFull { cause: cause.clone() },
+        ExecutorError::Unavailable { .. }
+        | ExecutorError::EngineAway { .. }
+        | ExecutorError::Gone { .. } => Outcome::EngineLost { cause: chain(error) },
+        ExecutorError::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => {
+            Outcome::HostFull { cause: io.to_string() }
+        }
+        ExecutorError::Unsupported { .. } | ExecutorError::Engine { .. } | ExecutorError::Io(_) => {
+            Outcome::SetupFailed { cause: chain(error) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! Runs a plan: who may start, in what order, and each attempt's states.
+//!
+//! ```text
+//!  scheduler ──start──► work (one task an attempt) ──► attempt (its clock) ──► executor
+//!      ▲                  │ Message
+//!      └── dispatcher ◄───┘ ──RunEvent──► sinks
+//! ```
+//! The dispatcher is the one place that puts everything in order; an attempt's task writes only
+//! into its own folder.
+
+pub mod clock;
+mod dispatcher;
+pub mod events;
+mod gpu;
+#[cfg(test)]
+mod gpu_tests;
+mod pool;
+mod resume;
+mod scheduler;
+pub mod sinks;
+pub mod stop;
+#[cfg(test)]
+mod tests;
+mod tries;
+
+pub use dispatcher::{Run, RunError, forecast, run, write_group};
+pub use gpu::{BadCard, GpuWatch, Gpus};
+pub use scheduler::{Capacity, Forecast};
+pub use stop::StopRequest;
+pub(crate) use tries::grade_line;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use medalist_grading::GradeReport;
+
+use crate::attempt::launch::Validator;
+
+/// Label of every container with its run group's name.
+pub const GROUP_LABEL: &str = "io.medalist.group";
+
+/// What the runner must know of a competition to launch an attempt on it.
+#[derive(Clone)]
+pub struct Material {
+    /// `prepared/public`.
+    pub public_dir: PathBuf,
+    /// The text the agent gets as `description.md`.
+    pub description: String,
+    /// Who wrote that text, in a word.
+    pub brief_source: String,
+    /// SHA-256 of that text.
+    pub brief_sha256: String,
+    /// SHA-256 over the prepared data's manifest, where there is one.
+    pub data_sha256: Option<String>,
+    /// How the data were prepared, in a word: `v1`, `fixed`, or what was changed.
+    pub data_edition: String,
+    /// Answers whether a submission is well formed.
+    pub validator: Arc<dyn Validator>,
+}
+
+/// Why a competition cannot be run or a submission cannot be graded, in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct JudgeError {
+    /// One line.
+    pub message: String,
+}
+
+/// Knows competitions: what an agent gets, and what its submission is worth.
+pub trait Judge: Send + Sync {
+    /// What an attempt on the competition needs.
+    ///
+    /// # Errors
+    /// [`JudgeError`] if the competition is not prepared.
+    fn material(&self, competition: &str) -> Result<Material, JudgeError>;
+
+    /// Grades a submission, which need not exist. Called on a blocking thread.
+    ///
+    /// # Errors
+    /// [`JudgeError`] if the answers cannot be read; a bad submission is a grade.
+    fn grade(&self, competition: &str, submission: &Path) -> Result<GradeReport, JudgeError>;
+}

@@ -1,0 +1,73 @@
+//! `--events FILE` and the group's own `events.jsonl`: one JSON object a line, appended.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::run::events::{EventKind, EventSink, RunEvent, SinkError};
+
+/// Writes every event as a line of JSON.
+pub struct JsonLines {
+    to: String,
+    out: Box<dyn Write + Send>,
+    /// The file to flush to disk when something is final; none for a pipe.
+    file: Option<File>,
+}
+
+impl JsonLines {
+    /// Appends to a file, or to stdout for `-`.
+    ///
+    /// A line that a killed harness left unfinished is closed first, so that the log stays one
+    /// object a line.
+    ///
+    /// # Errors
+    /// [`SinkError`] if the file cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, SinkError> {
+        let to = path.display().to_string();
+        if path == Path::new("-") {
+            return Ok(Self { to, out: Box::new(io::stdout()), file: None });
+        }
+        let error = |source| SinkError { to: to.clone(), source };
+        let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(error)?;
+        let existing = std::fs::read(path).map_err(error)?;
+        if existing.last().is_some_and(|byte| *byte != b'\n') {
+            file.write_all(b"\n").map_err(error)?;
+        }
+        let out = Box::new(file.try_clone().map_err(error)?);
+        Ok(Self { to, out, file: Some(file) })
+    }
+}
+
+impl EventSink for JsonLines {
+    fn on_event(&mut self, event: &RunEvent) -> Result<(), SinkError> {
+        let error = |source| SinkError { to: self.to.clone(), source };
+        let mut line = serde_json::to_vec(event).map_err(|e| error(e.into()))?;
+        line.push(b'\n');
+        // One write a line: a reader that follows the file never sees two halves interleaved.
+        self.out.write_all(&line).and_then(|()| self.out.flush()).map_err(error)?;
+        let is_final =
+            matches!(event.kind, EventKind::Finished { .. } | EventKind::GroupFinished { .. });
+        match &self.file {
+            Some(file) if is_final => file.sync_data().map_err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Reads a stored log. Lines that are not events (a killed harness can leave one) are counted, not
+/// fatal.
+///
+/// # Errors
+/// The system's, if the file cannot be read.
+pub fn read(path: &Path) -> io::Result<(Vec<RunEvent>, usize)> {
+    let text = std::fs::read(path)?;
+    let mut events = Vec::new();
+    let mut damaged = 0;
+    for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        match serde_json::from_slice(line) {
+            Ok(event) => events.push(event),
+            Err(_) => damaged += 1,
+        }
+    }
+    Ok((events, damaged))
+}

@@ -1,0 +1,660 @@
+//! One attempt's task: tries, what is written into its folder, and its grade.
+
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::Utc;
+use medalist_grading::GradeReport;
+use medalist_reports::record::{
+    AttemptRecord, ConditionsRecord, LimitsRecord, OutcomeRecord, PhaseRecord, RECORD_FORMAT,
+    SnapshotRecord, SubmissionRecord, TryRecord, UsageRecord,
+};
+use tokio::sync::mpsc;
+
+use super::clock::{AttemptEnd, AttemptEvent, Phase, WatchOptions, run_attempt};
+use super::dispatcher::{Message, Note, Run, RunError};
+use super::gpu::{BadCard, GpuWatch};
+use super::pool::Lease;
+use crate::attempt::launch::LaunchSpec;
+use crate::attempt::limits::{GpuRequest, Network};
+use crate::attempt::outcome::{CancelReason, Outcome, Usage};
+use crate::attempt::plan::{ExecutorKind, Plan, PlannedAttempt};
+use crate::host::store::{AttemptDir, StoreError, file_sha256, write_json};
+use crate::run::events::GradeLine;
+use crate::sandbox::{Postponed, RunToken};
+
+/// What an attempt's task comes back with.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// How the attempt is over; `None` if it must be tried again on other cards.
+    pub(super) done: Option<Done>,
+    /// Cards that must not be handed out again.
+    pub(super) bad: Vec<BadCard>,
+}
+
+impl From<Done> for Ended {
+    fn from(done: Done) -> Self {
+        Self { done: Some(done), bad: Vec::new() }
+    }
+}
+
+/// How an attempt is over, for the dispatcher.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) outcome: OutcomeRecord,
+    pub(super) grade: GradeLine,
+    pub(super) took: Duration,
+}
+
+/// Where an attempt's task begins.
+#[derive(Debug, Clone)]
+pub(super) enum Begin {
+    /// From nothing.
+    Fresh,
+    /// Its agent runs, or has ended without anyone collecting it; with the cards it was given, by
+    /// UUID.
+    Attach(RunToken, Vec<String>),
+    /// It has ended and was collected, but not graded.
+    Grade,
+    /// It cannot run on this machine, for want of cards.
+    Hopeless(String),
+}
+
+/// Runs one attempt to its grade. Everything but a failure of our own files is an outcome.
+pub(super) async fn work(
+    run: Arc<Run>,
+    attempt: Arc<PlannedAttempt>,
+    begin: Begin,
+    lease: Lease,
+    mut requests: mpsc::Receiver<CancelReason>,
+    notes: mpsc::UnboundedSender<Message>,
+) -> Result<Ended, RunError> {
+    let dir = run.group.attempt(&attempt.dir);
+    std::fs::create_dir_all(dir.root()).map_err(|source| StoreError::Io {
+        verb: "create",
+        path: dir.root().to_owned(),
+        source,
+    })?;
+    let mut record = crate::host::store::read_json_if_there::<AttemptRecord>(&dir.record())?
+        .unwrap_or_else(|| fresh_record(&run, &attempt));
+    let watch = match &run.gpus {
+        Some(gpus) if !lease.uuids.is_empty() => Some(gpus.watch(&lease, run.plan.gpu_share)),
+        _ => None,
+    };
+    let spec = match &begin {
+        Begin::Grade => return Ok(grade(&run, &attempt, &dir, record).await?.into()),
+        Begin::Hopeless(cause) => Err(Outcome::GpuLost { cause: cause.clone() }),
+        Begin::Fresh | Begin::Attach(..) => {
+            launch_spec(&run, &attempt, &dir, watch.as_deref(), &mut record)
+                .map_err(|cause| Outcome::SetupFailed { cause })
+        }
+    };
+    let spec = match spec {
+        Ok(spec) => Arc::new(spec),
+        Err(outcome) => {
+            finish_try(&mut record, &AttemptEnd { outcome, ..failed_before_start(String::new()) });
+            write_json(&dir.record(), &record)?;
+            return Ok(grade(&run, &attempt, &dir, record).await?.into());
+        }
+    };
+    let note = |note: Note| {
+        let _ = notes.send(Message { attempt: attempt.dir.clone(), note });
+    };
+
+    let mut bad = Vec::new();
+    let mut begin = Some(begin);
+    loop {
+        let resume = match begin.take() {
+            Some(Begin::Attach(token, _)) => Some(token),
+            _ => None,
+        };
+        let attached = resume.is_some();
+        if let (Some(watch), true) = (&watch, attached)
+            && let Err(card) = watch.claim()
+        {
+            note(Note::Warning(format!("GPU {card}, though it was given to this one")));
+        }
+        if let (Some(watch), false) = (&watch, attached) {
+            note(Note::Phase("gpu"));
+            let ready = tokio::select! {
+                biased;
+                reason = super::clock::next_request(&mut requests) => {
+                    let end = AttemptEnd { outcome: Outcome::Cancelled { reason }, ..failed_before_start(String::new()) };
+                    finish_try(&mut record, &end);
+                    write_json(&dir.record(), &record)?;
+                    break;
+                }
+                ready = watch.ready() => ready,
+            };
+            if let Err(card) = ready {
+                // Nothing of the attempt was spent: it goes back to the head of the queue.
+                return Ok(Ended { done: None, bad: vec![card] });
+            }
+        }
+        if !attached {
+            // A harness that died before the container was made leaves a try without an end; it is
+            // this one.
+            record.tries.pop_if(|last| last.outcome.is_none());
+            set_aside_last_try(&dir, &record)?;
+            record.outcome = None;
+            let number = u32::try_from(record.tries.len()).unwrap_or(u32::MAX).saturating_add(1);
+            record.tries.push(TryRecord {
+                number,
+                started_at: Some(Utc::now()),
+                gpus: watch.as_ref().map(|watch| watch.records()).unwrap_or_default(),
+                ..TryRecord::default()
+            });
+            record.phases.clear();
+            write_json(&dir.record(), &record)?;
+        }
+        let number = record.tries.len() as u32;
+        note(Note::Started { try_number: number, attached });
+
+        let options = WatchOptions {
+            snapshot_every: run.plan.snapshot_every.map(|every| every.0),
+            gpus: watch.clone(),
+            ..WatchOptions::default()
+        };
+        let shared = Mutex::new((record, None::<StoreError>));
+        let clock = Clock::default();
+        let report = |event: AttemptEvent| {
+            let mut guard = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            let (record, error) = &mut *guard;
+            if let Err(failed) = on_event(&dir, record, &clock, &note, event) {
+                error.get_or_insert(failed);
+            }
+        };
+        let end = run_attempt(
+            &*run.executor,
+            Arc::clone(&spec),
+            resume,
+            &options,
+            &mut requests,
+            &report,
+        )
+        .await;
+        let (returned, error) = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+        record = returned;
+        close_phase(&mut record, clock.0.elapsed().as_secs_f64());
+        if let Some(error) = error {
+            return Err(error.into());
+        }
+        match end.kept {
+            Some(Postponed::HostFull) => {
+                let (verb, path) = ("collect what the agent left into", dir.root().to_owned());
+                let source = std::io::ErrorKind::StorageFull.into();
+                return Err(StoreError::Io { verb, path, source }.into());
+            }
+            Some(Postponed::EngineAway) => {
+                return Err(RunError::EngineAway {
+                    attempt: attempt.key.to_string(),
+                    cause: end.outcome.to_string(),
+                });
+            }
+            None => {}
+        }
+        if let Some(left) = &end.left_behind {
+            note(Note::Warning(format!(
+                "its container could not be removed ({left}); `medalist clean` removes it"
+            )));
+        }
+        finish_try(&mut record, &end);
+        write_json(&dir.record(), &record)?;
+        remove_token(&dir)?;
+
+        if let Some(watch) = &watch {
+            // A card is handed on only when what was on it is gone from its memory.
+            bad = match watch.bad() {
+                Some(card) => vec![card],
+                None => watch.emptied().await.err().into_iter().collect(),
+            };
+        }
+
+        // A container that vanished while nobody watched costs no retry: the attempt simply has not
+        // been made yet.
+        let lost_while_away =
+            attached && matches!(end.outcome, Outcome::EngineLost { .. }) && end.salvage.is_none();
+        let tries_left = number <= run.plan.retries || lost_while_away;
+        if !end.outcome.is_infrastructure() || !tries_left {
+            break;
+        }
+        if let (Outcome::GpuLost { .. }, false) = (&end.outcome, bad.is_empty()) {
+            let outcome = outcome_record(&end.outcome);
+            note(Note::TryFailed { outcome, try_number: number, retry_in: Duration::ZERO });
+            return Ok(Ended { done: None, bad });
+        }
+        let wait = backoff(number);
+        note(Note::TryFailed {
+            outcome: outcome_record(&end.outcome),
+            try_number: number,
+            retry_in: wait,
+        });
+        tokio::select! {
+            reason = requests.recv() => {
+                if let Some(reason) = reason {
+                    let end = AttemptEnd { outcome: Outcome::Cancelled { reason }, ..failed_before_start(String::new()) };
+                    finish_try(&mut record, &end);
+                    write_json(&dir.record(), &record)?;
+                    break;
+                }
+            }
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+    note(Note::Phase("grade"));
+    let done = grade(&run, &attempt, &dir, record).await?;
+    Ok(Ended { done: Some(done), bad })
+}
+
+/// 10 s, 20 s, 40 s, ... at most 10 minutes: a daemon that restarts needs seconds, a full disk
+/// needs a person.
+fn backoff(tries: u32) -> Duration {
+    Duration::from_secs((10u64 << tries.saturating_sub(1).min(6)).min(600))
+}
+
+/// Seconds since the current try began, for the time line.
+struct Clock(std::time::Instant);
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self(std::time::Instant::now())
+    }
+}
+
+fn on_event(
+    dir: &AttemptDir,
+    record: &mut AttemptRecord,
+    clock: &Clock,
+    note: &impl Fn(Note),
+    event: AttemptEvent,
+) -> Result<(), StoreError> {
+    match event {
+        AttemptEvent::Phase(phase) => {
+            let began_s = clock.0.elapsed().as_secs_f64();
+            close_phase(record, began_s);
+            let name = phase_name(phase);
+            record.phases.push(PhaseRecord { name: name.to_owned(), began_s, took_s: 0.0 });
+            note(Note::Phase(name));
+        }
+        AttemptEvent::Image(image) => {
+            record.conditions.image_digest = Some(image.digest.unwrap_or(image.id));
+            // A harness that finds the container later cannot know what its image was.
+            write_json(&dir.record(), record)?;
+        }
+        AttemptEvent::Started(token) => {
+            record.started_at.get_or_insert(token.started);
+            write_json(&dir.token(), &token)?;
+            write_json(&dir.record(), record)?;
+            note(Note::Running(token.started));
+        }
+        AttemptEvent::EngineAway { cause } => {
+            note(Note::Warning(format!(
+                "{cause}; waiting for the engine, agents run on meanwhile"
+            )));
+        }
+        AttemptEvent::Usage(usage) => note(Note::Usage { usage, last_line: last_line(&dir.log()) }),
+        AttemptEvent::Snapshot { path, elapsed } => {
+            let bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+            let path =
+                path.strip_prefix(dir.root()).unwrap_or(&path).to_string_lossy().into_owned();
+            record.snapshots.push(SnapshotRecord {
+                after_s: elapsed.as_secs_f64(),
+                path,
+                ..SnapshotRecord::default()
+            });
+            note(Note::Snapshot { elapsed, bytes });
+        }
+        AttemptEvent::Collected(end) => {
+            close_phase(record, clock.0.elapsed().as_secs_f64());
+            finish_try(record, &end);
+            write_json(&dir.record(), record)?;
+        }
+    }
+    Ok(())
+}
+
+fn close_phase(record: &mut AttemptRecord, now_s: f64) {
+    if let Some(last) = record.phases.last_mut()
+        && last.took_s == 0.0
+    {
+        last.took_s = now_s - last.began_s;
+    }
+}
+
+fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Image => "image",
+        Phase::Starting => "create",
+        Phase::Running => "agent",
+        Phase::Grace => "grace",
+        Phase::Collecting => "collect",
+        Phase::Removing => "remove",
+    }
+}
+
+/// The end of the last line that the agent printed, without control characters: it goes to a
+/// terminal.
+fn last_line(log: &Path) -> String {
+    const TAIL: u64 = 512;
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = std::fs::File::open(log)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let line = text.trim_end().rsplit(['\n', '\r']).next().unwrap_or_default();
+    line.chars().filter(|c| !c.is_control()).take(120).collect()
+}
+
+fn fresh_record(run: &Run, attempt: &PlannedAttempt) -> AttemptRecord {
+    let plan = &run.plan;
+    AttemptRecord {
+        format: RECORD_FORMAT,
+        key: (&attempt.key).into(),
+        group: plan.group.clone(),
+        competition: attempt.competition.clone(),
+        conditions: ConditionsRecord {
+            executor: plan.executor.to_string(),
+            network: network_name(&plan.network).to_owned(),
+            network_hosts: match &plan.network {
+                Network::Allowlist(hosts) => hosts.clone(),
+                Network::Sealed | Network::Open => Vec::new(),
+            },
+            sealed: run.info.sealed && plan.network == Network::Sealed && !plan.agent.privileged,
+            limits: limits_record(plan, attempt),
+            gpu_access: None,
+            mounts: plan.mounts.iter().map(ToString::to_string).collect(),
+            image_digest: None,
+            brief_source: None,
+            brief_sha256: None,
+            data_sha256: None,
+            data_edition: None,
+            agent_sha256: Some(plan.agent.files_sha256.clone()),
+            harness_version: env!("CARGO_PKG_VERSION").to_owned(),
+            hardware: run.hardware.clone(),
+        },
+        ..AttemptRecord::default()
+    }
+}
+
+fn network_name(network: &Network) -> &'static str {
+    match network {
+        Network::Sealed => "sealed",
+        Network::Allowlist(_) => "allowlist",
+        Network::Open => "open",
+    }
+}
+
+fn limits_record(plan: &Plan, attempt: &PlannedAttempt) -> LimitsRecord {
+    let limits = &plan.limits;
+    let some = |value: u64| (value > 0).then_some(value);
+    LimitsRecord {
+        time_s: Some(limits.timeout.as_secs_f64()),
+        grace_s: Some(limits.grace.as_secs_f64()),
+        cpus: (limits.cpus > 0.0).then_some(limits.cpus),
+        memory_bytes: some(limits.memory_bytes),
+        shm_bytes: some(limits.shm_bytes),
+        disk_bytes: some(limits.disk_bytes),
+        log_bytes: some(limits.log_bytes),
+        pids: some(limits.pids),
+        gpus: match attempt.gpus.as_ref().unwrap_or(&plan.gpus) {
+            GpuRequest::None => 0,
+            GpuRequest::Count(count) => *count,
+            GpuRequest::Uuids(uuids) => u32::try_from(uuids.len()).unwrap_or(u32::MAX),
+            // Filled in when they are handed out.
+            GpuRequest::All => 0,
+        },
+        gpu_share: (plan.gpu_share > 1).then_some(plan.gpu_share),
+    }
+}
+
+/// Everything the executor needs, or why the attempt cannot start.
+fn launch_spec(
+    run: &Run,
+    attempt: &PlannedAttempt,
+    dir: &AttemptDir,
+    watch: Option<&GpuWatch>,
+    record: &mut AttemptRecord,
+) -> Result<LaunchSpec, String> {
+    let plan = &run.plan;
+    let gpus = watch.map(GpuWatch::handles).unwrap_or_default();
+    if !gpus.is_empty() {
+        record.conditions.limits.gpus = u32::try_from(gpus.len()).unwrap_or(u32::MAX);
+        let into_container = run.gpus.as_ref().filter(|_| plan.executor == ExecutorKind::Docker);
+        record.conditions.gpu_access = into_container.map(|gpus| gpus.access().name().to_owned());
+    }
+    let material =
+        run.judge.material(&attempt.key.competition).map_err(|error| error.to_string())?;
+    record.conditions.brief_source = Some(material.brief_source);
+    record.conditions.brief_sha256 = Some(material.brief_sha256);
+    record.conditions.data_sha256 = material.data_sha256;
+    record.conditions.data_edition = Some(material.data_edition);
+    let (env, argv) =
+        plan.agent.resolve(|name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
+    let absolute = |path: &Path| {
+        std::path::absolute(path).map_err(|error| format!("`{}`: {error}", path.display()))
+    };
+    Ok(LaunchSpec {
+        name: attempt.dir.clone(),
+        labels: [(super::GROUP_LABEL.to_owned(), plan.group.clone())].into(),
+        competition: attempt.key.competition.clone(),
+        program: run.program(argv),
+        env: env.into_iter().collect(),
+        public_dir: absolute(&material.public_dir)?,
+        description: material.description,
+        instructions: crate::attempt::instructions::text(&plan.limits),
+        attempt_dir: absolute(dir.root())?,
+        limits: plan.limits.clone(),
+        network: plan.network.clone(),
+        gpus,
+        gpu_access: watch.map(GpuWatch::access).unwrap_or_default(),
+        mounts: plan
+            .mounts
+            .iter()
+            .map(|mount| (mount.source.clone(), mount.target.clone()))
+            .collect(),
+        data_mode: crate::attempt::launch::DataMode::ReadOnly,
+        seed: attempt.key.seed,
+        privileged: plan.agent.privileged,
+        cpuset: plan.cpuset.clone(),
+        runtime: plan.runtime.clone(),
+        validator: material.validator,
+    })
+}
+
+fn failed_before_start(cause: String) -> AttemptEnd {
+    AttemptEnd {
+        outcome: Outcome::SetupFailed { cause },
+        usage: Usage::default(),
+        salvage: None,
+        image: None,
+        started: None,
+        took: Duration::ZERO,
+        left_behind: None,
+        kept: None,
+    }
+}
+
+/// Moves what a failed try left into `tries/<number>/`, so that the next one starts clean and
+/// nothing is lost.
+fn set_aside_last_try(dir: &AttemptDir, record: &AttemptRecord) -> Result<(), StoreError> {
+    let Some(last) = record.tries.last() else { return Ok(()) };
+    let aside = dir.root().join("tries").join(last.number.to_string());
+    for name in ["run.log", "submission", "logs", "code", "snapshots"] {
+        let from = dir.root().join(name);
+        if !from.exists() {
+            continue;
+        }
+        let to = aside.join(name);
+        std::fs::create_dir_all(&aside)
+            .and_then(|()| std::fs::rename(&from, &to))
+            .map_err(|source| StoreError::Io { verb: "move", path: from, source })?;
+    }
+    Ok(())
+}
+
+fn remove_token(dir: &AttemptDir) -> Result<(), StoreError> {
+    match std::fs::remove_file(dir.token()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StoreError::Io { verb: "remove", path: dir.token(), source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn outcome_record(outcome: &Outcome) -> OutcomeRecord {
+    let detail = match outcome {
+        Outcome::Finished { .. }
+        | Outcome::OutOfMemory
+        | Outcome::DiskFull
+        | Outcome::TooManyProcesses => None,
+        other => Some(other.to_string()),
+    };
+    let exit_code = match outcome {
+        Outcome::Finished { exit } => Some(*exit),
+        _ => None,
+    };
+    OutcomeRecord {
+        kind: outcome.tag().to_owned(),
+        infrastructure: outcome.is_infrastructure(),
+        exit_code,
+        detail,
+    }
+}
+
+/// Notes how the last try ended; calling it twice for one end changes nothing.
+fn finish_try(record: &mut AttemptRecord, end: &AttemptEnd) {
+    let outcome = outcome_record(&end.outcome);
+    let took_s = end.took.as_secs_f64();
+    if let Some(last) = record.tries.last_mut() {
+        last.took_s = Some(took_s);
+        last.outcome = Some(outcome.clone());
+    }
+    record.outcome = Some(outcome);
+    record.took_s = Some(took_s);
+    record.ended_at = Some(Utc::now());
+    if let Some(image) = &end.image {
+        record.conditions.image_digest =
+            Some(image.digest.clone().unwrap_or_else(|| image.id.clone()));
+    }
+    record.validations = Some(end.usage.validations);
+    record.usage = UsageRecord {
+        memory_peak_bytes: end.usage.peak_memory_bytes,
+        cpu_s: end.usage.cpu_time_s,
+        gpu_utilisation: end.usage.gpu.map(|gpu| gpu.mean_utilisation),
+        gpu_memory_peak_bytes: end.usage.gpu.map(|gpu| gpu.peak_memory_bytes),
+        log_bytes: Some(end.usage.log_bytes),
+        disk_bytes: end.usage.disk_bytes,
+    };
+}
+
+/// Grades what an ended attempt left, with its snapshots, and writes both down.
+async fn grade(
+    run: &Arc<Run>,
+    attempt: &PlannedAttempt,
+    dir: &AttemptDir,
+    mut record: AttemptRecord,
+) -> Result<Done, StoreError> {
+    let began = std::time::Instant::now();
+    let (run, dir, competition) = (Arc::clone(run), dir.clone(), attempt.key.competition.clone());
+    let task = tokio::task::spawn_blocking(move || {
+        let report = run.judge.grade(&competition, &dir.submission());
+        for snapshot in &mut record.snapshots {
+            if let Ok(report) = run.judge.grade(&competition, &dir.root().join(&snapshot.path)) {
+                snapshot.valid = report.valid_submission;
+                snapshot.score = report.score;
+                snapshot.medal = medal_name(&report);
+            }
+        }
+        record.submission = submission_record(&dir);
+        // A harness that died here once has noted it already.
+        record.phases.retain(|phase| phase.name != "grade");
+        if let Some(last) = record.phases.last() {
+            let began_s = last.began_s + last.took_s;
+            record.phases.push(PhaseRecord {
+                name: "grade".to_owned(),
+                began_s,
+                took_s: began.elapsed().as_secs_f64(),
+            });
+        }
+        let grade = match &report {
+            Ok(report) => grade_line(report),
+            Err(error) => {
+                // The agent is not to blame for answers that cannot be read.
+                record.outcome = Some(OutcomeRecord {
+                    kind: "grading_failed".to_owned(),
+                    infrastructure: true,
+                    exit_code: record.outcome.as_ref().and_then(|outcome| outcome.exit_code),
+                    detail: Some(error.to_string()),
+                });
+                GradeLine::default()
+            }
+        };
+        write_json(&dir.record(), &record)?;
+        // The grade comes last: where there is one, nothing is left to be done.
+        if let Ok(report) = &report {
+            write_json(&dir.grade(), report)?;
+        }
+        let outcome = record.outcome.clone().unwrap_or_default();
+        Ok(Done {
+            outcome,
+            grade,
+            took: Duration::from_secs_f64(record.took_s.unwrap_or(0.0).max(0.0)),
+        })
+    });
+    task.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
+fn submission_record(dir: &AttemptDir) -> Option<SubmissionRecord> {
+    let path = dir.submission();
+    let (sha256, bytes) = file_sha256(&path).ok()?;
+    let path = path.strip_prefix(dir.root()).unwrap_or(&path).to_string_lossy().into_owned();
+    Some(SubmissionRecord { path, bytes, sha256: Some(sha256) })
+}
+
+fn medal_name(report: &GradeReport) -> Option<String> {
+    let name = match (report.gold_medal, report.silver_medal, report.bronze_medal) {
+        (true, ..) => "gold",
+        (_, true, _) => "silver",
+        (.., true) => "bronze",
+        _ => return None,
+    };
+    Some(name.to_owned())
+}
+
+pub(crate) fn grade_line(report: &GradeReport) -> GradeLine {
+    GradeLine {
+        submitted: report.submission_exists,
+        valid: report.valid_submission,
+        score: report.score,
+        medal: medal_name(report),
+        above_median: report.above_median,
+        problem: report.invalid.as_ref().map(|invalid| invalid.message.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_up_to_ten_minutes() {
+        let waits: Vec<u64> = [1, 2, 3, 7, 40].map(|tries| backoff(tries).as_secs()).to_vec();
+        assert_eq!(waits, [10, 20, 40, 600, 600]);
+    }
+
+    #[test]
+    fn the_last_line_is_safe_to_print() {
+        let temp = tempfile::tempdir().unwrap();
+        let log = temp.path().join("run.log");
+        std::fs::write(&log, b"first\nsec\x1b[31mond \xff\n\n").unwrap();
+        assert_eq!(last_line(&log), "sec[31mond \u{fffd}");
+        assert_eq!(last_line(&temp.path().join("none")), "");
+    }
+}

@@ -1,0 +1,134 @@
+//! Agents that this binary carries, and images made of them or of an agent's Dockerfile.
+
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::attempt::launch::ExecutorError;
+use crate::attempt::text::hex;
+use crate::sandbox::engine::{BuildRequest, Engine, tar_directory};
+
+/// The programs of the built-in agents, compiled by the build script as static binaries.
+const PROGRAMS: [(&str, &[u8]); 2] = [
+    ("sample", include_bytes!(env!("MEDALIST_AGENT_SAMPLE"))),
+    ("baseline", include_bytes!(env!("MEDALIST_AGENT_BASELINE"))),
+];
+
+/// Where the program is in an image made of it.
+const PROGRAM_PATH: &str = "agent";
+
+fn program(name: &str) -> &'static [u8] {
+    let known = PROGRAMS.iter().find(|(known, _)| *known == name);
+    known.expect("reading agents refuses programs that are not embedded").1
+}
+
+/// The image reference of an embedded agent: its tag is the program's hash, so that a new version
+/// never meets an old image.
+pub fn image_reference(image: &str, name: &str) -> String {
+    format!("{image}:{}", &hex(&Sha256::digest(program(name)))[..12])
+}
+
+/// Writes an embedded program to a file of its own, which is removed when the value is dropped.
+///
+/// # Errors
+/// The system's.
+pub fn write_program(name: &str) -> std::io::Result<tempfile::TempPath> {
+    let mut file = tempfile::Builder::new().prefix(&format!("medalist-{name}-")).tempfile()?;
+    file.write_all(program(name))?;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o755))?;
+    // A file that is open for writing cannot be executed.
+    Ok(file.into_temp_path())
+}
+
+/// Makes the image of an embedded agent unless it is here: the program alone, no shell, no library.
+///
+/// # Errors
+/// The engine's.
+pub async fn ensure_program_image(
+    engine: &Engine,
+    reference: &str,
+    name: &str,
+) -> Result<(), ExecutorError> {
+    if engine.image(reference).await?.is_some() {
+        return Ok(());
+    }
+    engine.import(program_tar(program(name)), reference).await?;
+    Ok(())
+}
+
+/// Builds an agent's image from its folder unless it is here.
+///
+/// # Errors
+/// The engine's; a step that fails is quoted.
+pub async fn ensure_built_image(
+    engine: &Engine,
+    reference: &str,
+    dir: &Path,
+    dockerfile: &Path,
+    on_line: &mut (dyn FnMut(&str) + Send),
+) -> Result<(), ExecutorError> {
+    if engine.image(reference).await?.is_some() {
+        return Ok(());
+    }
+    let context = tar_directory(dir).map_err(|source| ExecutorError::Engine {
+        action: format!("read the build context `{}`", dir.display()),
+        source: Box::new(source),
+    })?;
+    // MLE-bench's Dockerfiles take these as build arguments; the values are its own.
+    let arguments = [
+        ("SUBMISSION_DIR", "/home/submission"),
+        ("LOGS_DIR", "/home/logs"),
+        ("CODE_DIR", "/home/code"),
+        ("AGENT_DIR", "/home/agent"),
+    ];
+    let request = BuildRequest {
+        tag: reference.to_owned(),
+        dockerfile: dockerfile.to_string_lossy().into_owned(),
+        arguments: arguments.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        ..BuildRequest::default()
+    };
+    engine.build(&request, context, on_line).await?;
+    Ok(())
+}
+
+/// The tar of an image that holds one program and the directories that programs expect.
+fn program_tar(program: &[u8]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut add = |path: &str, kind: tar::EntryType, mode: u32, bytes: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_size(bytes.len() as u64);
+        builder.append_data(&mut header, path, bytes).expect("writing to memory does not fail");
+    };
+    for (dir, mode) in [("home", 0o755), ("tmp", 0o1777), ("etc", 0o755)] {
+        add(dir, tar::EntryType::Directory, mode, &[]);
+    }
+    add(PROGRAM_PATH, tar::EntryType::Regular, 0o755, program);
+    builder.into_inner().expect("writing to memory does not fail")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn embedded_programs_run_here_and_their_images_hold_them_alone() {
+        for (name, bytes) in PROGRAMS {
+            assert_eq!(&bytes[..4], b"\x7fELF", "{name}");
+            let path = write_program(name).unwrap();
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o111, 0o111);
+            let tar = program_tar(bytes);
+            let mut archive = tar::Archive::new(&tar[..]);
+            let names: Vec<String> = archive
+                .entries()
+                .unwrap()
+                .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+                .collect();
+            assert_eq!(names, ["home", "tmp", "etc", "agent"]);
+        }
+        assert!(image_reference("medalist/sample", "sample").starts_with("medalist/sample:"));
+    }
+}

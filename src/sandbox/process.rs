@@ -1,0 +1,568 @@
+//! Attempts as plain processes of this machine, where there is no container engine. Not sealed, and
+//! said to be so.
+//!
+//! The init supervises: it is the agent's ancestor whatever the agent forks, watches memory and
+//! processes, keeps the output, and goes on when the harness dies.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use super::control::{self, Control, Launch};
+use super::salvage::{self, Rules};
+use super::{
+    Enforcement, Executor, ExecutorInfo, ExitCause, ExitReport, Orphan, RunToken, Running, Salvage,
+    Stop,
+};
+use crate::attempt::launch::{
+    BoxFuture, DataMode, ExecutorError, LABEL, LABEL_NAME, LaunchSpec, PreparedImage, Program,
+    agent_env,
+};
+use crate::attempt::outcome::Usage;
+use crate::sandbox::services::{self, Services};
+
+/// Between two looks at whether the supervisor has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How long a killed agent's supervisor may take for its last words.
+const LAST_WORDS: Duration = Duration::from_secs(15);
+/// Variables of the harness that an agent needs to find its programs and libraries; no other gets
+/// through.
+const PASSED_ON: [&str; 6] = ["PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "NIX_LD"];
+
+/// Runs attempts as processes.
+#[derive(Debug, Clone, Default)]
+pub struct ProcessExecutor {
+    /// Where the marks of running attempts are, by which orphans are found.
+    marks: PathBuf,
+}
+
+/// What is left on disk to find a process again.
+#[derive(Debug, Serialize, Deserialize)]
+struct Mark {
+    token: RunToken,
+    labels: BTreeMap<String, String>,
+    attempt_dir: PathBuf,
+}
+
+impl ProcessExecutor {
+    /// An executor that keeps its marks where this user's other programs keep theirs.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_marks(control::cache_dir().join("processes"))
+    }
+
+    /// An executor that keeps its marks in `marks`.
+    #[must_use]
+    pub fn with_marks(marks: PathBuf) -> Self {
+        Self { marks }
+    }
+
+    fn mark_path(&self, name: &str) -> PathBuf {
+        self.marks.join(format!("{name}.json"))
+    }
+
+    fn launch(&self, spec: &Arc<LaunchSpec>) -> Result<ProcessRunning, ExecutorError> {
+        let Program::Local { agent_dir, argv } = &spec.program else {
+            let what = "an image cannot be started without a container engine".to_string();
+            return Err(ExecutorError::Unsupported { what });
+        };
+        if !spec.mounts.is_empty() {
+            let what = "nothing can be mounted without a container engine".to_string();
+            return Err(ExecutorError::Unsupported { what });
+        }
+        if argv.is_empty() {
+            return Err(ExecutorError::Unsupported {
+                what: "the agent names no command to start".to_string(),
+            });
+        }
+        let home = home_of(spec);
+        let control = Control::of(&spec.attempt_dir);
+        prepare_home(spec, &home, agent_dir.as_deref())?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, control::VALIDATE_PORT));
+        let listener = listener.or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+        let port = listener.local_addr()?.port();
+        let home_text = home.display().to_string();
+        let mut argv = argv.clone();
+        let beside = home.join("agent").join(&argv[0]);
+        if beside.is_file() {
+            argv[0] = beside.display().to_string();
+        }
+        let log = spec.attempt_dir.join("run.log").display().to_string();
+        let launch = Launch {
+            container: false,
+            home: &home_text,
+            log: &log,
+            argv: &argv,
+            env: &process_env(spec, &home_text, port),
+            forwards: &[(0, services::VALIDATE_SOCKET)],
+            copy_data: None,
+        };
+        let instructions = instructions(spec, &home_text, port);
+        control.create(spec, &instructions, &launch)?;
+        fs_err::write(home.join("instructions.txt"), instructions)?;
+        let services = Services::open(spec, control.dir())?;
+        let child = tokio::process::Command::new(control::init_program()?)
+            .arg("run")
+            .arg(control.dir())
+            .env_clear()
+            .envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+            .stdin(Stdio::from(OwnedFd::from(listener)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(false)
+            .spawn()?;
+        let started = Utc::now();
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
+        let process = Process { pid, start_time: start_time(pid).unwrap_or(0) };
+        reap(child);
+        let running = ProcessRunning {
+            process,
+            spec: Arc::clone(spec),
+            control,
+            services,
+            started,
+            elapsed_before: Duration::ZERO,
+            mark: self.mark_path(&spec.name),
+        };
+        let marked = self.write_mark(&running);
+        if let Err(error) = marked {
+            running.kill_all();
+            return Err(error.into());
+        }
+        Ok(running)
+    }
+
+    fn write_mark(&self, running: &ProcessRunning) -> io::Result<()> {
+        let mut labels = running.spec.labels.clone();
+        labels.insert(LABEL.to_string(), env!("CARGO_PKG_VERSION").to_string());
+        labels.insert(LABEL_NAME.to_string(), running.spec.name.clone());
+        let mark =
+            Mark { token: running.token(), labels, attempt_dir: running.spec.attempt_dir.clone() };
+        fs_err::create_dir_all(&self.marks)?;
+        let mut file = tempfile::NamedTempFile::new_in(&self.marks)?;
+        serde_json::to_writer(&mut file, &mark)?;
+        file.persist(&running.mark).map(|_| ()).map_err(|error| error.error)
+    }
+
+    fn marks(&self) -> io::Result<Vec<Mark>> {
+        let entries = match fs_err::read_dir(&self.marks) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut marks = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "json")
+                && let Ok(text) = fs_err::read_to_string(&path)
+                && let Ok(mark) = serde_json::from_str(&text)
+            {
+                marks.push(mark);
+            }
+        }
+        Ok(marks)
+    }
+}
+
+/// Waits for a child that this process may outlive, so that it does not stay as a zombie.
+fn reap(mut child: tokio::process::Child) {
+    tokio::spawn(async move {
+        if let Err(error) = child.wait().await {
+            tracing::debug!(%error, "cannot reap a supervisor");
+        }
+    });
+}
+
+/// The stand-in for /home.
+fn home_of(spec: &LaunchSpec) -> PathBuf {
+    spec.attempt_dir.join("home")
+}
+
+fn prepare_home(spec: &LaunchSpec, home: &Path, agent_dir: Option<&Path>) -> io::Result<()> {
+    salvage::fresh_directory(home)?;
+    for name in ["submission", "logs", "code", "agent", "data", "nonroot", "tmp"] {
+        fs_err::create_dir(home.join(name))?;
+    }
+    if let Some(agent_dir) = agent_dir {
+        copy_tree(agent_dir, &home.join("agent"))?;
+    }
+    let data = home.join("data");
+    for entry in fs_err::read_dir(&spec.public_dir)? {
+        let entry = entry?;
+        let place = data.join(entry.file_name());
+        match spec.data_mode {
+            _ if entry.file_name() == "description.md" => {}
+            DataMode::ReadOnly => fs_err::os::unix::fs::symlink(entry.path(), place)?,
+            DataMode::Copy => copy_tree(&entry.path(), &place)?,
+        }
+    }
+    fs_err::write(data.join("description.md"), &spec.description)
+}
+
+fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    if fs_err::metadata(from)?.is_dir() {
+        fs_err::create_dir_all(to)?;
+        for entry in fs_err::read_dir(from)? {
+            let entry = entry?;
+            copy_tree(&entry.path(), &to.join(entry.file_name()))?;
+        }
+        return Ok(());
+    }
+    fs_err::copy(from, to).map(|_| ())
+}
+
+/// The instructions speak of a container's paths and port.
+fn instructions(spec: &LaunchSpec, home: &str, port: u16) -> String {
+    let text = spec.instructions.replace("/home/", &format!("{home}/"));
+    text.replace(&format!("localhost:{}", control::VALIDATE_PORT), &format!("localhost:{port}"))
+}
+
+fn process_env(spec: &LaunchSpec, home: &str, port: u16) -> Vec<(String, String)> {
+    let gpus: Vec<&str> = spec.gpus.iter().map(|gpu| gpu.uuid.as_str()).collect();
+    let mut env = vec![
+        ("HOME".to_string(), format!("{home}/nonroot")),
+        ("TMPDIR".to_string(), format!("{home}/tmp")),
+        ("CUDA_VISIBLE_DEVICES".to_string(), gpus.join(",")),
+        ("GRADING_SERVER_PORT".to_string(), port.to_string()),
+        ("MEDALIST_VALIDATE_URL".to_string(), format!("http://localhost:{port}/validate")),
+    ];
+    env.extend(agent_env(spec, home));
+    env
+}
+
+/// A process that is told from a later one with the same number by its start time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Process {
+    pid: i32,
+    start_time: u64,
+}
+
+impl Process {
+    fn parse(id: &str) -> Option<Self> {
+        let (pid, start_time) = id.split_once('@')?;
+        Some(Self {
+            pid: pid.parse().ok().filter(|pid| *pid > 1)?,
+            start_time: start_time.parse().ok()?,
+        })
+    }
+
+    fn alive(self) -> bool {
+        start_time(self.pid) == Some(self.start_time)
+    }
+
+    fn signal(self, signal: Signal) {
+        if self.alive() {
+            // It may end in between; then there is nobody to signal.
+            let _ = kill(Pid::from_raw(self.pid), signal);
+        }
+    }
+}
+
+/// When a living process started, in clock ticks since boot; `None` for zombies and those that are
+/// gone.
+fn start_time(pid: i32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    if state == "Z" || state == "X" { None } else { fields.nth(18)?.parse().ok() }
+}
+
+/// Kills whatever still has the attempt's mark in its environment.
+fn kill_marked(name: &str) {
+    let mark = format!("MEDALIST_ATTEMPT={name}");
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|pid| pid.parse::<i32>().ok()) else {
+            continue;
+        };
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        if environment.split(|byte| *byte == 0).any(|pair| pair == mark.as_bytes()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+}
+
+impl Executor for ProcessExecutor {
+    fn check(&self) -> BoxFuture<'_, Result<ExecutorInfo, ExecutorError>> {
+        Box::pin(async {
+            let limits = [
+                ("timeout", Enforcement::Watched),
+                ("cpus", Enforcement::None),
+                ("memory", Enforcement::Watched),
+                ("swap", Enforcement::None),
+                ("shm", Enforcement::None),
+                ("pids", Enforcement::Watched),
+                ("disk", Enforcement::Watched),
+                ("log", Enforcement::Kernel),
+                ("nofile", Enforcement::Kernel),
+            ];
+            Ok(ExecutorInfo {
+                name: "process".to_string(),
+                sealed: false,
+                details: BTreeMap::from([("marks".to_string(), self.marks.display().to_string())]),
+                limits: limits.map(|(name, by)| (name.to_string(), by)).into_iter().collect(),
+                warnings: vec![
+                    "agents run unsealed: they reach the network and every file of this user, answers included"
+                        .to_string(),
+                    "CPU and shared memory are not limited; memory, processes and disk are measured again and again"
+                        .to_string(),
+                ],
+            })
+        })
+    }
+
+    fn prepare_image<'a>(
+        &'a self,
+        _: &'a Program,
+    ) -> BoxFuture<'a, Result<Option<PreparedImage>, ExecutorError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn start(
+        &self,
+        spec: Arc<LaunchSpec>,
+    ) -> BoxFuture<'_, Result<Box<dyn Running>, ExecutorError>> {
+        Box::pin(async move {
+            let launched = self.launch(&spec);
+            let running = launched.inspect_err(|_| {
+                let _ = Control::of(&spec.attempt_dir).remove();
+                let _ = std::fs::remove_dir_all(home_of(&spec));
+            })?;
+            Ok(Box::new(running) as Box<dyn Running>)
+        })
+    }
+
+    fn attach<'a>(
+        &'a self,
+        token: &'a RunToken,
+        spec: Arc<LaunchSpec>,
+    ) -> BoxFuture<'a, Result<Box<dyn Running>, ExecutorError>> {
+        Box::pin(async move {
+            let gone = || ExecutorError::Gone { name: token.name.clone() };
+            let process = Process::parse(&token.id).ok_or_else(gone)?;
+            let control = Control::of(&spec.attempt_dir);
+            if !process.alive() && control.end().is_none() {
+                return Err(gone());
+            }
+            let services = Services::open(&spec, control.dir())?;
+            let elapsed_before = (Utc::now() - token.started).to_std().unwrap_or(Duration::ZERO);
+            let mark = self.mark_path(&spec.name);
+            let started = token.started;
+            let running =
+                ProcessRunning { process, spec, control, services, started, elapsed_before, mark };
+            Ok(Box::new(running) as Box<dyn Running>)
+        })
+    }
+
+    fn list_orphans<'a>(
+        &'a self,
+        labels: &'a BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<Vec<Orphan>, ExecutorError>> {
+        Box::pin(async move {
+            let wanted = |mark: &Mark| {
+                labels.iter().all(|(name, value)| mark.labels.get(name) == Some(value))
+            };
+            let orphan = |mark: Mark| {
+                let running = Process::parse(&mark.token.id).is_some_and(Process::alive);
+                Orphan { token: mark.token, labels: mark.labels, running }
+            };
+            Ok(self.marks()?.into_iter().filter(wanted).map(orphan).collect())
+        })
+    }
+
+    fn remove_orphan<'a>(
+        &'a self,
+        token: &'a RunToken,
+    ) -> BoxFuture<'a, Result<(), ExecutorError>> {
+        Box::pin(async move {
+            let mark = self.marks()?.into_iter().find(|mark| mark.token == *token);
+            if let Some(process) = Process::parse(&token.id) {
+                end(process, &token.name).await;
+            }
+            if let Some(mark) = mark {
+                Control::of(&mark.attempt_dir).remove()?;
+                remove_tree(&mark.attempt_dir.join("home"))?;
+            }
+            remove_file(&self.mark_path(&token.name))?;
+            Ok(())
+        })
+    }
+}
+
+struct ProcessRunning {
+    process: Process,
+    spec: Arc<LaunchSpec>,
+    control: Control,
+    services: Services,
+    started: DateTime<Utc>,
+    elapsed_before: Duration,
+    mark: PathBuf,
+}
+
+impl ProcessRunning {
+    fn kill_all(&self) {
+        self.process.signal(Signal::SIGKILL);
+        kill_marked(&self.spec.name);
+    }
+
+    fn last_usage(&self) -> Usage {
+        let mut usage = self.control.usage().map(|record| record.usage).unwrap_or_default();
+        usage.validations = self.services.validations();
+        usage
+    }
+}
+
+/// Ends a supervisor and all below it, leaving it time to write its account.
+async fn end(process: Process, name: &str) {
+    process.signal(Signal::SIGUSR2);
+    let patience = tokio::time::Instant::now() + LAST_WORDS;
+    while process.alive() && tokio::time::Instant::now() < patience {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    process.signal(Signal::SIGKILL);
+    kill_marked(name);
+}
+
+fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs_err::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn remove_file(path: &Path) -> io::Result<()> {
+    match fs_err::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes on disk below a directory; links are not followed.
+fn tree_bytes(path: &Path) -> u64 {
+    let Ok(facts) = std::fs::symlink_metadata(path) else { return 0 };
+    let own = facts.blocks() * 512;
+    if !facts.is_dir() {
+        return own;
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    own + entries.map(|entry| tree_bytes(&entry.path())).sum::<u64>()
+}
+
+impl Running for ProcessRunning {
+    fn token(&self) -> RunToken {
+        RunToken {
+            executor: "process".to_string(),
+            name: self.spec.name.clone(),
+            id: format!("{}@{}", self.process.pid, self.process.start_time),
+            started: self.started,
+        }
+    }
+
+    fn elapsed_before(&self) -> Duration {
+        self.elapsed_before
+    }
+
+    fn wait(&self) -> BoxFuture<'_, Result<ExitReport, ExecutorError>> {
+        Box::pin(async {
+            while self.process.alive() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            // The supervisor may have been killed over the agent's head.
+            kill_marked(&self.spec.name);
+            let validations = self.services.validations();
+            if let Some(mut report) = self.control.end() {
+                report.usage.validations = validations;
+                return Ok(report);
+            }
+            let cause =
+                ExitCause::Lost("the agent's supervisor was ended from outside".to_string());
+            Ok(ExitReport { cause, usage: self.last_usage(), ran: None })
+        })
+    }
+
+    fn stop(&self, how: Stop) -> BoxFuture<'_, Result<(), ExecutorError>> {
+        Box::pin(async move {
+            match how {
+                Stop::Term => self.process.signal(Signal::SIGTERM),
+                Stop::Kill => end(self.process, &self.spec.name).await,
+            }
+            Ok(())
+        })
+    }
+
+    fn usage(&self) -> BoxFuture<'_, Usage> {
+        Box::pin(async { self.last_usage() })
+    }
+
+    fn disk_bytes(&self) -> BoxFuture<'_, Option<u64>> {
+        Box::pin(async {
+            let home = home_of(&self.spec);
+            tokio::task::spawn_blocking(move || tree_bytes(&home)).await.ok()
+        })
+    }
+
+    fn storage(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    fn snapshot<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<bool, ExecutorError>> {
+        Box::pin(async move {
+            let from = home_of(&self.spec).join("submission/submission.csv");
+            let (to, largest) = (to.to_path_buf(), self.spec.limits.submission_bytes);
+            let taken = tokio::task::spawn_blocking(move || {
+                let label = "submission/submission.csv";
+                salvage::file_from_directory(&from, label, &to, largest, &mut Salvage::default())
+            });
+            Ok(taken.await.unwrap_or(false))
+        })
+    }
+
+    fn collect(&self) -> BoxFuture<'_, Salvage> {
+        Box::pin(async {
+            let spec = Arc::clone(&self.spec);
+            salvage::in_background(Salvage::default(), move |salvage| {
+                let rules = Rules::submission(spec.limits.submission_bytes);
+                for (label, rules) in
+                    [("submission", rules), ("logs", Rules::other()), ("code", Rules::other())]
+                {
+                    let to = spec.attempt_dir.join(label);
+                    if salvage::make_room(&to, salvage) {
+                        salvage::from_directory(
+                            &home_of(&spec).join(label),
+                            label,
+                            &to,
+                            rules,
+                            salvage,
+                        );
+                    }
+                }
+                salvage.submission = spec.attempt_dir.join("submission/submission.csv").is_file();
+            })
+            .await
+        })
+    }
+
+    fn remove(&self) -> BoxFuture<'_, Result<(), ExecutorError>> {
+        Box::pin(async {
+            if self.process.alive() {
+                end(self.process, &self.spec.name).await;
+            }
+            let home = home_of(&self.spec);
+            tokio::task::spawn_blocking(move || remove_tree(&home))
+                .await
+                .map_err(io::Error::other)??;
+            self.control.remove()?;
+            Ok(remove_file(&self.mark)?)
+        })
+    }
+}

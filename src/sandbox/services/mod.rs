@@ -1,0 +1,84 @@
+//! The harness's side of an attempt's sockets: what agents reach as services on `localhost`.
+//!
+//! An init passes connections on byte for byte, so everything that arrives here is hostile input.
+
+pub mod allowlist;
+pub mod validate;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::net::UnixListener;
+use tokio::task::JoinHandle;
+
+use self::allowlist::Allowlist;
+use self::validate::ValidationService;
+use crate::attempt::launch::LaunchSpec;
+use crate::attempt::limits::Network;
+
+/// Socket of the validation service.
+pub(crate) const VALIDATE_SOCKET: &str = "validate.sock";
+/// Socket of the allowlist's proxy.
+pub(crate) const PROXY_SOCKET: &str = "proxy.sock";
+
+/// Listens on a socket in `dir`, in place of an earlier one; the path of `dir` may be longer than
+/// sockets allow.
+pub(crate) fn listen(dir: &Path, name: &str) -> io::Result<UnixListener> {
+    let handle = File::open(dir)?;
+    let path = Path::new("/proc/self/fd").join(handle.as_raw_fd().to_string()).join(name);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    UnixListener::bind(path)
+}
+
+/// A service that ends when this is dropped.
+#[derive(Debug)]
+struct Service(JoinHandle<()>);
+
+impl Service {
+    fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(task))
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The services of one attempt; they end with this value.
+pub(crate) struct Services {
+    validation: Arc<ValidationService>,
+    _tasks: Vec<Service>,
+}
+
+impl Services {
+    /// Listens on the sockets in `dir` that the attempt's init connects to.
+    pub(crate) fn open(spec: &LaunchSpec, dir: &Path) -> io::Result<Self> {
+        let validation = Arc::new(ValidationService::new(
+            &spec.competition,
+            Arc::clone(&spec.validator),
+            spec.limits.submission_bytes,
+            spec.attempt_dir.clone(),
+        ));
+        let listener = listen(dir, VALIDATE_SOCKET)?;
+        let mut tasks = vec![Service::spawn(Arc::clone(&validation).serve(listener))];
+        if let Network::Allowlist(hosts) = &spec.network {
+            let listener = listen(dir, PROXY_SOCKET)?;
+            let proxy = Arc::new(Allowlist::new(hosts, spec.attempt_dir.join("network.jsonl")));
+            tasks.push(Service::spawn(proxy.serve(listener)));
+        }
+        Ok(Self { validation, _tasks: tasks })
+    }
+
+    /// Requests the validation service has answered.
+    pub(crate) fn validations(&self) -> u64 {
+        self.validation.answered()
+    }
+}
