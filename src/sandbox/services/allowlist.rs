@@ -2,19 +2,22 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::Utc;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::task::JoinSet;
 
 /// Longest request head that is read.
 const HEAD: usize = 8192;
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The record of connections grows no further; an agent that asks on is told to nobody.
+const LOG_LIMIT: u64 = 4 << 20;
 
 /// One entry of the list: a host, `*.domain` or an address, perhaps with a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +30,43 @@ struct Entry {
 #[derive(Debug)]
 pub struct Allowlist {
     entries: Vec<Entry>,
-    /// JSON lines, one for each connection that was asked for.
-    log: PathBuf,
+    log: Mutex<Log>,
+}
+
+/// JSON lines, one for each connection that was asked for, up to [`LOG_LIMIT`] bytes.
+#[derive(Debug)]
+struct Log {
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl Log {
+    fn open(path: PathBuf) -> Self {
+        // A resumed harness appends to the record of the one before it.
+        let bytes = path.metadata().map_or(0, |metadata| metadata.len());
+        Self { path, bytes }
+    }
+
+    fn add(&mut self, value: &serde_json::Value) {
+        if self.bytes > LOG_LIMIT {
+            return;
+        }
+        let mut line = format!("{value}\n");
+        if self.bytes + line.len() as u64 > LOG_LIMIT {
+            line = format!("{}\n", json!({"verdict": "further connections are not recorded"}));
+            self.bytes = LOG_LIMIT;
+        }
+        match append(&self.path, line.as_bytes()) {
+            Ok(()) => self.bytes += line.len() as u64,
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), %error, "cannot record a connection");
+            }
+        }
+    }
+}
+
+fn append(path: &Path, line: &[u8]) -> std::io::Result<()> {
+    File::options().append(true).create(true).open(path)?.write_all(line)
 }
 
 impl Entry {
@@ -62,32 +100,35 @@ impl Entry {
 impl Allowlist {
     /// A proxy that lets `entries` through and records in `log`, as JSON lines, what was asked for.
     pub fn new(entries: &[String], log: PathBuf) -> Self {
-        Self { entries: entries.iter().map(|entry| Entry::parse(entry)).collect(), log }
+        let entries = entries.iter().map(|entry| Entry::parse(entry)).collect();
+        Self { entries, log: Mutex::new(Log::open(log)) }
     }
 
     fn record(&self, target: &str, verdict: &str, up: u64, down: u64) {
         let at = Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
         let line = json!({"at": at, "target": target, "verdict": verdict, "sent_bytes": up, "received_bytes": down});
-        let written = File::options().append(true).create(true).open(&self.log);
-        if let Err(error) = written.and_then(|mut file| writeln!(file, "{line}")) {
-            tracing::warn!(path = %self.log.display(), %error, "cannot record a connection");
-        }
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).add(&line);
     }
 
     /// Serves until dropped.
     pub(crate) async fn serve(self: Arc<Self>, listener: UnixListener) {
+        // Tunnels end with the proxy.
+        let mut tunnels = JoinSet::new();
         loop {
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    let proxy = Arc::clone(&self);
-                    tokio::spawn(async move {
-                        if let Err(error) = proxy.tunnel(stream).await {
-                            tracing::debug!(%error, "a tunnel broke");
-                        }
-                    });
-                }
-                // Out of descriptors, most likely: others will be closed.
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        let proxy = Arc::clone(&self);
+                        tunnels.spawn(async move {
+                            if let Err(error) = proxy.tunnel(stream).await {
+                                tracing::debug!(%error, "a tunnel broke");
+                            }
+                        });
+                    }
+                    // Out of descriptors, most likely: others will be closed.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                },
+                Some(_) = tunnels.join_next() => {}
             }
         }
     }
@@ -145,27 +186,52 @@ impl Allowlist {
     }
 }
 
+/// Addresses of the public internet, by IANA's registries of special-purpose addresses.
 fn is_public(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => {
-            let [first, second, ..] = v4.octets();
-            let shared = first == 100 && second & 0xc0 == 64;
-            !(v4.is_loopback()
-                || v4.is_private()
-                || v4.is_link_local()
-                || v4.is_unspecified()
-                || v4.is_broadcast()
-                || v4.is_multicast()
-                || shared)
+        IpAddr::V4(v4) => is_public_v4(v4),
+        IpAddr::V6(v6) => is_public_v6(v6),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    /// Networks that are not, as first address and prefix length.
+    const SPECIAL: [(Ipv4Addr, u32); 15] = [
+        (Ipv4Addr::new(0, 0, 0, 0), 8),
+        (Ipv4Addr::new(10, 0, 0, 0), 8),
+        (Ipv4Addr::new(100, 64, 0, 0), 10),
+        (Ipv4Addr::new(127, 0, 0, 0), 8),
+        (Ipv4Addr::new(169, 254, 0, 0), 16),
+        (Ipv4Addr::new(172, 16, 0, 0), 12),
+        (Ipv4Addr::new(192, 0, 0, 0), 24),
+        (Ipv4Addr::new(192, 0, 2, 0), 24),
+        (Ipv4Addr::new(192, 88, 99, 0), 24),
+        (Ipv4Addr::new(192, 168, 0, 0), 16),
+        (Ipv4Addr::new(198, 18, 0, 0), 15),
+        (Ipv4Addr::new(198, 51, 100, 0), 24),
+        (Ipv4Addr::new(203, 0, 113, 0), 24),
+        (Ipv4Addr::new(224, 0, 0, 0), 4),
+        (Ipv4Addr::new(240, 0, 0, 0), 4),
+    ];
+    let bits = address.to_bits();
+    !SPECIAL.iter().any(|(net, length)| (bits ^ net.to_bits()) >> (32 - length) == 0)
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    if let Some(v4) = address.to_ipv4_mapped() {
+        return is_public_v4(v4);
+    }
+    match address.segments() {
+        // NAT64: what is reached is the IPv4 address inside.
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+            is_public_v4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
         }
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => is_public(IpAddr::V4(v4)),
-            None => {
-                let local =
-                    v6.segments()[0] & 0xfe00 == 0xfc00 || v6.segments()[0] & 0xffc0 == 0xfe80;
-                !(v6.is_loopback() || v6.is_unspecified() || v6.is_multicast() || local)
-            }
-        },
+        // Protocol assignments (Teredo among them), documentation, 6to4, documentation.
+        [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
+        [0x2002, ..] => false,
+        [0x3fff, second, ..] if second < 0x1000 => false,
+        // Global unicast; all else is local, multicast or reserved.
+        [first, ..] => first & 0xe000 == 0x2000,
     }
 }
 
@@ -184,7 +250,11 @@ async fn read_head(client: &mut UnixStream) -> std::io::Result<String> {
 fn connect_target(line: &str) -> Option<(String, u16)> {
     let rest = line.strip_prefix("CONNECT ")?;
     let (host, port) = rest.split_ascii_whitespace().next()?.rsplit_once(':')?;
-    Some((host.trim_matches(['[', ']']).to_ascii_lowercase(), port.parse().ok()?))
+    let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
+    // No longer than a name can be, and nothing that a terminal or a log takes for more.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
+    let sound = !host.is_empty() && host.len() <= 253 && host.chars().all(plain);
+    sound.then_some((host, port.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -194,13 +264,13 @@ mod tests {
     #[test]
     fn entries_allow_what_they_name_and_nothing_near_it() {
         let cases = [
-            ("pypi.org", "pypi.org", 443, true),
-            ("pypi.org", "pypi.org", 22, false),
-            ("pypi.org", "evil-pypi.org", 443, false),
-            ("PyPI.org", "pypi.org", 80, true),
-            ("*.pythonhosted.org", "files.pythonhosted.org", 443, true),
-            ("*.pythonhosted.org", "pythonhosted.org", 443, false),
-            ("*.pythonhosted.org", "evilpythonhosted.org", 443, false),
+            ("example.org", "example.org", 443, true),
+            ("example.org", "example.org", 22, false),
+            ("example.org", "evil-example.org", 443, false),
+            ("Example.ORG", "example.org", 80, true),
+            ("*.example.net", "files.example.net", 443, true),
+            ("*.example.net", "example.net", 443, false),
+            ("*.example.net", "evilexample.net", 443, false),
             ("localhost:8080", "localhost", 8080, true),
             ("localhost:8080", "localhost", 443, false),
             ("[::1]:9", "::1", 9, true),
@@ -217,30 +287,78 @@ mod tests {
     #[test]
     fn names_must_not_lead_to_this_machine_or_its_network() {
         for local in [
+            "0.1.2.3",
             "127.0.0.1",
             "10.1.2.3",
+            "172.31.255.255",
+            "192.0.0.8",
+            "192.168.1.1",
             "169.254.169.254",
             "100.64.0.1",
+            "198.19.0.1",
+            "203.0.113.9",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
             "::1",
+            "::7f00:1",
             "fd00::1",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
             "::ffff:127.0.0.1",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::5db8:d822",
+            "2001::1",
+            "2001:db8::1",
+            "2002:7f00:1::1",
+            "3fff::1",
+            "5f00::1",
         ] {
             assert!(!is_public(local.parse().unwrap()), "{local}");
         }
-        assert!(is_public("93.184.216.34".parse().unwrap()));
+        for public in [
+            "93.184.216.34",
+            "172.32.0.1",
+            "100.128.0.1",
+            "2606:4700::1",
+            "2001:4860:4860::8888",
+            "::ffff:93.184.216.34",
+            "64:ff9b::5db8:d822",
+        ] {
+            assert!(is_public(public.parse().unwrap()), "{public}");
+        }
+    }
+
+    #[test]
+    fn the_record_of_connections_is_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("network.jsonl");
+        std::fs::write(&path, vec![b'\n'; LOG_LIMIT as usize - 100]).unwrap();
+        let proxy = Allowlist::new(&[], path.clone());
+        for _ in 0..100 {
+            proxy.record("example.org:443", "no", 0, 0);
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.len() as u64 <= LOG_LIMIT + 100, "{}", text.len());
+        assert!(text.ends_with("{\"verdict\":\"further connections are not recorded\"}\n"));
     }
 
     #[test]
     fn only_connect_requests_have_a_target() {
         assert_eq!(
-            connect_target("CONNECT pypi.org:443 HTTP/1.1"),
-            Some(("pypi.org".to_string(), 443))
+            connect_target("CONNECT example.org:443 HTTP/1.1"),
+            Some(("example.org".to_string(), 443))
         );
         assert_eq!(connect_target("CONNECT [::1]:9 HTTP/1.1"), Some(("::1".to_string(), 9)));
         for line in [
-            "GET http://pypi.org/ HTTP/1.1",
-            "CONNECT pypi.org HTTP/1.1",
+            "GET http://example.org/ HTTP/1.1",
+            "CONNECT example.org HTTP/1.1",
             "CONNECT a:99999 HTTP/1.1",
+            "CONNECT :443 HTTP/1.1",
+            "CONNECT a\x1b]0;b:443 HTTP/1.1",
+            &format!("CONNECT {}:443 HTTP/1.1", "a".repeat(254)),
             "",
         ] {
             assert_eq!(connect_target(line), None, "{line}");

@@ -1,25 +1,39 @@
 //! The validation service, in the dialects of MLE-bench (`result`) and ML-Master (`is_valid`,
 //! header `exp-id`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use axum::extract::multipart::{Field, MultipartRejection};
-use axum::extract::{DefaultBodyLimit, Multipart, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use multer::{Field, Multipart};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, sleep_until};
 
+use super::http::{self, Progress, Upload, UploadError};
 use crate::attempt::launch::{ValidationReply, Validator};
 
-/// Validations of one attempt that go on at a time; further ones wait.
-const AT_A_TIME: usize = 2;
+/// An upload of which nothing more comes for this long is dropped.
+const UPLOAD_IDLE: Duration = Duration::from_secs(30);
+/// Bytes of a form besides the submission itself.
+const FORM: u64 = 1 << 20;
+/// After a validation the next one waits this many times as long as it took, so that an attempt
+/// cannot use more than a quarter of one CPU of the harness.
+const REST: u32 = 3;
+/// Replies leave at this time after the upload, or twice, four times, … as late. Verdicts do not
+/// depend on the answers; neither does the time a client can measure.
+const REPLY_AFTER: Duration = Duration::from_millis(200);
+/// Start of the names of folders with uploads.
+const SCRATCH: &str = "validate-";
 
 /// What the service knows about its attempt.
 pub struct ValidationService {
@@ -28,21 +42,25 @@ pub struct ValidationService {
     largest: u64,
     /// Where uploads are kept while they are looked at.
     scratch: PathBuf,
-    slots: Semaphore,
+    /// When the next validation may begin. Held by the one that goes on.
+    turn: Mutex<Instant>,
     answered: AtomicU64,
 }
 
 impl ValidationService {
     /// A service for one attempt at `competition`; uploads above `largest` bytes are refused.
+    ///
+    /// Uploads that a killed harness left in `scratch` are removed.
     pub fn new(
         competition: &str,
         validator: Arc<dyn Validator>,
         largest: u64,
         scratch: PathBuf,
     ) -> Self {
+        remove_uploads(&scratch);
         let competition = competition.to_string();
-        let (slots, answered) = (Semaphore::new(AT_A_TIME), AtomicU64::new(0));
-        Self { competition, validator, largest, scratch, slots, answered }
+        let (turn, answered) = (Mutex::new(Instant::now()), AtomicU64::new(0));
+        Self { competition, validator, largest, scratch, turn, answered }
     }
 
     /// Validations that got an answer.
@@ -55,44 +73,60 @@ impl ValidationService {
         let router = Router::new()
             .route("/health", get(|| async { Json(json!({"status": "running"})) }))
             .route("/validate", post(validate))
-            // The size is counted while the file is written, so that the answer can say what is
-            // allowed.
-            .layer(DefaultBodyLimit::disable())
             .with_state(self);
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::warn!(%error, "the validation service ended");
-        }
+        http::serve(listener, router).await;
     }
 
-    async fn judge(&self, field: Field<'_>) -> Result<ValidationReply, Refusal> {
-        let _slot = self.slots.acquire().await.map_err(|error| Refusal::unexpected(&error))?;
-        let scratch = tempfile::Builder::new().prefix("validate-").tempdir_in(&self.scratch);
+    /// Looks at an upload, one at a time.
+    async fn judge(
+        &self,
+        field: Field<'_>,
+        progress: &Progress,
+    ) -> Result<ValidationReply, Refusal> {
+        let mut turn = self.turn.lock().await;
+        sleep_until(*turn).await;
+        let scratch = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(&self.scratch);
         let scratch = scratch.map_err(|error| Refusal::unexpected(&error))?;
         let csv = scratch.path().join("submission_to_validate.csv");
-        if !self.keep(field, &csv).await? {
+        let whole = self.keep(field, progress, &csv).await?;
+        let started = Instant::now();
+        let reply = if whole {
+            let validator = Arc::clone(&self.validator);
+            let reply = tokio::task::spawn_blocking(move || validator.validate(&csv)).await;
+            reply.map_err(|_| Refusal::unexpected(&"the check itself failed"))
+        } else {
             let largest = self.largest;
             let message =
                 format!("Submission invalid! Submission file has more than {largest} bytes.");
-            return Ok(ValidationReply { valid: false, message });
-        }
-        let validator = Arc::clone(&self.validator);
-        let reply = tokio::task::spawn_blocking(move || validator.validate(&csv)).await;
-        reply.map_err(|_| Refusal::unexpected(&"the check itself failed"))
+            Ok(ValidationReply { valid: false, message })
+        };
+        let took = started.elapsed();
+        *turn = Instant::now() + took * REST;
+        drop(turn);
+        sleep(reply_after(took) - took).await;
+        reply
     }
 
     /// Writes the upload to a file; false if it is too large, in which case the rest of it is read
-    /// and dropped.
-    async fn keep(&self, mut field: Field<'_>, csv: &std::path::Path) -> Result<bool, Refusal> {
+    /// and dropped, since many clients read no answer before they have sent everything.
+    async fn keep(
+        &self,
+        mut field: Field<'_>,
+        progress: &Progress,
+        csv: &Path,
+    ) -> Result<bool, Refusal> {
         let mut file =
             tokio::fs::File::create(csv).await.map_err(|error| Refusal::unexpected(&error))?;
         let mut size = 0_u64;
         loop {
-            let chunk = field.chunk().await.map_err(|error| Refusal::bad_request(&error))?;
-            let Some(chunk) = chunk else { break };
+            let chunk = match field.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
+                Err(error) if too_large(&error) => return Ok(false),
+                Err(error) => return Err(Refusal::form(&error)),
+            };
+            progress.made();
             size += chunk.len() as u64;
-            if size > self.largest.saturating_mul(2) {
-                return Ok(false);
-            }
             if size <= self.largest {
                 file.write_all(&chunk).await.map_err(|error| Refusal::unexpected(&error))?;
             }
@@ -102,11 +136,57 @@ impl ValidationService {
     }
 }
 
+/// The first of 200 ms, 400 ms, 800 ms, … that is not before `took`.
+fn reply_after(took: Duration) -> Duration {
+    let mut at = REPLY_AFTER;
+    while at < took {
+        at *= 2;
+    }
+    at
+}
+
+/// Removes what a harness that was killed left of uploads.
+fn remove_uploads(scratch: &Path) {
+    let Ok(entries) = std::fs::read_dir(scratch) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(SCRATCH)
+            && entry.file_type().is_ok_and(|kind| kind.is_dir())
+            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(path = %entry.path().display(), %error, "cannot remove an old upload");
+        }
+    }
+}
+
+fn too_large(error: &multer::Error) -> bool {
+    matches!(upload_error(error), Some(UploadError::TooLarge(_)))
+}
+
+fn upload_error(error: &multer::Error) -> Option<&UploadError> {
+    match error {
+        multer::Error::StreamReadFailed(cause) => cause.downcast_ref(),
+        _ => None,
+    }
+}
+
 struct Refusal(StatusCode, String, String);
 
 impl Refusal {
     fn bad_request(what: &dyn std::fmt::Display) -> Self {
         Self(StatusCode::BAD_REQUEST, what.to_string(), String::new())
+    }
+
+    fn form(error: &multer::Error) -> Self {
+        match upload_error(error) {
+            Some(error @ UploadError::TooLarge(_)) => {
+                Self(StatusCode::PAYLOAD_TOO_LARGE, error.to_string(), String::new())
+            }
+            Some(error @ UploadError::Stalled) => {
+                Self(StatusCode::REQUEST_TIMEOUT, error.to_string(), String::new())
+            }
+            Some(error) => Self::bad_request(error),
+            None => Self::bad_request(error),
+        }
     }
 
     fn unexpected(what: &dyn std::fmt::Display) -> Self {
@@ -127,12 +207,9 @@ impl IntoResponse for Refusal {
     }
 }
 
-async fn validate(
-    State(service): State<Arc<ValidationService>>,
-    headers: HeaderMap,
-    upload: Result<Multipart, MultipartRejection>,
-) -> Response {
-    match answer(&service, &headers, upload).await {
+async fn validate(State(service): State<Arc<ValidationService>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    match answer(&service, &head.headers, body).await {
         Ok(reply) => {
             service.answered.fetch_add(1, Ordering::Relaxed);
             Json(json!({"result": reply.message, "is_valid": reply.valid})).into_response()
@@ -144,7 +221,7 @@ async fn validate(
 async fn answer(
     service: &ValidationService,
     headers: &HeaderMap,
-    upload: Result<Multipart, MultipartRejection>,
+    body: Body,
 ) -> Result<ValidationReply, Refusal> {
     if let Some(given) = headers.get("exp-id")
         && given.as_bytes() != service.competition.as_bytes()
@@ -153,13 +230,165 @@ async fn answer(
         let expected = &service.competition;
         return Err(Refusal::bad_request(&format!("`exp-id` is `{given}`, expected `{expected}`")));
     }
-    let mut upload = upload.map_err(|error| Refusal::bad_request(&error.body_text()))?;
-    loop {
-        let field = upload.next_field().await.map_err(|error| Refusal::bad_request(&error))?;
-        match field {
-            Some(field) if field.name() == Some("file") => return service.judge(field).await,
-            Some(_) => {}
-            None => return Err(Refusal::bad_request(&"the form has no part `file`")),
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let boundary = multer::parse_boundary(kind.unwrap_or_default());
+    let boundary = boundary.map_err(|_| {
+        Refusal::bad_request(
+            &"send the submission as the part `file` of a multipart/form-data form",
+        )
+    })?;
+    let limit = service.largest.saturating_mul(2).saturating_add(FORM);
+    let (upload, progress) = Upload::new(body, limit, UPLOAD_IDLE);
+    let mut form = Multipart::new(upload, boundary);
+    while let Some(mut field) = form.next_field().await.map_err(|error| Refusal::form(&error))? {
+        progress.made();
+        if field.name() == Some("file") {
+            return service.judge(field, &progress).await;
         }
+        // Parts that nobody asked for have no progress of their own: they are small or refused.
+        while field.chunk().await.map_err(|error| Refusal::form(&error))?.is_some() {}
+    }
+    Err(Refusal::bad_request(&"the form has no part `file`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    struct SizeIsOdd;
+
+    impl Validator for SizeIsOdd {
+        fn validate(&self, csv: &Path) -> ValidationReply {
+            let valid = csv.metadata().unwrap().len() % 2 == 1;
+            ValidationReply { valid, message: format!("valid: {valid}") }
+        }
+    }
+
+    /// A service that takes `largest` bytes, and the folder of its socket.
+    fn start(largest: u64) -> (tempfile::TempDir, Arc<ValidationService>) {
+        let dir = tempfile::tempdir().unwrap();
+        let service =
+            Arc::new(ValidationService::new("c", Arc::new(SizeIsOdd), largest, dir.path().into()));
+        let listener = UnixListener::bind(dir.path().join("s")).unwrap();
+        tokio::spawn(Arc::clone(&service).serve(listener));
+        (dir, service)
+    }
+
+    fn form(head: &str, content: &[u8]) -> Vec<u8> {
+        let mut body =
+            format!("--b\r\nContent-Disposition: form-data; {head}\r\n\r\n").into_bytes();
+        body.extend_from_slice(content);
+        body.extend_from_slice(b"\r\n--b--\r\n");
+        body
+    }
+
+    /// Sends a request and returns all that comes back. A service that has heard enough may close
+    /// the connection before everything is sent.
+    async fn post(dir: &Path, headers: &str, body: &[u8]) -> String {
+        let mut stream = UnixStream::connect(dir.join("s")).await.unwrap();
+        let head = format!(
+            "POST /validate HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+             Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {}\r\n{headers}\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let (mut from, mut to) = stream.into_split();
+        let body = body.to_vec();
+        let sending = tokio::spawn(async move {
+            let _ = to.write_all(&body).await;
+            to
+        });
+        let mut reply = Vec::new();
+        let _ = from.read_to_end(&mut reply).await;
+        sending.abort();
+        String::from_utf8_lossy(&reply).into_owned()
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_judged_whatever_its_size() {
+        let (dir, service) = start(3 << 20);
+        for (size, valid) in [(1, true), (2, false), ((2 << 20) + 1, true), (3 << 20, false)] {
+            let reply = post(dir.path(), "", &form("name=file", &vec![b'x'; size])).await;
+            assert!(reply.contains(&format!("\"is_valid\":{valid}")), "{size}: {reply}");
+        }
+        let reply = post(dir.path(), "", &form("name=file", &vec![b'x'; (3 << 20) + 1])).await;
+        assert!(reply.contains("has more than 3145728 bytes"), "{reply}");
+        assert_eq!(service.answered(), 5);
+        let left = std::fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(left, 1, "only the socket is left");
+    }
+
+    #[tokio::test]
+    async fn what_has_no_end_is_refused_before_it_fills_the_memory() {
+        let (dir, _) = start(64 << 20);
+        let long = vec![b'x'; 8 << 20];
+        let no_boundary = post(dir.path(), "", &long).await;
+        assert!(no_boundary.starts_with("HTTP/1.1 400") && no_boundary.contains("no part"));
+        let mut no_head_end = b"--b\r\nContent-Disposition: form-data; name=file; x=".to_vec();
+        no_head_end.extend_from_slice(&long);
+        let reply = post(dir.path(), "", &no_head_end).await;
+        assert!(reply.starts_with("HTTP/1.1 400"), "{reply}");
+        let other_part = post(dir.path(), "", &form("name=other", &long)).await;
+        assert!(other_part.starts_with("HTTP/1.1 400"), "{other_part}");
+        let headers: String = (0..100).map(|n| format!("h{n}: v\r\n")).collect();
+        let reply = post(dir.path(), &headers, &form("name=file", b"x")).await;
+        assert!(reply.starts_with("HTTP/1.1 431"), "{reply}");
+        let reply = post(dir.path(), &format!("h: {}\r\n", "v".repeat(100_000)), b"").await;
+        assert!(reply.starts_with("HTTP/1.1 431"), "{reply}");
+    }
+
+    #[tokio::test]
+    async fn a_form_without_the_part_or_for_another_experiment_is_refused() {
+        let (dir, service) = start(100);
+        let reply = post(dir.path(), "", &form("name=other", b"x")).await;
+        assert!(reply.contains("the form has no part `file`"), "{reply}");
+        let reply = post(dir.path(), "exp-id: d\r\n", &form("name=file", b"x")).await;
+        assert!(reply.contains("`exp-id` is `d`, expected `c`"), "{reply}");
+        assert_eq!(service.answered(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stalled_clients_are_dropped_and_do_not_block_others() {
+        let (dir, _) = start(100);
+        let mut stalled = Vec::new();
+        for number in 0..32 {
+            let mut stream = UnixStream::connect(dir.path().join("s")).await.unwrap();
+            let head: &[u8] = if number % 2 == 0 {
+                b"POST /validate HTTP/1.1\r\nHost: x\r\n"
+            } else {
+                b"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\
+                  Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
+            };
+            stream.write_all(head).await.unwrap();
+            stalled.push(stream);
+        }
+        // The clock is paused and jumps to the next deadline whenever all wait.
+        let reply = post(dir.path(), "", &form("name=file", b"x")).await;
+        assert!(reply.contains("\"is_valid\":true"), "{reply}");
+    }
+
+    #[test]
+    fn replies_leave_at_few_distinct_times() {
+        for (took, at) in [(0, 200), (1, 200), (200, 200), (201, 400), (799, 800), (900, 1600)] {
+            assert_eq!(reply_after(Duration::from_millis(took)), Duration::from_millis(at));
+        }
+    }
+
+    #[test]
+    fn uploads_of_a_killed_harness_are_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("validate-abc/x")).unwrap();
+        std::fs::write(dir.path().join("validate-file"), "").unwrap();
+        std::fs::create_dir(dir.path().join("code")).unwrap();
+        remove_uploads(dir.path());
+        let mut left: Vec<_> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["code", "validate-file"]);
     }
 }
