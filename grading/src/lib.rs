@@ -49,6 +49,7 @@ pub mod labels;
 pub mod leaderboard;
 pub mod medal;
 pub mod metrics;
+pub mod program;
 pub mod pytext;
 pub mod report;
 pub mod rle;

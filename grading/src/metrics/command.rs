@@ -1,14 +1,21 @@
 //! A score that a program of the competition's author computes.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::{Metric, MetricOption, OptionKind};
 use crate::invalid::{AnswersError, InvalidKind, InvalidSubmission, Refusal};
+use crate::program::Program;
 use crate::table::Table;
 use crate::task::{Answers, Task};
+
+/// How long a program may take, unless its competition says otherwise.
+const TIMEOUT_S: f64 = 600.0;
+/// How much memory each of its processes may take, in units of 10^9 bytes.
+const MEMORY_GB: f64 = 16.0;
 
 /// The score of a program.
 pub static COMMAND: Metric = Metric {
@@ -30,6 +37,18 @@ pub static COMMAND: Metric = Metric {
             required: false,
             doc: "where the program runs; the catalogue sets it to the competition's folder",
         },
+        MetricOption {
+            name: "timeout_s",
+            kind: OptionKind::Number,
+            required: false,
+            doc: "how long the program may take, in seconds (600)",
+        },
+        MetricOption {
+            name: "memory_gb",
+            kind: OptionKind::Number,
+            required: false,
+            doc: "how much memory each of its processes may take, in 10^9 bytes (16)",
+        },
     ],
     score: run_program,
 };
@@ -47,7 +66,7 @@ enum Reply {
 fn run_program(task: &Task<'_>) -> Result<f64, Refusal> {
     let failed = |message: String| Refusal::from(AnswersError::Program { message });
     let command = task.texts("command");
-    let [program, arguments @ ..] = command.as_slice() else {
+    let Some(program) = command.first() else {
         return Err(failed("`command` is empty".into()));
     };
     let scratch =
@@ -63,21 +82,17 @@ fn run_program(task: &Task<'_>) -> Result<f64, Refusal> {
         Answers::Table(table) => copy("answers.csv", table)?,
         Answers::Lines(lines) => lines.path().to_owned(),
     };
-    let mut child = Command::new(program);
-    child.args(arguments).arg(submission).arg(answers).stdin(Stdio::null());
-    if let Some(folder) = task.option_text("folder") {
-        child.current_dir(folder);
+    let positive = |key, default| task.number(key).filter(|value| *value > 0.0).unwrap_or(default);
+    let timeout = Duration::try_from_secs_f64(positive("timeout_s", TIMEOUT_S));
+    let timeout = timeout.map_err(|error| failed(format!("`timeout_s` is no time ({error})")))?;
+    let memory = (positive("memory_gb", MEMORY_GB) * 1e9) as u64;
+    let mut run = Program::new(&command, timeout, memory).argument(&submission).argument(&answers);
+    let folder = task.option_text("folder");
+    if let Some(folder) = &folder {
+        run = run.folder(Path::new(folder));
     }
-    let output = child
-        .output()
-        .map_err(|error| failed(format!("`{program}` cannot be started ({error})")))?;
-    if !output.status.success() {
-        let errors = String::from_utf8_lossy(&output.stderr);
-        let last =
-            errors.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it printed no reason");
-        return Err(failed(format!("`{program}` ended with {}: {last}", output.status)));
-    }
-    let reply = serde_json::from_slice(&output.stdout).map_err(|error| {
+    let printed = run.output().map_err(|error| failed(error.to_string()))?;
+    let reply = serde_json::from_slice(&printed).map_err(|error| {
         failed(format!("`{program}` printed neither `{{\"score\": NUMBER}}` nor `{{\"invalid\": TEXT}}` ({error})"))
     })?;
     match reply {
