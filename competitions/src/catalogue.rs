@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rapidfuzz::distance::levenshtein;
 
-use crate::spec::{CompetitionId, CompetitionSpec, FolderFiles, SpecError, parse_toml};
+use crate::spec::{Checksums, CompetitionId, CompetitionSpec, FolderFiles, SpecError};
 use crate::suites::Suite;
 
 /// The texts of one folder of `catalog/`, compiled in.
@@ -28,7 +28,7 @@ impl EmbeddedFolder {
         let files = FolderFiles {
             brief: self.brief.map(Cow::Borrowed),
             leaderboard: self.leaderboard.map(Cow::Borrowed),
-            checksums: self.checksums.map(|text| parse_toml(text, &checksums)).transpose()?,
+            checksums: self.checksums.map(|text| Checksums::parse(text, &checksums)).transpose()?,
             raw_zip: self.raw,
             folder: None,
         };
@@ -376,7 +376,7 @@ mod tests {
         write_folder(unknown.path(), "mine", "tilte = \"x\"");
         let text = message(unknown.path());
         assert!(
-            text.starts_with("`DIR/mine/competition.toml` is not valid") && text.contains("tilte"),
+            text == "`DIR/mine/competition.toml`, line 5: unknown key `tilte`; did you mean `title`?",
             "{text}"
         );
 
@@ -385,7 +385,7 @@ mod tests {
         fs_err::rename(folder, moved.path().join("yours")).expect("the test directory is writable");
         assert_eq!(
             message(moved.path()),
-            "`DIR/yours/competition.toml`: `id` is `mine`, expected the name of its folder, `yours`"
+            "`DIR/yours/competition.toml`, line 1: `id` is `mine`, expected the name of its folder, `yours`"
         );
     }
 
@@ -394,5 +394,189 @@ mod tests {
             || error.to_string(),
             |source| format!("{error}: {}", whole_message(source)),
         )
+    }
+
+    /// A competition of the user's own without a fault, by line.
+    const SOUND: &str = r#"id = "mine"
+title = "Mine"
+modality = "tabular"
+size_gb = 0.5
+[data]
+answers = "private/answers.csv"
+sample_submission = "public/sample_submission.csv"
+[thresholds]
+gold = 1.5
+silver = 2.0
+bronze = 3.0
+median = 4.0
+n_teams = 3
+source = "author"
+[grading]
+metric = "rmse"
+direction = "lower"
+id_columns = ["id"]
+target_columns = ["height"]
+checks = ["id_columns", "target_columns", "numeric", "ids"]
+[prepare]
+command = ["sh", "prepare.sh"]
+"#;
+
+    /// What is said of `SOUND` with one text in place of another, and with one more file.
+    fn refusal(from: &str, to: &str, file: Option<(&str, &str)>) -> String {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        let folder = dir.path().join("mine");
+        fs_err::create_dir(&folder).expect("the test directory is writable");
+        assert!(SOUND.contains(from), "{from}");
+        let write = |name: &str, text: &str| {
+            fs_err::write(folder.join(name), text).expect("the test directory is writable");
+        };
+        write("competition.toml", &SOUND.replacen(from, to, 1));
+        if let Some((name, text)) = file {
+            write(name, text);
+        }
+        match catalogue().with_dir(dir.path()) {
+            Ok(_) => String::new(),
+            Err(error) => whole_message(&error).replace(&format!("{}/", folder.display()), ""),
+        }
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_used_is_refused_with_its_line() {
+        assert_eq!(refusal("mine", "mine", None), "");
+        for (from, to, line, part) in [
+            (
+                "rmse",
+                "rmsee",
+                16,
+                "unknown metric `rmsee`; `medalist metrics` lists them; did you mean `rmse`?",
+            ),
+            ("\"numeric\"", "\"numerc\"", 20, "unknown word `numerc`; did you mean `numeric`?"),
+            ("\"numeric\"", "\"range\"", 20, "check `range` needs `range`"),
+            ("\"numeric\"", "\"row_sum\"", 20, "check `row_sum` needs `row_sum_tolerance`"),
+            ("[prepare]", "range = [1, 0]\n[prepare]", 21, "expected the smaller bound first"),
+            ("[prepare]", "range = [nan, 1]\n[prepare]", 21, "expected the smaller bound first"),
+            ("[prepare]", "row_sum_tolerance = -1.0\n[prepare]", 21, "expected a distance"),
+            ("[prepare]", "options = { k = 3 }\n[prepare]", 21, "has no option `k`"),
+            ("[prepare]", "[grading.options]\nx = 1\nkk = 2\n[prepare]", 23, "has no option `kk`"),
+            (
+                "metric = \"rmse\"",
+                "metric = \"map_at_k\"\noptions = { kk = 5 }",
+                17,
+                "did you mean `k`?",
+            ),
+            (
+                "metric = \"rmse\"",
+                "metric = \"map_at_k\"\noptions = { k = 0.5 }",
+                17,
+                "must be an integer",
+            ),
+            (
+                "metric = \"rmse\"",
+                "metric = \"command\"\noptions = { command = [] }",
+                17,
+                "names no program",
+            ),
+            ("metric = \"rmse\"", "metric = \"command\"", 16, "needs option `command`"),
+            (
+                "[prepare]",
+                "answer_columns = [\"a\", \"b\"]\n[prepare]",
+                21,
+                "`answer_columns` has 2 names, expected 1",
+            ),
+            (
+                "[prepare]",
+                "answer_id_columns = []\n[prepare]",
+                21,
+                "`answer_id_columns` has 0 names, expected 1",
+            ),
+            ("[\"height\"]", "[\"height\", \"height\"]", 19, "names `height` twice"),
+            ("[\"height\"]", "[\"\"]", 19, "a column without a name"),
+            ("\"lower\"", "\"less\"", 17, "unknown word `less`: expected"),
+            ("gold = 1.5", "gold = inf", 9, "`thresholds.gold` is inf, expected a finite number"),
+            ("bronze = 3.0", "bronze = nan", 11, "`thresholds.bronze` is NaN"),
+            (
+                "gold = 1.5",
+                "gold = 9.5",
+                9,
+                "`thresholds.gold` is 9.5 and `thresholds.silver` is 2",
+            ),
+            (
+                "median = 4.0",
+                "median = 2.5",
+                11,
+                "`thresholds.bronze` is 3 and `thresholds.median` is 2.5",
+            ),
+            ("\"lower\"", "\"higher\"", 9, "with `direction = \"higher\"`"),
+            ("n_teams = 3", "n_teams = 0", 13, "at least one team"),
+            ("n_teams = 3", "n_teams = -1", 13, "-1"),
+            ("silver", "sliver", 10, "unknown key `sliver`; did you mean `silver`?"),
+            ("private/answers", "public/answers", 6, "agents see all of `public/`"),
+            ("private/answers", "private/../answers", 6, "starts with `public/` or `private/`"),
+            ("\"public/sample", "\"sample", 7, "starts with `public/` or `private/`"),
+            ("public/sample_submission", "private/answers", 7, "are the same file"),
+            ("[prepare]", "[prepar]", 21, "unknown key `prepar`; did you mean `prepare`?"),
+            ("command =", "comand =", 22, "unknown key `comand`; did you mean `command`?"),
+            ("[\"sh\", \"prepare.sh\"]", "\"sh prepare.sh\"", 22, "expected a sequence"),
+            ("[\"sh\", \"prepare.sh\"]", "[]", 22, "names no program"),
+            (
+                "[\"sh\", \"prepare.sh\"]",
+                "[\"sh\"]\ntimeout_s = 0",
+                23,
+                "expected a number of seconds",
+            ),
+            ("[\"sh\", \"prepare.sh\"]", "[\"sh\"]\nmemory_gb = -1.0", 23, "expected a size"),
+            ("size_gb = 0.5", "size_gb = nan", 4, "expected a size"),
+            ("title = \"Mine\"", "title = \" \"", 2, "`title` is empty"),
+            ("\"tabular\"", "\"tabluar\"", 3, "did you mean `tabular`?"),
+            ("source =", "source", 14, ""),
+        ] {
+            let message = refusal(from, to, None);
+            let place = format!("`competition.toml`, line {line}: ");
+            assert!(
+                message.starts_with(&place) && message.contains(part),
+                "{from} -> {to}: expected {place}...{part}, found {message}"
+            );
+        }
+        let message = refusal("title = \"Mine\"\n", "", None);
+        assert!(message.contains("`title` is missing"), "{message}");
+    }
+
+    #[test]
+    fn boards_and_checksums_of_ones_own_are_checked() {
+        let board = |text| refusal("mine", "mine", Some(("leaderboard.csv", text)));
+        assert_eq!(board("score\n1\n2\n2\n"), "");
+        assert_eq!(board("score\n2\n2\n2\n"), "");
+        for (text, start) in [
+            ("score\n1\n3\n2\n", "`leaderboard.csv`, line 4: 2 stands below 3"),
+            ("score\n1\n2\n", "`leaderboard.csv`: it has 2 scores, but `thresholds.n_teams`"),
+            ("score\n1\nx\n3\n", "`leaderboard.csv`, line 3: "),
+            ("score\n1\n2\ninf\n", "`leaderboard.csv`, line 4: "),
+            ("place\n1\n2\n3\n", "`leaderboard.csv`: "),
+            ("score\n", "`leaderboard.csv`: "),
+        ] {
+            let message = board(text);
+            assert!(message.starts_with(start), "{text:?}: {message}");
+        }
+        let sums = |text| refusal("mine", "mine", Some(("checksums.toml", text)));
+        let md5 = "0123456789abcdef0123456789abcdef";
+        assert_eq!(sums(&format!("zip = \"{md5}\"\n[public]\n\"a/b.csv\" = \"{md5}\"\n")), "");
+        for (text, start) in [
+            ("zip = \"0123\"\n".to_owned(), "`checksums.toml`, line 1: `zip` has `0123`"),
+            (
+                format!("[public]\na = \"{md5}\"\nb = \"{}\"\n", md5.to_uppercase()),
+                "`checksums.toml`, line 3: `b` has",
+            ),
+            (
+                format!("[private]\n\"../a\" = \"{md5}\"\n"),
+                "`checksums.toml`, line 2: `../a` is no path",
+            ),
+            (
+                format!("[privat]\na = \"{md5}\"\n"),
+                "`checksums.toml`, line 1: unknown key `privat`; did you mean `private`?",
+            ),
+        ] {
+            let message = sums(&text);
+            assert!(message.starts_with(start), "{text:?}: {message}");
+        }
     }
 }

@@ -21,6 +21,10 @@ mod catalogue;
 pub mod checkup;
 pub mod formats;
 pub mod frame;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
+mod nearest;
 pub mod prepare;
 pub mod rng;
 mod spec;
@@ -36,6 +40,6 @@ pub use briefs::{Brief, BriefSource, imported_brief_path};
 pub use catalogue::{Catalogue, CatalogueError};
 pub use spec::{
     Checksums, CompetitionId, CompetitionIdError, CompetitionSpec, Complexity, DataPaths,
-    IssueKind, KnownIssue, Modality, PublishedThresholds, SpecError, ThresholdSource,
+    IssueKind, KnownIssue, Modality, PrepareSpec, PublishedThresholds, SpecError, ThresholdSource,
 };
 pub use suites::{Suite, UnknownSuite};

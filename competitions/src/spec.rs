@@ -1,5 +1,8 @@
 //! What is known of one competition: the facts of its `competition.toml` and the texts beside it.
 
+mod check;
+mod text;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::nearest::suggestion;
+use text::TomlText;
 
 /// The name of a competition, which is also the name of its folder: letters, digits, `-`, `_` and
 /// `.`, as Kaggle has them.
@@ -104,7 +110,8 @@ macro_rules! words {
             fn from_str(text: &str) -> Result<Self, String> {
                 Self::ALL.iter().copied().find(|value| value.as_str() == text).ok_or_else(|| {
                     let known: Vec<String> = Self::ALL.iter().map(|value| format!("`{value}`")).collect();
-                    format!("`{text}` is not a {}: expected one of {}", $what, known.join(", "))
+                    let nearest = suggestion(text, Self::ALL.iter().map(|value| value.as_str()));
+                    format!("`{text}` is not a {}: expected one of {}{nearest}", $what, known.join(", "))
                 })
             }
         }
@@ -203,15 +210,26 @@ pub struct CompetitionSpec {
     pub known_issues: Vec<KnownIssue>,
     /// How submissions are scored.
     pub grading: medalist_grading::GradingSpec,
-    /// Settings of the preparation.
-    #[serde(default)]
-    pub prepare: toml::Table,
+    /// How a user's own competition is prepared, if not by hand.
+    pub prepare: Option<PrepareSpec>,
     #[serde(skip)]
     files: FolderFiles,
 }
 
 fn unrated() -> Complexity {
     Complexity::Unrated
+}
+
+/// The program that prepares a user's own competition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrepareSpec {
+    /// The program and its arguments; it runs in the competition's folder.
+    pub command: Vec<String>,
+    /// How long it may take, in seconds; six hours if left out.
+    pub timeout_s: Option<u64>,
+    /// How much memory each of its processes may take, in units of 10^9 bytes; 64 if left out.
+    pub memory_gb: Option<f64>,
 }
 
 /// Where the prepared files are, relative to `<data-dir>/<id>/prepared/`.
@@ -327,22 +345,20 @@ pub enum SpecError {
         /// Why.
         source: std::io::Error,
     },
-    /// A file is not the TOML that is expected.
-    #[error("`{}` is not valid", path.display())]
-    Toml {
+    /// A file of the folder says what it must not, or lacks what it must say.
+    #[error("`{}`{}: {problem}", path.display(), at_line(*.line))]
+    Invalid {
         /// The file.
         path: PathBuf,
-        /// The key and the line.
-        source: Box<toml::de::Error>,
-    },
-    /// A value contradicts the rest.
-    #[error("`{}`: {problem}", path.display())]
-    Value {
-        /// The file.
-        path: PathBuf,
+        /// The line, from 1, where one can be named.
+        line: Option<usize>,
         /// What is wrong and what was expected.
         problem: String,
     },
+}
+
+fn at_line(line: Option<usize>) -> String {
+    line.map_or_else(String::new, |line| format!(", line {line}"))
 }
 
 impl CompetitionSpec {
@@ -391,6 +407,16 @@ impl CompetitionSpec {
         prepared.join(&self.data.sample_submission)
     }
 
+    /// Those files that grading needs and that are not below the competition's `prepared/`
+    /// directory; only with none missing is a competition prepared.
+    pub fn missing_files(&self, prepared: &Path) -> Vec<String> {
+        let data = &self.data;
+        let needed =
+            [Some(&data.answers), Some(&data.sample_submission), data.gold_submission.as_ref()];
+        let needed = needed.into_iter().flatten();
+        needed.filter(|file| !prepared.join(file).is_file()).cloned().collect()
+    }
+
     /// A submission of the best score, below the competition's `prepared/` directory: the answers
     /// themselves in most.
     pub fn gold_submission_path(&self, prepared: &Path) -> PathBuf {
@@ -400,30 +426,19 @@ impl CompetitionSpec {
     /// Reads a competition from the texts of its folder; `path` names the `competition.toml` in
     /// messages.
     pub(crate) fn parse(text: &str, files: FolderFiles, path: &Path) -> Result<Self, SpecError> {
-        let mut spec: Self = parse_toml(text, path)?;
+        let file = TomlText { text, path };
+        let mut spec: Self = file.parse()?;
         spec.files = files;
-        for (key, value) in [
-            ("answers", Some(&spec.data.answers)),
-            ("gold_submission", spec.data.gold_submission.as_ref()),
-            ("sample_submission", Some(&spec.data.sample_submission)),
-        ] {
-            if let Some(value) = value.filter(|value| !is_prepared_path(value)) {
-                return Err(SpecError::Value {
-                    path: path.to_owned(),
-                    problem: format!(
-                        "`data.{key}` is `{value}`, expected a path that starts with `public/` or `private/`"
-                    ),
-                });
-            }
-        }
+        check::check(&spec, &file)?;
         Ok(spec)
     }
 
     /// Reads a competition from a folder on disk.
     pub(crate) fn read_folder(folder: &Path) -> Result<Self, SpecError> {
         let path = folder.join("competition.toml");
-        let text = read_text(&path)?.ok_or_else(|| SpecError::Value {
+        let text = read_text(&path)?.ok_or_else(|| SpecError::Invalid {
             path: folder.to_owned(),
+            line: None,
             problem: "there is no `competition.toml` in it".to_owned(),
         })?;
         let checksums = folder.join("checksums.toml");
@@ -431,12 +446,16 @@ impl CompetitionSpec {
             brief: read_text(&folder.join("brief.md"))?.map(Cow::Owned),
             leaderboard: read_text(&folder.join("leaderboard.csv"))?.map(Cow::Owned),
             checksums: read_text(&checksums)?
-                .map(|text| parse_toml(&text, &checksums))
+                .map(|text| Checksums::parse(&text, &checksums))
                 .transpose()?,
             raw_zip: None,
             folder: Some(folder.to_owned()),
         };
         let mut spec = Self::parse(&text, files, &path)?;
+        if let Some(board) = spec.leaderboard_csv() {
+            let path = folder.join("leaderboard.csv");
+            check::check_board(&spec, &TomlText { text: board, path: &path })?;
+        }
         if spec.grading.metric == "command" {
             // The program is named relative to the folder, wherever grading is started.
             let place = fs_err::canonicalize(folder)
@@ -446,31 +465,27 @@ impl CompetitionSpec {
                 .insert("folder".to_owned(), toml::Value::String(place.display().to_string()));
         }
         match folder.file_name() {
-            Some(name) if name != spec.id.as_str() => Err(SpecError::Value {
-                problem: format!(
+            Some(name) if name != spec.id.as_str() => {
+                let problem = format!(
                     "`id` is `{}`, expected the name of its folder, `{}`",
                     spec.id,
                     name.display()
-                ),
-                path,
-            }),
+                );
+                Err(TomlText { text: &text, path: &path }.error(&["id"], problem))
+            }
             _ => Ok(spec),
         }
     }
 }
 
-/// Whether a path of `[data]` stays below `public/` or `private/`.
-fn is_prepared_path(path: &str) -> bool {
-    let rest = path.strip_prefix("public/").or_else(|| path.strip_prefix("private/"));
-    rest.is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")))
-}
-
-pub(crate) fn parse_toml<T: serde::de::DeserializeOwned>(
-    text: &str,
-    path: &Path,
-) -> Result<T, SpecError> {
-    toml::from_str(text)
-        .map_err(|source| SpecError::Toml { path: path.to_owned(), source: Box::new(source) })
+impl Checksums {
+    /// Reads a `checksums.toml`; `path` names it in messages.
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, SpecError> {
+        let file = TomlText { text, path };
+        let sums = file.parse()?;
+        check::check_checksums(&sums, &file)?;
+        Ok(sums)
+    }
 }
 
 pub(crate) fn read_text(path: &Path) -> Result<Option<String>, SpecError> {
@@ -505,7 +520,7 @@ mod tests {
             ("private/../../x", false),
             ("/private/x", false),
         ] {
-            assert_eq!(is_prepared_path(path), inside, "{path}");
+            assert_eq!(check::is_prepared_path(path), inside, "{path}");
         }
     }
 
