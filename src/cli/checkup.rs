@@ -113,6 +113,7 @@ fn line(text: &mut String, check: &Check) {
         State::Passed => "ok",
         State::Failed => "FAILED",
         State::Skipped => "skipped",
+        State::NotApplicable => "n/a",
     };
     let _ = writeln!(text, "    {state:<7} {:<16} {}", check.name, check.detail);
     for file in check.files.iter().take(SHOWN) {

@@ -7,24 +7,19 @@ use std::error::Error;
 use medalist_grading::table::{Limits, Table};
 use medalist_grading::{self as grading, Answers, Grader, Verdict};
 
-use super::{Check, FileProblem, Layer, Subject, counted, failed, passed, skipped};
+use super::{Check, FileProblem, Layer, Subject, counted, failed, not_applicable, passed, skipped};
 
 pub(super) fn checks(subject: &Subject<'_>) -> Vec<Check> {
     let names = ["answers-win", "sample-valid", "ids-agree"];
     let data = &subject.spec.data;
     let none = |detail: &str, files: Vec<FileProblem>| -> Vec<Check> {
-        names
-            .map(|name| match files.is_empty() {
-                true => skipped(name, Layer::Grading, detail),
-                false => failed(name, Layer::Grading, detail, files.clone()),
-            })
-            .into()
+        names.map(|name| failed(name, Layer::Grading, detail, files.clone())).into()
     };
     let grader = match Grader::new(subject.spec.grading.clone()) {
         Ok(grader) => grader,
         Err(error) => {
             return none(
-                &format!("the competition cannot be graded: {}", chain(&error)),
+                &format!("the competition cannot be graded: {}", error_chain(&error)),
                 Vec::new(),
             );
         }
@@ -36,7 +31,7 @@ pub(super) fn checks(subject: &Subject<'_>) -> Vec<Check> {
             vec![graded.answers_win(), graded.sample_valid(), graded.ids_agree()]
         }
         Err(error) => {
-            none("the answers cannot be read", vec![problem(&data.answers, chain(&error))])
+            none("the answers cannot be read", vec![problem(&data.answers, error_chain(&error))])
         }
     }
 }
@@ -62,7 +57,7 @@ impl Graded<'_> {
         match self
             .grader
             .grade_file(&path, self.answers, &limits)
-            .map_err(|error| chain(&error))?
+            .map_err(|error| error_chain(&error))?
             .verdict
         {
             Verdict::Scored(score) => Ok(score.rounded),
@@ -141,8 +136,11 @@ impl Graded<'_> {
         const NAME: &str = "ids-agree";
         let (spec, file) = (&self.subject.spec.grading, &self.subject.spec.data.sample_submission);
         let Answers::Table(answers) = self.answers else {
-            return skipped(NAME, Layer::Grading, "the answers are no table");
+            return not_applicable(NAME, Layer::Grading, "the answers are no table");
         };
+        if spec.id_columns.is_empty() {
+            return not_applicable(NAME, Layer::Grading, "rows have no names");
+        }
         let sample = match Table::read(&self.subject.prepared.join(file), &Limits::default()) {
             Ok(sample) => sample,
             Err(error) => {
@@ -150,7 +148,7 @@ impl Graded<'_> {
                     NAME,
                     Layer::Grading,
                     "the sample cannot be read",
-                    vec![problem(file, chain(&error))],
+                    vec![problem(file, error_chain(&error))],
                 );
             }
         };
@@ -216,7 +214,7 @@ fn problem(file: &str, problem: impl Into<String>) -> FileProblem {
 }
 
 /// An error and its causes on one line.
-fn chain(error: &dyn Error) -> String {
+pub(super) fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -1,8 +1,10 @@
 //! Files as they are, against the manifest of the preparation and the checksums that MLE-bench
 //! publishes.
 
+use super::answers::error_chain;
 use super::{
-    Check, FileProblem, Layer, Subject, counted, failed, passed, skipped, stored_manifest,
+    Check, FileProblem, Layer, Subject, counted, failed, not_applicable, passed, skipped,
+    stored_manifest,
 };
 use crate::prepare::{Difference, ManifestDifference, ManifestEntry, PrepareError, Verification};
 
@@ -18,7 +20,7 @@ fn download(subject: &Subject<'_>) -> Result<Check, PrepareError> {
     const NAME: &str = "download";
     let archive = format!("{}.zip", subject.spec.id);
     if subject.spec.checksums().is_none_or(|checksums| checksums.zip.is_none()) {
-        return Ok(skipped(NAME, Layer::Raw, "no checksum of the download is published"));
+        return Ok(not_applicable(NAME, Layer::Raw, "no checksum of the download is published"));
     }
     let path = subject.home.join(&archive);
     if !path.is_file() {
@@ -38,12 +40,23 @@ fn download(subject: &Subject<'_>) -> Result<Check, PrepareError> {
 /// All prepared files against the manifest.
 fn recorded(subject: &Subject<'_>) -> Result<Vec<Check>, PrepareError> {
     let layers = [("files", Layer::Prepared), ("graded-files", Layer::Grading)];
-    let Some(manifest) = stored_manifest(subject) else {
-        let why = match &subject.record {
-            None => "no manifest: these data were not prepared by medalist",
-            Some(_) => "the manifest is missing or damaged",
-        };
-        return Ok(layers.map(|(name, layer)| skipped(name, layer, why)).into());
+    let manifest = match (stored_manifest(subject), &subject.record) {
+        (Ok(Some(manifest)), _) => manifest,
+        (Ok(None), None) => {
+            let why = "no manifest: these data were not prepared by medalist";
+            return Ok(layers.map(|(name, layer)| not_applicable(name, layer, why)).into());
+        }
+        (found, _) => {
+            let problem = match found {
+                Err(error) => error_chain(&error),
+                Ok(_) => "is missing".to_owned(),
+            };
+            let check = |(name, layer)| {
+                let file = FileProblem { file: "manifest.json".into(), problem: problem.clone() };
+                failed(name, layer, "the manifest of the preparation is lost", vec![file])
+            };
+            return Ok(layers.map(check).into());
+        }
     };
     let graded = subject.graded();
     let differences = manifest.differences(&subject.prepared)?;
@@ -106,7 +119,7 @@ fn published(subject: &Subject<'_>) -> Result<Vec<Check>, PrepareError> {
             true => "constants of the recipe were changed, so the data are not the published ones",
             false => "no checksums of prepared files are published",
         };
-        return Ok(layers.map(|(name, layer)| skipped(name, layer, why)).into());
+        return Ok(layers.map(|(name, layer)| not_applicable(name, layer, why)).into());
     }
     let fixed = subject.record.as_ref().is_some_and(|record| record.fixed);
     let found = Verification::of_prepared(subject.spec, &subject.prepared, fixed)?;
@@ -123,7 +136,7 @@ fn published(subject: &Subject<'_>) -> Result<Vec<Check>, PrepareError> {
             })
             .collect();
         match (compared, files.len()) {
-            (0, _) => skipped(name, layer, "no checksums of such files are published"),
+            (0, _) => not_applicable(name, layer, "no checksums of such files are published"),
             (_, 0) => passed(name, layer, format!("{} as published", is_are(compared))),
             (_, wrong) => failed(name, layer, format!("{} not as published", is_are(wrong)), files),
         }

@@ -35,8 +35,10 @@ pub enum State {
     Passed,
     /// It does not.
     Failed,
-    /// It could not be told; the detail says why.
+    /// It could not be told; the detail says why. Its layer cannot be told either then.
     Skipped,
+    /// There is nothing to check, such as no published checksums; the detail says what is lacking.
+    NotApplicable,
 }
 
 /// One check of a competition.
@@ -68,11 +70,11 @@ pub struct FileProblem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// Every check that could be made holds.
+    /// Every check that applies was made and holds.
     Same,
-    /// At least one does not.
+    /// At least one does not hold.
     Differs,
-    /// None could be made.
+    /// None does not hold, but one could not be made, or none applies.
     Unknown,
 }
 
@@ -129,20 +131,20 @@ impl Checkup {
         let id = spec.id.as_str();
         let home = data_dir.join(id);
         let prepared = home.join("prepared");
-        let subject = Subject { spec, prepared, home, record: PreparedRecord::read(data_dir, id) };
+        let record = PreparedRecord::read(data_dir, id)?;
+        let edition = record.as_ref().map_or_else(|| "v1".to_owned(), PreparedRecord::edition);
+        let subject = Subject { spec, prepared, home, record };
         let mut checks = files::checks(&subject)?;
         checks.extend(answers::checks(&subject));
         checks.push(public::check(&subject)?);
         let verdict = |layer: Layer| {
             let states =
                 || checks.iter().filter(|check| check.layer == layer).map(|check| check.state);
-            match (
-                states().any(|state| state == State::Failed),
-                states().any(|state| state == State::Passed),
-            ) {
-                (true, _) => Verdict::Differs,
-                (false, true) => Verdict::Same,
-                (false, false) => Verdict::Unknown,
+            let any = |wanted: State| states().any(|state| state == wanted);
+            match (any(State::Failed), any(State::Skipped), any(State::Passed)) {
+                (true, ..) => Verdict::Differs,
+                (false, false, true) => Verdict::Same,
+                _ => Verdict::Unknown,
             }
         };
         let verdicts = Verdicts {
@@ -150,7 +152,6 @@ impl Checkup {
             prepared: verdict(Layer::Prepared),
             grading: verdict(Layer::Grading),
         };
-        let edition = PreparedRecord::edition_of(data_dir, id);
         Ok(Self { id: id.to_owned(), edition, path: subject.prepared, verdicts, checks })
     }
 
@@ -163,6 +164,11 @@ impl Checkup {
 /// A check that could not be made.
 fn skipped(name: &'static str, layer: Layer, why: impl Into<String>) -> Check {
     Check { name, layer, state: State::Skipped, detail: why.into(), files: Vec::new() }
+}
+
+/// A check that has nothing to look at.
+fn not_applicable(name: &'static str, layer: Layer, why: impl Into<String>) -> Check {
+    Check { state: State::NotApplicable, ..skipped(name, layer, why) }
 }
 
 fn passed(name: &'static str, layer: Layer, what: impl Into<String>) -> Check {
@@ -183,8 +189,13 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// The manifest that a preparation left, if there is a whole one.
-fn stored_manifest(subject: &Subject<'_>) -> Option<Manifest> {
-    subject.record.as_ref()?;
-    Manifest::read(&subject.home.join("manifest.json"))
+/// The manifest that a preparation of ours left.
+///
+/// # Errors
+/// It cannot be read, or is not whole.
+fn stored_manifest(subject: &Subject<'_>) -> Result<Option<Manifest>, PrepareError> {
+    match subject.record {
+        None => Ok(None),
+        Some(_) => Manifest::read(&subject.home.join("manifest.json")),
+    }
 }

@@ -9,7 +9,7 @@ use medalist_grading::Answers;
 use medalist_grading::table::Table;
 
 use super::answers::JOINT;
-use super::{Check, FileProblem, Layer, Subject, counted, failed, passed, skipped};
+use super::{Check, FileProblem, Layer, Subject, counted, failed, not_applicable, passed, skipped};
 use crate::archive::ZipSource;
 use crate::prepare::PrepareError;
 
@@ -22,12 +22,12 @@ pub(super) fn check(subject: &Subject<'_>) -> Result<Check, PrepareError> {
     let table = match Answers::read(&path) {
         Ok(Answers::Table(table)) => table,
         Ok(Answers::Lines(_)) => {
-            return Ok(skipped(NAME, Layer::Prepared, "the answers are no table"));
+            return Ok(not_applicable(NAME, Layer::Prepared, "the answers are no table"));
         }
         Err(_) => return Ok(skipped(NAME, Layer::Prepared, "the answers cannot be read")),
     };
     let Some(answers) = Truth::of(subject, &table) else {
-        return Ok(skipped(NAME, Layer::Prepared, "the answers do not name their rows"));
+        return Ok(not_applicable(NAME, Layer::Prepared, "the answers do not name their rows"));
     };
     let public = subject.prepared.join("public");
     let (mut files, mut looked_at) = (Vec::new(), 0);
@@ -61,7 +61,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Result<Check, PrepareError> {
     }
     Ok(match files.is_empty() {
         _ if looked_at == 0 => {
-            skipped(NAME, Layer::Prepared, "no table in `public/` has the answers' columns")
+            not_applicable(NAME, Layer::Prepared, "no table in `public/` has the answers' columns")
         }
         true => passed(
             NAME,
@@ -80,9 +80,8 @@ fn is_table(name: &str) -> bool {
 /// The tables in a zip; one that cannot be read is another check's matter.
 fn look_into(path: &Path, name: &str, look: &mut dyn FnMut(&str, &mut dyn Read)) {
     let Ok(zip) = ZipSource::open(path, name, false) else { return };
-    let reader = zip.reader();
     for member in zip.below("").filter(|member| is_table(member)) {
-        if let Ok(mut stream) = reader.open(member) {
+        if let Ok(mut stream) = zip.stream(member) {
             look(&format!("{name}/{member}"), &mut stream);
         }
     }
@@ -129,9 +128,10 @@ impl<'a> Truth<'a> {
         let place = |name: &String| header.iter().position(|cell| cell == name.as_bytes());
         let all = |names: &[String]| names.iter().map(place).collect::<Option<Vec<usize>>>();
         let ids = self.id_columns.iter().find_map(|names| all(names))?;
-        let targets: Vec<(usize, &String, _)> = (0..self.target_columns[1].len())
-            .filter_map(|k| {
-                let (asked, known) = (&self.target_columns[0][k], &self.target_columns[1][k]);
+        let targets: Vec<(usize, &String, _)> = self.target_columns[0]
+            .iter()
+            .zip(self.target_columns[1])
+            .filter_map(|(asked, known)| {
                 Some((place(asked).or_else(|| place(known))?, asked, self.table.column(known)?))
             })
             .collect();
