@@ -13,7 +13,30 @@ fn main() -> io::Result<()> {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it for build scripts"));
     let folders = competition_folders(&root.join("catalog"))?;
     fs::write(out.join("catalog.rs"), catalog_source(&folders))?;
-    fs::write(out.join("recipes.rs"), recipes_source(&folders))
+    fs::write(out.join("recipes.rs"), recipes_source(&folders))?;
+    // A packaged crate comes without the golden data.
+    let golden = root.join("../tests/golden/prepare");
+    println!("cargo::rerun-if-changed={}", golden.display());
+    fs::write(out.join("golden.rs"), golden_source(&golden)?)
+}
+
+/// A test for each archive of golden data, so that a failure has a name, and the list of them.
+fn golden_source(golden: &Path) -> io::Result<String> {
+    let (mut tests, mut ids) = (String::new(), Vec::new());
+    let entries = if golden.is_dir() { Some(fs::read_dir(golden)?) } else { None };
+    for entry in entries.into_iter().flatten() {
+        let name = entry?.file_name().into_string().unwrap_or_default();
+        ids.extend(name.strip_suffix(".zip").map(str::to_owned));
+    }
+    ids.sort();
+    for id in &ids {
+        let name = module_name(id);
+        writeln!(tests, "#[test]\nfn {name}() {{\n    super::check({id:?});\n}}")
+            .expect("writing to a string succeeds");
+    }
+    writeln!(tests, "pub(super) const GOLDEN: &[&str] = &{ids:?};")
+        .expect("writing to a string succeeds");
+    Ok(tests)
 }
 
 /// Every folder of the catalogue that describes a competition, in the order of its name.

@@ -34,6 +34,11 @@ impl ParquetPart {
         })
     }
 
+    /// The names of the columns in order.
+    pub fn column_names(&self) -> Vec<&str> {
+        self.rows.get_column_names_str()
+    }
+
     fn wrong(&self, column: &Column, expected: &'static str) -> FrameError {
         FrameError::Cell {
             file: self.name.clone(),

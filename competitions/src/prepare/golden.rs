@@ -11,6 +11,7 @@ use super::manifest::md5_of;
 use super::{PrepareRequest, Prepared, PreparedRecord, RawInput, leaks, prepare};
 use crate::archive::{ArchiveKind, Packing, ZipSource, unpack};
 use crate::checkup::{Check, Checkup, State};
+use crate::frame::{CsvStyle, FrameError, each_parquet_part};
 use crate::{Catalogue, CompetitionSpec};
 
 /// What the reference made, by file below `prepared/`.
@@ -38,6 +39,8 @@ struct Others {
     count: usize,
     md5: String,
 }
+
+use competition::GOLDEN;
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/prepare")
@@ -76,6 +79,19 @@ fn members(archive: &Path, name: &str) -> BTreeMap<String, String> {
         kind => unpack(kind, archive, name, folder.path(), false).unwrap(),
     }
     files_below(folder.path())
+}
+
+/// The table of a parquet file as pandas writes it.
+fn parquet_as_csv(path: &Path) -> String {
+    let mut text = Vec::new();
+    each_parquet_part(path, "t.parquet", |part| {
+        let style = CsvStyle { header: text.is_empty(), ..CsvStyle::default() };
+        let table = part.frame(&part.column_names())?;
+        text.extend(table.to_csv(&style)?);
+        Ok::<_, FrameError>(())
+    })
+    .unwrap();
+    String::from_utf8(text).unwrap()
 }
 
 /// Prepares the made-up raw archive of a competition.
@@ -149,9 +165,11 @@ fn differences(
             wrong.push(format!("{id}: `{name}` has other members"));
         }
     }
-    for name in expected.parquet.keys() {
+    for (name, md5) in &expected.parquet {
         if found.remove(name).is_none() {
             wrong.push(format!("{id}: `{name}` is missing"));
+        } else if md5_of_text(&parquet_as_csv(&path.join(name))) != *md5 {
+            wrong.push(format!("{id}: `{name}` holds another table"));
         }
     }
     for folder in &expected.empty_folders {
@@ -170,19 +188,30 @@ fn expected() -> BTreeMap<String, Expected> {
     serde_json::from_slice(&fs::read(golden().join("expected.json")).unwrap()).unwrap()
 }
 
-#[test]
-fn recipes_make_what_the_reference_makes() {
-    let expected = expected();
-    let catalogue = Catalogue::embedded().unwrap();
-    let mut wrong = Vec::new();
-    for (id, expected) in &expected {
-        match differences(&catalogue, id, expected) {
-            Ok(differences) => wrong.extend(differences),
-            Err(error) => wrong.push(format!("{id}: {error}")),
-        }
+/// Prepares one competition and compares.
+fn check(id: &str) {
+    let expected = &expected()[id];
+    match differences(&Catalogue::embedded().unwrap(), id, expected) {
+        Ok(wrong) => assert!(wrong.is_empty(), "{}", wrong.join("\n")),
+        Err(error) => panic!("{id}: {error}"),
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(expected.len(), 82);
+}
+
+/// A test for every archive of `tests/golden/prepare`, made by the build script.
+mod competition {
+    include!(concat!(env!("OUT_DIR"), "/golden.rs"));
+}
+
+#[test]
+fn every_competition_of_kaggles_has_golden_data() {
+    let catalogue = Catalogue::embedded().unwrap();
+    let kaggles = catalogue.iter().filter(|spec| spec.kaggle_slug.is_some());
+    let ids: Vec<&str> = kaggles.map(|spec| spec.id.as_str()).collect();
+    let expected = expected();
+    assert_eq!(expected.keys().map(String::as_str).collect::<Vec<_>>(), ids);
+    let mut archives = GOLDEN.to_vec();
+    archives.sort_unstable();
+    assert_eq!(archives, ids);
 }
 
 #[test]
@@ -206,8 +235,8 @@ fn fixed_data_differ_where_the_register_says_and_nowhere_else() {
         let elsewhere: Vec<&String> =
             differences.keys().filter(|file| !leaks::is_fixed(spec, file)).collect();
         assert!(elsewhere.is_empty(), "{}: {elsewhere:?}", spec.id);
-        assert!(PreparedRecord::edition_of(&v1, spec.id.as_str()).starts_with("v1"));
-        assert!(PreparedRecord::edition_of(&fixed, spec.id.as_str()).starts_with("fixed"));
+        let edition = |place| PreparedRecord::edition_of(place, spec.id.as_str()).unwrap();
+        assert!(edition(&v1).starts_with("v1") && edition(&fixed).starts_with("fixed"));
     }
     // The made-up drives of smartphone-decimeter-2022 have no log of a reference receiver.
     let all_but_one = [
@@ -317,5 +346,6 @@ fn without_anything_to_fix_data_are_not_marked() {
     let folder = tempfile::tempdir().unwrap();
     let spec = catalogue.get("spaceship-titanic").unwrap();
     prepared(spec, folder.path(), &BTreeMap::new(), true).unwrap();
-    assert_eq!(PreparedRecord::edition_of(folder.path(), "spaceship-titanic"), "v1");
+    let edition = PreparedRecord::edition_of(folder.path(), "spaceship-titanic").unwrap();
+    assert_eq!(edition, "v1");
 }
