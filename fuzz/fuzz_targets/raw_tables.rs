@@ -1,0 +1,7 @@
+//! Raw CSV tables: any bytes are a table or refused, and a table can be printed.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| medalist_competitions::fuzzing::table(bytes));
