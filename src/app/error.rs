@@ -70,6 +70,11 @@ impl CliError {
         self
     }
 
+    /// What the user can do about it.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
     /// The exit code; a full disk anywhere in the chain wins over what the command chose.
     pub fn exit(&self) -> Exit {
         if self.is_disk_full() { Exit::DiskFull } else { self.exit }

@@ -25,6 +25,9 @@ use crate::host::kaggle::{
 };
 use crate::host::machine::free_bytes;
 
+/// What to do without credentials.
+const MAKE_A_TOKEN: &str =
+    "make an API token at https://www.kaggle.com/settings and save it as `~/.kaggle/kaggle.json`";
 /// Downloads at a time.
 const AT_A_TIME: usize = 3;
 
@@ -210,16 +213,16 @@ pub(super) fn fetch_missing(wanted: &Wanted<'_>, context: &Context) -> Result<Ou
             let failures = runtime.block_on(fetch(&preflight, client, context));
             Ok(Outcome::Fetched(failures))
         }
-        (_, Err(error)) => Err(CliError::new(Exit::Environment, error).hint(
-            "make an API token at https://www.kaggle.com/settings and save it as `~/.kaggle/kaggle.json`, or give `--raw-zip FILE`",
-        )),
+        (_, Err(error)) => Err(CliError::new(Exit::Environment, error)
+            .hint(format!("{MAKE_A_TOKEN}, or give `--raw-zip FILE`"))),
         _ if preflight.lacks_room() => {
             let place = context.data_dir.display();
             Err(CliError::message(Exit::DiskFull, format_args!("there is not enough room in `{place}`; nothing was downloaded"))
                 .hint("free some, choose another place with `--data-dir`, or prepare fewer competitions at a time"))
         }
         _ => {
-            let count = preflight.competitions.iter().filter(|row| row.state.is_in_the_way()).count();
+            let count =
+                preflight.competitions.iter().filter(|row| row.state.is_in_the_way()).count();
             Err(CliError::message(Exit::Environment, format_args!("{count} of the competitions cannot be downloaded yet"))
                 .hint("do what the last column of the table says, then run the same command again; nothing was downloaded"))
         }
@@ -232,7 +235,8 @@ fn state_at_home(spec: &CompetitionSpec, data_dir: &Path, again: bool) -> Option
     let is_filled = |folder: &str| {
         std::fs::read_dir(home.join(folder)).is_ok_and(|mut entries| entries.next().is_some())
     };
-    if !again && is_filled("prepared/public") && is_filled("prepared/private") {
+    let is_whole = spec.missing_files(&home.join("prepared")).is_empty();
+    if !again && is_whole && is_filled("prepared/public") && is_filled("prepared/private") {
         return Some(State::Prepared);
     }
     let at_hand = home.join(format!("{}.zip", spec.id)).is_file() || is_filled("raw");
@@ -256,7 +260,7 @@ async fn look(wanted: &Wanted<'_>, client: Option<&KaggleClient>, context: &Cont
             return row(state, None, None);
         }
         let (Some(client), Some(slug)) = (client, &spec.kaggle_slug) else {
-            return row(State::NoCredentials, Some(unpacked), None);
+            return row(State::NoCredentials, Some(unpacked), Some(MAKE_A_TOKEN.to_owned()));
         };
         match client.access(slug).await {
             Ok(Access::Ready { bytes }) => row(State::Ready, bytes.or(Some(unpacked)), None),

@@ -229,13 +229,15 @@ fn said(message: &str) -> String {
     if message.is_empty() { String::new() } else { format!(": {message}") }
 }
 
-/// The two servers that take part in a download.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The servers that take part in a download.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Server {
     /// The one that knows competitions and accounts.
     Api,
     /// The one that holds the files.
     Storage,
+    /// One that is not Kaggle's, by its name.
+    Elsewhere(String),
 }
 
 impl fmt::Display for Server {
@@ -243,6 +245,7 @@ impl fmt::Display for Server {
         f.write_str(match self {
             Self::Api => "the Kaggle API",
             Self::Storage => "Kaggle's storage server",
+            Self::Elsewhere(host) => host,
         })
     }
 }
@@ -317,7 +320,7 @@ impl KaggleError {
         match self {
             Self::Status { server, .. }
             | Self::Connection { server, .. }
-            | Self::Silent { server, .. } => *server,
+            | Self::Silent { server, .. } => server.clone(),
             _ => Server::Storage,
         }
     }
@@ -329,6 +332,7 @@ pub(super) struct Source {
     pub(super) url: Url,
     /// True if the API serves the bytes itself; a redirect's target never gets the credentials.
     pub(super) with_credentials: bool,
+    pub(super) server: Server,
 }
 
 impl Source {
@@ -336,7 +340,8 @@ impl Source {
     pub(super) fn elsewhere(url: &str) -> Result<Self, KaggleError> {
         let url =
             Url::parse(url).map_err(|_| KaggleError::Endpoint { endpoint: url.to_owned() })?;
-        Ok(Self { url, with_credentials: false })
+        let server = Server::Elsewhere(url.host_str().unwrap_or("the server").to_owned());
+        Ok(Self { url, with_credentials: false, server })
     }
 }
 
@@ -458,10 +463,10 @@ impl KaggleClient {
                 server: Server::Api,
                 what: format!("a redirect ({}) without a usable address", response.status()),
             })?;
-            return Ok(Source { url: target, with_credentials: false });
+            return Ok(Source { url: target, with_credentials: false, server: Server::Storage });
         }
         api_status(id, response).await?;
-        Ok(Source { url, with_credentials: true })
+        Ok(Source { url, with_credentials: true, server: Server::Api })
     }
 
     pub(super) fn storage_request(&self, source: &Source) -> RequestBuilder {
@@ -475,12 +480,13 @@ impl KaggleClient {
         source: &Source,
         request: RequestBuilder,
     ) -> Result<Response, KaggleError> {
-        let server = if source.with_credentials { Server::Api } else { Server::Storage };
-        let response = request.send().await.map_err(|e| self.connection(server, e))?;
+        let server = || source.server.clone();
+        let response = request.send().await.map_err(|e| self.connection(server(), e))?;
         if matches!(response.status().as_u16(), 200 | 206) {
             return Ok(response);
         }
-        Err(status_error(Server::Storage, response).await)
+        let server = if source.with_credentials { Server::Storage } else { server() };
+        Err(status_error(server, response).await)
     }
 
     /// Repeats `ask` until it succeeds, fails for good, or has failed too often.

@@ -179,7 +179,7 @@ impl KaggleClient {
         part.accept(&response)?;
         reporter.on_start(&request.id, part.have, part.state.total);
         let stated = stated_md5(response.headers());
-        let result = self.receive(&request.id, part, response, reporter).await;
+        let result = self.receive(&request.id, &source.server, part, response, reporter).await;
         part.flush()?;
         result?;
         if let Some(total) = part.state.total.filter(|total| part.have != *total) {
@@ -191,12 +191,13 @@ impl KaggleClient {
     async fn receive(
         &self,
         id: &str,
+        server: &Server,
         part: &mut Part,
         mut response: Response,
         reporter: &dyn DownloadReporter,
     ) -> Result<(), KaggleError> {
         while let Some(chunk) =
-            response.chunk().await.map_err(|e| self.connection(Server::Storage, e))?
+            response.chunk().await.map_err(|e| self.connection(server.clone(), e))?
         {
             part.append(&chunk)?;
             reporter.on_bytes(id, part.have);
