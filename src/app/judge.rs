@@ -105,7 +105,8 @@ impl Judge for CatalogueJudge {
             brief_source: brief_source.to_owned(),
             brief_sha256: hex(&Sha256::digest(description.as_bytes())),
             data_sha256: data_hash(&self.prepared(spec)),
-            data_edition: PreparedRecord::edition_of(&self.data_dir, competition),
+            data_edition: PreparedRecord::edition_of(&self.data_dir, competition)
+                .map_err(JudgeError::new)?,
             description,
             public_dir,
             validator: Arc::new(GraderValidator { grader, answers }),

@@ -85,8 +85,12 @@ struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     checksums_compared: Option<usize>,
     took_s: f64,
+    /// The error and its causes.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
 }
 
 /// Runs the subcommand.
@@ -207,29 +211,10 @@ fn prepare_one(
 /// The error with its exit code and a way to go on.
 fn explained(error: PrepareError, id: &str) -> CliError {
     let (exit, hint) = match &error {
-        PrepareError::NoRawData { .. } => (
-            Exit::BadInput,
-            Some(format!(
-                "download it to `<data-dir>/{id}/{id}.zip`, or give `--raw-zip FILE` or `--raw-dir DIR`"
-            )),
-        ),
-        PrepareError::RawMissing { .. } | PrepareError::Archive(_) => (
-            Exit::BadInput,
-            Some("the download may be incomplete; fetch it again and compare its size".to_owned()),
-        ),
-        PrepareError::Verification { .. } => (
-            Exit::BadInput,
-            Some(
-                "Kaggle may have changed the data; `--skip-verification` takes them as they are"
-                    .to_owned(),
-            ),
-        ),
         PrepareError::Override { .. } => (Exit::Usage, None),
-        PrepareError::Busy { .. } => (Exit::Environment, Some("wait for it to end".to_owned())),
-        PrepareError::Download { .. } => (
-            Exit::Environment,
-            Some("download it and name its folder with `--downloads DIR`".to_owned()),
-        ),
+        PrepareError::Busy { .. } | PrepareError::Download { .. } => {
+            (Exit::Environment, error.remedy())
+        }
         PrepareError::Io { source, .. }
             if matches!(
                 source.kind(),
@@ -243,7 +228,7 @@ fn explained(error: PrepareError, id: &str) -> CliError {
                 Some("check who owns the folder, or choose another with `--data-dir`".to_owned()),
             )
         }
-        _ => (Exit::BadInput, None),
+        _ => (Exit::BadInput, error.remedy()),
     };
     let error =
         CliError::new(exit, anyhow::Error::new(error)).context(format!("cannot prepare `{id}`"));
@@ -269,6 +254,7 @@ fn line(spec: &CompetitionSpec, result: &Result<Prepared, CliError>, took: Durat
                 .map(|verification| verification.compared),
             took_s,
             error: None,
+            hint: None,
         },
         Err(error) => Line {
             id,
@@ -278,11 +264,8 @@ fn line(spec: &CompetitionSpec, result: &Result<Prepared, CliError>, took: Durat
             bytes: None,
             checksums_compared: None,
             took_s,
-            error: error
-                .render()
-                .lines()
-                .next()
-                .map(|line| line.trim_start_matches("error: ").to_owned()),
+            error: Some(error.message_chain()),
+            hint: error.hints().first().cloned(),
         },
     }
 }

@@ -94,3 +94,128 @@ fn it_is_listed_beside_the_built_in_ones() {
         "{table}"
     );
 }
+
+/// A copy of `plant-heights` with one text of its entry in place of another, in a catalogue of its
+/// own.
+fn changed(folder: &Path, from: &str, to: &str) -> PathBuf {
+    let (own, mine) = (Own::folder("plant-heights"), folder.join("catalogue/plant-heights"));
+    std::fs::create_dir_all(&mine).unwrap();
+    for name in ["brief.md", "prepare.sh"] {
+        std::fs::copy(own.join(name), mine.join(name)).unwrap();
+    }
+    let text = std::fs::read_to_string(own.join("competition.toml")).unwrap();
+    assert!(text.contains(from), "{from}");
+    std::fs::write(mine.join("competition.toml"), text.replacen(from, to, 1)).unwrap();
+    folder.join("catalogue")
+}
+
+fn run_in(catalogue: &Path, data: &Path, arguments: &[&str]) -> (i32, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_medalist"));
+    command.args(arguments).arg("--catalog").arg(catalogue).arg("--data-dir").arg(data);
+    let output = command.output().expect("the program starts");
+    let text = [&output.stdout[..], &output.stderr].concat();
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn every_command_refuses_an_entry_that_cannot_be_used() {
+    for (from, to, message) in [
+        ("\"rmse\"", "\"rmsee\"", "unknown metric `rmsee`"),
+        ("gold = 1.5", "gold = inf", "`thresholds.gold` is inf"),
+        (
+            "\nid_columns",
+            "\nanswer_columns = [\"a\", \"b\"]\nid_columns",
+            "has 2 names, expected 1",
+        ),
+        ("\ncommand =", "\ncomand =", "did you mean `command`?"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let catalogue = changed(folder.path(), from, to);
+        for arguments in [
+            &["competitions", "show", "plant-heights"][..],
+            &["competitions", "doctor", "plant-heights"],
+            &["prepare", "-c", "plant-heights"],
+        ] {
+            let (code, text) = run_in(&catalogue, folder.path(), arguments);
+            assert_eq!(code, 3, "{arguments:?}: {text}");
+            assert!(text.contains(message), "{arguments:?}: {text}");
+            assert!(text.contains("plant-heights/competition.toml`, line "), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_command_that_makes_too_little_or_takes_too_long_prepares_nothing() {
+    for (from, to, message) in [
+        (
+            "[\"sh\", \"prepare.sh\"]",
+            "[\"sh\", \"-c\", \"echo x > $PUBLIC_DIR/x\"]",
+            "did not make `private/answers.csv`",
+        ),
+        (
+            "[\"sh\", \"prepare.sh\"]",
+            "[\"sleep\", \"1000\"]\ntimeout_s = 1",
+            "it took longer than 1 s",
+        ),
+        ("[\"sh\", \"prepare.sh\"]", "[\"sh\", \"-c\", \"exit 9\"]", "exit status: 9"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let catalogue = changed(folder.path(), from, to);
+        let raw = Own::folder("plant-heights").join("raw");
+        let arguments = ["prepare", "-c", "plant-heights", "--raw-dir", raw.to_str().unwrap()];
+        let (code, text) = run_in(&catalogue, folder.path(), &arguments);
+        assert_eq!(code, 3, "{text}");
+        assert!(text.contains(message), "{text}");
+        assert!(!folder.path().join("plant-heights/prepared").exists());
+    }
+}
+
+#[test]
+fn a_command_ends_with_the_program_that_started_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pipe, raw) = (folder.path().join("pipe"), Own::folder("plant-heights").join("raw"));
+    // The command and its child hold the pipe open for writing for as long as they live.
+    let script = format!(
+        "mkfifo {0}.tmp; mv {0}.tmp {0}; exec 3> {0}; sleep 1000 & sleep 1000",
+        pipe.display()
+    );
+    let catalogue = changed(
+        folder.path(),
+        "[\"sh\", \"prepare.sh\"]",
+        &format!("[\"sh\", \"-c\", \"{script}\"]"),
+    );
+    let mut program = Command::new(env!("CARGO_BIN_EXE_medalist"))
+        .args(["prepare", "-c", "plant-heights", "--raw-dir"])
+        .args([&raw, Path::new("--catalog"), &catalogue, Path::new("--data-dir"), folder.path()])
+        .spawn()
+        .expect("the program starts");
+    let began = std::time::Instant::now();
+    while !pipe.exists() {
+        assert!(began.elapsed().as_secs() < 60, "the command never started");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    // Opening waits until somebody writes; reading ends once nobody does any more.
+    let reader = std::thread::spawn(move || std::fs::read(pipe));
+    program.kill().expect("it runs");
+    program.wait().expect("it ran");
+    assert!(reader.join().expect("it reads").is_ok_and(|bytes| bytes.is_empty()));
+}
+
+#[test]
+fn a_check_that_was_skipped_is_not_as_it_must_be() {
+    let own = Own::new();
+    own.prepare("plant-heights");
+    let output = own.run(&["competitions", "doctor", "plant-heights", "--json"]);
+    let found: Value = serde_json::from_slice(&output.stdout).expect("the findings are JSON");
+    let checks = found[0]["checks"].as_array().expect("there are checks");
+    for (layer, verdict) in found[0]["verdicts"].as_object().expect("there are verdicts") {
+        let skipped = checks.iter().any(|c| c["layer"] == **layer && c["state"] == "skipped");
+        assert!(!(skipped && verdict == "same"), "{layer}: {found:#}");
+    }
+    assert_eq!(found[0]["verdicts"]["grading"], "same", "{found:#}");
+    std::fs::remove_file(own.prepared("plant-heights", "private/answers.csv")).unwrap();
+    let output = own.run(&["competitions", "doctor", "plant-heights"]);
+    assert_eq!(output.status.code(), Some(5));
+    let sheet = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(sheet.contains("what grading needs  DIFFERS"), "{sheet}");
+}

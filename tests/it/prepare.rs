@@ -240,3 +240,130 @@ fn a_full_disk_leaves_nothing_half_made() {
     assert!(text(&output.stderr).contains("the disk is full"));
     assert_eq!(leftover, (false, false));
 }
+
+#[test]
+fn answers_are_their_owners_and_records_everybodys() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let zip = golden("spaceship-titanic");
+    let made = prepare(folder.path(), &["--raw-zip", zip.to_str().unwrap(), "--skip-verification"]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let mode = |name: &str| {
+        home(folder.path()).join(name).metadata().unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!(mode("prepared/private"), 0o700);
+    // As readable as whatever the user's mask leaves to a new file.
+    let probe = folder.path().join("probe");
+    fs::write(&probe, "").unwrap();
+    let usual = probe.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("prepare.json"), mode("manifest.json")), (usual, usual));
+}
+
+#[test]
+fn a_record_that_is_damaged_or_lost_is_no_mark_of_sound_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let zip = golden("spaceship-titanic");
+    let arguments = ["--raw-zip", zip.to_str().unwrap(), "--skip-verification"];
+    assert!(prepare(folder.path(), &arguments).status.success());
+    let doctor = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_medalist"));
+        command.args(["competitions", "doctor", "spaceship-titanic", "--data-dir"]);
+        command.arg(folder.path().join("data")).output().unwrap()
+    };
+    for (name, damage) in [
+        ("prepare.json", Some("{\"format\": \"1.0\"")),
+        ("prepare.json", Some("")),
+        ("manifest.json", Some("{}")),
+        ("prepare.json", None),
+    ] {
+        let record = home(folder.path()).join(name);
+        let sound = fs::read(&record).unwrap();
+        match damage {
+            Some(damage) => fs::write(&record, damage).unwrap(),
+            None => fs::remove_file(&record).unwrap(),
+        }
+        let again = prepare(folder.path(), &arguments);
+        let stderr = text(&again.stderr);
+        assert_eq!(again.status.code(), Some(3), "{name}: {stderr}");
+        assert!(stderr.contains("is damaged") && stderr.contains("--force"), "{name}: {stderr}");
+        assert_ne!(doctor().status.code(), Some(0), "{name}");
+        fs::write(&record, sound).unwrap();
+    }
+    fs::write(home(folder.path()).join("prepare.json"), "{").unwrap();
+    let forced = prepare(folder.path(), &[&arguments[..], &["--force"]].concat());
+    assert!(forced.status.success(), "{}", text(&forced.stderr));
+    assert!(prepare(folder.path(), &arguments).status.success());
+}
+
+#[test]
+fn prepared_means_with_answers_and_sample() {
+    let folder = tempfile::tempdir().unwrap();
+    let zip = golden("spaceship-titanic");
+    let arguments = ["--raw-zip", zip.to_str().unwrap(), "--skip-verification"];
+    assert!(prepare(folder.path(), &arguments).status.success());
+    let sample = home(folder.path()).join("prepared/public/sample_submission.csv");
+    fs::remove_file(&sample).unwrap();
+    let again = prepare(folder.path(), &arguments);
+    let stderr = text(&again.stderr);
+    assert_eq!(again.status.code(), Some(3), "{stderr}");
+    assert!(
+        stderr.contains("has no `public/sample_submission.csv`, which grading needs"),
+        "{stderr}"
+    );
+    assert!(prepare(folder.path(), &[&arguments[..], &["--force"]].concat()).status.success());
+    assert!(sample.is_file());
+}
+
+#[test]
+fn json_carries_the_cause_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.zip");
+    fs::write(&page, "<html><title>Sign in</title></html>").unwrap();
+    let failed = prepare(folder.path(), &["--raw-zip", page.to_str().unwrap(), "--json"]);
+    let lines: serde_json::Value = serde_json::from_slice(&failed.stdout).unwrap();
+    let (error, hint) = (lines[0]["error"].as_str().unwrap(), lines[0]["hint"].as_str().unwrap());
+    assert!(
+        error.contains("`page.zip` is not a zip archive but a web page (`Sign in`)"),
+        "{error}"
+    );
+    assert!(hint.contains("sign in") && !hint.contains("incomplete"), "{hint}");
+}
+
+#[test]
+fn an_archive_packed_again_is_told_from_other_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_medalist"));
+        command.args(["prepare", "-c", "demo-bikes", "--data-dir"]);
+        command.arg(folder.path().join("data")).args(arguments).output().unwrap()
+    };
+    assert!(run(&[]).status.success());
+    // A comment at the end changes the archive's md5 and none of its files.
+    let mut bytes = fs::read(folder.path().join("data/demo-bikes/demo-bikes.zip")).unwrap();
+    let comment = bytes.len() - 2;
+    bytes[comment..].copy_from_slice(&1u16.to_le_bytes());
+    bytes.push(b'x');
+    let again = folder.path().join("again.zip");
+    fs::write(&again, bytes).unwrap();
+    let refused = run(&["--raw-zip", again.to_str().unwrap(), "--force"]);
+    let stderr = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("packed again") && stderr.contains("again.zip` has md5"), "{stderr}");
+}
+
+#[test]
+fn without_credentials_the_check_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_medalist"))
+        .args(["prepare", "--check", "-c", "spaceship-titanic", "--data-dir"])
+        .arg(folder.path())
+        .env("HOME", folder.path())
+        .env("KAGGLE_CONFIG_DIR", folder.path())
+        .env_remove("KAGGLE_USERNAME")
+        .env_remove("KAGGLE_KEY")
+        .env_remove("KAGGLE_API_TOKEN")
+        .output()
+        .unwrap();
+    let table = text(&output.stdout);
+    assert!(table.contains("no credentials") && table.contains("make an API token"), "{table}");
+}

@@ -5,6 +5,7 @@
 //! same input: fixed times, given order.
 
 mod guard;
+mod other;
 mod pack;
 mod shared_file;
 #[cfg(test)]
@@ -43,6 +44,16 @@ pub enum ArchiveError {
         kind: &'static str,
         /// The reason in the decoder's words.
         reason: String,
+    },
+    /// The file is no archive but something else.
+    #[error("`{archive}` is not a {kind} archive but {what}")]
+    Other {
+        /// The archive.
+        archive: String,
+        /// `zip`, `7z` or `tar`.
+        kind: &'static str,
+        /// What it is.
+        what: String,
     },
     /// A member whose data are damaged.
     #[error("member `{member}` of `{archive}` cannot be read ({reason})")]

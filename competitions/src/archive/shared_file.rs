@@ -23,6 +23,11 @@ impl SharedFile {
 }
 
 impl SharedFile {
+    /// A part of the file, as a file of its own.
+    pub(super) fn part(&self, begin: u64, length: u64) -> io::Take<Self> {
+        Self { position: begin, ..self.clone() }.take(length)
+    }
+
     /// Reads at a place of the file, which leaves the reader's own place as it is.
     pub(super) fn read_from(&self, buffer: &mut [u8], place: u64) -> io::Result<usize> {
         self.file.read_at(buffer, place)

@@ -8,6 +8,7 @@ use std::path::Path;
 use flate2::read::MultiGzDecoder;
 use sevenz_rust2::{ArchiveReader, Password};
 
+use super::other::or_unreadable;
 use super::{ArchiveError, Guard};
 
 /// The archives we read.
@@ -46,11 +47,15 @@ pub(crate) fn unpack(
     let file = File::open(archive).map_err(io)?;
     let packed = file.metadata().map_err(io)?.len();
     let mut target = Target { guard: Guard::new(name, packed, ignores_case), name, into };
-    match kind {
+    let unpacked = match kind {
         ArchiveKind::SevenZip => target.seven_zip(file),
         ArchiveKind::Tar => target.tar(file),
         ArchiveKind::Zip => unreachable!("zip archives are read member by member"),
-    }
+    };
+    unpacked.map_err(|error| match error {
+        ArchiveError::Unreadable { kind, reason, .. } => or_unreadable(archive, name, kind, reason),
+        other => other,
+    })
 }
 
 /// A tar, gzipped or not.

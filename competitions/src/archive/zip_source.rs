@@ -9,12 +9,13 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use deflate64::Deflate64Decoder;
-use flate2::Crc;
 use flate2::bufread::DeflateDecoder;
+use flate2::{Crc, Decompress, FlushDecompress, Status};
 use rawzip::{CompressionMethod, ReaderAt, ZipArchiveEntryWayfinder, ZipFileHeaderRecord};
 use zip::ZipArchive;
 use zip::read::ZipFile;
 
+use super::other::or_unreadable;
 use super::shared_file::SharedFile;
 use super::zip_names::member_name;
 use super::{ArchiveError, Guard};
@@ -35,6 +36,9 @@ pub(crate) struct ZipSource {
 #[derive(Clone, Copy)]
 struct Member {
     place: ZipArchiveEntryWayfinder,
+    /// Where its own header begins.
+    header: u64,
+    checksum: u32,
     name_begin: u32,
     name_length: u16,
     method: Method,
@@ -73,11 +77,7 @@ impl ZipSource {
     /// Opens a zip; messages call it `name`.
     pub(crate) fn open(path: &Path, name: &str, ignores_case: bool) -> Result<Self, ArchiveError> {
         let io = |source| ArchiveError::Io { action: "read", path: path.to_owned(), source };
-        let unreadable = |reason: rawzip::Error| ArchiveError::Unreadable {
-            archive: name.to_owned(),
-            kind: "zip",
-            reason: reason.to_string(),
-        };
+        let unreadable = |reason: rawzip::Error| or_unreadable(path, name, "zip", reason);
         let file = SharedFile::new(File::open(path).map_err(io)?).map_err(io)?;
         let packed = file.len();
         let mut buffer = vec![0; rawzip::MAX_CENTRAL_DIRECTORY_RECORD_SIZE];
@@ -154,9 +154,38 @@ impl ZipSource {
         names.take_while(move |name| name.starts_with(&prefix))
     }
 
+    /// A stream of a member's bytes that outlives this one; its end checks number and checksum.
+    pub(crate) fn stream(&self, member: &str) -> Result<MemberStream, ArchiveError> {
+        let found =
+            self.find(member).ok_or_else(|| self.failed(member, "there is no such member"))?;
+        let file = self.archive.get_ref().clone();
+        let begin = data_begin(&file, found.header).map_err(|error| self.failed(member, error))?;
+        let (bytes, announced) =
+            (found.place.compressed_size_hint(), found.place.uncompressed_size_hint());
+        let packed = file.part(begin, bytes);
+        // Small members need no large buffer.
+        let ahead = bytes.clamp(512, 256 << 10) as usize;
+        let packed = BufReader::with_capacity(ahead, packed);
+        let stream: Box<dyn Read + Send> = match found.method {
+            Method::Stored => Box::new(packed),
+            Method::Deflated => Box::new(DeflateDecoder::new(packed)),
+            Method::Deflated64 => Box::new(Deflate64Decoder::with_buffer(packed)),
+            Method::Other => {
+                return Err(self.failed(member, "it is packed by a method that is not known here"));
+            }
+        };
+        Ok(MemberStream { stream, crc: Crc::new(), bytes: 0, announced, checksum: found.checksum })
+    }
+
     /// A reader for one thread.
     pub(crate) fn reader(&self) -> ZipReader<'_> {
-        ZipReader { source: self, packed: None, buffer: Vec::new() }
+        ZipReader {
+            source: self,
+            packed: None,
+            buffer: Vec::new(),
+            small: Vec::new(),
+            inflate: None,
+        }
     }
 
     fn failed(&self, member: &str, reason: impl std::fmt::Display) -> ArchiveError {
@@ -194,10 +223,15 @@ impl Listing {
         };
         self.names.push_str(&path);
         let method = Method::of(entry.compression_method());
-        self.members.push(Member { place: entry.wayfinder(), name_begin, name_length, method });
-        /// The smallest header of a member, without its name.
-        const HEADER: u64 = 30;
-        let bytes = entry.compressed_size_hint().saturating_add(HEADER);
+        self.members.push(Member {
+            place: entry.wayfinder(),
+            header: entry.local_header_offset(),
+            checksum: entry.crc32(),
+            name_begin,
+            name_length,
+            method,
+        });
+        let bytes = entry.compressed_size_hint().saturating_add(HEADER as u64);
         self.extents.push((entry.local_header_offset(), bytes));
         Ok(())
     }
@@ -209,12 +243,35 @@ impl ReaderAt for SharedFile {
     }
 }
 
+/// The header that stands before a member's data, without its name.
+const HEADER: usize = 30;
+
+/// Where the data of a member begin, whose own header is at a place of the file.
+fn data_begin(file: &SharedFile, header: u64) -> io::Result<u64> {
+    let mut head = [0; HEADER];
+    let mut part = file.part(header, HEADER as u64);
+    part.read_exact(&mut head)?;
+    if !head.starts_with(b"PK\x03\x04") {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it has no header"));
+    }
+    Ok(header + (HEADER + variable_length(&head)) as u64)
+}
+
+/// The bytes of name and extra fields behind a member's own header.
+fn variable_length(head: &[u8]) -> usize {
+    let length = |at: usize| usize::from(u16::from_le_bytes([head[at], head[at + 1]]));
+    length(26) + length(28)
+}
+
 /// Reads members of a [`ZipSource`].
 pub(crate) struct ZipReader<'a> {
     source: &'a ZipSource,
     packed: Option<ZipArchive<SharedFile>>,
     /// Used again for each member that is copied.
     buffer: Vec<u8>,
+    /// Used again for each member that is [unpacked whole](Self::whole): as it is packed.
+    small: Vec<u8>,
+    inflate: Option<Box<Decompress>>,
 }
 
 impl<'a> ZipReader<'a> {
@@ -229,31 +286,61 @@ impl<'a> ZipReader<'a> {
         Ok(self.member(member)?.place.uncompressed_size_hint())
     }
 
-    /// A stream of a member's bytes; its end checks number and checksum.
-    pub(crate) fn open(&self, member: &str) -> Result<impl Read + use<'a>, ArchiveError> {
-        let found = self.member(member)?;
-        let entry = self.source.archive.get_entry(found.place);
-        let entry = entry.map_err(|error| self.source.failed(member, error))?;
-        let announced = found.place.uncompressed_size_hint();
-        let packed = entry.reader();
-        let checksum = packed.claim_verifier().crc;
-        // Small members need no large buffer.
-        let ahead = found.place.compressed_size_hint().clamp(512, 64 << 10) as usize;
-        let stream: Box<dyn Read> = match found.method {
-            Method::Stored => Box::new(packed),
-            Method::Deflated => {
-                Box::new(DeflateDecoder::new(BufReader::with_capacity(ahead, packed)))
+    /// The bytes of a member, read with a single call to the system; none if it is large, or packed
+    /// in a way that only [`open`](Self::open) knows.
+    pub(crate) fn whole(&mut self, member: &str) -> Result<Option<&[u8]>, ArchiveError> {
+        const LARGEST: u64 = 1 << 20;
+        /// More than the name and the extra fields of most members.
+        const NAME: usize = 256;
+        let found = *self.member(member)?;
+        let (packed, bytes) =
+            (found.place.compressed_size_hint(), found.place.uncompressed_size_hint());
+        let is_known = matches!(found.method, Method::Stored | Method::Deflated);
+        if !is_known || packed > LARGEST || !(1..=LARGEST).contains(&bytes) {
+            return Ok(None);
+        }
+        let failed = |reason: &dyn std::fmt::Display| self.source.failed(member, reason);
+        let file = self.source.archive.get_ref();
+        self.small.resize(HEADER + NAME + packed as usize, 0);
+        let mut filled = 0;
+        while filled < self.small.len() {
+            let place = found.header + filled as u64;
+            match file
+                .read_from(&mut self.small[filled..], place)
+                .map_err(|error| failed(&error))?
+            {
+                0 => break,
+                read => filled += read,
             }
-            Method::Deflated64 => {
-                Box::new(Deflate64Decoder::with_buffer(BufReader::with_capacity(ahead, packed)))
+        }
+        let head = &self.small[..filled];
+        if filled < HEADER || !head.starts_with(b"PK\x03\x04") {
+            return Err(failed(&"it has no header"));
+        }
+        let begin = HEADER + variable_length(head);
+        let Some(data) = head.get(begin..begin + packed as usize) else { return Ok(None) };
+        self.buffer.clear();
+        if found.method == Method::Stored {
+            if packed != bytes {
+                return Err(failed(&"it has two sizes"));
             }
-            Method::Other => {
-                return Err(self
-                    .source
-                    .failed(member, "it is packed by a method that is not known here"));
+            self.buffer.extend_from_slice(data);
+        } else {
+            // A byte more than announced has room, so that it is noticed.
+            self.buffer.resize(bytes as usize + 1, 0);
+            let inflate = self.inflate.get_or_insert_with(|| Box::new(Decompress::new(false)));
+            inflate.reset(false);
+            let end = inflate.decompress(data, &mut self.buffer, FlushDecompress::Finish);
+            let whole = matches!(end, Ok(Status::StreamEnd)) && inflate.total_out() == bytes;
+            if !whole {
+                return Err(failed(&format!("expected {bytes} bytes when it is unpacked")));
             }
-        };
-        Ok(Checked { stream, crc: Crc::new(), bytes: 0, announced, checksum })
+            self.buffer.truncate(bytes as usize);
+        }
+        if rawzip::crc32(&self.buffer) != found.checksum {
+            return Err(failed(&"its checksum is wrong"));
+        }
+        Ok(Some(&self.buffer))
     }
 
     /// Writes a member's bytes to `out` and gives their number, which is the announced one.
@@ -271,7 +358,7 @@ impl<'a> ZipReader<'a> {
         out: &mut impl Write,
         buffer: &mut [u8],
     ) -> Result<u64, CopyError> {
-        let mut stream = self.open(member)?;
+        let mut stream = self.source.stream(member)?;
         let mut written = 0;
         loop {
             let read = match stream.read(buffer) {
@@ -315,15 +402,15 @@ impl<'a> ZipReader<'a> {
 }
 
 /// A stream that must end after the announced number of bytes with the announced checksum.
-struct Checked<R> {
-    stream: R,
+pub(crate) struct MemberStream {
+    stream: Box<dyn Read + Send>,
     crc: Crc,
     bytes: u64,
     announced: u64,
     checksum: u32,
 }
 
-impl<R: Read> Read for Checked<R> {
+impl Read for MemberStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.stream.read(buffer)?;
         self.crc.update(&buffer[..read]);

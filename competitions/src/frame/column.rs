@@ -80,6 +80,9 @@ impl Column {
     ) -> Result<(), E> {
         if let Data::Csv { source, field } = &*self.data {
             let mut reader = source.reader();
+            if source.must_fetch(self.rows.are_ascending(), true) {
+                return self.each_fetched(source, *field, visit);
+            }
             for row in 0..self.rows.len() {
                 visit(row, reader.load(self.rows.at(row))?.value(*field)?)?;
             }
@@ -87,6 +90,27 @@ impl Column {
         }
         for row in 0..self.rows.len() {
             visit(row, self.stored(self.rows.at(row)))?;
+        }
+        Ok(())
+    }
+
+    fn each_fetched<E: From<FrameError>>(
+        &self,
+        source: &CsvSource,
+        field: usize,
+        mut visit: impl FnMut(usize, Value<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        const ROWS: usize = 1 << 20;
+        let mut reader = source.reader();
+        for begin in (0..self.rows.len()).step_by(ROWS) {
+            let rows: Vec<u32> = (begin..self.rows.len().min(begin + ROWS))
+                .map(|row| self.rows.at(row) as u32)
+                .collect();
+            let fetched = source.fetch(&rows)?;
+            for (place, &row) in rows.iter().enumerate() {
+                let loaded = reader.load_fetched(row as usize, &fetched, place);
+                visit(begin + place, loaded.value(field)?)?;
+            }
         }
         Ok(())
     }

@@ -126,12 +126,15 @@ fn power_of_ten(exponent: i64) -> f64 {
 /// gives the same digits back.
 pub(super) fn is_canonical(text: &[u8]) -> bool {
     let unsigned = text.strip_prefix(b"-").unwrap_or(text);
+    if unsigned.len() > 16 {
+        return false;
+    }
     let Some(point) = unsigned.iter().position(|&byte| byte == b'.') else {
         return false;
     };
     let (whole, fraction) = (&unsigned[..point], &unsigned[point + 1..]);
     let digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
-    if unsigned.len() > 16 || !digits(whole) || !digits(fraction) {
+    if !digits(whole) || !digits(fraction) {
         return false;
     }
     if whole.len() > 1 && whole[0] == b'0'
@@ -141,6 +144,17 @@ pub(super) fn is_canonical(text: &[u8]) -> bool {
     }
     // Below 1e-4 Python switches to the exponent form.
     whole != b"0" || fraction == b"0" || fraction.iter().take(4).any(|&digit| digit != b'0')
+}
+
+/// Whether an integer is already printed as Python would print it: no plus, no leading zero, at
+/// most 18 digits, so that it is sure to have 64 bits.
+pub(super) fn is_canonical_integer(text: &[u8]) -> bool {
+    let unsigned = text.strip_prefix(b"-").unwrap_or(text);
+    match unsigned {
+        [b'0'] => unsigned.len() == text.len(),
+        [b'1'..=b'9', rest @ ..] => rest.len() < 18 && rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
 }
 
 /// A double printed as Python's `repr` does: shortest digits, always with a point or an exponent.

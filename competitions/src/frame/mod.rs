@@ -33,6 +33,7 @@ pub(crate) use parquet::parquet_hash;
 pub use parquet_parts::ParquetPart;
 pub(crate) use parquet_parts::{ParquetFile, each_parquet_part};
 pub use source::CsvOptions;
+pub(crate) use source::Reopen;
 pub use split::{
     Size, Split, group_shuffle_split, k_fold, sample, sample_share, split_within_groups,
     stratified_split, train_test_split, train_test_split_sizes,
@@ -67,6 +68,17 @@ impl Frame {
         options: &CsvOptions,
     ) -> Result<Self, FrameError> {
         Ok(Self::of_source(CsvSource::from_bytes(text.into(), name, options)?))
+    }
+
+    /// Reads CSV text of `length` bytes that can be read from its front to its end any number of
+    /// times; messages call it `name`.
+    pub(crate) fn stream_csv(
+        text: Box<dyn Reopen>,
+        length: u64,
+        name: &str,
+        options: &CsvOptions,
+    ) -> Result<Self, FrameError> {
+        Ok(Self::of_source(CsvSource::stream(text, length, name, options)?))
     }
 
     fn of_source(source: CsvSource) -> Self {

@@ -1,12 +1,15 @@
-//! A CSV file that stays where it is: the place of every row is known, cells are read when they are
-//! wanted.
+//! A CSV file whose cells are read when they are wanted: only the place of every row is known, in 4
+//! bytes a row.
 //!
-//! Small files are held in memory. Of large ones only the row offsets are, 4 bytes a row, so that a
-//! table of any size can be split and written in any order.
+//! Its text is held in memory where that is a small part of what is free. Larger ones stay where
+//! they are, so that a table of any size can be split and written in any order: rows of a file are
+//! read at their places, those of an archive's member in passes from its front to its end.
 
+mod ahead;
 mod fetch;
 
 use std::fs::File;
+use std::io::Read;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -19,14 +22,35 @@ use super::infer::{Guess, is_missing, parse_bool, parse_i64, parse_u64};
 use super::value::{Kind, Value};
 pub(super) use fetch::FetchedRows;
 
-/// Files up to this size are read into memory whole.
+/// Files up to this size are read into memory whatever is free.
 const IN_MEMORY: u64 = 24 << 20;
-/// How much of a large file is scanned at a time.
-const BLOCK: usize = 8 << 20;
+/// How much of a file is scanned at a time.
+const BLOCK: usize = 4 << 20;
 /// A row beyond this is an error, so that a stray quote does not pull a whole file into memory.
 const LONGEST_ROW: usize = 256 << 20;
+/// What a file in UTF-8 may begin with.
+const BOM: &[u8] = b"\xef\xbb\xbf";
 /// Rows that share one 64-bit offset.
 const GROUP: usize = 64;
+
+/// Whether a text of so many bytes is held in memory.
+fn fits_in_memory(bytes: u64) -> bool {
+    bytes <= IN_MEMORY || bytes <= memory_to_use()
+}
+
+/// How much memory a table may take: a third of what is free.
+fn memory_to_use() -> u64 {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let available = read("/proc/meminfo").and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
+    });
+    // A container may have less than the machine.
+    let number = |path: &str| read(path).and_then(|text| text.trim().parse::<u64>().ok());
+    let limit = number("/sys/fs/cgroup/memory.max")
+        .map(|max| max.saturating_sub(number("/sys/fs/cgroup/memory.current").unwrap_or(0)));
+    available.into_iter().chain(limit).min().unwrap_or(0) / 3
+}
 
 /// How to read a CSV file.
 #[derive(Clone, Debug, Default)]
@@ -70,8 +94,39 @@ impl CsvOptions {
 
 #[derive(Debug)]
 enum Bytes {
-    Memory(Vec<u8>),
+    Memory(Blocks),
     File { file: File, path: PathBuf },
+    Member(Box<dyn Reopen>),
+}
+
+/// A text that can be read from its front to its end any number of times.
+pub(crate) trait Reopen: std::fmt::Debug + Send + Sync {
+    /// A stream from the front.
+    fn reopen(&self) -> std::io::Result<Box<dyn Read + Send>>;
+}
+
+/// A text in memory, cut between rows.
+#[derive(Debug, Default)]
+struct Blocks {
+    begins: Vec<u64>,
+    texts: Vec<Vec<u8>>,
+}
+
+impl Blocks {
+    fn push(&mut self, begin: u64, text: Vec<u8>) {
+        self.begins.push(begin);
+        self.texts.push(text);
+    }
+
+    /// A range of the text that is not cut.
+    fn get(&self, range: Range<u64>) -> &[u8] {
+        let block = self.begins.partition_point(|begin| *begin <= range.start).saturating_sub(1);
+        let (Some(begin), Some(text)) = (self.begins.get(block), self.texts.get(block)) else {
+            return b"";
+        };
+        let end = text.len().min((range.end - begin) as usize);
+        &text[(range.start - begin) as usize..end]
+    }
 }
 
 /// The starts of rows, and behind the last the end of the file.
@@ -113,12 +168,25 @@ impl CsvSource {
         let io = |source| FrameError::Io { action: "read", path: path.to_owned(), source };
         let file = File::open(path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
-        let bytes = if length <= IN_MEMORY {
-            Bytes::Memory(std::fs::read(path).map_err(io)?)
-        } else {
-            Bytes::File { file, path: path.to_owned() }
-        };
-        Self::scan(bytes, name, options)
+        let stream = Box::new(file.try_clone().map_err(io)?);
+        if fits_in_memory(length) {
+            return Self::scan_stream(stream, None, name, options);
+        }
+        let place = Bytes::File { file, path: path.to_owned() };
+        Self::scan_stream(stream, Some(place), name, options)
+    }
+
+    /// Opens a text of `length` bytes that can be read from front to end; messages call it `name`.
+    pub(super) fn stream(
+        text: Box<dyn Reopen>,
+        length: u64,
+        name: &str,
+        options: &CsvOptions,
+    ) -> Result<Self, FrameError> {
+        let io = |source| FrameError::Io { action: "read", path: name.into(), source };
+        let stream = text.reopen().map_err(io)?;
+        let place = (!fits_in_memory(length)).then_some(Bytes::Member(text));
+        Self::scan_stream(stream, place, name, options)
     }
 
     /// Reads a table from memory; messages call it `name`.
@@ -127,7 +195,27 @@ impl CsvSource {
         name: &str,
         options: &CsvOptions,
     ) -> Result<Self, FrameError> {
-        Self::scan(Bytes::Memory(bytes), name, options)
+        let mut scan = Scan::new(name, options);
+        let begin = if bytes.starts_with(BOM) { BOM.len() } else { 0 };
+        scan.block(&bytes[begin..], begin as u64, true)?;
+        let mut blocks = Blocks::default();
+        let length = bytes.len() as u64;
+        blocks.push(0, bytes);
+        scan.finish(Bytes::Memory(blocks), length)
+    }
+
+    /// Scans a stream. Its text is kept in memory, unless there is a `place` to read rows from.
+    fn scan_stream(
+        stream: Box<dyn Read + Send>,
+        place: Option<Bytes>,
+        name: &str,
+        options: &CsvOptions,
+    ) -> Result<Self, FrameError> {
+        let mut scan = Scan::new(name, options);
+        let mut blocks = place.is_none().then(Blocks::default);
+        let length = scan.stream(stream, &mut blocks)?;
+        let bytes = place.unwrap_or_else(|| Bytes::Memory(blocks.unwrap_or_default()));
+        scan.finish(bytes, length)
     }
 
     pub(super) fn name(&self) -> &str {
@@ -138,76 +226,28 @@ impl CsvSource {
         self.offsets.steps.len().saturating_sub(1)
     }
 
-    fn scan(bytes: Bytes, name: &str, options: &CsvOptions) -> Result<Self, FrameError> {
-        let separator = options.separator.unwrap_or(b',');
-        let mut scan = Scan {
-            name,
-            separator,
-            floats: options.floats,
-            header: None,
-            guesses: Vec::new(),
-            offsets: Offsets::default(),
-            fixed: options,
-        };
-        let end = match &bytes {
-            Bytes::Memory(text) => {
-                let begin = if text.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-                scan.block(&text[begin..], begin as u64, true)?;
-                text.len() as u64
-            }
-            Bytes::File { file, path } => scan.file(file, path)?,
-        };
-        let Some(header) = scan.header.take() else {
-            return Err(FrameError::Row {
-                file: name.to_owned(),
-                row: 0,
-                what: "expected a header, the file is empty".into(),
-            });
-        };
-        let rows = scan.offsets.steps.len();
-        scan.push_offset(rows, end)?;
-        let mut columns: Vec<(String, Kind)> =
-            header.into_iter().zip(scan.guesses.iter().map(Guess::kind)).collect();
-        for (column, kind) in &mut columns {
-            if options.all_text {
-                *kind = Kind::Text;
-            }
-            if let Some((_, wanted)) = options.kinds.iter().find(|(name, _)| name == column) {
-                *kind = *wanted;
-            }
+    /// Whether rows had better be [fetched](Self::fetch) than loaded one by one: those that are
+    /// not in memory, in an order other than that of the file or by several readers.
+    pub(super) fn must_fetch(&self, are_ascending: bool, one_reader: bool) -> bool {
+        match self.bytes {
+            Bytes::Memory(_) => false,
+            Bytes::File { .. } => !are_ascending,
+            Bytes::Member(_) => !are_ascending || !one_reader,
         }
-        if let Some((missing, _)) =
-            options.kinds.iter().find(|(name, _)| columns.iter().all(|(column, _)| column != name))
-        {
-            let known = columns
-                .iter()
-                .map(|(column, _)| format!("`{column}`"))
-                .collect::<Vec<_>>()
-                .join(", ");
-            return Err(FrameError::NoColumn {
-                table: name.to_owned(),
-                column: missing.clone(),
-                known,
-            });
-        }
-        let offsets = scan.offsets;
-        Ok(Self {
-            name: name.to_owned(),
-            bytes,
-            offsets,
-            columns,
-            separator,
-            floats: options.floats,
-        })
     }
 
-    /// Whether rows are read from a file whenever they are wanted.
-    pub(super) fn is_on_disk(&self) -> bool {
-        matches!(self.bytes, Bytes::File { .. })
+    /// How many bytes of rows are fetched at a time: as few as do no harm where each is read at its
+    /// place, as many as there is room for where each time costs a pass over everything.
+    pub(super) fn fetched_at_a_time(&self) -> u64 {
+        match self.bytes {
+            Bytes::Member(_) => memory_to_use().max(96 << 20),
+            _ => 96 << 20,
+        }
     }
 
     pub(super) fn reader(&self) -> RowReader<'_> {
-        RowReader { source: self, window: Vec::new(), at: 0, spans: Spans::default() }
+        let spans = Spans::default();
+        RowReader { source: self, window: Vec::new(), at: 0, stream: None, spans }
     }
 
     /// The value of a cell of column `field`, whose text is given.
@@ -251,7 +291,60 @@ struct Scan<'a> {
     fixed: &'a CsvOptions,
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
+    fn new(name: &'a str, options: &'a CsvOptions) -> Self {
+        Self {
+            name,
+            separator: options.separator.unwrap_or(b','),
+            floats: options.floats,
+            header: None,
+            guesses: Vec::new(),
+            offsets: Offsets::default(),
+            fixed: options,
+        }
+    }
+
+    /// The source, once everything was scanned.
+    fn finish(mut self, bytes: Bytes, end: u64) -> Result<CsvSource, FrameError> {
+        let Some(header) = self.header.take() else {
+            return Err(self.error(0, "expected a header, the file is empty"));
+        };
+        self.push_offset(self.offsets.steps.len(), end)?;
+        let options = self.fixed;
+        let mut columns: Vec<(String, Kind)> =
+            header.into_iter().zip(self.guesses.iter().map(Guess::kind)).collect();
+        for (column, kind) in &mut columns {
+            if options.all_text {
+                *kind = Kind::Text;
+            }
+            if let Some((_, wanted)) = options.kinds.iter().find(|(name, _)| name == column) {
+                *kind = *wanted;
+            }
+        }
+        if let Some((missing, _)) =
+            options.kinds.iter().find(|(name, _)| columns.iter().all(|(column, _)| column != name))
+        {
+            let known = columns
+                .iter()
+                .map(|(column, _)| format!("`{column}`"))
+                .collect::<Vec<_>>()
+                .join(", ");
+            return Err(FrameError::NoColumn {
+                table: self.name.to_owned(),
+                column: missing.clone(),
+                known,
+            });
+        }
+        Ok(CsvSource {
+            name: self.name.to_owned(),
+            bytes,
+            offsets: self.offsets,
+            columns,
+            separator: self.separator,
+            floats: self.floats,
+        })
+    }
+
     fn error(&self, row: usize, what: impl Into<String>) -> FrameError {
         FrameError::Row { file: self.name.to_owned(), row, what: what.into() }
     }
@@ -265,35 +358,44 @@ impl Scan<'_> {
         })
     }
 
-    /// Scans a large file block by block and gives its length.
-    fn file(&mut self, file: &File, path: &Path) -> Result<u64, FrameError> {
-        let io = |source| FrameError::Io { action: "read", path: path.to_owned(), source };
-        let length = file.metadata().map_err(io)?.len();
-        let mut buffer: Vec<u8> = Vec::new();
-        let mut offset = 0u64;
-        loop {
-            let kept = buffer.len();
-            let wanted = (length - offset - kept as u64).min(BLOCK as u64) as usize;
-            buffer.resize(kept + wanted, 0);
-            file.read_exact_at(&mut buffer[kept..], offset + kept as u64).map_err(io)?;
-            let last = offset + buffer.len() as u64 == length;
-            if offset == 0 && buffer.starts_with(b"\xef\xbb\xbf") {
-                buffer.drain(..3);
-                offset = 3;
+    /// Scans a stream block by block, which is read ahead meanwhile, and gives its length. The
+    /// blocks are kept where somebody wants them.
+    fn stream(
+        &mut self,
+        stream: Box<dyn Read + Send>,
+        kept: &mut Option<Blocks>,
+    ) -> Result<u64, FrameError> {
+        let io = |source| FrameError::Io { action: "read", path: self.name.into(), source };
+        let (mut offset, mut rest) = (0u64, Vec::new());
+        for block in ahead::blocks(stream, BLOCK) {
+            let mut text = block.map_err(io)?;
+            if !rest.is_empty() {
+                rest.append(&mut text);
+                text = std::mem::take(&mut rest);
             }
-            let used = self.block(&buffer, offset, last)?;
-            if last {
-                return Ok(length);
+            if offset == 0 && text.starts_with(BOM) {
+                text.drain(..BOM.len());
+                offset = BOM.len() as u64;
             }
-            buffer.drain(..used);
+            let used = self.block(&text, offset, false)?;
+            rest = text.split_off(used);
+            if let Some(blocks) = kept {
+                blocks.push(offset, text);
+            }
             offset += used as u64;
-            if buffer.len() > LONGEST_ROW {
+            if rest.len() > LONGEST_ROW {
                 let what = format!(
                     "expected a row of at most {LONGEST_ROW} bytes; a quote is probably never closed"
                 );
                 return Err(self.error(self.offsets.steps.len() + 1, what));
             }
         }
+        self.block(&rest, offset, true)?;
+        let end = offset + rest.len() as u64;
+        if let Some(blocks) = kept {
+            blocks.push(offset, rest);
+        }
+        Ok(end)
     }
 
     /// Takes the whole rows at the head of `text`, which starts at `offset` in the file, and says
@@ -430,20 +532,25 @@ fn next_row(text: &[u8], separator: u8, last: bool) -> Option<Result<Row, ()>> {
     }
     let mut at = 0;
     let end = loop {
-        if text.get(at) == Some(&b'"') {
-            // A doubled quote closes and opens again at once, which ends at the same place.
-            loop {
-                let Some(closing) = memchr::memchr(b'"', &text[at + 1..]) else {
-                    return last.then_some(Err(()));
-                };
-                at += closing + 2;
-                if text.get(at) != Some(&b'"') {
-                    break;
+        match memchr::memchr3(b'"', b'\n', b'\r', &text[at..]) {
+            Some(found) if text[at + found] == b'"' => {
+                at += found;
+                // Inside a cell a quote is a letter like any other.
+                if at > 0 && text[at - 1] != separator {
+                    at += 1;
+                    continue;
+                }
+                // A doubled quote closes and opens again at once, which ends at the same place.
+                loop {
+                    let Some(closing) = memchr::memchr(b'"', &text[at + 1..]) else {
+                        return last.then_some(Err(()));
+                    };
+                    at += closing + 2;
+                    if text.get(at) != Some(&b'"') {
+                        break;
+                    }
                 }
             }
-        }
-        match memchr::memchr3(separator, b'\n', b'\r', &text[at..]) {
-            Some(found) if text[at + found] == separator => at += found + 1,
             Some(found) => break at + found,
             None if last => break text.len(),
             None => return None,
@@ -466,6 +573,9 @@ fn next_row(text: &[u8], separator: u8, last: bool) -> Option<Result<Row, ()>> {
 struct Spans {
     cells: Vec<Span>,
     unescaped: Vec<u8>,
+    /// Whether the row has neither quotes nor zero bytes, so that each cell is what stands between
+    /// two separators.
+    is_plain: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -489,10 +599,25 @@ impl Spans {
         }
     }
 
+    fn split_plain(&mut self, text: &[u8], separator: u8) -> usize {
+        let end = memchr::memchr2(b'\n', b'\r', text).unwrap_or(text.len());
+        let mut begin = 0;
+        for place in memchr::memchr_iter(separator, &text[..end]) {
+            self.cells.push(Span { begin, end: place, unescaped: false });
+            begin = place + 1;
+        }
+        self.cells.push(Span { begin, end, unescaped: false });
+        end
+    }
+
     /// Splits the row at the head of `text` and gives the place of its end.
     fn split(&mut self, text: &[u8], separator: u8) -> usize {
         self.cells.clear();
         self.unescaped.clear();
+        self.is_plain = memchr::memchr2(b'"', 0, text).is_none();
+        if self.is_plain {
+            return self.split_plain(text, separator);
+        }
         let mut at = 0;
         loop {
             let begin = at;
@@ -545,6 +670,8 @@ pub(super) struct RowReader<'a> {
     window: Vec<u8>,
     /// Where the window lies in the file.
     at: u64,
+    /// The rest of a member, behind the window.
+    stream: Option<Box<dyn Read + Send>>,
     spans: Spans,
 }
 
@@ -554,7 +681,17 @@ impl RowReader<'_> {
         const AHEAD: u64 = 128 << 10;
         let (begin, end) = (self.source.offsets.at(row), self.source.offsets.at(row + 1));
         let text = match &self.source.bytes {
-            Bytes::Memory(text) => &text[begin as usize..end as usize],
+            Bytes::Memory(blocks) => blocks.get(begin..end),
+            Bytes::Member(member) => {
+                let forward = Forward {
+                    member: &**member,
+                    name: &self.source.name,
+                    window: &mut self.window,
+                    at: &mut self.at,
+                    stream: &mut self.stream,
+                };
+                forward.to(begin..end)?
+            }
             Bytes::File { file, path } => {
                 let covered = self.at..self.at + self.window.len() as u64;
                 if !(covered.start <= begin && end <= covered.end) {
@@ -577,6 +714,40 @@ impl RowReader<'_> {
     }
 }
 
+/// A window that moves over a member from its front to its end.
+struct Forward<'a> {
+    member: &'a dyn Reopen,
+    name: &'a str,
+    window: &'a mut Vec<u8>,
+    at: &'a mut u64,
+    stream: &'a mut Option<Box<dyn Read + Send>>,
+}
+
+impl<'a> Forward<'a> {
+    /// Moves the window over a range; back to the front first, if it is past it.
+    fn to(self, range: Range<u64>) -> Result<&'a [u8], FrameError> {
+        const STEP: usize = 1 << 20;
+        let Self { member, name, window, at, stream } = self;
+        let io = |source| FrameError::Io { action: "read", path: name.into(), source };
+        if stream.is_none() || range.start < *at {
+            (*at, *stream) = (0, Some(member.reopen().map_err(io)?));
+            window.clear();
+        }
+        let Some(stream) = stream else { return Ok(b"") };
+        while *at + (window.len() as u64) < range.end {
+            let passed = window.len().min(range.start.saturating_sub(*at) as usize);
+            window.drain(..passed);
+            *at += passed as u64;
+            let kept = window.len();
+            let read = stream.by_ref().take(STEP as u64).read_to_end(window).map_err(io)?;
+            if read == 0 && window.len() == kept {
+                return Err(io(std::io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+        Ok(&window[(range.start - *at) as usize..(range.end - *at) as usize])
+    }
+}
+
 /// A row whose cells can be had.
 pub(super) struct LoadedRow<'a> {
     source: &'a CsvSource,
@@ -588,6 +759,11 @@ pub(super) struct LoadedRow<'a> {
 impl<'a> LoadedRow<'a> {
     pub(super) fn cell(&self, field: usize) -> &'a [u8] {
         self.spans.get(self.text, field)
+    }
+
+    /// Whether no cell holds a quote, a line end or this separator.
+    pub(super) fn is_plain_for(&self, separator: u8) -> bool {
+        self.spans.is_plain && separator == self.source.separator
     }
 
     pub(super) fn value(&self, field: usize) -> Result<Value<'a>, FrameError> {

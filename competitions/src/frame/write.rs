@@ -3,13 +3,15 @@
 use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 
 use rayon::prelude::*;
 
 use super::column::{Column, Rows};
-use super::float::is_canonical;
+use super::float::{is_canonical, is_canonical_integer};
 use super::infer::is_missing;
-use super::source::{CsvSource, FetchedRows, RowReader};
+use super::source::{CsvSource, FetchedRows, LoadedRow, RowReader};
 use super::value::{Kind, Value};
 use super::{Frame, FrameError};
 
@@ -152,13 +154,81 @@ enum Cells<'a> {
     Stored(&'a Column),
 }
 
+/// Rows that are printed by one thread at a time.
+const ROWS: usize = 4096;
+
+/// What is needed to print a table.
+struct Printer<'a> {
+    rows: usize,
+    sources: Vec<(&'a Arc<CsvSource>, &'a Rows)>,
+    /// Of each source, whether its rows are fetched many at a time.
+    scattered: Vec<bool>,
+    cells: Vec<Cells<'a>>,
+    style: &'a CsvStyle,
+}
+
+impl Printer<'_> {
+    /// Prints all rows on all threads; `write` gets the texts in order, some at a time.
+    fn print(
+        &self,
+        mut write: impl FnMut(Vec<Vec<u8>>) -> Result<(), WriteCsvError>,
+    ) -> Result<(), WriteCsvError> {
+        /// So that the threads end at about the same time.
+        const SHARES: usize = 4;
+        let batch = ROWS * rayon::current_num_threads() * SHARES;
+        let mut fetched = Fetched { from: 0, to: 0, rows: Vec::new() };
+        while fetched.to < self.rows {
+            fetched = Fetched::next(&self.sources, &self.scattered, fetched.to, self.rows)?;
+            for begin in (fetched.from..fetched.to).step_by(batch) {
+                let end = (begin + batch).min(fetched.to);
+                let starts: Vec<usize> = (begin..end).step_by(ROWS).collect();
+                let texts: Result<Vec<Vec<u8>>, FrameError> = starts
+                    .par_iter()
+                    .map(|&start| self.print_rows(start..(start + ROWS).min(end), &fetched))
+                    .collect();
+                write(texts?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`print`](Self::print), while what was printed before is written.
+    fn print_ahead(
+        &self,
+        mut write: impl FnMut(Vec<Vec<u8>>) -> Result<(), WriteCsvError>,
+    ) -> Result<(), WriteCsvError> {
+        /// Batches that wait to be written.
+        const WAITING: usize = 2;
+        let (send, receive) = sync_channel(WAITING);
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                let printed = self.print(|texts| match send.send(Ok(texts)) {
+                    Ok(()) => Ok(()),
+                    // Nobody listens once writing has failed.
+                    Err(_) => Err(io::Error::from(io::ErrorKind::BrokenPipe).into()),
+                });
+                if let Err(error) = printed {
+                    let _ = send.send(Err(error));
+                }
+            });
+            for texts in receive {
+                write(texts?)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn write_all(out: &mut impl Write, texts: &[Vec<u8>]) -> Result<(), WriteCsvError> {
+    texts.iter().try_for_each(|text| Ok(out.write_all(text)?))
+}
+
 impl Frame {
     /// Writes the table as CSV.
     ///
     /// # Errors
     /// When the writer fails, or a cell cannot be read.
     pub fn write_csv(&self, mut out: impl Write, style: &CsvStyle) -> Result<(), WriteCsvError> {
-        const ROWS: usize = 4096;
         let mut header = Vec::new();
         for (i, column) in self.columns.iter().enumerate() {
             if i > 0 {
@@ -190,31 +260,13 @@ impl Frame {
         }
         let scattered: Vec<bool> = sources
             .iter()
-            .map(|(source, rows)| source.is_on_disk() && !rows.are_ascending())
+            .map(|(source, rows)| source.must_fetch(rows.are_ascending(), false))
             .collect();
-        let batch = ROWS * rayon::current_num_threads();
-        let mut fetched = Fetched { from: 0, to: 0, rows: Vec::new() };
-        while fetched.to < self.rows {
-            fetched = Fetched::next(&sources, &scattered, fetched.to, self.rows)?;
-            for begin in (fetched.from..fetched.to).step_by(batch) {
-                let end = (begin + batch).min(fetched.to);
-                let starts: Vec<usize> = (begin..end).step_by(ROWS).collect();
-                let texts: Vec<Result<Vec<u8>, FrameError>> = starts
-                    .par_iter()
-                    .map(|&start| {
-                        print_rows(
-                            start..(start + ROWS).min(end),
-                            &sources,
-                            &fetched,
-                            &cells,
-                            style,
-                        )
-                    })
-                    .collect();
-                for text in texts {
-                    out.write_all(&text?)?;
-                }
-            }
+        let printer = Printer { rows: self.rows, sources, scattered, cells, style };
+        if self.rows <= ROWS {
+            printer.print(|texts| write_all(&mut out, &texts))?;
+        } else {
+            printer.print_ahead(|texts| write_all(&mut out, &texts))?;
         }
         out.flush()?;
         Ok(())
@@ -262,8 +314,6 @@ impl Fetched {
         from: usize,
         end: usize,
     ) -> Result<Self, FrameError> {
-        const BYTES: u64 = 96 << 20;
-        const ROWS: usize = 1 << 20;
         let jumping = || {
             sources
                 .iter()
@@ -274,13 +324,15 @@ impl Fetched {
         if jumping().next().is_none() {
             return Ok(Self { from, to: end, rows: sources.iter().map(|_| None).collect() });
         }
-        let mut to = end.min(from + ROWS);
+        let budget =
+            jumping().map(|(source, _)| source.fetched_at_a_time()).min().unwrap_or(u64::MAX);
+        let mut to = end;
         let bytes = |to: usize| -> u64 {
             jumping()
                 .map(|(source, rows)| source.about_bytes((from..to).map(|row| rows.at(row))))
                 .sum()
         };
-        while to - from > 1 && bytes(to) > BYTES {
+        while to - from > 1 && bytes(to) > budget {
             to = from + (to - from) / 2;
         }
         let fetch = |((source, rows), scattered): (&(&Arc<CsvSource>, &Rows), &bool)| {
@@ -292,54 +344,140 @@ impl Fetched {
     }
 }
 
-fn print_rows(
-    rows: Range<usize>,
-    sources: &[(&Arc<CsvSource>, &Rows)],
-    fetched: &Fetched,
-    cells: &[Cells<'_>],
-    style: &CsvStyle,
-) -> Result<Vec<u8>, FrameError> {
-    let mut out = Vec::with_capacity(rows.len() * cells.len() * 8);
-    let mut readers: Vec<RowReader<'_>> =
-        sources.iter().map(|(source, _)| source.reader()).collect();
-    for row in rows {
-        let loaded = readers
-            .iter_mut()
-            .zip(sources)
-            .zip(&fetched.rows)
-            .map(|((reader, (_, rows)), there)| match there {
-                Some(there) => Ok(reader.load_fetched(rows.at(row), there, row - fetched.from)),
-                None => reader.load(rows.at(row)),
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let line = out.len();
-        for (i, cell) in cells.iter().enumerate() {
-            if i > 0 {
-                out.push(style.separator);
-            }
-            match cell {
-                Cells::Stored(column) => style.value(&mut out, &column.stored(column.rows.at(row))),
-                Cells::Read { reader, field, kind } => {
-                    let row = &loaded[*reader];
-                    let text = row.cell(*field);
-                    match kind {
-                        Kind::Text if is_missing(text) => style.missing(&mut out),
-                        Kind::Text => style.text(&mut out, text),
-                        Kind::Float
-                            if style.floats == FloatFormat::Shortest && is_canonical(text) =>
-                        {
-                            out.extend_from_slice(text);
-                        }
-                        _ => style.value(&mut out, &row.value(*field)?),
+impl Printer<'_> {
+    fn print_rows(&self, rows: Range<usize>, fetched: &Fetched) -> Result<Vec<u8>, FrameError> {
+        let Self { sources, cells, style, .. } = self;
+        let mut out = Vec::with_capacity(rows.len() * cells.len() * 8);
+        let mut readers: Vec<RowReader<'_>> =
+            sources.iter().map(|(source, _)| source.reader()).collect();
+        for row in rows {
+            let loaded = readers
+                .iter_mut()
+                .zip(sources)
+                .zip(&fetched.rows)
+                .map(|((reader, (_, rows)), there)| match there {
+                    Some(there) => Ok(reader.load_fetched(rows.at(row), there, row - fetched.from)),
+                    None => reader.load(rows.at(row)),
+                })
+                .collect::<Result<Vec<_>, _>>()?;
+            let line = out.len();
+            for (i, cell) in cells.iter().enumerate() {
+                if i > 0 {
+                    out.push(style.separator);
+                }
+                match cell {
+                    Cells::Stored(column) => {
+                        style.value(&mut out, &column.stored(column.rows.at(row)));
+                    }
+                    Cells::Read { reader, field, kind } => {
+                        style.cell(&mut out, &loaded[*reader], *field, *kind)?;
                     }
                 }
             }
+            // A line without any character would be read as no row at all.
+            if out.len() == line && cells.len() == 1 {
+                out.extend_from_slice(b"\"\"");
+            }
+            out.push(b'\n');
         }
-        // A line without any character would be read as no row at all.
-        if out.len() == line && cells.len() == 1 {
-            out.extend_from_slice(b"\"\"");
+        Ok(out)
+    }
+}
+
+impl CsvStyle {
+    /// Prints a cell of a CSV file, as it stands where that is known to be how it is printed.
+    fn cell(
+        &self,
+        out: &mut Vec<u8>,
+        row: &LoadedRow<'_>,
+        field: usize,
+        kind: Kind,
+    ) -> Result<(), FrameError> {
+        let text = row.cell(field);
+        let as_it_stands = match kind {
+            Kind::Text if is_missing(text) => {
+                self.missing(out);
+                return Ok(());
+            }
+            // Without quotes in the row no cell holds what a cell must be quoted for.
+            Kind::Text if row.is_plain_for(self.separator) && self.quoting == Quoting::Minimal => {
+                true
+            }
+            Kind::Text => {
+                self.text(out, text);
+                return Ok(());
+            }
+            Kind::Float => self.floats == FloatFormat::Shortest && is_canonical(text),
+            Kind::Int | Kind::UInt => is_canonical_integer(text),
+            Kind::Bool => matches!(text, b"True" | b"False"),
+        };
+        match as_it_stands {
+            true => out.extend_from_slice(text),
+            false => self.value(out, &row.value(field)?),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::frame::CsvOptions;
+
+    /// Every cell printed from its value, without a look at its text.
+    fn by_value(table: &Frame, style: &CsvStyle) -> Vec<u8> {
+        let mut out = Vec::new();
+        let names = table.column_names();
+        for (i, name) in names.iter().enumerate() {
+            if i > 0 {
+                out.push(style.separator);
+            }
+            style.text(&mut out, name.as_bytes());
         }
         out.push(b'\n');
+        let columns: Vec<_> = names.iter().map(|name| table.values(name).unwrap()).collect();
+        for row in 0..table.rows() {
+            for (i, column) in columns.iter().enumerate() {
+                if i > 0 {
+                    out.push(style.separator);
+                }
+                style.value(&mut out, &column[row]);
+            }
+            out.push(b'\n');
+        }
+        out
     }
-    Ok(out)
+
+    proptest! {
+        #[test]
+        fn cells_that_pass_as_they_stand_are_printed_as_their_values(
+            rows in prop::collection::vec(
+                (
+                    "[+-]?[0-9]{0,3}(0{0,3}|[0-9]{1,16})",
+                    "[+-]?[0-9]{1,9}(\\.[0-9]{0,9}0{0,2})?(e[+-]?[0-9]{1,2})?",
+                    "(True|False|true|FALSE|)",
+                    "([a-c \\t;']{0,3}|NA|\"[a,;\n]{0,2}(\"\")?\"|a\"b)",
+                ),
+                1..20,
+            ),
+            separator in prop::sample::select(vec![b',', b';']),
+            quotes in any::<bool>(),
+        ) {
+            let mut text = "whole,real,truth,words,end\n".to_owned();
+            for (whole, real, truth, words) in &rows {
+                text.push_str(&format!("{whole},{real},{truth},{words},x\n"));
+            }
+            let table = Frame::from_csv(text, "t.csv", &CsvOptions::default()).unwrap();
+            let quoting = if quotes { Quoting::NonNumeric } else { Quoting::Minimal };
+            let style = CsvStyle { separator, quoting, ..CsvStyle::default() };
+            let printed = table.to_csv(&style).unwrap();
+            let expected = by_value(&table, &style);
+            prop_assert_eq!(
+                String::from_utf8_lossy(&printed),
+                String::from_utf8_lossy(&expected)
+            );
+        }
+    }
 }

@@ -1,21 +1,24 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufWriter, Write};
+use std::io::{BufRead, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::manifest::{HashedFile, Manifest, ManifestEntry};
 use super::packer::Packer;
 use super::parquet::ParquetOutput;
 use super::pipeline::PrepareReporter;
-use super::raw::{Place, Raw};
+use super::raw::{Place, Put, Raw};
 use super::{PrepareError, error_at};
-use crate::archive::{Packing, safe_path, tar_names};
+use crate::archive::{Packing, ZipSource, safe_path, tar_names};
 use crate::formats::{
     Json, JsonEncoding, JsonList, JsonObject, JsonStream, JsonStyle, NumberRules,
 };
-use crate::frame::{CsvOptions, CsvStyle, Frame, ParquetPart, WriteCsvError, each_parquet_part};
+use crate::frame::{
+    CsvOptions, CsvStyle, Frame, ParquetPart, Reopen, WriteCsvError, each_parquet_part,
+};
 
 /// Gets a file from the internet.
 pub trait Fetch: Send + Sync {
@@ -26,8 +29,24 @@ pub trait Fetch: Send + Sync {
     fn fetch(&self, url: &str, to: &Path) -> Result<(), String>;
 }
 
-/// Tables up to this size are read from a zip into memory, larger ones are unpacked aside first.
-const IN_MEMORY: u64 = 24 << 20;
+/// A member of a zip that is read from its front to its end, any number of times.
+struct Member {
+    zip: Arc<ZipSource>,
+    member: String,
+}
+
+impl std::fmt::Debug for Member {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Member").field("member", &self.member).finish_non_exhaustive()
+    }
+}
+
+impl Reopen for Member {
+    fn reopen(&self) -> std::io::Result<Box<dyn Read + Send>> {
+        let stream = self.zip.stream(&self.member).map_err(std::io::Error::other)?;
+        Ok(Box::new(stream))
+    }
+}
 
 /// What a recipe works with: the raw data of its competition on one side, the prepared data on the
 /// other.
@@ -39,12 +58,16 @@ pub struct Prepare<'a> {
     pub(super) raw: Raw,
     pub(super) prepared: PathBuf,
     pub(super) scratch: PathBuf,
+    /// Folders of prepared files that are there.
+    pub(super) folders: &'a Mutex<HashSet<PathBuf>>,
     pub(super) fixed: bool,
     pub(super) options: BTreeMap<String, String>,
     pub(super) used_options: Mutex<HashSet<String>>,
     pub(super) downloads: Option<PathBuf>,
     pub(super) fetch: Option<&'a dyn Fetch>,
     pub(super) id: &'a str,
+    /// The files that were hashed while they were written.
+    pub(super) hashed: &'a Mutex<Manifest>,
     pub(super) reporter: &'a dyn PrepareReporter,
 }
 
@@ -54,10 +77,7 @@ impl Prepare<'_> {
     /// # Errors
     /// When the override is no value of this type.
     pub fn option<T: FromStr>(&self, key: &str, default: T) -> Result<T, PrepareError> {
-        self.used_options
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .insert(key.to_owned());
+        self.used_options.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned());
         let Some(text) = self.options.get(key) else {
             return Ok(default);
         };
@@ -106,10 +126,11 @@ impl Prepare<'_> {
     /// # Errors
     /// When the file is missing or malformed.
     pub fn read_csv_with(&self, raw: &str, options: &CsvOptions) -> Result<Frame, PrepareError> {
-        if let Place::Zip(..) = self.raw.place(raw)?
-            && self.raw.size(raw)? <= IN_MEMORY
+        if let Place::Zip(zip, member) = self.raw.place(raw)?
+            && zip.contains(&member)
         {
-            return Ok(Frame::from_csv(self.raw.read(raw)?, raw, options)?);
+            let size = self.raw.size(raw)?;
+            return Ok(Frame::stream_csv(Box::new(Member { zip, member }), size, raw, options)?);
         }
         Ok(Frame::read_csv(&self.raw.on_disk(raw)?, raw, options)?)
     }
@@ -317,7 +338,11 @@ impl Prepare<'_> {
         }
         let path = self.prepared.join(relative);
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(error_at("create", folder))?;
+            let mut known = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+            if !known.contains(folder) {
+                fs::create_dir_all(folder).map_err(error_at("create", folder))?;
+                known.insert(folder.to_owned());
+            }
         }
         Ok(path)
     }
@@ -326,7 +351,7 @@ impl Prepare<'_> {
         let path = self.target(prepared)?;
         match OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(file) => Ok((file, path)),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 Err(PrepareError::MadeTwice { file: prepared.to_owned() })
             }
             Err(error) => Err(error_at("write", &path)(error)),
@@ -361,11 +386,13 @@ impl Prepare<'_> {
         style: &CsvStyle,
     ) -> Result<(), PrepareError> {
         let (file, path) = self.new_file(prepared)?;
-        table.write_csv(&file, style).map_err(|error| match error {
+        let mut out = HashedFile::new(file);
+        table.write_csv(&mut out, style).map_err(|error| match error {
             WriteCsvError::Io(error) => error_at("write", &path)(error),
             WriteCsvError::Cell(error) => error.into(),
         })?;
-        self.made(&path)
+        self.hashed(&path, out.entry());
+        Ok(())
     }
 
     /// Writes a file of given bytes.
@@ -375,7 +402,8 @@ impl Prepare<'_> {
     pub fn write(&self, prepared: &str, bytes: impl AsRef<[u8]>) -> Result<(), PrepareError> {
         let (mut file, path) = self.new_file(prepared)?;
         file.write_all(bytes.as_ref()).map_err(error_at("write", &path))?;
-        self.made(&path)
+        self.hashed(&path, ManifestEntry::of_bytes(bytes.as_ref()));
+        Ok(())
     }
 
     /// Writes a file piece by piece.
@@ -387,10 +415,9 @@ impl Prepare<'_> {
         prepared: &str,
         write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
     ) -> Result<(), PrepareError> {
-        let (file, path) = self.new_file(prepared)?;
-        let mut out = BufWriter::with_capacity(256 << 10, file);
-        write(&mut out).and_then(|()| out.flush()).map_err(error_at("write", &path))?;
-        self.made(&path)
+        let mut file = self.create(prepared)?;
+        write(&mut file.out).map_err(error_at("write", &file.path))?;
+        self.finished(file)
     }
 
     /// Opens a prepared file that stays open while others are written; `finish` it with
@@ -400,16 +427,18 @@ impl Prepare<'_> {
     /// When that is not possible.
     pub fn create(&self, prepared: &str) -> Result<PreparedFile, PrepareError> {
         let (file, path) = self.new_file(prepared)?;
-        Ok(PreparedFile { out: BufWriter::with_capacity(256 << 10, file), path })
+        Ok(PreparedFile { out: BufWriter::with_capacity(256 << 10, HashedFile::new(file)), path })
     }
 
     /// Closes a file that [`create`](Self::create) opened.
     ///
     /// # Errors
     /// When its last bytes cannot be written.
-    pub fn finished(&self, mut file: PreparedFile) -> Result<(), PrepareError> {
-        file.out.flush().map_err(error_at("write", &file.path))?;
-        self.made(&file.path)
+    pub fn finished(&self, file: PreparedFile) -> Result<(), PrepareError> {
+        let PreparedFile { out, path } = file;
+        let out = out.into_inner().map_err(|error| error_at("write", &path)(error.into_error()))?;
+        self.hashed(&path, out.entry());
+        Ok(())
     }
 
     /// Writes a JSON value.
@@ -436,15 +465,22 @@ impl Prepare<'_> {
         style: JsonStyle,
     ) -> Result<(), PrepareError> {
         use crate::formats::JsonWriteError;
-        let (file, path) = self.new_file(prepared)?;
-        let mut out = BufWriter::with_capacity(256 << 10, file);
-        value.write(&mut out, style).and_then(|()| Ok(out.flush()?)).map_err(
-            |error| match error {
-                JsonWriteError::Io(error) => error_at("write", &path)(error),
-                JsonWriteError::Format(error) => error.into(),
-            },
-        )?;
-        self.made(&path)
+        let mut file = self.create(prepared)?;
+        value.write(&mut file.out, style).map_err(|error| match error {
+            JsonWriteError::Io(error) => error_at("write", &file.path)(error),
+            JsonWriteError::Format(error) => error.into(),
+        })?;
+        self.finished(file)
+    }
+
+    /// Tells of a file that was written and hashed.
+    fn hashed(&self, path: &Path, entry: ManifestEntry) {
+        self.reporter.on_file(self.id, entry.bytes);
+        let name = path.strip_prefix(&self.prepared).unwrap_or(path).to_string_lossy();
+        if ManifestEntry::is_of_bytes(&name) {
+            let mut hashed = self.hashed.lock().unwrap_or_else(PoisonError::into_inner);
+            hashed.push(&name, entry);
+        }
     }
 
     fn made(&self, path: &Path) -> Result<(), PrepareError> {
@@ -473,18 +509,31 @@ impl Prepare<'_> {
         const BATCH: usize = 16 << 10;
         let mut files = files.into_iter().peekable();
         while files.peek().is_some() {
-            let mut targets = HashSet::new();
             let mut batch = Vec::new();
             for (raw, prepared) in files.by_ref().take(BATCH) {
-                let target = self.target(prepared.as_ref())?;
-                if !targets.insert(target.clone()) || target.exists() {
-                    return Err(PrepareError::MadeTwice { file: prepared.as_ref().to_owned() });
-                }
-                batch.push((raw.as_ref().to_owned(), target));
+                batch.push((raw.as_ref().to_owned(), self.target(prepared.as_ref())?));
             }
-            self.raw.put_all(&batch, &|bytes| self.reporter.on_file(self.id, bytes))?;
+            let put = self.raw.put_all(&batch, &|path, put| match put {
+                Put::Hashed(entry) => self.hashed(path, entry),
+                Put::Linked(bytes) => self.reporter.on_file(self.id, bytes),
+            });
+            put.map_err(|error| self.made_twice(error))?;
         }
         Ok(())
+    }
+
+    /// The error for a target that is there already, in the recipe's words.
+    fn made_twice(&self, error: PrepareError) -> PrepareError {
+        match error {
+            PrepareError::Io { path, source, .. }
+                if source.kind() == ErrorKind::AlreadyExists
+                    && path.starts_with(&self.prepared) =>
+            {
+                let file = path.strip_prefix(&self.prepared).unwrap_or(&path);
+                PrepareError::MadeTwice { file: file.to_string_lossy().into_owned() }
+            }
+            other => other,
+        }
     }
 
     /// Puts a raw folder with all below it among the prepared data; empty folders are left out.
@@ -570,7 +619,7 @@ fn join(folder: &str, file: &str) -> String {
 
 /// A prepared file being written.
 pub struct PreparedFile {
-    out: BufWriter<File>,
+    out: BufWriter<HashedFile>,
     path: PathBuf,
 }
 

@@ -25,6 +25,8 @@ pub enum PrepareError {
         place: PathBuf,
         /// What there is instead, as the end of the message.
         found: String,
+        /// What to do, where the file lies elsewhere in the download.
+        remedy: Option<String>,
     },
     /// A raw file that changed while the competition was prepared.
     #[error("raw file `{}` changed while it was read", path.display())]
@@ -80,6 +82,32 @@ pub enum PrepareError {
         /// Where prepared data would lie.
         prepared: PathBuf,
     },
+    /// A preparation, or prepared data at hand, without what grading needs.
+    #[error("`{}` has no `{}`, which grading needs", prepared.display(), missing.join("`, `"))]
+    Incomplete {
+        /// The folder of the prepared data.
+        prepared: PathBuf,
+        /// The files below it that are not there.
+        missing: Vec<String>,
+    },
+    /// A record of a preparation that cannot be relied on.
+    #[error("the record `{}` is damaged: {problem}", path.display())]
+    Damaged {
+        /// The record.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A link among the raw files that leads out of their directory.
+    #[error("`{}` is a link that leads out of `{}`, to `{}`", link.display(), folder.display(), target.display())]
+    LinkOut {
+        /// The link.
+        link: PathBuf,
+        /// The directory of the raw files.
+        folder: PathBuf,
+        /// Where the link leads.
+        target: PathBuf,
+    },
     /// A `prepare` command of a user's own competition failed.
     #[error("the `prepare` command of `{id}` failed: {what}")]
     Command {
@@ -124,4 +152,37 @@ pub enum PrepareError {
     /// A file of another format that cannot be read.
     #[error(transparent)]
     Format(#[from] FormatError),
+}
+
+impl PrepareError {
+    /// What to do about it, where that is known.
+    pub fn remedy(&self) -> Option<String> {
+        let text = match self {
+            Self::NoRawData { id, .. } => format!(
+                "download it to `<data-dir>/{id}/{id}.zip`, or give `--raw-zip FILE` or `--raw-dir DIR`"
+            ),
+            Self::RawMissing { remedy: Some(remedy), .. } => remedy.clone(),
+            Self::Archive(ArchiveError::Other { .. }) => {
+                "what was saved is not the download; sign in, accept the competition's rules and fetch it again, or give the right file with `--raw-zip`".to_owned()
+            }
+            Self::RawMissing { .. } | Self::Archive(_) => {
+                "the download may be incomplete; fetch it again and compare its size".to_owned()
+            }
+            Self::Verification { .. } => {
+                "`--skip-verification` takes the data as they are".to_owned()
+            }
+            Self::Incomplete { .. } | Self::Damaged { .. } => {
+                "`--force` prepares it again".to_owned()
+            }
+            Self::LinkOut { .. } => {
+                "put the file itself there, or mount its folder there".to_owned()
+            }
+            Self::Busy { .. } => "wait for it to end".to_owned(),
+            Self::Download { .. } => {
+                "download it and name its folder with `--downloads DIR`".to_owned()
+            }
+            _ => return None,
+        };
+        Some(text)
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::Path;
 
 use md5::{Digest, Md5};
@@ -84,18 +84,40 @@ impl Manifest {
     /// # Errors
     /// When a file cannot be read.
     pub fn of(prepared: &Path) -> Result<Self, PrepareError> {
-        let mut made = Self::default();
-        each_file(prepared, |name, entry| made.push(name, entry))?;
-        made.sort();
-        Ok(made)
+        Self::default().complete(prepared)
     }
 
-    /// A stored manifest, if the file is there and whole.
-    pub(crate) fn read(path: &Path) -> Option<Self> {
-        serde_json::from_reader(BufReader::new(File::open(path).ok()?)).ok()
+    /// This manifest without the files that are not below `prepared`, and with those that are
+    /// there and not in it, which are hashed.
+    pub(super) fn complete(mut self, prepared: &Path) -> Result<Self, PrepareError> {
+        self.sort();
+        let mut seen = vec![false; self.files.len()];
+        let mut others = Self::default();
+        each_batch(prepared, |mut names| {
+            names.retain(|name| match self.place(name) {
+                Some(place) => std::mem::replace(&mut seen[place], true),
+                None => true,
+            });
+            hash_all(prepared, &names, |name, entry| others.push(name, entry))
+        })?;
+        let mut seen = seen.into_iter();
+        self.files.retain(|_| seen.next().unwrap_or_default());
+        for (name, entry) in others.iter() {
+            self.push(name, *entry);
+        }
+        self.sort();
+        Ok(self)
     }
 
-    fn push(&mut self, name: &str, entry: ManifestEntry) {
+    /// A stored manifest; none if there is none.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not whole.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, PrepareError> {
+        super::pipeline::read_json(path)
+    }
+
+    pub(super) fn push(&mut self, name: &str, entry: ManifestEntry) {
         let name_length = u32::try_from(name.len()).expect("no file system has names of 4 GiB");
         self.files.push(Listed { name_begin: self.names.len() as u64, name_length, entry });
         self.names.push_str(name);
@@ -254,6 +276,27 @@ fn each_file(
     prepared: &Path,
     mut visit: impl FnMut(&str, ManifestEntry),
 ) -> Result<(), PrepareError> {
+    each_batch(prepared, |names| hash_all(prepared, &names, &mut visit))
+}
+
+fn hash_all(
+    prepared: &Path,
+    names: &[String],
+    mut visit: impl FnMut(&str, ManifestEntry),
+) -> Result<(), PrepareError> {
+    let hashed: Vec<Result<ManifestEntry, PrepareError>> =
+        names.par_iter().map(|name| ManifestEntry::of(&prepared.join(name), name)).collect();
+    for (name, entry) in names.iter().zip(hashed) {
+        visit(name, entry?);
+    }
+    Ok(())
+}
+
+/// The names of all files below `prepared` but the brief, some at a time.
+fn each_batch(
+    prepared: &Path,
+    mut visit: impl FnMut(Vec<String>) -> Result<(), PrepareError>,
+) -> Result<(), PrepareError> {
     const BATCH: usize = 4096;
     let mut entries = walkdir::WalkDir::new(prepared).sort_by_file_name().into_iter().peekable();
     while entries.peek().is_some() {
@@ -272,11 +315,7 @@ fn each_file(
                 }
             }
         }
-        let hashed: Vec<Result<ManifestEntry, PrepareError>> =
-            names.par_iter().map(|name| ManifestEntry::of(&prepared.join(name), name)).collect();
-        for (name, entry) in names.iter().zip(hashed) {
-            visit(name, entry?);
-        }
+        visit(names)?;
     }
     Ok(())
 }
@@ -286,7 +325,53 @@ fn is_brief(name: &str) -> bool {
     matches!(name, "public/description.md" | "public/description_obfuscated.md")
 }
 
+/// A file that hashes what is written to it, so that it need not be read again.
+pub(super) struct HashedFile {
+    file: File,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl HashedFile {
+    pub(super) fn new(file: File) -> Self {
+        Self { file, hash: Sha256::new(), bytes: 0 }
+    }
+
+    /// What was written so far.
+    pub(super) fn entry(self) -> ManifestEntry {
+        let Self { hash, bytes, .. } = self;
+        ManifestEntry { bytes, content: Content::Bytes, sha256: hash.finalize().into() }
+    }
+}
+
+impl io::Write for HashedFile {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(buffer)?;
+        self.hash.update(&buffer[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 impl ManifestEntry {
+    /// The entry of a file that consists of these bytes.
+    pub(super) fn of_bytes(bytes: &[u8]) -> Self {
+        Self {
+            bytes: bytes.len() as u64,
+            content: Content::Bytes,
+            sha256: Sha256::digest(bytes).into(),
+        }
+    }
+
+    /// Whether the bytes of a file of that name are what it is hashed by.
+    pub(super) fn is_of_bytes(name: &str) -> bool {
+        !name.ends_with(".zip") && !name.ends_with(".parquet")
+    }
+
     fn of(path: &Path, name: &str) -> Result<Self, PrepareError> {
         let bytes = path.metadata().map_err(error_at("read", path))?.len();
         let (content, sha256) = if name.ends_with(".zip")

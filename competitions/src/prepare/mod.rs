@@ -25,6 +25,7 @@ mod error;
 mod golden;
 mod leaks;
 mod manifest;
+mod missing;
 mod own;
 mod packer;
 mod parquet;

@@ -1,39 +1,38 @@
 //! How a competition is prepared: by a recipe of ours, or by a command that its folder brings
 //! along.
 
+use std::os::fd::AsFd as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::Stdio;
+use std::time::Duration;
 
-use serde::Deserialize;
+use medalist_grading::program::Program;
 
 use super::context::Prepare;
 use super::{PrepareError, error_at};
-use crate::CompetitionSpec;
 use crate::recipes::Recipe;
+use crate::{CompetitionSpec, PrepareSpec};
+
+/// How long a command may take, unless its competition says otherwise.
+const TIMEOUT_S: u64 = 6 * 3600;
+/// How much memory each of its processes may take, in units of 10^9 bytes.
+const MEMORY_GB: f64 = 64.0;
 
 /// What makes the prepared data.
-pub(super) enum Preparation {
+pub(super) enum Preparation<'a> {
     Recipe(Recipe),
-    Command(Vec<String>),
-}
-
-/// The `[prepare]` table of a competition outside the repository.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OwnPrepare {
-    command: Vec<String>,
+    Command(&'a PrepareSpec),
 }
 
 /// How a competition is prepared, if that is known.
-pub(super) fn recipe_of(spec: &CompetitionSpec) -> Option<Preparation> {
-    if spec.folder().is_none() {
-        return crate::recipes::recipe(spec.id.as_str()).map(Preparation::Recipe);
+pub(super) fn recipe_of(spec: &CompetitionSpec) -> Option<Preparation<'_>> {
+    match spec.folder() {
+        None => crate::recipes::recipe(spec.id.as_str()).map(Preparation::Recipe),
+        Some(_) => spec.prepare.as_ref().map(Preparation::Command),
     }
-    let own: OwnPrepare = spec.prepare.clone().try_into().ok()?;
-    (!own.command.is_empty()).then_some(Preparation::Command(own.command))
 }
 
-impl Preparation {
+impl Preparation<'_> {
     pub(super) fn run(
         &self,
         context: &mut Prepare<'_>,
@@ -47,27 +46,28 @@ impl Preparation {
 }
 
 /// Runs a command in the competition's folder. It finds the raw data under `RAW_DIR` and fills
-/// `PUBLIC_DIR` and `PRIVATE_DIR`.
+/// `PUBLIC_DIR` and `PRIVATE_DIR`; what it prints goes to stderr, since stdout is for programs.
 fn run_command(
-    command: &[String],
+    own: &PrepareSpec,
     context: &Prepare<'_>,
     spec: &CompetitionSpec,
 ) -> Result<(), PrepareError> {
     let failed = |what: String| PrepareError::Command { id: spec.id.to_string(), what };
-    let [program, arguments @ ..] = command else {
-        return Err(failed("it is empty".into()));
-    };
-    let mut child = Command::new(program);
     // The command runs in another directory than we do.
     let absolute = |path: &Path| std::path::absolute(path).map_err(error_at("find", path));
     let prepared = absolute(&context.prepared)?;
-    child.args(arguments).env("RAW_DIR", absolute(&context.raw.as_folder()?)?);
-    child.env("PUBLIC_DIR", prepared.join("public")).env("PRIVATE_DIR", prepared.join("private"));
+    let (public, private) = (prepared.join("public"), prepared.join("private"));
+    let raw = absolute(&context.raw.as_folder()?)?;
+    let timeout = Duration::from_secs(own.timeout_s.unwrap_or(TIMEOUT_S));
+    let memory = (own.memory_gb.unwrap_or(MEMORY_GB) * 1e9) as u64;
+    let mut program = Program::new(&own.command, timeout, memory)
+        .variable("RAW_DIR", &raw)
+        .variable("PUBLIC_DIR", &public)
+        .variable("PRIVATE_DIR", &private);
     if let Some(folder) = spec.folder() {
-        child.current_dir(folder);
+        program = program.folder(folder);
     }
-    let status = child
-        .status()
-        .map_err(|error| failed(format!("`{program}` cannot be started ({error})")))?;
-    if status.success() { Ok(()) } else { Err(failed(format!("`{program}` ended with {status}"))) }
+    let stderr = std::io::stderr().as_fd().try_clone_to_owned();
+    let output = stderr.map_or_else(|_| Stdio::null(), Stdio::from);
+    program.run(output).map_err(|error| failed(error.to_string()))
 }

@@ -5,8 +5,9 @@
 //! preparation goes on from it.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File, TryLockError};
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, File, Permissions, TryLockError};
+use std::io::{self, BufReader, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -119,13 +120,28 @@ pub struct PreparedRecord {
 
 impl PreparedRecord {
     /// The record of a prepared competition; none for data that MLE-bench prepared.
-    pub fn read(data_dir: &Path, id: &str) -> Option<Self> {
-        read_json(&data_dir.join(id).join("prepare.json"))
+    ///
+    /// # Errors
+    /// It cannot be read or is damaged: then nobody can tell how the data were made.
+    pub fn read(data_dir: &Path, id: &str) -> Result<Option<Self>, PrepareError> {
+        let home = data_dir.join(id);
+        let path = home.join("prepare.json");
+        match read_json(&path)? {
+            None if home.join("manifest.json").exists() => Err(PrepareError::Damaged {
+                path,
+                problem: "it is missing, though there is a `manifest.json` beside it".to_owned(),
+            }),
+            record => Ok(record),
+        }
     }
 
     /// How a competition's data were prepared, in a word; data without a record are MLE-bench's.
-    pub fn edition_of(data_dir: &Path, id: &str) -> String {
-        Self::read(data_dir, id).map_or_else(|| "v1".to_owned(), |record| record.edition())
+    ///
+    /// # Errors
+    /// As [`PreparedRecord::read`].
+    pub fn edition_of(data_dir: &Path, id: &str) -> Result<String, PrepareError> {
+        let record = Self::read(data_dir, id)?;
+        Ok(record.map_or_else(|| "v1".to_owned(), |record| record.edition()))
     }
 
     /// How the data were prepared, in a word: `v1` as MLE-bench does it, `fixed` without what is
@@ -174,22 +190,25 @@ pub fn prepare(
     }
     reporter.on_stage(request.spec.id.as_str(), Stage::Unpack);
     let record = home.record(request, &raw)?;
+    let mut hashed = Manifest::default();
     if !home.has_split(&record) {
         home.clear()?;
-        if let Err(error) = home.split(request, &raw, &record, reporter) {
-            // The message is about the first error; a folder that cannot be removed is cleared next
-            // time.
-            let _ = home.clear();
-            return Err(error);
+        match home.split(request, &raw, &record, reporter) {
+            Ok(made) => hashed = made,
+            Err(error) => {
+                // The message is about the first error; a folder that cannot be removed is cleared
+                // next time.
+                let _ = home.clear();
+                return Err(error);
+            }
         }
     }
     reporter.on_stage(request.spec.id.as_str(), Stage::Verify);
-    let manifest = Manifest::of(&home.made())?;
+    let manifest = hashed.complete(&home.made())?;
     if request.verify {
-        let raw = std::mem::take(&mut verification);
+        let of_raw = std::mem::take(&mut verification);
         verification = Verification::of_prepared(request.spec, &home.made(), request.is_fixed())?;
-        verification.compared += raw.compared;
-        verification.raw = raw.raw;
+        verification.add(of_raw);
         if !verification.is_clean() {
             return Err(PrepareError::Verification {
                 id: request.spec.id.to_string(),
@@ -253,7 +272,11 @@ impl Home {
         if !is_filled("public") || !is_filled("private") {
             return Ok(None);
         }
-        let record: Option<PreparedRecord> = read_json(&self.path.join("prepare.json"));
+        let missing = request.spec.missing_files(&path);
+        if !missing.is_empty() {
+            return Err(PrepareError::Incomplete { prepared: path, missing });
+        }
+        let record = PreparedRecord::read(request.data_dir, request.spec.id.as_str())?;
         let is_same = record.as_ref().is_none_or(|record| {
             record.overrides == request.overrides && record.fixed == request.is_fixed()
         });
@@ -272,7 +295,10 @@ impl Home {
                 what: differing.summary(),
             });
         }
-        let manifest = record.and_then(|_| Manifest::read(&self.path.join("manifest.json")));
+        let manifest = match record {
+            Some(_) => Manifest::read(&self.path.join("manifest.json"))?,
+            None => None,
+        };
         Ok(Some(Prepared { path, was_there: true, manifest, verification }))
     }
 
@@ -322,7 +348,9 @@ impl Home {
 
     /// Whether an earlier run got as far as a whole split of the same data.
     fn has_split(&self, record: &PreparedRecord) -> bool {
-        read_json::<PreparedRecord>(&self.split_record()).is_some_and(|made| made == *record)
+        // One that cannot be read is made again.
+        let made = read_json::<PreparedRecord>(&self.split_record());
+        made.is_ok_and(|made| made.is_some_and(|made| made == *record))
     }
 
     fn clear(&self) -> Result<(), PrepareError> {
@@ -334,13 +362,14 @@ impl Home {
         }
     }
 
+    /// Makes both sides aside, and gives the files that were hashed on the way.
     fn split(
         &self,
         request: &PrepareRequest<'_>,
         raw: &Path,
         record: &PreparedRecord,
         reporter: &dyn PrepareReporter,
-    ) -> Result<(), PrepareError> {
+    ) -> Result<Manifest, PrepareError> {
         let id = request.spec.id.as_str();
         let recipe = own::recipe_of(request.spec).ok_or_else(|| PrepareError::NoRecipe {
             id: id.to_owned(),
@@ -350,6 +379,10 @@ impl Home {
             let folder = self.made().join(side);
             fs::create_dir_all(&folder).map_err(error_at("create", &folder))?;
         }
+        // Answers are for whoever prepared them alone.
+        let private = self.made().join("private");
+        fs::set_permissions(&private, Permissions::from_mode(0o700))
+            .map_err(error_at("close", &private))?;
         let ignores_case = ignores_case(&self.aside());
         let scratch = self.aside().join("unpacked");
         let raw = if request.keep_raw && raw.is_file() {
@@ -357,16 +390,19 @@ impl Home {
         } else {
             raw.to_owned()
         };
+        let (folders, hashed) = (Mutex::default(), Mutex::default());
         let mut context = Prepare {
             raw: Raw::open(&raw, scratch.clone(), ignores_case)?,
             prepared: self.made(),
             scratch: scratch.clone(),
+            folders: &folders,
             fixed: request.is_fixed(),
             options: request.overrides.clone(),
             used_options: Mutex::default(),
             downloads: request.downloads.clone(),
             fetch: request.fetch,
             id,
+            hashed: &hashed,
             reporter,
         };
         reporter.on_stage(id, Stage::Split);
@@ -384,7 +420,21 @@ impl Home {
             }
             _ => {}
         }
-        write_json(&self.split_record(), record)
+        let missing = request.spec.missing_files(&self.made());
+        if !missing.is_empty() {
+            let what = format!("it did not make `{}`, which grading needs", missing.join("`, `"));
+            return Err(match recipe {
+                own::Preparation::Command(_) => PrepareError::Command { id: id.to_owned(), what },
+                own::Preparation::Recipe(_) => {
+                    PrepareError::Unexpected { file: id.to_owned(), what }
+                }
+            });
+        }
+        // Nothing was made sure to be on disk so far, file by file.
+        let synced = File::open(&self.path).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
+        synced.map_err(error_at("write", &self.made()))?;
+        write_json(&self.split_record(), record)?;
+        Ok(hashed.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Unpacks the raw archive to `raw/`, aside first.
@@ -407,26 +457,22 @@ impl Home {
         record: &PreparedRecord,
         manifest: &Manifest,
     ) -> Result<(), PrepareError> {
-        write_json(&self.aside().join("manifest.json"), manifest)?;
-        // The mark of data that are not MLE-bench's comes before them, and goes after them: a crash
-        // in between leaves data with the mark that should not have it, never the other way round.
-        if record.edition() != "v1" {
-            write_json(&self.path.join("prepare.json"), record)?;
-        }
-        let (old, target) = (self.aside().join("old"), self.prepared());
+        let records = ["prepare.json", "manifest.json"];
+        let made = records.map(|name| self.aside().join(name));
+        write_json(&made[0], record)?;
+        write_json(&made[1], manifest)?;
+        let rename =
+            |from: &Path, to: &Path| fs::rename(from, to).map_err(error_at("rename", from));
+        let target = self.prepared();
         if target.exists() {
-            fs::rename(&target, &old).map_err(error_at("rename", &target))?;
+            rename(&target, &self.aside().join("old"))?;
         }
-        if let Err(error) = fs::rename(self.made(), &target) {
-            if old.exists() {
-                fs::rename(&old, &target).map_err(error_at("rename", &old))?;
-            }
-            return Err(error_at("rename", &self.made())(error));
+        // The records come before the data: a crash in between leaves none of the data that they
+        // speak of, never data without their mark. The next run goes on from there.
+        for (name, made) in records.iter().zip(&made) {
+            rename(made, &self.path.join(name))?;
         }
-        let manifest = self.path.join("manifest.json");
-        fs::rename(self.aside().join("manifest.json"), &manifest)
-            .map_err(error_at("rename", &manifest))?;
-        write_json(&self.path.join("prepare.json"), record)?;
+        rename(&self.made(), &target)?;
         self.clear()
     }
 }
@@ -455,8 +501,20 @@ fn ignores_case(folder: &Path) -> bool {
     ignored
 }
 
-fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+/// A record beside the prepared data; none if it is not there.
+pub(super) fn read_json<T: for<'de> Deserialize<'de>>(
+    path: &Path,
+) -> Result<Option<T>, PrepareError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error_at("read", path)(error)),
+    };
+    let read = serde_json::from_reader(BufReader::with_capacity(256 << 10, file));
+    read.map(Some).map_err(|error| match error.is_io() {
+        true => error_at("read", path)(error.into()),
+        false => PrepareError::Damaged { path: path.to_owned(), problem: error.to_string() },
+    })
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), PrepareError> {
@@ -469,7 +527,9 @@ fn write_whole(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), PrepareError> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(error_at("write", path))?;
+    // Whoever may read the data may read how they were made.
+    let readable = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).to_owned();
+    let mut file = readable.tempfile_in(folder).map_err(error_at("write", path))?;
     let mut out = BufWriter::with_capacity(256 << 10, &mut file);
     write(&mut out).and_then(|()| out.flush()).map_err(error_at("write", path))?;
     drop(out);

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
-use super::PrepareError;
-use super::error_at;
+use super::manifest::{HashedFile, ManifestEntry};
+use super::{PrepareError, error_at, missing};
 use crate::archive::{ArchiveKind, CopyError, ZipReader, ZipSource, safe_path, unpack};
 
 /// A folder on disk or the members of a zip.
@@ -67,6 +67,7 @@ impl Raw {
         };
         if location.is_dir() {
             fs::read_dir(location).map_err(error_at("read", location))?;
+            refuse_links_out(location)?;
             return Ok(raw);
         }
         let name = location
@@ -169,7 +170,13 @@ impl Raw {
                 format!("; there are `{}` and {} more", around.join("`, `"), count - 6)
             }
         };
-        PrepareError::RawMissing { file: path.to_owned(), place: self.location.clone(), found }
+        let elsewhere = missing::look(self, path);
+        PrepareError::RawMissing {
+            file: path.to_owned(),
+            place: self.location.clone(),
+            found: elsewhere.as_ref().map_or(found, missing::Elsewhere::found),
+            remedy: elsewhere.map(|elsewhere| elsewhere.remedy(&self.location)),
+        }
     }
 
     /// Whether there is a file or a folder.
@@ -203,8 +210,7 @@ impl Raw {
                 };
                 for entry in entries {
                     let entry = entry.map_err(error_at("read", &path))?;
-                    // A link counts as what it leads to, for large data are often linked in from
-                    // another disk.
+                    // A link counts as what it leads to.
                     let metadata =
                         fs::metadata(entry.path()).map_err(error_at("read", &entry.path()))?;
                     if wanted(metadata.is_file()) && (metadata.is_file() || metadata.is_dir()) {
@@ -237,10 +243,12 @@ impl Raw {
     }
 
     fn absent_folder(&self, folder: &str) -> PrepareError {
+        let elsewhere = missing::look(self, folder);
         PrepareError::RawMissing {
             file: format!("{folder}/"),
             place: self.location.clone(),
-            found: String::new(),
+            found: elsewhere.as_ref().map_or_else(String::new, missing::Elsewhere::found),
+            remedy: elsewhere.map(|elsewhere| elsewhere.remedy(&self.location)),
         }
     }
 
@@ -374,9 +382,7 @@ impl Raw {
                 visit(&mut BufReader::with_capacity(BUFFER, file))
             }
             Place::Zip(zip, inner) if zip.contains(&inner) => {
-                let reader = zip.reader();
-                let stream = reader.open(&inner)?;
-                visit(&mut BufReader::with_capacity(BUFFER, stream))
+                visit(&mut BufReader::with_capacity(BUFFER, zip.stream(&inner)?))
             }
             _ => Err(self.missing(path)),
         }
@@ -394,11 +400,11 @@ impl Raw {
     }
 
     /// Puts files at their targets on all threads: linked where the file system allows, else copied
-    /// or unpacked. The folders of the targets must exist. `done` hears the bytes of each.
+    /// or unpacked. The folders of the targets must exist. `done` hears how each was put.
     pub(super) fn put_all(
         &self,
         files: &[(String, PathBuf)],
-        done: &(impl Fn(u64) + Sync),
+        done: &(impl Fn(&Path, Put) + Sync),
     ) -> Result<(), PrepareError> {
         let share = files.len().div_ceil(rayon::current_num_threads() * 4).max(16);
         files.par_chunks(share).try_for_each(|files| {
@@ -408,13 +414,13 @@ impl Raw {
                 files.iter().map(|(from, _)| self.place(from)).collect::<Result<Vec<_>, _>>()?;
             for ((from, to), source) in files.iter().zip(&sources) {
                 match source {
-                    Place::Disk(found) if found.is_file() => done(link_or_copy(found, to)?),
+                    Place::Disk(found) if found.is_file() => done(to, link_or_copy(found, to)?),
                     Place::Zip(zip, inner) if zip.contains(inner) => {
                         if reader.as_ref().is_none_or(|(open, _)| !Arc::ptr_eq(open, zip)) {
                             reader = Some((Arc::clone(zip), zip.reader()));
                         }
                         let (_, reader) = reader.as_mut().expect("it was just made");
-                        done(extract(reader, inner, to)?);
+                        done(to, Put::Hashed(extract(reader, inner, to)?));
                     }
                     _ => return Err(self.missing(from)),
                 }
@@ -456,7 +462,7 @@ impl Raw {
         for parent in parents {
             fs::create_dir_all(parent).map_err(error_at("create", parent))?;
         }
-        self.put_all(&files, &|_| ())
+        self.put_all(&files, &|_, _| ())
     }
 
     pub(super) fn ignores_case(&self) -> bool {
@@ -486,37 +492,81 @@ fn stamp(path: &Path) -> Result<(u64, i64, i64), PrepareError> {
     Ok((metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
 }
 
+/// How a file was put at its target.
+pub(super) enum Put {
+    /// Written, and hashed on the way.
+    Hashed(ManifestEntry),
+    /// Linked or copied by the system; it has so many bytes.
+    Linked(u64),
+}
+
 /// Gives a file a second name or, across file systems, copies it.
-fn link_or_copy(from: &Path, to: &Path) -> Result<u64, PrepareError> {
-    // A link to a symbolic link would be one itself.
-    let from = fs::canonicalize(from).map_err(error_at("read", from))?;
-    let size = fs::metadata(&from).map_err(error_at("read", &from))?.len();
+fn link_or_copy(from: &Path, to: &Path) -> Result<Put, PrepareError> {
+    let mut from = from.to_owned();
+    let mut metadata = fs::symlink_metadata(&from).map_err(error_at("read", &from))?;
+    if metadata.is_symlink() {
+        // A link to a symbolic link would be one itself.
+        from = fs::canonicalize(&from).map_err(error_at("read", &from))?;
+        metadata = fs::metadata(&from).map_err(error_at("read", &from))?;
+    }
     match fs::hard_link(&from, to) {
-        Ok(()) => Ok(size),
+        Ok(()) => Ok(Put::Linked(metadata.len())),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Err(error_at("write", to)(error))
         }
         Err(_) => {
             let mut source = File::open(&from).map_err(error_at("read", &from))?;
             let mut target = create_new(to)?;
-            io::copy(&mut source, &mut target).map_err(error_at("write", to))
+            io::copy(&mut source, &mut target).map(Put::Linked).map_err(error_at("write", to))
         }
     }
+}
+
+/// Fails if a link below a directory leads out of it: what was unpacked from a stranger's archive
+/// must not carry files of this machine among the data.
+fn refuse_links_out(folder: &Path) -> Result<(), PrepareError> {
+    let home = fs::canonicalize(folder).map_err(error_at("read", folder))?;
+    for entry in walkdir::WalkDir::new(&home) {
+        let entry = entry.map_err(|error| {
+            let place = error.path().unwrap_or(&home).to_owned();
+            error_at("read", &place)(error.into())
+        })?;
+        if !entry.path_is_symlink() {
+            continue;
+        }
+        // A link that leads nowhere gives nothing away; whoever needs it will say that it is
+        // missing.
+        let Ok(target) = fs::canonicalize(entry.path()) else { continue };
+        if !target.starts_with(&home) {
+            let (link, folder) = (entry.into_path(), folder.to_owned());
+            return Err(PrepareError::LinkOut { link, folder, target });
+        }
+    }
+    Ok(())
 }
 
 fn create_new(path: &Path) -> Result<File, PrepareError> {
     OpenOptions::new().write(true).create_new(true).open(path).map_err(error_at("write", path))
 }
 
-/// Unpacks one member to a file that must not exist yet.
-fn extract(reader: &mut ZipReader<'_>, member: &str, to: &Path) -> Result<u64, PrepareError> {
-    let mut out = BufWriter::with_capacity(64 << 10, create_new(to)?);
-    let copied = reader.copy(member, &mut out).map_err(|error| match error {
+/// Unpacks one member to a file that must not exist yet, and hashes it.
+fn extract(
+    reader: &mut ZipReader<'_>,
+    member: &str,
+    to: &Path,
+) -> Result<ManifestEntry, PrepareError> {
+    // Of small files there may be millions: each is opened, written and closed.
+    if let Some(bytes) = reader.whole(member)? {
+        create_new(to)?.write_all(bytes).map_err(error_at("write", to))?;
+        return Ok(ManifestEntry::of_bytes(bytes));
+    }
+    let mut out = BufWriter::with_capacity(256 << 10, HashedFile::new(create_new(to)?));
+    reader.copy(member, &mut out).map_err(|error| match error {
         CopyError::Read(error) => error.into(),
         CopyError::Write(error) => error_at("write", to)(error),
     })?;
-    out.flush().map_err(error_at("write", to))?;
-    Ok(copied)
+    let out = out.into_inner().map_err(|error| error_at("write", to)(error.into_error()))?;
+    Ok(out.entry())
 }
 
 #[cfg(test)]

@@ -83,8 +83,8 @@ fn files_are_put_once() {
             ("sub/b.txt".to_owned(), target.clone()),
             ("in.zip/top.txt".to_owned(), target.clone()),
         ];
-        assert!(raw.put_all(&files[..1], &|_| ()).is_ok());
-        assert!(raw.put_all(&files[1..], &|_| ()).is_err());
+        assert!(raw.put_all(&files[..1], &|_, _| ()).is_ok());
+        assert!(raw.put_all(&files[1..], &|_, _| ()).is_err());
         assert_eq!(fs::read(&target).unwrap(), b"bee");
     }
 }
@@ -102,4 +102,107 @@ fn a_file_that_changes_while_it_is_read_is_noticed() {
         .write_all(b"2\n")
         .unwrap();
     assert!(raw.check_unchanged().unwrap_err().to_string().ends_with("changed while it was read"));
+}
+
+fn only_missing(raw: &Raw, file: &str) -> (String, String) {
+    match raw.read(file).unwrap_err() {
+        PrepareError::RawMissing { found, remedy, .. } => (found, remedy.unwrap_or_default()),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_download_packed_again_is_recognised() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = zipped(&[("train.csv", b"x\n1\n")]);
+    let cases: [(&[(&str, &[u8])], &str, &str, &str); 5] = [
+        (
+            &[("data/train.csv", b"x"), ("data/in.zip", b"y"), ("__MACOSX/data/._train.csv", b"")],
+            "train.csv",
+            "; all its files lie in the folder `data/`",
+            "pack what is in `data/`",
+        ),
+        (
+            &[("a/b/train/1.png", b"x"), ("a/b/c", b"")],
+            "train/1.png",
+            "; all its files lie in the folder `a/b/`",
+            "`a/b/`",
+        ),
+        (
+            &[("Train.CSV", b"x"), ("b", b"")],
+            "train.csv",
+            "; there is `Train.CSV`, whose capitals differ",
+            "rename it",
+        ),
+        (
+            &[("mine.zip", &inner)],
+            "train.csv",
+            "; it lies in the archive `mine.zip` inside",
+            "`--raw-zip`",
+        ),
+        (
+            &[("train.csv.zip", &inner), ("test.csv", b"")],
+            "train.csv",
+            "; it lies in the archive `train.csv.zip` inside",
+            "`--raw-dir`",
+        ),
+    ];
+    for (i, (members, file, found, remedy)) in cases.into_iter().enumerate() {
+        let archive = folder.path().join(format!("{i}.zip"));
+        fs::write(&archive, zipped(members)).unwrap();
+        let raw = Raw::open(&archive, folder.path().join("scratch"), false).unwrap();
+        let told = only_missing(&raw, file);
+        assert_eq!(told.0, found, "{file}");
+        assert!(told.1.contains(remedy), "{file}: {}", told.1);
+    }
+    // What is simply not there is not looked for elsewhere, and its neighbours are listed.
+    let raw = trees(folder.path()).remove(0);
+    assert_eq!(only_missing(&raw, "none.csv").1, "");
+}
+
+#[test]
+fn what_is_no_archive_is_called_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    for (bytes, what) in [
+        (
+            &b"<!DOCTYPE html><title>Log in</title>"[..],
+            "is not a zip archive but a web page (`Log in`)",
+        ),
+        (b"{\"code\":403,\"message\":\"no\"}", "but a server's reply, `{\"code\":403"),
+        (b"7z\xbc\xaf\x27\x1c\x00\x04", "but a 7z archive"),
+        (b"PK\x03\x04 cut short", "is not a whole zip archive"),
+    ] {
+        let path = folder.path().join("mine.zip");
+        fs::write(&path, bytes).unwrap();
+        let opened = Raw::open(&path, folder.path().join("scratch"), false);
+        let Err(error) = opened else { panic!("{what}") };
+        assert!(error.to_string().contains(what), "{error}");
+        let again = error.remedy().unwrap().contains("incomplete");
+        assert_eq!(again, what.contains("whole"), "{error}: {:?}", error.remedy());
+    }
+}
+
+#[test]
+fn links_may_lead_about_the_raw_directory_and_not_out_of_it() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let raw = folder.path().join("raw");
+    fs::create_dir_all(raw.join("sub")).unwrap();
+    fs::write(raw.join("a.csv"), "x\n").unwrap();
+    fs::write(folder.path().join("secret"), "s").unwrap();
+    symlink("../a.csv", raw.join("sub/b.csv")).unwrap();
+    symlink("nowhere", raw.join("dangling")).unwrap();
+    let scratch = folder.path().join("scratch");
+    let opened = Raw::open(&raw, scratch.clone(), false).unwrap();
+    assert_eq!(opened.read("sub/b.csv").unwrap(), b"x\n");
+    for (target, name) in [("../../secret", "sub/c"), ("/etc", "etc"), ("..", "up")] {
+        symlink(target, raw.join(name)).unwrap();
+        let Err(error) = Raw::open(&raw, scratch.clone(), false) else { panic!("{name}") };
+        assert!(matches!(error, PrepareError::LinkOut { .. }), "{error}");
+        assert!(error.to_string().contains(name), "{error}");
+        fs::remove_file(raw.join(name)).unwrap();
+    }
+    // The directory itself may be reached by a link.
+    symlink(&raw, folder.path().join("link")).unwrap();
+    assert!(Raw::open(&folder.path().join("link"), scratch, false).is_ok());
 }

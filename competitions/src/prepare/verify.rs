@@ -12,7 +12,7 @@ use crate::CompetitionSpec;
 /// A file whose md5 is not the published one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// The file: `raw`, or its path below `prepared/`.
+    /// The file: the archive of the raw data, or its path below `prepared/`.
     pub file: String,
     /// The published md5.
     pub expected: String,
@@ -45,7 +45,7 @@ impl Verification {
     /// The differences in words, by verdict.
     pub fn summary(&self) -> String {
         let verdicts = [
-            ("the raw data differ", &self.raw),
+            (self.raw_verdict(), &self.raw),
             ("prepared data differ", &self.prepared),
             ("what grading needs differs", &self.grading),
         ];
@@ -68,6 +68,24 @@ impl Verification {
             }
         }
         parts.join(" / ")
+    }
+
+    /// What a download means that is not the published one. Whoever packs its files again changes
+    /// its md5 and nothing else.
+    fn raw_verdict(&self) -> &'static str {
+        let is_same = self.prepared.is_empty() && self.grading.is_empty();
+        match is_same && self.compared > self.raw.len() {
+            true => {
+                "the archive is not the published one, but what was made of it is: its files are the same as far as checksums are published, packed again"
+            }
+            false => "the raw data differ",
+        }
+    }
+
+    /// Adds the comparison of the raw data.
+    pub(super) fn add(&mut self, raw: Self) {
+        self.compared += raw.compared;
+        self.raw = raw.raw;
     }
 
     /// Compares the prepared files that have published checksums; in `fixed` data, those that are
@@ -134,7 +152,7 @@ impl Verification {
         let found = md5_of(archive)?;
         if found != *expected {
             self.raw.push(Difference {
-                file: "raw".into(),
+                file: archive.display().to_string(),
                 expected: expected.clone(),
                 found: Some(found),
             });

@@ -18,8 +18,8 @@ pub(in crate::frame) struct FetchedRows {
 #[derive(Clone, Copy, Default)]
 struct Fetched {
     part: u32,
-    begin: u32,
     length: u32,
+    begin: u64,
 }
 
 impl CsvSource {
@@ -42,28 +42,37 @@ impl CsvSource {
         let mut order: Vec<u64> =
             rows.iter().zip(0u64..).map(|(&row, place)| u64::from(row) << 32 | place).collect();
         order.par_sort_unstable();
-        let share = order.len().div_ceil(rayon::current_num_threads()).max(1);
+        // Every part of a member is a pass of its own.
+        let parts = match &self.bytes {
+            Bytes::Member(_) => 1,
+            _ => rayon::current_num_threads(),
+        };
+        let share = order.len().div_ceil(parts).max(1);
         let parts = order
             .par_chunks(share)
             .map(|order| self.fetch_part(order))
             .collect::<Result<Vec<_>, _>>()?;
         let mut places = vec![Fetched::default(); rows.len()];
         for (part, (order, (bytes, begins))) in (0..).zip(order.chunks(share).zip(&parts)) {
-            let ends = begins.iter().skip(1).copied().chain([bytes.len() as u32]);
+            let ends = begins.iter().skip(1).copied().chain([bytes.len() as u64]);
             for ((&wanted, &begin), end) in order.iter().zip(begins).zip(ends) {
                 places[(wanted & u64::from(u32::MAX)) as usize] =
-                    Fetched { part, begin, length: end - begin };
+                    Fetched { part, begin, length: (end - begin) as u32 };
             }
         }
         Ok(FetchedRows { parts: parts.into_iter().map(|(bytes, _)| bytes).collect(), places })
     }
 
     /// The bytes of some rows in ascending order, one behind another, and where each begins.
-    fn fetch_part(&self, order: &[u64]) -> Result<(Vec<u8>, Vec<u32>), FrameError> {
+    fn fetch_part(&self, order: &[u64]) -> Result<(Vec<u8>, Vec<u64>), FrameError> {
         /// A gap as large as a page costs no more than another call.
         const GAP: u64 = 4 << 10;
         const LONGEST_RUN: u64 = 1 << 20;
-        let Bytes::File { file, path } = &self.bytes else { return Ok(Default::default()) };
+        let (file, path) = match &self.bytes {
+            Bytes::File { file, path } => (file, path),
+            Bytes::Memory(_) => return Ok(Default::default()),
+            Bytes::Member(_) => return self.fetch_pass(order),
+        };
         let range = |wanted: &u64| {
             let row = (wanted >> 32) as usize;
             self.offsets.at(row)..self.offsets.at(row + 1)
@@ -85,12 +94,25 @@ impl CsvSource {
             let io = |source| FrameError::Io { action: "read", path: path.clone(), source };
             file.read_exact_at(&mut run, begin).map_err(io)?;
             for row in order[next..last].iter().map(range) {
-                begins.push(bytes.len() as u32);
+                begins.push(bytes.len() as u64);
                 bytes.extend_from_slice(
                     &run[(row.start - begin) as usize..(row.end - begin) as usize],
                 );
             }
             next = last;
+        }
+        Ok((bytes, begins))
+    }
+}
+
+impl CsvSource {
+    /// As [`fetch_part`](Self::fetch_part), in one pass over a member.
+    fn fetch_pass(&self, order: &[u64]) -> Result<(Vec<u8>, Vec<u64>), FrameError> {
+        let (mut bytes, mut begins) = (Vec::new(), Vec::with_capacity(order.len()));
+        let mut reader = self.reader();
+        for wanted in order {
+            begins.push(bytes.len() as u64);
+            bytes.extend_from_slice(reader.load((wanted >> 32) as usize)?.text);
         }
         Ok((bytes, begins))
     }
@@ -131,8 +153,10 @@ mod tests {
         let text: String = (0..2000).map(|row| format!("{row},{}\n", cell(row))).collect();
         fs::write(&path, format!("id,text\n{text}")).unwrap();
         let file = File::open(&path).unwrap();
+        let stream = Box::new(file.try_clone().unwrap());
+        let place = Bytes::File { file, path };
         let source =
-            CsvSource::scan(Bytes::File { file, path }, "a.csv", &CsvOptions::default()).unwrap();
+            CsvSource::scan_stream(stream, Some(place), "a.csv", &CsvOptions::default()).unwrap();
         let mut rows: Vec<u32> = (0..2000).map(|row| row * 613 % 2000).collect();
         rows.truncate(1500);
         rows.push(rows[3]);
