@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Time, memory and disk of `medalist prepare` at real sizes, beside MLE-bench's own preparation where there is a checkout of it.
 
-usage: bench-prepare.py [--binary target/release/medalist] [--work DIR] [--reference MLE-BENCH] [--only NAME...]
+usage: bench-prepare.py [--binary target/release/medalist] [--work DIR] [--reference MLE-BENCH] [--limit target/release/examples/unpack] [--only NAME...]
 
     pictures    20,000 pictures of 3 kB in a zip (aptos2019-blindness-detection)
     table       a CSV file of 1 GB with 14 columns in a zip (spaceship-titanic)
@@ -10,7 +10,9 @@ usage: bench-prepare.py [--binary target/release/medalist] [--work DIR] [--refer
 
 The data are made up in DIR, where about 15 GB are needed. The reference runs in this Python, which needs pandas, scikit-learn and what else
 `mlebench.utils` imports; it unpacks the archive, then runs the competition's `prepare`. Its imports are not counted. Both leave checksums aside;
-medalist hashes every file all the same. Disk is the largest size of the data directory while it worked, looked at twice a second.
+medalist hashes every file all the same. Disk is the largest size of the data directory while it worked, looked at twice a second. With `--limit`
+(`cargo build --release -p medalist-competitions --example unpack`) the archive is also read, unpacked and written and nothing else: no program can be quicker than
+that on one processor. The file system of DIR is stated, for the figures hang on it.
 """
 import argparse, importlib, os, pathlib, random, shutil, struct, subprocess, sys, threading, time, zipfile, zlib
 
@@ -81,6 +83,11 @@ def reference(checkout, competition, archive, out):
     prepare(raw=raw, public=public, private=private)
     print(time.monotonic() - began, time.process_time() - began_cpu)
 
+def file_system(folder):
+    """The kind of the file system that a folder is on."""
+    mounts = [line.split()[1:3] for line in open("/proc/mounts")]
+    return max((m for m in mounts if folder.is_relative_to(m[0])), key=lambda m: len(m[0]))[1]
+
 def measured(command, folder):
     """Wall and processor seconds, peak memory and peak disk in MiB of a command, and what it printed."""
     largest, over = 0, threading.Event()
@@ -105,12 +112,14 @@ def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument("--binary", default="target/release/medalist"); a.add_argument("--work", default="bench-prepare")
     a.add_argument("--reference", help="a checkout of MLE-bench"); a.add_argument("--only", nargs="+", choices=list(IDS), default=list(IDS))
+    a.add_argument("--limit", help="the example `unpack`, built with --release")
     a.add_argument("--in-process", nargs=4, help=argparse.SUPPRESS)
     o = a.parse_args()
     if o.in_process:
         checkout, competition, archive, out = o.in_process
         return reference(checkout, competition, pathlib.Path(archive), pathlib.Path(out))
     work = pathlib.Path(o.work).resolve(); work.mkdir(parents=True, exist_ok=True)
+    print(f"on {file_system(work)}, {os.cpu_count()} processors", flush=True)
     print("| what | program | wall, s | processor, s | peak memory, MiB | peak disk, MiB |\n|---|---|---:|---:|---:|---:|", flush=True)
     for name in o.only:
         archive, out, competition = work / f"{name}.zip", work / "out", IDS[name]
@@ -120,6 +129,11 @@ def main():
         wall, cpu, memory, disk, _ = measured(command, out)
         print(f"| {name} | medalist | {wall:.1f} | {cpu:.1f} | {memory:.0f} | {disk} |", flush=True)
         shutil.rmtree(out)
+        if o.limit:
+            out.mkdir()
+            wall, cpu, memory, disk, _ = measured([os.path.abspath(o.limit), str(archive), str(out)], out)
+            print(f"| {name} | read, unpack, write | {wall:.1f} | {cpu:.1f} | {memory:.0f} | {disk} |", flush=True)
+            shutil.rmtree(out)
         if o.reference and name in COMPARED:
             out.mkdir()
             command = [sys.executable, os.path.abspath(__file__), "--in-process", os.path.abspath(o.reference), competition, str(archive), str(out)]

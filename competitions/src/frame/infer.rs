@@ -1,6 +1,6 @@
 //! Which type pandas gives a column.
 
-use super::float::FloatParser;
+use super::float::{FloatParser, is_canonical, is_canonical_integer};
 use super::value::Kind;
 
 /// Whether a cell's text stands for a missing value, quoted or not.
@@ -123,6 +123,11 @@ impl Guess {
         self.bool = self.bool && parse_bool(cell).is_some();
         let mut integer = false;
         if self.no_i64.is_none() || self.no_u64.is_none() {
+            integer = is_canonical_integer(cell);
+        }
+        if integer {
+            self.negative |= cell.starts_with(b"-");
+        } else if self.no_i64.is_none() || self.no_u64.is_none() {
             match parse_integer(cell, i64::MIN.into(), i64::MAX.into()) {
                 Ok(number) => {
                     integer = true;
@@ -139,7 +144,7 @@ impl Guess {
                 }
             }
         }
-        self.float = self.float && (integer || floats.parse(cell).is_some());
+        self.float = self.float && (integer || is_canonical(cell) || floats.parse(cell).is_some());
     }
 
     /// Joins the guess over the cells that follow.

@@ -136,12 +136,25 @@ impl RowReader<'_> {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File};
+    use std::io::{self, Read};
+    use std::path::PathBuf;
 
+    use super::super::Reopen;
     use super::*;
     use crate::frame::CsvOptions;
 
+    /// A file as the member of an archive: it can only be read from its front.
+    #[derive(Debug)]
+    struct Member(PathBuf);
+
+    impl Reopen for Member {
+        fn reopen(&self) -> io::Result<Box<dyn Read + Send>> {
+            Ok(Box::new(File::open(&self.0)?))
+        }
+    }
+
     #[test]
-    fn fetched_rows_are_those_that_are_read_one_by_one() {
+    fn fetched_rows_are_those_in_memory() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.csv");
         // Short rows in quotes, rows longer than a gap, and some longer than what is read at once.
@@ -152,25 +165,38 @@ mod tests {
         };
         let text: String = (0..2000).map(|row| format!("{row},{}\n", cell(row))).collect();
         fs::write(&path, format!("id,text\n{text}")).unwrap();
-        let file = File::open(&path).unwrap();
-        let stream = Box::new(file.try_clone().unwrap());
-        let place = Bytes::File { file, path };
-        let source =
-            CsvSource::scan_stream(stream, Some(place), "a.csv", &CsvOptions::default()).unwrap();
+        let open = |place| {
+            let stream = Box::new(File::open(&path).unwrap());
+            CsvSource::scan_stream(stream, place, "a.csv", &CsvOptions::default()).unwrap()
+        };
         let mut rows: Vec<u32> = (0..2000).map(|row| row * 613 % 2000).collect();
         rows.truncate(1500);
         rows.push(rows[3]);
-        let fetched = source.fetch(&rows).unwrap();
-        let (mut reader, mut one_by_one) = (source.reader(), source.reader());
-        for (place, &row) in rows.iter().enumerate() {
-            let found = reader.load_fetched(row as usize, &fetched, place);
-            let expected = one_by_one.load(row as usize).unwrap();
-            assert_eq!(
-                (found.cell(0), found.cell(1)),
-                (expected.cell(0), expected.cell(1)),
-                "row {row}"
-            );
+        let memory = open(None);
+        let file = Bytes::File { file: File::open(&path).unwrap(), path: path.clone() };
+        for source in [open(Some(file)), open(Some(Bytes::Member(Box::new(Member(path.clone())))))]
+        {
+            let fetched = source.fetch(&rows).unwrap();
+            let (mut reader, mut in_order, mut expected) =
+                (source.reader(), source.reader(), memory.reader());
+            for (place, &row) in rows.iter().enumerate() {
+                let found = reader.load_fetched(row as usize, &fetched, place);
+                let expected = expected.load(row as usize).unwrap();
+                assert_eq!(
+                    [0, 1].map(|i| found.cell(i)),
+                    [0, 1].map(|i| expected.cell(i)),
+                    "{row}"
+                );
+            }
+            for row in (0..2000).step_by(3) {
+                let (found, expected) = (in_order.load(row).unwrap(), expected.load(row).unwrap());
+                assert_eq!(
+                    [0, 1].map(|i| found.cell(i)),
+                    [0, 1].map(|i| expected.cell(i)),
+                    "{row}"
+                );
+            }
+            assert!(source.fetch(&[]).unwrap().places.is_empty());
         }
-        assert!(source.fetch(&[]).unwrap().places.is_empty());
     }
 }
