@@ -212,6 +212,17 @@ fn plain(f: &mut fmt::Formatter<'_>, digits: &str, places: i32) -> fmt::Result {
 /// long without its exponent.
 const DIGITS_OF_TIES: usize = 16;
 
+/// Whether the exact decimal digits of a double may end right behind the first `count`: a double
+/// with so many bits behind the point has as many decimals, and its digits end with the last.
+fn may_end_behind(value: f64, count: usize, exponent: &str) -> bool {
+    let bits = value.to_bits();
+    let (biased, fraction) = (bits >> 52 & 0x7ff, bits & ((1 << 52) - 1));
+    let mantissa = if biased == 0 { fraction } else { fraction | 1 << 52 };
+    let lowest = biased.max(1) as i64 - 1075 + i64::from(mantissa.trailing_zeros());
+    let Ok(exponent) = exponent.parse::<i64>() else { return true };
+    lowest >= 0 || -lowest == count as i64 - exponent
+}
+
 /// A double may lie exactly between two shortest texts, such as `….2` and `….3` for `….25`. C's
 /// `dtoa`, and so Python, takes the one with the even last digit there, Rust the upper one.
 fn make_even(text: &mut String, value: f64) {
@@ -220,7 +231,10 @@ fn make_even(text: &mut String, value: f64) {
     };
     let count = digits.bytes().filter(u8::is_ascii_digit).count();
     let is_odd = digits.bytes().last().is_some_and(|digit| (digit - b'0') % 2 == 1);
-    if count < 16 || !is_odd || !format!("{value:.count$e}").contains("5e") {
+    if count < 16 || !is_odd || !may_end_behind(value, count, exponent) {
+        return;
+    }
+    if !format!("{value:.count$e}").contains("5e") {
         return;
     }
     // Far more digits than an exact middle has.
@@ -299,6 +313,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_tie_is_overlooked(mantissa in 1u64..1 << 53, shift in 0i32..120) {
+            let value = mantissa as f64 / 2f64.powi(shift);
+            let text = format!("{value:e}");
+            let (digits, exponent) = text.split_once('e').unwrap();
+            let count = digits.bytes().filter(u8::is_ascii_digit).count();
+            // Far more digits than any such double has.
+            let long = format!("{value:.200e}");
+            let (long, _) = long.split_once('e').unwrap();
+            let rest = &long[(if count == 1 { 2 } else { count + 1 })..];
+            let ends_behind = rest.starts_with('5') && rest[1..].bytes().all(|digit| digit == b'0');
+            prop_assert!(!ends_behind || may_end_behind(value, count, exponent), "{}", text);
+        }
+
         #[test]
         fn printing_reads_back(bits in any::<u64>()) {
             let value = f64::from_bits(bits);
