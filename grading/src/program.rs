@@ -298,16 +298,23 @@ mod tests {
 
     #[test]
     fn who_takes_too_long_is_killed_with_all_it_started() {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        const O_NONBLOCK: i32 = 0o4000;
         let folder = tempfile::tempdir().unwrap();
-        let (started, pipe) = (folder.path().join("started"), folder.path().join("pipe"));
-        let script = "mkfifo pipe; { echo x > started; exec 3> pipe; sleep 1000; } & sleep 1000";
-        let command = shell(script);
-        let program =
-            Program::new(&command, Duration::from_millis(500), AMPLE).folder(folder.path());
+        // The child, which nobody waits for, holds the pipe open for writing while it lives.
+        let command =
+            shell("mkfifo pipe; { exec 3<> pipe; echo x > up; sleep 1000; } & sleep 1000");
+        let program = Program::new(&command, Duration::from_secs(5), AMPLE).folder(folder.path());
         let error = program.output().unwrap_err();
         assert!(matches!(error, ProgramError::Timeout { .. }), "{error}");
-        assert!(started.exists());
-        // Once nobody holds the other end open, reading comes to an end.
-        assert!(std::fs::read(pipe).is_ok_and(|read| read.is_empty()));
+        assert!(folder.path().join("up").exists());
+        let mut options = std::fs::OpenOptions::new();
+        let pipe = options.read(true).custom_flags(O_NONBLOCK).open(folder.path().join("pipe"));
+        let began = Instant::now();
+        // Without a writer a pipe is at its end; with one it has nothing yet.
+        while !pipe.as_ref().is_ok_and(|mut pipe| pipe.read(&mut [0]).is_ok_and(|read| read == 0)) {
+            assert!(began.elapsed().as_secs() < 60, "the child outlived its parent");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }

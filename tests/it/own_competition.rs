@@ -1,6 +1,8 @@
 //! A user's own competition: the example that `docs/own-competition.md` explains, prepared and
 //! graded by the program.
 
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -175,30 +177,32 @@ fn a_command_ends_with_the_program_that_started_it() {
     let folder = tempfile::tempdir().unwrap();
     let (pipe, raw) = (folder.path().join("pipe"), Own::folder("plant-heights").join("raw"));
     // The command and its child hold the pipe open for writing for as long as they live.
-    let script = format!(
-        "mkfifo {0}.tmp; mv {0}.tmp {0}; exec 3> {0}; sleep 1000 & sleep 1000",
-        pipe.display()
-    );
-    let catalogue = changed(
-        folder.path(),
-        "[\"sh\", \"prepare.sh\"]",
-        &format!("[\"sh\", \"-c\", \"{script}\"]"),
-    );
+    let script =
+        format!("mkfifo {0}; exec 3<> {0}; sleep 1000 & touch {0}.up; sleep 1000", pipe.display());
+    let command = format!("[\"sh\", \"-c\", \"{script}\"]");
+    let catalogue = changed(folder.path(), "[\"sh\", \"prepare.sh\"]", &command);
     let mut program = Command::new(env!("CARGO_BIN_EXE_medalist"))
         .args(["prepare", "-c", "plant-heights", "--raw-dir"])
         .args([&raw, Path::new("--catalog"), &catalogue, Path::new("--data-dir"), folder.path()])
         .spawn()
         .expect("the program starts");
-    let began = std::time::Instant::now();
-    while !pipe.exists() {
-        assert!(began.elapsed().as_secs() < 60, "the command never started");
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    // Opening waits until somebody writes; reading ends once nobody does any more.
-    let reader = std::thread::spawn(move || std::fs::read(pipe));
+    let came = |what: &str, is_there: &mut dyn FnMut() -> bool| {
+        let began = std::time::Instant::now();
+        while !is_there() {
+            assert!(began.elapsed().as_secs() < 60, "{what}");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    };
+    came("the command never started", &mut || folder.path().join("pipe.up").exists());
     program.kill().expect("it runs");
     program.wait().expect("it ran");
-    assert!(reader.join().expect("it reads").is_ok_and(|bytes| bytes.is_empty()));
+    // Without a writer a pipe is at its end; with one it has nothing yet.
+    const O_NONBLOCK: i32 = 0o4000;
+    let mut reader =
+        std::fs::OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(pipe).unwrap();
+    came("the command outlived the program", &mut || {
+        reader.read(&mut [0]).is_ok_and(|read| read == 0)
+    });
 }
 
 #[test]
