@@ -543,7 +543,7 @@ command = ["sh", "prepare.sh"]
 
     #[test]
     fn boards_and_checksums_of_ones_own_are_checked() {
-        let board = |text| refusal("mine", "mine", Some(("leaderboard.csv", text)));
+        let board = |text: &str| refusal("mine", "mine", Some(("leaderboard.csv", text)));
         assert_eq!(board("score\n1\n2\n2\n"), "");
         assert_eq!(board("score\n2\n2\n2\n"), "");
         for (text, start) in [
@@ -557,7 +557,7 @@ command = ["sh", "prepare.sh"]
             let message = board(text);
             assert!(message.starts_with(start), "{text:?}: {message}");
         }
-        let sums = |text| refusal("mine", "mine", Some(("checksums.toml", text)));
+        let sums = |text: &str| refusal("mine", "mine", Some(("checksums.toml", text)));
         let md5 = "0123456789abcdef0123456789abcdef";
         assert_eq!(sums(&format!("zip = \"{md5}\"\n[public]\n\"a/b.csv\" = \"{md5}\"\n")), "");
         for (text, start) in [

@@ -36,7 +36,7 @@ impl ParquetPart {
 
     /// The names of the columns in order.
     pub fn column_names(&self) -> Vec<&str> {
-        self.rows.get_column_names_str()
+        self.rows.get_column_names().into_iter().map(|name| name.as_str()).collect()
     }
 
     fn wrong(&self, column: &Column, expected: &'static str) -> FrameError {
