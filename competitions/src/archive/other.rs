@@ -40,9 +40,6 @@ fn head_of(path: &Path) -> Option<Vec<u8>> {
 
 /// The kind of a file, and what to call it.
 fn what_it_is(head: &[u8]) -> Option<(&'static str, String)> {
-    if head.is_empty() {
-        return Some(("nothing", "an empty file".to_owned()));
-    }
     let archives: [(&[u8], &str); 5] = [
         (b"PK\x03\x04", "zip"),
         (b"7z\xbc\xaf\x27\x1c", "7z"),
@@ -106,7 +103,7 @@ mod tests {
     fn what_was_saved_under_an_archives_name_is_recognised() {
         let tar = [vec![b'a'; 257], b"ustar\x0000".to_vec()].concat();
         for (head, expected) in [
-            (&b""[..], Some("an empty file")),
+            (&b""[..], None),
             (b"PK\x03\x04...", Some("a zip archive")),
             (b"7z\xbc\xaf\x27\x1c\x00\x04", Some("a 7z archive")),
             (&tar, Some("a tar archive")),

@@ -64,8 +64,8 @@ fn archives_are_folders_wherever_they_lie() {
 fn what_is_missing_is_named_with_what_there_is() {
     let folder = tempfile::tempdir().unwrap();
     for raw in trees(folder.path()) {
-        let message = raw.read("A.csv").unwrap_err().to_string();
-        assert!(message.starts_with("raw file `A.csv` is missing from "), "{message}");
+        let message = raw.read("B.csv").unwrap_err().to_string();
+        assert!(message.starts_with("raw file `B.csv` is missing from "), "{message}");
         assert!(message.ends_with("; there is only `a.csv`, `in.zip`, `sub`"), "{message}");
         assert!(
             raw.files("none").unwrap_err().to_string().starts_with("raw file `none/` is missing")
