@@ -3,10 +3,12 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-/// A file that several readers read at places of their own.
+/// A file, or a part of one, that several readers read at places of their own.
 #[derive(Clone, Debug)]
 pub(super) struct SharedFile {
     file: Arc<File>,
+    /// Where it begins in the whole file; all other places count from there.
+    begin: u64,
     length: u64,
     position: u64,
 }
@@ -14,7 +16,7 @@ pub(super) struct SharedFile {
 impl SharedFile {
     pub(super) fn new(file: File) -> io::Result<Self> {
         let length = file.metadata()?.len();
-        Ok(Self { file: Arc::new(file), length, position: 0 })
+        Ok(Self { file: Arc::new(file), begin: 0, length, position: 0 })
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -24,19 +26,21 @@ impl SharedFile {
 
 impl SharedFile {
     /// A part of the file, as a file of its own.
-    pub(super) fn part(&self, begin: u64, length: u64) -> io::Take<Self> {
-        Self { position: begin, ..self.clone() }.take(length)
+    pub(super) fn part(&self, begin: u64, length: u64) -> Self {
+        let length = length.min(self.length.saturating_sub(begin));
+        Self { file: Arc::clone(&self.file), begin: self.begin + begin, length, position: 0 }
     }
 
     /// Reads at a place of the file, which leaves the reader's own place as it is.
     pub(super) fn read_from(&self, buffer: &mut [u8], place: u64) -> io::Result<usize> {
-        self.file.read_at(buffer, place)
+        let left = self.length.saturating_sub(place).min(buffer.len() as u64) as usize;
+        self.file.read_at(&mut buffer[..left], self.begin + place)
     }
 }
 
 impl Read for SharedFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.position)?;
+        let read = self.read_from(buffer, self.position)?;
         self.position += read as u64;
         Ok(read)
     }

@@ -77,8 +77,38 @@ impl ZipSource {
     /// Opens a zip; messages call it `name`.
     pub(crate) fn open(path: &Path, name: &str, ignores_case: bool) -> Result<Self, ArchiveError> {
         let io = |source| ArchiveError::Io { action: "read", path: path.to_owned(), source };
-        let unreadable = |reason: rawzip::Error| or_unreadable(path, name, "zip", reason);
         let file = SharedFile::new(File::open(path).map_err(io)?).map_err(io)?;
+        Self::of_file(file, name, ignores_case, &|reason| or_unreadable(path, name, "zip", reason))
+    }
+
+    /// Opens a zip that is a member of this one, where it lies; none if it is packed, so that it
+    /// must be unpacked first.
+    pub(crate) fn open_inside(
+        &self,
+        member: &str,
+        name: &str,
+        ignores_case: bool,
+    ) -> Result<Option<Self>, ArchiveError> {
+        let Some(found) = self.find(member).filter(|found| found.method == Method::Stored) else {
+            return Ok(None);
+        };
+        let file = self.archive.get_ref();
+        let begin = data_begin(file, found.header).map_err(|error| self.failed(member, error))?;
+        let inside = file.part(begin, found.place.compressed_size_hint());
+        let unreadable = |reason: rawzip::Error| ArchiveError::Unreadable {
+            archive: name.to_owned(),
+            kind: "zip",
+            reason: reason.to_string(),
+        };
+        Self::of_file(inside, name, ignores_case, &unreadable).map(Some)
+    }
+
+    fn of_file(
+        file: SharedFile,
+        name: &str,
+        ignores_case: bool,
+        unreadable: &dyn Fn(rawzip::Error) -> ArchiveError,
+    ) -> Result<Self, ArchiveError> {
         let packed = file.len();
         let mut buffer = vec![0; rawzip::MAX_CENTRAL_DIRECTORY_RECORD_SIZE];
         let located = rawzip::ZipLocator::new().locate_in_reader(file, &mut buffer, packed);
@@ -249,8 +279,7 @@ const HEADER: usize = 30;
 /// Where the data of a member begin, whose own header is at a place of the file.
 fn data_begin(file: &SharedFile, header: u64) -> io::Result<u64> {
     let mut head = [0; HEADER];
-    let mut part = file.part(header, HEADER as u64);
-    part.read_exact(&mut head)?;
+    file.part(header, HEADER as u64).read_exact(&mut head)?;
     if !head.starts_with(b"PK\x03\x04") {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it has no header"));
     }

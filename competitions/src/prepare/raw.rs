@@ -89,6 +89,20 @@ impl Raw {
         Ok(Container::Folder(folder))
     }
 
+    /// A zip inside a zip, read where it lies if it is not packed once more.
+    fn open_inside(
+        &self,
+        zip: &ZipSource,
+        member: &str,
+        name: &str,
+    ) -> Result<Option<Container>, PrepareError> {
+        if ArchiveKind::of_name(name) != Some(ArchiveKind::Zip) {
+            return Ok(None);
+        }
+        let opened = zip.open_inside(member, name, self.ignores_case)?;
+        Ok(opened.map(|zip| Container::Zip(Arc::new(zip))))
+    }
+
     fn fresh_scratch(&self) -> Result<PathBuf, PrepareError> {
         fs::create_dir_all(&self.scratch).map_err(error_at("create", &self.scratch))?;
         let made = tempfile::Builder::new().prefix("unpacked-").tempdir_in(&self.scratch);
@@ -143,11 +157,16 @@ impl Raw {
             if let Some(known) = locked(&self.opened).get(&key) {
                 return Ok(Some((known.clone(), below)));
             }
-            let on_disk = match container {
-                Container::Folder(folder) => folder.join(head),
-                Container::Zip(zip) => self.extracted(key.trim_end_matches('/'), zip, head)?,
+            let opened = match container {
+                Container::Folder(folder) => self.open_archive(&folder.join(head), name)?,
+                Container::Zip(zip) => match self.open_inside(zip, head, name)? {
+                    Some(opened) => opened,
+                    None => {
+                        let on_disk = self.extracted(key.trim_end_matches('/'), zip, head)?;
+                        self.open_archive(&on_disk, name)?
+                    }
+                },
             };
-            let opened = self.open_archive(&on_disk, name)?;
             locked(&self.opened).insert(key, opened.clone());
             return Ok(Some((opened, below)));
         }

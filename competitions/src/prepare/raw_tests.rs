@@ -35,7 +35,16 @@ fn trees(folder: &Path) -> Vec<Raw> {
     }
     let archive = folder.join("raw.zip");
     fs::write(&archive, zipped(&members)).unwrap();
-    [directory, archive]
+    // The inner archive may lie there as it is, or packed once more.
+    let stored = folder.join("stored.zip");
+    let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    let mut zip = ZipWriter::new(File::create(&stored).unwrap());
+    for (name, data) in members {
+        zip.start_file(name, options).unwrap();
+        zip.write_all(data).unwrap();
+    }
+    zip.finish().unwrap();
+    [directory, archive, stored]
         .map(|location| Raw::open(&location, folder.join("scratch"), false).unwrap())
         .into()
 }
