@@ -366,7 +366,9 @@ impl<'a> ZipReader<'a> {
             }
             self.buffer.truncate(bytes as usize);
         }
-        if rawzip::crc32(&self.buffer) != found.checksum {
+        let mut crc = Crc::new();
+        crc.update(&self.buffer);
+        if crc.sum() != found.checksum {
             return Err(failed(&"its checksum is wrong"));
         }
         Ok(Some(&self.buffer))
