@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::skip;
+
 /// Longest wait for one answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -36,14 +38,7 @@ impl Browser {
                 .is_ok()
         });
         let Some(program) = found else {
-            let required = std::env::var("MEDALIST_TEST_REQUIRE").unwrap_or_default();
-            assert!(
-                !required.split(',').any(|part| part == "chromium"),
-                "{test}: chromium is required and missing"
-            );
-            eprintln!(
-                "SKIPPED {test}: no chromium on this machine (Debian: apt-get install chromium)"
-            );
+            skip("chromium", "no chromium on this machine (Debian: apt-get install chromium)");
             return None;
         };
         let scratch =

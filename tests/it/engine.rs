@@ -170,20 +170,18 @@ async fn with_a_daemon_that_goes_away(steps: &[&str], comes_back: bool) -> Optio
     let labels = BTreeMap::from([(LABEL_NAME.to_string(), spec.name.clone())]);
     let (_sender, mut requests) = mpsc::channel::<CancelReason>(1);
     let (lost, mut gone) = mpsc::channel::<()>(1);
-    let report = |event: AttemptEvent| {
-        if matches!(event, AttemptEvent::Started(_)) {
-            drop(proxy.lock().unwrap().take());
-            let _ = lost.try_send(());
-        }
+    let report = |event: AttemptEvent| match event {
+        AttemptEvent::Started(_) => drop(proxy.lock().unwrap().take()),
+        AttemptEvent::EngineAway { .. } => drop(lost.try_send(())),
+        _ => {}
     };
     let engine_patience = Duration::from_secs(3);
     let options =
         WatchOptions { host_reserve_bytes: 0, engine_patience, ..WatchOptions::default() };
     let attempt = run_attempt(&executor, Arc::new(spec), None, &options, &mut requests, &report);
     let returns = async {
-        gone.recv().await;
-        tokio::time::sleep(Duration::from_millis(700)).await;
         if comes_back {
+            gone.recv().await;
             *proxy.lock().unwrap() = Some(Proxy::start(&path, socket.clone()));
         }
     };

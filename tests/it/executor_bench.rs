@@ -19,6 +19,8 @@ use medalist::sandbox::{Executor, RunToken};
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, mpsc};
 
+use crate::support::skip_without_engine;
+
 /// Tag of the image whose only file is the probe.
 pub(crate) const IMAGE: &str = "medalist-test/probe:latest";
 /// Label of everything the tests start.
@@ -89,14 +91,14 @@ pub(crate) struct Bench {
     dir: TempDir,
 }
 
-/// The engine of this machine with the probe's image; `None`, said loudly, where there is no
-/// engine.
+/// The engine of this machine with the probe's image; `None` where there is no engine, and the test
+/// is skipped.
 pub(crate) async fn engine() -> Option<Engine> {
     static IMPORTED: OnceCell<()> = OnceCell::const_new();
     let engine = match Engine::connect().await {
         Ok(engine) => engine,
         Err(error) => {
-            eprintln!("\n!!! SKIPPED, for want of a container engine: {error}\n");
+            skip_without_engine(&error.to_string());
             return None;
         }
     };

@@ -10,7 +10,7 @@ use medalist::attempt::limits::{GpuAccess, GpuHandle};
 use medalist::attempt::outcome::Outcome;
 
 use crate::executor_bench::{Bench, Kind};
-use crate::support::{Called, TestContext, has_docker};
+use crate::support::{Called, TestContext, has_docker, skip};
 
 const DRIVER: &str = r#"#!/bin/sh
 case "$*" in
@@ -172,7 +172,7 @@ fn stand_in(path: &Path) -> bool {
     let made = Command::new("mknod").arg("-m").arg("666").arg(path).args(["c", "1", "3"]).status();
     let made = made.is_ok_and(|status| status.success());
     if !made {
-        eprintln!("SKIPPED: this user may not make device nodes");
+        skip("mknod", "this user may not make device nodes");
     }
     made
 }
@@ -182,7 +182,7 @@ async fn a_container_gets_exactly_its_cards_nodes() {
     let Some(bench) = Bench::new(Kind::Docker).await else { return };
     // Below /dev, for a container's other file systems may hold no devices that work.
     let Ok(nodes) = tempfile::Builder::new().prefix("medalist-test-").tempdir_in("/dev") else {
-        eprintln!("SKIPPED: this user may not make device nodes");
+        skip("mknod", "this user may not make device nodes");
         return;
     };
     let node = |name: &str| nodes.path().join(name);

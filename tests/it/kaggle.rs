@@ -1,7 +1,7 @@
 //! The Kaggle client against a server that speaks the API, in good weather and bad.
 
 use crate::support::kaggle_server::{Fault, KEY, KaggleServer, TOKEN, USERNAME, fake_zip};
-use crate::support::require;
+use crate::support::skip;
 use medalist::host::kaggle::{
     Access, Credentials, DownloadReporter, DownloadRequest, Downloaded, KaggleClient, KaggleError,
     KaggleOptions, RemoteFile, RemoteObject, RetryPolicy, SilentReporter,
@@ -383,7 +383,7 @@ fn official_client(version: &str) -> Option<PathBuf> {
                 ],
             );
         if !made {
-            require(
+            skip(
                 "kaggle",
                 &format!(
                     "kaggle {version} cannot be installed; set {variable} to a Python that has it"

@@ -17,6 +17,7 @@ use medalist::sandbox::engine::tar_directory;
 use tokio::sync::OnceCell;
 
 use crate::executor_bench::{Bench, Finished, Kind, engine};
+use crate::support::skip;
 
 const IMAGE: &str = "medalist-test/mlebench-env:latest";
 const TOOLS: [&str; 12] =
@@ -153,7 +154,7 @@ async fn run(agent: &[&str], timeout: Duration) -> Option<(Bench, Finished)> {
         Ok(())
     });
     if let Err(why) = imported.await {
-        eprintln!("\n!!! SKIPPED, for the image cannot be put together: {why}\n");
+        skip("tools", &format!("the image cannot be put together: {why}"));
         return None;
     }
     let bench = Bench::new(Kind::Docker).await?;

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +12,8 @@ use medalist::sandbox::engine::{Engine, tar_directory};
 use serde_json::Value;
 
 use crate::executor_bench::{IMAGE, engine, probe};
-use crate::support::{Called, TestContext, called, has_docker, require};
+use crate::support::island::Island;
+use crate::support::{Called, TestContext, called, has_docker, skip};
 
 const COMPETITIONS: [&str; 2] = ["demo-bikes", "demo-flights"];
 
@@ -244,18 +244,19 @@ async fn another_terminal_watches_and_stops_single_attempts() {
     assert!(late.stderr.contains("no harness runs"), "{late:#?}");
 }
 
-/// A Docker daemon of its own, so that it can be killed.
-struct Daemon {
+/// A Docker daemon of its own, so that it can be killed; its containers live on with the island.
+struct Daemon<'a> {
     dir: PathBuf,
+    island: &'a Island,
     process: Child,
 }
 
-impl Daemon {
+impl<'a> Daemon<'a> {
     fn socket(dir: &Path) -> String {
         format!("unix://{}", dir.join("docker.sock").display())
     }
 
-    fn start(dir: &Path) -> Self {
+    fn start(dir: &Path, island: &'a Island) -> Self {
         std::fs::create_dir_all(dir).unwrap();
         std::fs::write(
             dir.join("daemon.json"),
@@ -269,9 +270,8 @@ impl Daemon {
             .open(dir.join("dockerd.log"))
             .unwrap();
         let at = |name: &str| dir.join(name).display().to_string();
-        // In a network of its own: without a bridge to manage it would delete this machine's.
-        let process = Command::new("unshare")
-            .args(["--net", "dockerd"])
+        let process = island
+            .command("dockerd")
             .args([
                 "--config-file",
                 &at("daemon.json"),
@@ -282,12 +282,11 @@ impl Daemon {
             ])
             .args(["--pidfile", &at("docker.pid"), "-H", &Self::socket(dir)])
             .args(["--bridge", "none", "--iptables=false", "--ip6tables=false"])
-            .process_group(0)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .unwrap();
-        let daemon = Self { dir: dir.to_owned(), process };
+        let daemon = Self { dir: dir.to_owned(), island, process };
         until("the second daemon", || {
             let version = Command::new("docker")
                 .args(["-H", &Self::socket(dir), "version"])
@@ -298,19 +297,13 @@ impl Daemon {
         daemon
     }
 
-    /// As the kernel does when memory is short.
-    fn kill(mut self) -> PathBuf {
-        self.process.kill().unwrap();
+    /// Sends the daemon a signal and waits for its end. Its process number is the island's.
+    fn end(&mut self, signal: &str) {
+        let pid = std::fs::read_to_string(self.dir.join("docker.pid")).unwrap_or_default();
+        let mut kill = self.island.command("sh");
+        kill.args(["-c", "kill -s \"$0\" \"$1\"", signal, &pid]);
+        assert!(kill.status().unwrap().success(), "the daemon is not there");
         self.process.wait().unwrap();
-        self.dir.clone()
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(self.process.id().cast_signed());
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        let _ = self.process.wait();
     }
 }
 
@@ -323,12 +316,13 @@ async fn a_daemon_killed_while_agents_run_or_are_collected_loses_nothing() {
         .arg("--version")
         .output()
         .is_ok_and(|output| output.status.success());
-    if !there || !nix::unistd::geteuid().is_root() {
-        require("dockerd", "no daemon of its own can be started for the test");
+    if !there {
+        skip("dockerd", "there is no `dockerd` to start a second daemon from");
         return;
     }
+    let Some(island) = Island::new() else { return };
     let context = prepared(&["print", "working", "+", "sleep", "6000", "+", "submit-sample"]);
-    let daemon = Daemon::start(&context.join("daemon"));
+    let mut daemon = Daemon::start(&context.join("daemon"), &island);
     let socket = Daemon::socket(&daemon.dir);
     let root = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(root.path().join("home/agent")).unwrap();
@@ -338,19 +332,23 @@ async fn a_daemon_killed_while_agents_run_or_are_collected_loses_nothing() {
 
     let runs = context.join("runs");
     let mut command = run_command(&context, &runs);
-    let child = command.env("DOCKER_HOST", &socket).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.env("DOCKER_HOST", &socket).stderr(Stdio::piped()).spawn().unwrap();
     until("both agents", || {
         COMPETITIONS
             .iter()
             .all(|competition| context.run(&["logs", competition]).stdout.contains("working"))
     });
-    let dir = daemon.kill();
-    // The agents end and would be collected now.
-    std::thread::sleep(Duration::from_secs(8));
-    let daemon = Daemon::start(&dir);
+    // As the kernel does when memory is short.
+    daemon.end("KILL");
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.contains("waiting for the engine")), "it does not wait");
+    until("the agents' end", || {
+        !island.command("pgrep").args(["-x", "probe"]).status().unwrap().success()
+    });
+    let mut daemon = Daemon::start(&daemon.dir, &island);
+    let said: Vec<String> = said.collect();
     let ended: Called = called(&child.wait_with_output().unwrap());
-    assert_eq!(ended.code, 0, "{ended:#?}");
-    assert!(ended.stderr.contains("waiting for the engine"), "{ended:#?}");
+    assert_eq!(ended.code, 0, "{said:#?}");
     for (key, result) in results(&only_group(&runs)) {
         assert_eq!(result["outcome"]["kind"], "finished", "{key}: {result:#}");
         assert_eq!(
@@ -361,7 +359,7 @@ async fn a_daemon_killed_while_agents_run_or_are_collected_loses_nothing() {
     }
     let left = Command::new("docker").args(["-H", &socket, "ps", "-aq"]).output().unwrap();
     assert!(left.stdout.is_empty(), "{}", String::from_utf8_lossy(&left.stdout));
-    drop(daemon);
+    daemon.end("TERM");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::support::skip;
+
 fn golden(id: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/prepare").join(format!("{id}.zip"))
 }
@@ -225,7 +227,7 @@ fn a_full_disk_leaves_nothing_half_made() {
     let mounted =
         Command::new("mount").args(["-t", "tmpfs", "-o", "size=16k", "tmpfs"]).arg(&data).output();
     if !mounted.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: a small file system can only be mounted by root");
+        skip("mount", "only root can mount a small file system");
         return;
     }
     let zip = golden("spaceship-titanic");
