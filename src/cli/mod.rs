@@ -20,6 +20,7 @@ pub mod leaderboard;
 pub mod logs;
 pub mod metrics;
 pub mod prepare;
+pub mod reference;
 pub mod replay;
 pub mod report;
 pub mod run;
@@ -33,7 +34,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::app::context::{Context, default_data_dir};
 use crate::app::error::{CliError, Exit};
@@ -96,6 +97,10 @@ enum Command {
     Leaderboard(leaderboard::Args),
     History(history::Args),
     Disclose(disclose::Args),
+    Completions(reference::CompletionsArgs),
+    Man(reference::ManArgs),
+    #[command(hide = true)]
+    Reference(reference::ReferenceArgs),
 }
 
 /// The places and manners that the global options ask for.
@@ -127,6 +132,11 @@ fn start_logging(global: &Global) {
     // A second initialisation (tests in one process) is harmless.
     let _ =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+/// The whole command line as clap knows it.
+fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Parses the command line, runs the subcommand and gives the process's exit code.
@@ -170,5 +180,8 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError> {
         Command::Leaderboard(args) => leaderboard::run(&args, context),
         Command::History(args) => history::run(&args, context),
         Command::Disclose(args) => disclose::run(&args, context),
+        Command::Completions(args) => reference::completions(&args, context),
+        Command::Man(args) => reference::man(&args, context),
+        Command::Reference(args) => reference::reference(&args, context),
     }
 }

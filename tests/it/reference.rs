@@ -1,0 +1,64 @@
+//! `docs/reference/` says what the program and the code say.
+
+use std::path::Path;
+
+use crate::support::TestContext;
+
+fn page(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference").join(name);
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn generated_pages_are_up_to_date() {
+    for name in ["cli", "environment"] {
+        let made = TestContext::new().ok(&["reference", name]).stdout;
+        assert!(
+            made == page(&format!("{name}.md")),
+            "docs/reference/{name}.md is out of date; make it again: \
+             cargo run -q -- reference {name} > docs/reference/{name}.md"
+        );
+    }
+}
+
+#[test]
+fn every_variable_in_the_source_is_listed() {
+    let listed = page("environment.md");
+    let mut seen = 0;
+    for entry in walkdir::WalkDir::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        let entry = entry.unwrap();
+        if entry.path().extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(entry.path()).unwrap();
+        // What the build script tells the code is not a variable of the user's.
+        for literal in text.split('"').skip(1).step_by(2) {
+            let prefixes = ["MEDALIST_", "KAGGLE_", "DOCKER_", "XDG_", "NVIDIA_", "CUDA_"];
+            let is_name = literal.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+            let built_in = text.contains(&format!("env!(\"{literal}\""));
+            if is_name && !built_in && prefixes.iter().any(|prefix| literal.starts_with(prefix)) {
+                seen += 1;
+                let quoted = format!("`{literal}`");
+                assert!(listed.contains(&quoted), "{}: {quoted}", entry.path().display());
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen} were found");
+}
+
+#[test]
+fn versions_of_formats_are_those_of_the_code() {
+    use medalist_reports::{compare, data, history, record};
+    let listed = page("formats.md");
+    for (file, version) in [
+        ("| `plan.json`", medalist::attempt::plan::PLAN_FORMAT),
+        ("| `group.json`", record::RECORD_FORMAT),
+        ("| `attempt.json`", record::RECORD_FORMAT),
+        ("| `report.json`", data::REPORT_FORMAT),
+        ("| `comparison.json`", compare::COMPARISON_FORMAT),
+        ("| printed by `history --json`", history::HISTORY_FORMAT),
+    ] {
+        let row = format!("{file} | {version} |");
+        assert!(listed.contains(&row), "formats.md lacks `{row}`");
+    }
+}
