@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use medalist::attempt::launch::DataMode;
 use medalist::attempt::outcome::{CancelReason, Outcome};
@@ -31,6 +31,15 @@ macro_rules! contract {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 if let Some(bench) = Bench::new(Kind::Process).await {
+                    super::$name(&bench).await;
+                }
+            })*
+        }
+
+        mod guide {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                if let Some(bench) = crate::guide_executor::bench().await {
                     super::$name(&bench).await;
                 }
             })*
@@ -275,13 +284,25 @@ contract! {
         let token: Mutex<Option<RunToken>> = Mutex::new(None);
         let again = spec.clone();
         // The first harness is dropped in the middle of the attempt, as by a kill.
+        let started = Mutex::new(None);
+        let log = spec.attempt_dir.join("run.log");
         let first = bench.drive(spec, None, |event, _| {
-            if let AttemptEvent::Started(started) = event {
-                *token.lock().unwrap() = Some(started.clone());
+            if let AttemptEvent::Started(its) = event {
+                *token.lock().unwrap() = Some(its.clone());
+                *started.lock().unwrap() = Some(Instant::now());
             }
         });
-        assert!(tokio::time::timeout(Duration::from_secs(4), first).await.is_err(), "the agent hangs");
+        let at_work = async {
+            while std::fs::read_to_string(&log).unwrap_or_default() != "before\n" {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            _ = first => panic!("the agent hangs"),
+            () = at_work => {}
+        }
         let token = token.into_inner().unwrap().expect("the agent started");
+        let ran = started.into_inner().unwrap().expect("the agent started").elapsed();
         let labels = BTreeMap::from([(TEST_LABEL.to_string(), bench.label())]);
         let orphans = bench.executor.list_orphans(&labels).await.unwrap();
         assert_eq!(orphans.len(), 1);
@@ -289,7 +310,7 @@ contract! {
         assert_eq!(orphans[0].token.name, token.name);
 
         let attached = bench.executor.attach(&token, std::sync::Arc::new(again.clone())).await.unwrap();
-        assert!(attached.elapsed_before() >= Duration::from_secs(1), "its clock began anew");
+        assert!(attached.elapsed_before() >= ran, "its clock began anew");
         drop(attached);
         let mut spec = again;
         spec.limits.timeout = Duration::from_secs(5);
@@ -312,14 +333,21 @@ contract! {
     async fn one_that_ended_unwatched_is_collected_later(bench: &Bench) {
         let spec = bench.spec(&["sleep", "500", "+", "submit", "id,y\n", "+", "exit", "5"]);
         let again = spec.clone();
+        let began = Instant::now();
         let token = {
             let running = bench.executor.start(std::sync::Arc::new(spec)).await.unwrap();
             running.token()
         };
-        tokio::time::sleep(Duration::from_millis(2500)).await;
+        let labels = BTreeMap::from([(TEST_LABEL.to_string(), bench.label())]);
+        while bench.executor.list_orphans(&labels).await.unwrap()[0].running {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let ended_by_then = began.elapsed();
         let run = bench.drive(again, Some(token), |_, _| {}).await;
         assert_eq!(run.end.outcome, Outcome::Finished { exit: 5 });
-        assert!(run.end.took >= Duration::from_millis(450) && run.end.took < Duration::from_millis(2400), "{:?}", run.end.took);
+        // It slept half a second, and the time until it is collected is not its own.
+        assert!(run.end.took >= Duration::from_millis(450), "{:?}", run.end.took);
+        assert!(run.end.took <= ended_by_then, "{:?} of {ended_by_then:?}", run.end.took);
         assert!(run.end.salvage.unwrap().submission);
     }
 
