@@ -1,48 +1,60 @@
 //! The checks a submission passes before its metric, by the names that `checks = [...]` uses.
 
+use crate::form::Form;
 use crate::ids::{IdDifference, IdRule, Rows, id_difference};
-use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
+use crate::invalid::{
+    InvalidKind, InvalidSubmission, Refusal, bad_answer, missing_column, missing_value,
+    not_a_number,
+};
 use crate::spec::Check;
 use crate::table::{Column, Values};
-use crate::task::{Task, bad_answer, missing_column, not_a_number};
+use crate::task::Task;
 
-/// Makes one check.
-pub(crate) fn check(task: &Task<'_>, check: Check) -> Result<(), Refusal> {
-    let spec = task.spec;
+/// Makes one check of the submission. Those of the answers hold here; see [`check_answers`].
+pub(crate) fn check(form: &Form<'_>, check: Check) -> Result<(), Refusal> {
+    let spec = form.spec;
     match check {
-        Check::IdColumns => columns_present(task, &spec.id_columns),
+        Check::IdColumns => columns_present(form, &spec.id_columns),
         Check::TargetColumns => {
-            columns_present(task, &spec.target_columns)?;
-            columns_present(task, &spec.unscored_columns)
+            columns_present(form, &spec.target_columns)?;
+            columns_present(form, &spec.unscored_columns)
         }
-        Check::ExactColumns => exact_columns(task),
-        Check::OrderedColumns => ordered_columns(task),
-        Check::ColumnCount => column_count(task),
-        Check::FirstColumn => first_column(task),
-        Check::RowCount if task.submission.rows() != task.answer_count() => {
-            Err(task.row_count().into())
+        Check::ExactColumns => exact_columns(form),
+        Check::OrderedColumns => ordered_columns(form),
+        Check::ColumnCount => column_count(form),
+        Check::FirstColumn => first_column(form),
+        Check::RowCount if form.submission.rows() != form.expected_count() => {
+            Err(form.row_count().into())
         }
         Check::RowCount => Ok(()),
-        Check::NotEmpty if task.submission.rows() == 0 => {
+        Check::NotEmpty if form.submission.rows() == 0 => {
             Err(InvalidSubmission::new(InvalidKind::RowCount, "the submission has no rows").into())
         }
         Check::NotEmpty => Ok(()),
-        Check::Numeric => targets(task)?.iter().try_for_each(numeric),
-        Check::Text => targets(task)?.iter().try_for_each(text),
-        Check::SomeText => targets(task)?.iter().try_for_each(some_text),
+        Check::Numeric => targets(form)?.iter().try_for_each(numeric),
+        Check::Text => targets(form)?.iter().try_for_each(text),
+        Check::SomeText => targets(form)?.iter().try_for_each(some_text),
         Check::Range => {
             let [low, high] = spec.range.unwrap_or([f64::NEG_INFINITY, f64::INFINITY]);
-            targets(task)?.iter().try_for_each(|column| range(column, low, high))
+            targets(form)?.iter().try_for_each(|column| range(column, low, high))
         }
-        Check::NotMissing => targets(task)?.iter().try_for_each(not_missing),
-        Check::Finite => targets(task)?.iter().try_for_each(finite),
-        Check::RowSum => row_sum(task),
-        Check::Ids => ids(task, IdRule::Equal),
-        Check::IdSet => ids(task, IdRule::SameSet),
-        Check::IdSuperset => ids(task, IdRule::Superset),
-        Check::UniqueIds => unique_ids(task),
+        Check::NotMissing => targets(form)?.iter().try_for_each(not_missing),
+        Check::Finite => targets(form)?.iter().try_for_each(finite),
+        Check::RowSum => row_sum(form),
+        Check::Ids => ids(form, IdRule::Equal),
+        Check::IdSet => ids(form, IdRule::SameSet),
+        Check::IdSuperset => ids(form, IdRule::Superset),
+        Check::UniqueIds => unique_ids(form),
+        Check::AnswersComplete | Check::AnswersRange => Ok(()),
+    }
+}
+
+/// Makes one check of the answers; the others look at the submission and hold here.
+pub(crate) fn check_answers(task: &Task<'_>, check: Check) -> Result<(), Refusal> {
+    match check {
         Check::AnswersComplete => answers_complete(task),
         Check::AnswersRange => answers_range(task),
+        _ => Ok(()),
     }
 }
 
@@ -68,69 +80,69 @@ fn answers_range(task: &Task<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn targets<'t>(task: &Task<'t>) -> Result<Vec<Column<'t>>, Refusal> {
-    task.spec.target_columns.iter().map(|name| task.submitted(name)).collect()
+fn targets<'t>(form: &Form<'t>) -> Result<Vec<Column<'t>>, Refusal> {
+    form.spec.target_columns.iter().map(|name| form.submitted(name)).collect()
 }
 
-fn columns_present(task: &Task<'_>, names: &[String]) -> Result<(), Refusal> {
-    match names.iter().find(|name| !task.submission.has_column(name)) {
-        Some(name) => Err(missing_column(task.submission, name).into()),
+fn columns_present(form: &Form<'_>, names: &[String]) -> Result<(), Refusal> {
+    match names.iter().find(|name| !form.submission.has_column(name)) {
+        Some(name) => Err(missing_column(form.submission, name).into()),
         None => Ok(()),
     }
 }
 
-fn wanted<'t>(task: &Task<'t>) -> impl ExactSizeIterator<Item = &'t String> + Clone + use<'t> {
-    let spec = task.spec;
+fn wanted<'t>(form: &Form<'t>) -> impl ExactSizeIterator<Item = &'t String> + Clone + use<'t> {
+    let spec = form.spec;
     let count = spec.id_columns.len();
     (0..count + spec.target_columns.len())
         .map(move |k| spec.id_columns.get(k).unwrap_or_else(|| &spec.target_columns[k - count]))
 }
 
-fn exact_columns(task: &Task<'_>) -> Result<(), Refusal> {
-    columns_present(task, &task.spec.id_columns)?;
-    columns_present(task, &task.spec.target_columns)?;
-    match task.submission.names().iter().find(|name| !wanted(task).any(|w| w == *name)) {
+fn exact_columns(form: &Form<'_>) -> Result<(), Refusal> {
+    columns_present(form, &form.spec.id_columns)?;
+    columns_present(form, &form.spec.target_columns)?;
+    match form.submission.names().iter().find(|name| !wanted(form).any(|w| w == *name)) {
         Some(name) => Err(InvalidSubmission::new(
             InvalidKind::ExtraColumn,
             "the submission has a column it must not have",
         )
         .in_column(name)
-        .expecting(column_list(task))
+        .expecting(column_list(form))
         .into()),
         None => Ok(()),
     }
 }
 
-fn ordered_columns(task: &Task<'_>) -> Result<(), Refusal> {
-    exact_columns(task)?;
-    match task.submission.names().iter().zip(wanted(task)).find(|(found, wanted)| found != wanted) {
+fn ordered_columns(form: &Form<'_>) -> Result<(), Refusal> {
+    exact_columns(form)?;
+    match form.submission.names().iter().zip(wanted(form)).find(|(found, wanted)| found != wanted) {
         Some((found, wanted)) => Err(InvalidSubmission::new(
             InvalidKind::ColumnOrder,
             format!("column `{found}` stands where `{wanted}` belongs"),
         )
         .in_column(found)
-        .expecting(column_list(task))
+        .expecting(column_list(form))
         .into()),
-        None => column_count(task),
+        None => column_count(form),
     }
 }
 
-fn column_count(task: &Task<'_>) -> Result<(), Refusal> {
-    let (found, expected) = (task.submission.names().len(), wanted(task).len());
+fn column_count(form: &Form<'_>) -> Result<(), Refusal> {
+    let (found, expected) = (form.submission.names().len(), wanted(form).len());
     if found == expected {
         return Ok(());
     }
     let kind = if found > expected { InvalidKind::ExtraColumn } else { InvalidKind::MissingColumn };
     Err(InvalidSubmission::new(kind, format!("the submission has {found} columns"))
-        .expecting(format!("{expected} columns: {}", column_list(task)))
+        .expecting(format!("{expected} columns: {}", column_list(form)))
         .into())
 }
 
-fn first_column(task: &Task<'_>) -> Result<(), Refusal> {
-    let Some(wanted) = task.spec.id_columns.first() else {
+fn first_column(form: &Form<'_>) -> Result<(), Refusal> {
+    let Some(wanted) = form.spec.id_columns.first() else {
         return Ok(());
     };
-    match task.submission.names().first() {
+    match form.submission.names().first() {
         Some(found) if found == wanted => Ok(()),
         Some(found) => Err(InvalidSubmission::new(
             InvalidKind::ColumnOrder,
@@ -139,12 +151,12 @@ fn first_column(task: &Task<'_>) -> Result<(), Refusal> {
         .in_column(found)
         .expecting(format!("`{wanted}` as the first column"))
         .into()),
-        None => Err(missing_column(task.submission, wanted).into()),
+        None => Err(missing_column(form.submission, wanted).into()),
     }
 }
 
-fn column_list(task: &Task<'_>) -> String {
-    let names = wanted(task);
+fn column_list(form: &Form<'_>) -> String {
+    let names = wanted(form);
     let total = names.len();
     let mut list: Vec<String> = names.take(8).map(|n| format!("`{n}`")).collect();
     if total > 8 {
@@ -215,18 +227,7 @@ fn not_missing(column: &Column<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// The verdict that a cell is missing.
-pub fn missing_value(column: &Column<'_>, row: usize) -> InvalidSubmission {
-    let invalid = InvalidSubmission::new(InvalidKind::MissingValue, "the cell is missing")
-        .at(row)
-        .in_column(column.name());
-    match column.raw(row) {
-        "" => invalid.expecting("a value"),
-        word => invalid.with_value(word).expecting("a value (this word reads as a missing one)"),
-    }
-}
-
-fn finite(column: &Column<'_>) -> Result<(), Refusal> {
+pub(crate) fn finite(column: &Column<'_>) -> Result<(), Refusal> {
     for row in 0..column.len() {
         let value = column.number(row).ok_or_else(|| not_a_number(row, column))?;
         if value.is_nan() {
@@ -244,19 +245,19 @@ fn finite(column: &Column<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn row_sum(task: &Task<'_>) -> Result<(), Refusal> {
-    let tolerance = match (task.spec.row_sum_decimals, task.spec.row_sum_tolerance) {
+fn row_sum(form: &Form<'_>) -> Result<(), Refusal> {
+    let tolerance = match (form.spec.row_sum_decimals, form.spec.row_sum_tolerance) {
         (Some(decimals), _) => 0.5 * 10_f64.powi(-decimals),
         (None, tolerance) => tolerance.unwrap_or(0.0),
     };
-    let columns = targets(task)?;
+    let columns = targets(form)?;
     if let Some(column) = columns.iter().find(|column| column.is_text() && !column.is_empty()) {
         return numeric(column);
     }
-    for row in 0..task.submission.rows() {
+    for row in 0..form.submission.rows() {
         let sum: f64 =
             columns.iter().filter_map(|column| column.number(row)).filter(|v| !v.is_nan()).sum();
-        let off = match task.spec.row_sum_decimals {
+        let off = match form.spec.row_sum_decimals {
             Some(decimals) => {
                 let scale = 10_f64.powi(decimals);
                 (sum * scale).round_ties_even() / scale != 1.0
@@ -277,22 +278,23 @@ fn row_sum(task: &Task<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn ids(task: &Task<'_>, rule: IdRule) -> Result<(), Refusal> {
-    let (answer_ids, submission_ids) = (task.answer_ids()?, task.submission_ids()?);
-    let (answers, submission) = rayon::join(|| task.sorted_answers(), || task.sorted_submission());
-    let (answers, submission): (&Rows, &Rows) = (answers?, submission?);
+fn ids(form: &Form<'_>, rule: IdRule) -> Result<(), Refusal> {
+    let (expected_ids, submission_ids) = (form.expected_ids()?, form.submission_ids()?);
+    let (expected, submission) =
+        rayon::join(|| form.sorted_expected(), || form.sorted_submission());
+    let (expected, submission): (&Rows, &Rows) = (expected?, submission?);
     let show = |columns: &[Column<'_>], row: usize| {
         columns.iter().map(|c| c.raw(row)).collect::<Vec<_>>().join(", ")
     };
-    let names = || task.spec.id_columns.join(", ");
-    match id_difference((&answer_ids, answers), (&submission_ids, submission), rule) {
+    let names = || form.spec.id_columns.join(", ");
+    match id_difference((&expected_ids, expected), (&submission_ids, submission), rule) {
         None => Ok(()),
         Some(IdDifference::Missing { answer_row }) => Err(InvalidSubmission::new(
             InvalidKind::Ids,
             "an id is missing from the submission (or another kind of id is there)",
         )
         .in_column(names())
-        .expecting(format!("a row with id `{}`", show(&answer_ids, answer_row)))
+        .expecting(format!("a row with id `{}`", show(&expected_ids, answer_row)))
         .into()),
         Some(IdDifference::Unknown { submission_row }) => Err(InvalidSubmission::new(
             InvalidKind::Ids,
@@ -306,9 +308,9 @@ fn ids(task: &Task<'_>, rule: IdRule) -> Result<(), Refusal> {
     }
 }
 
-fn unique_ids(task: &Task<'_>) -> Result<(), Refusal> {
-    let ids = task.submission_ids()?;
-    let sorted = task.sorted_submission()?;
+fn unique_ids(form: &Form<'_>) -> Result<(), Refusal> {
+    let ids = form.submission_ids()?;
+    let sorted = form.sorted_submission()?;
     let repeated = (1..sorted.len()).find(|&place| {
         let (before, row) = (sorted.at(place - 1), sorted.at(place));
         ids.iter().all(|c| crate::ids::same(*c, before, *c, row))

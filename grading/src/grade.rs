@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::check::check;
+use crate::check::{check, check_answers};
+use crate::form::{Form, PublicFacts};
 use crate::invalid::{AnswersError, InvalidKind, InvalidSubmission, Refusal};
 use crate::metrics::{METRICS, Metric, OptionKind};
 use crate::spec::{Check, GradingSpec};
@@ -136,6 +137,14 @@ impl Grader {
     pub fn new(spec: GradingSpec) -> Result<Self, SpecError> {
         let metric = Metric::find(&spec.metric)
             .ok_or_else(|| SpecError::UnknownMetric { name: spec.metric.clone() })?;
+        Self::with_metric(spec, metric)
+    }
+
+    /// A grader for a competition's `[grading]` table and a metric that need not be in [`METRICS`].
+    ///
+    /// # Errors
+    /// [`SpecError`] names what is wrong with the table.
+    pub fn with_metric(spec: GradingSpec, metric: &'static Metric) -> Result<Self, SpecError> {
         for (key, names, expected) in [
             ("answer_id_columns", spec.answer_ids().len(), spec.id_columns.len()),
             ("answer_columns", spec.answer_targets().len(), spec.target_columns.len()),
@@ -196,7 +205,7 @@ impl Grader {
         };
         let mut issues = Vec::new();
         for extra in self.spec.strict.iter().flat_map(|strict| &strict.checks) {
-            if let Err(invalid) = ours(check(&task, *extra))? {
+            if let Err(invalid) = ours(check_any(&task, *extra))? {
                 issues.push(invalid);
             }
         }
@@ -273,27 +282,48 @@ impl Grader {
         }
     }
 
-    /// Makes the competition's checks against a sample submission in place of the answers, and
-    /// nothing that needs true values.
+    /// Says whether a submission is well formed, by what is public: the competition's checks and
+    /// its metric's, both against the sample submission.
+    ///
+    /// No answers are in reach, so that neither the verdict nor the time it takes tells anything of
+    /// them. It is at times stricter than [`Grader::grade`], since which rows are graded is not
+    /// public; and it does not foresee a metric that is undefined for the true values.
     ///
     /// # Errors
     /// [`GradeError::Answers`] if the sample lacks the id columns.
-    pub fn check_format(
+    pub fn validate(
         &self,
         submission: &Table,
-        sample: Table,
+        facts: &PublicFacts,
     ) -> Result<Result<(), InvalidSubmission>, GradeError> {
-        let spec =
-            GradingSpec { answer_id_columns: None, answer_columns: None, ..self.spec.clone() };
-        let sample = Answers::Table(sample);
-        let task = Task::new(&spec, submission, &sample);
-        ours(spec.checks.iter().try_for_each(|&c| check(&task, c)))
+        let form = Form::new(&self.spec, submission, facts);
+        let checked = || {
+            self.spec.checks.iter().try_for_each(|&c| check(&form, c))?;
+            (self.metric.validate)(&form)
+        };
+        ours(checked())
+    }
+
+    /// Reads and validates a submission file.
+    ///
+    /// # Errors
+    /// As [`Grader::validate`]; a submission that cannot be read is invalid, not an error.
+    pub fn validate_file(
+        &self,
+        submission: &Path,
+        facts: &PublicFacts,
+        limits: &Limits,
+    ) -> Result<Result<(), InvalidSubmission>, GradeError> {
+        match self.read_submission(submission, limits) {
+            Ok(table) => self.validate(&table, facts),
+            Err(error) => Ok(Err(InvalidSubmission::from(&error))),
+        }
     }
 
     fn verdict(&self, task: &Task<'_>) -> Result<Verdict, GradeError> {
         let scored = || {
             task.type_columns();
-            task.spec.checks.iter().try_for_each(|&c| check(task, c))?;
+            task.spec.checks.iter().try_for_each(|&c| check_any(task, c))?;
             (self.metric.score)(task)
         };
         Ok(match ours(scored())? {
@@ -301,6 +331,12 @@ impl Grader {
             Err(invalid) => Verdict::Invalid(invalid),
         })
     }
+}
+
+/// Makes one check, be it of the answers or of the submission.
+fn check_any(task: &Task<'_>, which: Check) -> Result<(), Refusal> {
+    check_answers(task, which)?;
+    check(task.form(), which)
 }
 
 /// Tells the submission's faults from those of the answers.

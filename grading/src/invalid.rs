@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::table::ReadError;
+use crate::table::{Column, ReadError, Table};
 
 /// What is wrong with a submission, coarsely; agents and reports may branch on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -187,6 +187,12 @@ pub enum AnswersError {
         /// The column.
         column: String,
     },
+    /// A column that the competition's entry names is missing from the sample submission.
+    #[error("the sample submission has no column `{column}`")]
+    SampleColumn {
+        /// The column.
+        column: String,
+    },
     /// The file cannot be read.
     #[error("the answers cannot be read")]
     Unreadable {
@@ -214,4 +220,124 @@ pub enum AnswersError {
         /// What is wrong.
         message: String,
     },
+}
+
+/// Why a metric has no value.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum MetricError {
+    /// The two inputs have different lengths.
+    #[error("there are {truth} true values and {predicted} predicted ones")]
+    Lengths {
+        /// True values.
+        truth: usize,
+        /// Predicted values.
+        predicted: usize,
+    },
+    /// There are no rows.
+    #[error("there are no rows")]
+    Empty,
+    /// A value is NaN.
+    #[error("a value is missing")]
+    Missing {
+        /// Its place, from 0.
+        index: usize,
+    },
+    /// A value is infinite.
+    #[error("a value is infinite")]
+    Infinite {
+        /// Its place, from 0.
+        index: usize,
+    },
+    /// A value is negative.
+    #[error("a value is negative")]
+    Negative {
+        /// Its place, from 0.
+        index: usize,
+    },
+    /// The truth holds one class only.
+    #[error("the truth holds one class only")]
+    OneClass,
+    /// A value is no label of the kind needed.
+    #[error("{message}")]
+    BadLabel {
+        /// Its place, from 0, where one is to blame.
+        index: Option<usize>,
+        /// What is wrong.
+        message: &'static str,
+    },
+}
+
+impl MetricError {
+    /// The place of the value to blame.
+    pub fn index(&self) -> Option<usize> {
+        match *self {
+            Self::Missing { index } | Self::Infinite { index } | Self::Negative { index } => {
+                Some(index)
+            }
+            Self::BadLabel { index, .. } => index,
+            Self::Lengths { .. } | Self::Empty | Self::OneClass => None,
+        }
+    }
+}
+
+impl From<MetricError> for InvalidSubmission {
+    fn from(error: MetricError) -> Self {
+        let kind = match error {
+            MetricError::Lengths { .. } | MetricError::Empty => InvalidKind::RowCount,
+            MetricError::Missing { .. } => InvalidKind::MissingValue,
+            MetricError::Infinite { .. } => InvalidKind::NotFinite,
+            MetricError::Negative { .. } => InvalidKind::OutOfRange,
+            MetricError::OneClass => InvalidKind::Undefined,
+            MetricError::BadLabel { .. } => InvalidKind::BadLabel,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<MetricError> for Refusal {
+    fn from(error: MetricError) -> Self {
+        InvalidSubmission::from(error).into()
+    }
+}
+
+/// The verdict that a cell is no number.
+pub fn not_a_number(row: usize, column: &Column<'_>) -> InvalidSubmission {
+    InvalidSubmission::new(InvalidKind::NotANumber, "the cell is not a number")
+        .at(row)
+        .in_column(column.name())
+        .with_value(column.raw(row))
+        .expecting("a number")
+}
+
+/// The error that a cell of the answers is not what the metric needs.
+pub fn bad_answer(row: usize, column: &Column<'_>, message: &str) -> Refusal {
+    // The value stays out: a verdict may be shown to those who must not see the answers.
+    let message = format!("the value in column `{}` {message}", column.name());
+    AnswersError::BadValue { row: row + 1, message }.into()
+}
+
+/// The verdict that a column is missing, with what is there instead.
+pub(crate) fn missing_column(table: &Table, name: &str) -> InvalidSubmission {
+    let names = table.names();
+    let mut there: Vec<String> = names.iter().take(12).map(|n| format!("`{n}`")).collect();
+    if names.len() > 12 {
+        there.push(format!("… ({} columns)", names.len()));
+    }
+    let message = if names.is_empty() {
+        "the submission is empty".to_owned()
+    } else {
+        format!("the submission has no column `{name}`; its columns are {}", there.join(", "))
+    };
+    InvalidSubmission::new(InvalidKind::MissingColumn, message).in_column(name)
+}
+
+/// The verdict that a cell is missing.
+pub fn missing_value(column: &Column<'_>, row: usize) -> InvalidSubmission {
+    let invalid = InvalidSubmission::new(InvalidKind::MissingValue, "the cell is missing")
+        .at(row)
+        .in_column(column.name());
+    match column.raw(row) {
+        "" => invalid.expecting("a value"),
+        word => invalid.with_value(word).expecting("a value (this word reads as a missing one)"),
+    }
 }

@@ -96,17 +96,23 @@ fn few_labels(column: &Column<'_>) -> bool {
     true
 }
 
-/// A label column's values as integers; `None` for text.
+/// A label column's values as integers, by their rows; `None` for text.
 ///
 /// # Errors
 /// As [`check_labels`].
-pub fn integer_labels(column: &Column<'_>) -> Result<Option<Vec<i128>>, InvalidSubmission> {
+pub fn integer_labels<'t>(
+    column: &Column<'t>,
+) -> Result<Option<impl Fn(usize) -> i128 + Copy + use<'t>>, InvalidSubmission> {
     check_labels(column)?;
-    Ok(match column.values() {
-        Values::Int(values) => Some(values.iter().map(|&v| i128::from(v)).collect()),
-        Values::UInt(values) => Some(values.iter().map(|&v| i128::from(v)).collect()),
-        Values::Bool(values) => Some(values.iter().map(|&v| i128::from(v)).collect()),
-        Values::Float(values) => Some(values.iter().map(|&v| v as i128).collect()),
-        Values::BoolOrMissing(_) | Values::Text => None,
-    })
+    let values = column.values();
+    if matches!(values, Values::BoolOrMissing(_) | Values::Text) {
+        return Ok(None);
+    }
+    Ok(Some(move |row: usize| match values {
+        Values::Int(values) => i128::from(values[row]),
+        Values::UInt(values) => i128::from(values[row]),
+        Values::Bool(values) => i128::from(values[row]),
+        Values::Float(values) => values[row] as i128,
+        Values::BoolOrMissing(_) | Values::Text => 0,
+    }))
 }

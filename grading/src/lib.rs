@@ -8,6 +8,8 @@
 //! 2. A [`Grader`], made from a competition's `[grading]` table ([`GradingSpec`]), makes the
 //!    competition's [`Check`]s in order.
 //! 3. Its [`Metric`], one of [`METRICS`], takes paired values from the [`Task`] and gives a number.
+//!    Before that, an agent may ask whether its file is well formed: [`Grader::validate`] decides by
+//!    [`PublicFacts`] alone.
 //! 4. The [`Verdict`] is a [`Score`] or an [`InvalidSubmission`]; the latter is a value, since it
 //!    is what is measured. A [`GradeError`] means that the answers are at fault.
 //! 5. [`Thresholds`] and a [`Leaderboard`] turn a score into a medal, a rank and a percentile;
@@ -42,6 +44,7 @@
 //! row of the registry.
 
 pub mod check;
+pub mod form;
 pub mod grade;
 pub mod ids;
 pub mod invalid;
@@ -59,6 +62,7 @@ pub mod sum;
 pub mod table;
 pub mod task;
 
+pub use form::{Form, PublicFacts};
 pub use grade::{GradeError, Graded, Grader, Score, SpecError, Verdict};
 pub use invalid::{InvalidKind, InvalidSubmission};
 pub use leaderboard::Leaderboard;
@@ -67,3 +71,8 @@ pub use metrics::{METRICS, Metric};
 pub use report::{CompetitionFacts, GradeReport, grade_report};
 pub use spec::{Check, GradingSpec};
 pub use task::{Answers, Task};
+
+/// The guide's example compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/adding-a-metric.md")]
+struct GuideToMetrics;

@@ -113,55 +113,136 @@ pub enum RleError {
 /// # Source
 /// MLE-bench `competitions/utils.py`, `rle_decode`, with numpy 1.26.4 integers.
 pub fn decode(text: &str, pixels: u64) -> Result<Vec<Run>, RleError> {
-    let mut starts: Vec<i128> = Vec::new();
-    let mut lengths: Vec<i128> = Vec::new();
-    for (index, word) in split_words(text).enumerate() {
-        let value = match parse_small(word) {
-            Some(value) => value,
-            None => parse_int(word).ok_or_else(|| RleError::NotAnInteger {
-                token: index + 1,
-                text: word.chars().take(32).collect(),
-            })?,
+    let mut count = 0;
+    walk(text, pixels, |_| count += 1)?;
+    // Counted first: runs are larger than their text, and a list that grows may be twice as large.
+    let mut runs = Vec::with_capacity(count);
+    walk(text, pixels, |run| runs.push(run))?;
+    Ok(runs)
+}
+
+/// Hands out the runs of a mask as [`decode`] gives them. Where an error comes back, those handed
+/// out before it are void.
+fn walk(text: &str, pixels: u64, mut visit: impl FnMut(Run)) -> Result<(), RleError> {
+    let mut faults = Faults::default();
+    let mut pending: Option<Run> = None;
+    let mut words = split_words(text).enumerate();
+    let mut lone_length = None;
+    while let Some((index, word)) = words.next() {
+        let start = number(index, word)?;
+        let length = match words.next() {
+            Some((index, word)) => number(index, word)?,
+            // A lone start without a length gives no run; after one run it takes that one's length,
+            // as numpy broadcasts it.
+            None if index == 0 => {
+                check_above_zero(index, start)?;
+                break;
+            }
+            None => match lone_length.filter(|_| index == 2) {
+                Some(length) => length,
+                None => {
+                    faults.start(index, start);
+                    faults.unpaired.get_or_insert(RleError::Unpaired { count: index + 1 });
+                    break;
+                }
+            },
         };
-        if index % 2 == 0 { starts.push(value) } else { lengths.push(value) }
-    }
-    for (index, pair) in starts.windows(2).enumerate() {
-        if pair[1] < pair[0] {
-            return Err(RleError::Unsorted { token: 2 * index + 3, start: pair[1] });
-        }
-    }
-    check_positive(&starts, 1)?;
-    check_positive(&lengths, 2)?;
-    // A lone length is applied to every start, as numpy broadcasts it; a lone start without a
-    // length gives no run.
-    if lengths.len() < starts.len() && lengths.len() != 1 {
-        return match starts.len() {
-            1 => Ok(Vec::new()),
-            _ => Err(RleError::Unpaired { count: starts.len() + lengths.len() }),
-        };
-    }
-    check_indexable(&starts, 1)?;
-    check_indexable(&lengths, 2)?;
-    let mut runs: Vec<Run> = Vec::with_capacity(starts.len());
-    for (index, &start) in starts.iter().enumerate() {
-        let length = if lengths.len() == 1 { lengths[0] } else { lengths[index] };
-        let wide = start > i128::from(u64::MAX) || length > i128::from(u64::MAX);
-        let first = start - 1;
-        let end = first.saturating_add(length);
-        // The sum of two 64-bit numbers wraps to below zero, which leaves the slice empty.
-        if first >= i128::from(pixels) || (!wide && end > i128::from(i64::MAX)) {
-            continue;
-        }
-        let run = Run { start: first as u64, end: end.min(i128::from(pixels)) as u64 };
-        match runs.last_mut() {
+        lone_length = Some(length);
+        faults.start(index, start);
+        faults.length(index + 1, length);
+        let Some(run) = clipped(start, length, pixels) else { continue };
+        match &mut pending {
             Some(last) if run.start < last.end => {
-                return Err(RleError::Overlap { token: 2 * index + 1, start });
+                faults.overlap.get_or_insert(RleError::Overlap { token: index + 1, start });
             }
             Some(last) if run.start == last.end => last.end = run.end,
-            _ => runs.push(run),
+            last => {
+                if let Some(run) = last.replace(run) {
+                    visit(run);
+                }
+            }
         }
     }
-    Ok(runs)
+    faults.first()?;
+    pending.into_iter().for_each(visit);
+    Ok(())
+}
+
+/// The number of a word.
+fn number(index: usize, word: &str) -> Result<i128, RleError> {
+    parse_small(word).or_else(|| parse_int(word)).ok_or_else(|| RleError::NotAnInteger {
+        token: index + 1,
+        text: word.chars().take(32).collect(),
+    })
+}
+
+/// The run within the image; none if it starts past the end.
+fn clipped(start: i128, length: i128, pixels: u64) -> Option<Run> {
+    let wide = start > i128::from(u64::MAX) || length > i128::from(u64::MAX);
+    let first = start - 1;
+    let end = first.saturating_add(length);
+    // The sum of two 64-bit numbers wraps to below zero, which leaves the slice empty.
+    if first < 0
+        || length < 1
+        || first >= i128::from(pixels)
+        || (!wide && end > i128::from(i64::MAX))
+    {
+        return None;
+    }
+    Some(Run { start: first as u64, end: end.min(i128::from(pixels)) as u64 })
+}
+
+/// The first fault of each kind. The reference looks for one kind after the other, each over the
+/// whole mask.
+#[derive(Default)]
+struct Faults {
+    before: Option<i128>,
+    unsorted: Option<RleError>,
+    start: Option<RleError>,
+    length: Option<RleError>,
+    unpaired: Option<RleError>,
+    large_start: Option<RleError>,
+    large_length: Option<RleError>,
+    overlap: Option<RleError>,
+}
+
+impl Faults {
+    fn start(&mut self, index: usize, start: i128) {
+        let token = index + 1;
+        if self.before.replace(start).is_some_and(|before| start < before) {
+            self.unsorted.get_or_insert(RleError::Unsorted { token, start });
+        }
+        if let Err(fault) = check_above_zero(index, start) {
+            self.start.get_or_insert(fault);
+        }
+        if is_unsigned_only(start) {
+            self.large_start.get_or_insert(RleError::TooLarge { token, value: start });
+        }
+    }
+
+    fn length(&mut self, index: usize, length: i128) {
+        if let Err(fault) = check_above_zero(index, length) {
+            self.length.get_or_insert(fault);
+        }
+        if is_unsigned_only(length) {
+            self.large_length.get_or_insert(RleError::TooLarge { token: index + 1, value: length });
+        }
+    }
+
+    fn first(self) -> Result<(), RleError> {
+        let mask = [self.unsorted, self.start, self.length, self.unpaired];
+        let runs = [self.large_start, self.large_length, self.overlap];
+        mask.into_iter().chain(runs).flatten().next().map_or(Ok(()), Err)
+    }
+}
+
+fn check_above_zero(index: usize, value: i128) -> Result<(), RleError> {
+    if value >= 1 { Ok(()) } else { Err(RleError::NotPositive { token: index + 1, value }) }
+}
+
+/// Whether a number only fits an unsigned 64-bit integer.
+fn is_unsigned_only(value: i128) -> bool {
+    i64::try_from(value).is_err() && u64::try_from(value).is_ok()
 }
 
 /// The fast path of [`parse_int`]: up to 18 ASCII digits.
@@ -178,28 +259,6 @@ fn parse_small(word: &str) -> Option<i128> {
         value = value * 10 + u64::from(digit);
     }
     Some(i128::from(value))
-}
-
-/// Refuses numbers below 1. `first_token` is the token number of `values[0]`; the others follow at
-/// a distance of two.
-fn check_positive(values: &[i128], first_token: usize) -> Result<(), RleError> {
-    match values.iter().position(|&value| value < 1) {
-        Some(index) => {
-            Err(RleError::NotPositive { token: 2 * index + first_token, value: values[index] })
-        }
-        None => Ok(()),
-    }
-}
-
-/// Refuses numbers that only fit an unsigned 64-bit integer.
-fn check_indexable(values: &[i128], first_token: usize) -> Result<(), RleError> {
-    let unsigned_only = |value: i128| i64::try_from(value).is_err() && u64::try_from(value).is_ok();
-    match values.iter().position(|&value| unsigned_only(value)) {
-        Some(index) => {
-            Err(RleError::TooLarge { token: 2 * index + first_token, value: values[index] })
-        }
-        None => Ok(()),
-    }
 }
 
 /// Writes runs as text that [`decode`] reads back; the empty mask is the empty text.

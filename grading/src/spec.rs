@@ -81,6 +81,42 @@ impl GradingSpec {
     pub fn answer_targets(&self) -> &[String] {
         self.answer_columns.as_deref().unwrap_or(&self.target_columns)
     }
+
+    /// An integer of `[grading.options]`, if set.
+    pub fn integer(&self, name: &str) -> Option<i64> {
+        self.options.get(name)?.as_integer()
+    }
+
+    /// A number of `[grading.options]`, if set.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        let value = self.options.get(name)?;
+        value.as_float().or_else(|| value.as_integer().map(|v| v as f64))
+    }
+
+    /// A flag of `[grading.options]`; false if not set.
+    pub fn flag(&self, name: &str) -> bool {
+        self.options.get(name).and_then(toml::Value::as_bool).unwrap_or(false)
+    }
+
+    /// A text of `[grading.options]`, if set.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.options.get(name)?.as_str()
+    }
+
+    /// A list of numbers of `[grading.options]`, empty if not set.
+    pub fn numbers(&self, name: &str) -> Vec<f64> {
+        let list = self.options.get(name).and_then(toml::Value::as_array);
+        list.into_iter()
+            .flatten()
+            .filter_map(|v| v.as_float().or_else(|| v.as_integer().map(|v| v as f64)))
+            .collect()
+    }
+
+    /// A list of texts of `[grading.options]`, empty if not set.
+    pub fn texts(&self, name: &str) -> Vec<&str> {
+        let list = self.options.get(name).and_then(toml::Value::as_array);
+        list.into_iter().flatten().filter_map(toml::Value::as_str).collect()
+    }
 }
 
 /// The strict verdict: where the reference accepts what it should not, these checks are made as

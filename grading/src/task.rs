@@ -1,19 +1,17 @@
-//! One submission beside its answers: what a metric is given.
+//! One submission beside its answers: what a metric scores.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use rayon::prelude::*;
-
 use serde::de::DeserializeOwned;
 
-use crate::ids::{Rows, id_matches, sorted_rows};
-use crate::invalid::{AnswersError, InvalidKind, InvalidSubmission, Refusal};
-use crate::metrics::MetricError;
-use crate::spec::{GradingSpec, Pairing};
-use crate::table::{Column, Limits, ReadError, Table, Values, init_once};
+use crate::form::{Form, Pairs, numbers};
+use crate::ids::Rows;
+use crate::invalid::{AnswersError, MetricError, Refusal, bad_answer};
+use crate::spec::GradingSpec;
+use crate::table::{Column, Limits, ReadError, Table};
 
 /// A competition's answers.
 #[derive(Debug)]
@@ -41,13 +39,7 @@ impl Answers {
     pub(crate) fn read_for(path: &Path, columns: &[&str]) -> Result<Self, ReadError> {
         let real = path.canonicalize().map_err(|source| ReadError::Io { source })?;
         if path.extension().is_none_or(|extension| extension != "jsonl") {
-            let limits = Limits {
-                rows: usize::MAX,
-                columns: usize::MAX,
-                cells: usize::MAX,
-                ..Limits::default()
-            };
-            return Ok(Self::Table(Table::read_for(&real, &limits, columns)?));
+            return Ok(Self::Table(Table::read_for(&real, &Limits::trusted(), columns)?));
         }
         File::open(&real).map_err(|source| ReadError::Io { source })?;
         Ok(Self::Lines(JsonLines { path: real }))
@@ -93,15 +85,6 @@ impl JsonLines {
     }
 }
 
-/// The rows of the two tables that belong together: the k-th of one with the k-th of the other.
-#[derive(Clone, Copy, Debug)]
-pub struct Pairs<'t> {
-    /// Rows of the answers.
-    pub answers: &'t Rows,
-    /// Rows of the submission; as many.
-    pub submission: &'t Rows,
-}
-
 /// One submission beside its answers and the competition's entry.
 #[derive(Debug)]
 pub struct Task<'t> {
@@ -109,23 +92,24 @@ pub struct Task<'t> {
     pub spec: &'t GradingSpec,
     /// The submission.
     pub submission: &'t Table,
+    form: Form<'t>,
     answers: &'t Answers,
-    sorted_submission: OnceLock<Rows>,
-    sorted_answers: OnceLock<Rows>,
-    paired: OnceLock<(Rows, Rows)>,
 }
 
 impl<'t> Task<'t> {
     /// Puts a submission beside its answers.
     pub fn new(spec: &'t GradingSpec, submission: &'t Table, answers: &'t Answers) -> Self {
-        Self {
-            spec,
-            submission,
-            answers,
-            sorted_submission: OnceLock::new(),
-            sorted_answers: OnceLock::new(),
-            paired: OnceLock::new(),
-        }
+        let table = match answers {
+            Answers::Table(table) => Some(table),
+            Answers::Lines(_) => None,
+        };
+        let form = Form::expecting(spec, submission, table, spec.answer_ids());
+        Self { spec, submission, form, answers }
+    }
+
+    /// The submission beside the answers' ids and number of rows, without their values.
+    pub fn form(&self) -> &Form<'t> {
+        &self.form
     }
 
     /// Types the id and target columns of both tables, all cores at work; later uses find them
@@ -173,19 +157,6 @@ impl<'t> Task<'t> {
         }
     }
 
-    /// Number of rows of the answers; JSON lines are not counted.
-    pub fn answer_count(&self) -> usize {
-        self.answers().map_or(0, Table::rows)
-    }
-
-    /// A column of the submission by name.
-    ///
-    /// # Errors
-    /// An invalid submission if it is not there.
-    pub fn submitted(&self, name: &str) -> Result<Column<'t>, Refusal> {
-        self.submission.column(name).ok_or_else(|| missing_column(self.submission, name).into())
-    }
-
     /// A column of the answers by name.
     ///
     /// # Errors
@@ -196,14 +167,6 @@ impl<'t> Task<'t> {
             .ok_or_else(|| AnswersError::MissingColumn { column: name.to_owned() }.into())
     }
 
-    /// The submission's k-th target column.
-    ///
-    /// # Errors
-    /// As [`Task::submitted`].
-    pub fn prediction(&self, target: usize) -> Result<Column<'t>, Refusal> {
-        self.submitted(&self.spec.target_columns[target])
-    }
-
     /// The answers' k-th target column.
     ///
     /// # Errors
@@ -212,12 +175,49 @@ impl<'t> Task<'t> {
         self.answer(&self.spec.answer_targets()[target])
     }
 
-    /// The submission's id columns.
+    /// As [`Form::submitted`].
     ///
     /// # Errors
-    /// As [`Task::submitted`].
+    /// As there.
+    pub fn submitted(&self, name: &str) -> Result<Column<'t>, Refusal> {
+        self.form.submitted(name)
+    }
+
+    /// As [`Form::prediction`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn prediction(&self, target: usize) -> Result<Column<'t>, Refusal> {
+        self.form.prediction(target)
+    }
+
+    /// As [`Form::pairs`]; the expected rows are those of the answers.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pairs(&self) -> Result<Pairs<'_>, Refusal> {
+        self.form.pairs()
+    }
+
+    /// As [`Form::predicted_numbers`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn predicted_numbers(&self, target: usize) -> Result<Vec<f64>, Refusal> {
+        self.form.predicted_numbers(target)
+    }
+
+    /// As [`Form::refuse`].
+    pub fn refuse(&self, target: usize, error: MetricError) -> Refusal {
+        self.form.refuse(target, error)
+    }
+
+    /// As [`Form::submission_ids`].
+    ///
+    /// # Errors
+    /// As there.
     pub fn submission_ids(&self) -> Result<Vec<Column<'t>>, Refusal> {
-        self.spec.id_columns.iter().map(|name| self.submitted(name)).collect()
+        self.form.submission_ids()
     }
 
     /// The answers' id columns.
@@ -225,7 +225,7 @@ impl<'t> Task<'t> {
     /// # Errors
     /// As [`Task::answer`].
     pub fn answer_ids(&self) -> Result<Vec<Column<'t>>, Refusal> {
-        self.spec.answer_ids().iter().map(|name| self.answer(name)).collect()
+        self.form.expected_ids()
     }
 
     /// The submission's rows sorted by id.
@@ -233,8 +233,7 @@ impl<'t> Task<'t> {
     /// # Errors
     /// As [`Task::submission_ids`].
     pub fn sorted_submission(&self) -> Result<&Rows, Refusal> {
-        let ids = self.submission_ids()?;
-        Ok(init_once(&self.sorted_submission, || sorted_rows(&ids)))
+        self.form.sorted_submission()
     }
 
     /// The answers' rows sorted by id.
@@ -242,64 +241,7 @@ impl<'t> Task<'t> {
     /// # Errors
     /// As [`Task::answer_ids`].
     pub fn sorted_answers(&self) -> Result<&Rows, Refusal> {
-        let ids = self.answer_ids()?;
-        Ok(init_once(&self.sorted_answers, || sorted_rows(&ids)))
-    }
-
-    /// The rows that belong together by the competition's pairing.
-    ///
-    /// # Errors
-    /// An invalid submission if the row counts differ (where the pairing needs equal ones) or an id
-    /// column is missing.
-    pub fn pairs(&self) -> Result<Pairs<'_>, Refusal> {
-        let (answers, submission) = match self.spec.pairing {
-            Pairing::Sorted | Pairing::FileOrder
-                if self.submission.rows() != self.answer_count() =>
-            {
-                return Err(self.row_count().into());
-            }
-            Pairing::Sorted => {
-                let (answers, submission) =
-                    rayon::join(|| self.sorted_answers(), || self.sorted_submission());
-                (answers?, submission?)
-            }
-            Pairing::FileOrder => {
-                let rows =
-                    || (Rows::InOrder(self.answer_count()), Rows::InOrder(self.submission.rows()));
-                let (answers, submission) = init_once(&self.paired, rows);
-                (answers, submission)
-            }
-            Pairing::SortedKnown | Pairing::Join => {
-                let (answer_ids, submission_ids) = (self.answer_ids()?, self.submission_ids()?);
-                let sorted = (
-                    (&answer_ids[..], self.sorted_answers()?),
-                    (&submission_ids[..], self.sorted_submission()?),
-                );
-                let (answers, submission) = init_once(&self.paired, || {
-                    let matched = id_matches(sorted.0, sorted.1);
-                    if self.spec.pairing == Pairing::Join {
-                        let (answers, submission) = matched.into_iter().unzip();
-                        return (Rows::Listed(answers), Rows::Listed(submission));
-                    }
-                    let mut known: Vec<u32> = matched.into_iter().map(|(_, row)| row).collect();
-                    known.dedup();
-                    known.truncate(sorted.0.1.len());
-                    (sorted.0.1.clone(), Rows::Listed(known))
-                });
-                if self.spec.pairing == Pairing::SortedKnown && submission.len() < answers.len() {
-                    return Err(self.row_count().into());
-                }
-                (answers, submission)
-            }
-        };
-        Ok(Pairs { answers, submission })
-    }
-
-    /// The verdict that the number of rows is wrong.
-    pub fn row_count(&self) -> InvalidSubmission {
-        InvalidSubmission::new(InvalidKind::RowCount, "the submission has the wrong number of rows")
-            .with_value(self.submission.rows().to_string())
-            .expecting(format!("{} rows", self.answer_count()))
+        self.form.sorted_expected()
     }
 
     /// The k-th target of the answers as numbers, in the paired order. A missing cell is NaN.
@@ -307,72 +249,7 @@ impl<'t> Task<'t> {
     /// # Errors
     /// [`Refusal::Answers`] if a cell is no number.
     pub fn truth_numbers(&self, target: usize) -> Result<Vec<f64>, Refusal> {
-        let (column, rows) = (self.truth(target)?, self.pairs()?.answers);
+        let (column, rows) = (self.truth(target)?, self.pairs()?.expected);
         numbers(&column, rows).map_err(|row| bad_answer(row, &column, "is no number"))
     }
-
-    /// The k-th target of the submission as numbers, in the paired order. A missing cell is NaN.
-    ///
-    /// # Errors
-    /// An invalid submission if a text cell is no number.
-    pub fn predicted_numbers(&self, target: usize) -> Result<Vec<f64>, Refusal> {
-        let (column, rows) = (self.prediction(target)?, self.pairs()?.submission);
-        numbers(&column, rows).map_err(|row| not_a_number(row, &column).into())
-    }
-
-    /// Turns the error of a metric over the k-th target's paired values into a verdict with row and
-    /// value.
-    pub fn refuse(&self, target: usize, error: MetricError) -> Refusal {
-        let mut invalid = InvalidSubmission::from(error.clone());
-        if let (Some(index), Ok(column), Ok(pairs)) =
-            (error.index(), self.prediction(target), self.pairs())
-        {
-            let row = pairs.submission.at(index);
-            invalid = invalid.at(row).in_column(column.name()).with_value(column.raw(row));
-        }
-        invalid.into()
-    }
-}
-
-/// A column's cells as numbers in the given order; the error is the row of the first that is none.
-fn numbers(column: &Column<'_>, rows: &Rows) -> Result<Vec<f64>, usize> {
-    match (column.values(), rows) {
-        (Values::Float(values), Rows::InOrder(_)) => Ok(values.clone()),
-        (Values::Float(values), Rows::Listed(rows)) => {
-            Ok(rows.iter().map(|&row| values[row as usize]).collect())
-        }
-        (Values::Int(values), _) => Ok(rows.iter().map(|row| values[row] as f64).collect()),
-        _ => rows.iter().map(|row| column.number(row).ok_or(row)).collect(),
-    }
-}
-
-/// The verdict that a cell is no number.
-pub fn not_a_number(row: usize, column: &Column<'_>) -> InvalidSubmission {
-    InvalidSubmission::new(InvalidKind::NotANumber, "the cell is not a number")
-        .at(row)
-        .in_column(column.name())
-        .with_value(column.raw(row))
-        .expecting("a number")
-}
-
-/// The error that a cell of the answers is not what the metric needs.
-pub fn bad_answer(row: usize, column: &Column<'_>, message: &str) -> Refusal {
-    // The value stays out: a verdict may be shown to those who must not see the answers.
-    let message = format!("the value in column `{}` {message}", column.name());
-    AnswersError::BadValue { row: row + 1, message }.into()
-}
-
-/// The verdict that a column is missing, with what is there instead.
-pub(crate) fn missing_column(table: &Table, name: &str) -> InvalidSubmission {
-    let names = table.names();
-    let mut there: Vec<String> = names.iter().take(12).map(|n| format!("`{n}`")).collect();
-    if names.len() > 12 {
-        there.push(format!("… ({} columns)", names.len()));
-    }
-    let message = if names.is_empty() {
-        "the submission is empty".to_owned()
-    } else {
-        format!("the submission has no column `{name}`; its columns are {}", there.join(", "))
-    };
-    InvalidSubmission::new(InvalidKind::MissingColumn, message).in_column(name)
 }

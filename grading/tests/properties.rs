@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use medalist_grading::metrics::boxes3d::{Detection, sample_precisions};
+use medalist_grading::metrics::boxes3d::{Detections, sample_precisions};
 use medalist_grading::metrics::classification::{f1_macro, quadratic_weighted_kappa};
 use medalist_grading::metrics::label_sets::average_precision_at_k;
 use medalist_grading::metrics::log_loss::binary_log_loss;
@@ -143,17 +143,19 @@ proptest! {
 
     #[test]
     fn boxes_find_themselves(shapes in prop::collection::vec((-50.0_f64..50.0, -50.0_f64..50.0, 0.5_f64..9.0, 0.5_f64..9.0, -3.0_f64..3.0), 1..6)) {
-        let boxes: Vec<Detection<'_>> = shapes
+        let boxes: Vec<String> = shapes
             .iter()
             .enumerate()
-            .map(|(k, &(x, y, width, length, yaw))| Detection { class: if k % 2 == 0 { "car" } else { "bus" }, confidence: k as f64, shape: [x, y, 0.0, width, length, 1.5, yaw] })
+            .map(|(k, (x, y, width, length, yaw))| format!("{k} {x} {y} 0 {width} {length} 1.5 {yaw} {}", if k % 2 == 0 { "car" } else { "bus" }))
             .collect();
-        for precision in sample_precisions(&boxes, &boxes).unwrap() {
+        let text = boxes.join(" ");
+        let all = Detections::parse(&text).unwrap();
+        for precision in sample_precisions(&all, &all).unwrap() {
             prop_assert!((0.0..=1.0 + 1e-12).contains(&precision));
         }
-        let one = &boxes[..1];
-        prop_assert!(sample_precisions(one, one).unwrap().iter().all(|p| close(*p, 1.0)));
-        prop_assert_eq!(sample_precisions(&boxes, &[]).unwrap(), [0.0; 10]);
+        let one = Detections::parse(&boxes[0]).unwrap();
+        prop_assert!(sample_precisions(&one, &one).unwrap().iter().all(|p| close(*p, 1.0)));
+        prop_assert_eq!(sample_precisions(&all, &Detections::parse("").unwrap()).unwrap(), [0.0; 10]);
     }
 
     #[test]

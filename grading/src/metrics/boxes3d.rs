@@ -1,13 +1,16 @@
 //! Rotated boxes in space (Lyft 3-D object detection).
 
+use std::collections::BTreeSet;
+
+use memchr::memchr_iter;
 use rayon::prelude::*;
 
 use super::Metric;
-use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
+use super::rank::Rank;
+use crate::invalid::{InvalidKind, InvalidSubmission, Refusal, bad_answer};
 use crate::pytext::parse_float;
 use crate::sum::mean;
 use crate::table::Column;
-use crate::task::bad_answer;
 
 /// Mean average precision of rotated 3-D boxes.
 pub static BOX_3D_MAP: Metric = Metric {
@@ -17,37 +20,49 @@ pub static BOX_3D_MAP: Metric = Metric {
     inputs: "text: nine tokens per box (`confidence x y z width length height yaw class`), all joined by single blanks",
     source: "MLE-bench `3d-object-detection-for-autonomous-vehicles/grade.py`, Lyft's nuScenes SDK `eval_detection`",
     options: &[],
+    validate: |form| {
+        super::any_cells(form)?;
+        let prediction = form.prediction(0)?;
+        let rows = form.submitted_rows()?;
+        // Which classes are true is not public, so that the boxes of all are looked at.
+        (0..rows.len()).into_par_iter().try_for_each(|place| {
+            let row = rows.at(place);
+            let detections = submitted(&prediction, row)?;
+            detections
+                .iter()
+                .try_for_each(|(_, detection)| Prism::new(detection.shape).map(drop))
+                .map_err(|message| bad_box(&prediction, row, message))
+        })
+    },
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
-        // Every cell is read before any box is looked at.
-        let samples: Vec<(Vec<Detection<'_>>, Vec<Detection<'_>>)> = (0..pairs.answers.len())
-            .into_par_iter()
-            .map(|place| {
-                let a = pairs.answers.at(place);
-                let truth = detections(&truth, a)
-                    .map_err(|_| bad_answer(a, &truth, "is no list of boxes"))?;
-                Ok((truth, detections(&prediction, pairs.submission.at(place))?))
+        let rows = |place| (pairs.expected.at(place), pairs.submission.at(place));
+        // Every cell is read before any box is looked at, and read again then: the texts of the
+        // tables are all that is kept of them.
+        let places = || (0..pairs.expected.len()).into_par_iter().map(rows);
+        let read = |(a, s): (usize, usize)| -> Result<_, Refusal> {
+            let of_truth = Detections::of(&truth, a)
+                .map_err(|_| bad_answer(a, &truth, "is no list of boxes"))?;
+            Ok((of_truth, submitted(&prediction, s)?))
+        };
+        places().try_for_each(|rows| read(rows).map(drop))?;
+        let scores: Vec<[f64; THRESHOLDS]> = places()
+            .map(|rows| {
+                let (of_truth, predicted) = read(rows)?;
+                sample_precisions(&of_truth, &predicted)
+                    .map_err(|message| bad_box(&prediction, rows.1, message))
             })
             .collect::<Result<_, Refusal>>()?;
-        let scores: Vec<[f64; THRESHOLDS]> = samples
-            .par_iter()
-            .enumerate()
-            .map(|(place, (truth, predicted))| {
-                sample_precisions(truth, predicted).map_err(|message| {
-                    let row = pairs.submission.at(place);
-                    InvalidSubmission::new(InvalidKind::BadCell, message)
-                        .at(row)
-                        .in_column(prediction.name())
-                        .into()
-                })
-            })
-            .collect::<Result<_, Refusal>>()?;
-        let all: Vec<f64> = scores.into_iter().flatten().collect();
-        Ok(mean(&all))
+        Ok(mean(scores.as_flattened()))
     },
 };
 
 const THRESHOLDS: usize = 10;
+
+/// The overlap that a hit must exceed at a threshold.
+fn least_iou(threshold: usize) -> f64 {
+    0.5 + 0.05 * threshold as f64
+}
 
 /// A box with its class and confidence.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,34 +75,79 @@ pub struct Detection<'a> {
     pub shape: [f64; 7],
 }
 
-/// Reads the boxes of a cell; a missing or blank cell has none.
-fn detections<'a>(column: &Column<'a>, row: usize) -> Result<Vec<Detection<'a>>, Refusal> {
-    let Some(text) = column.text(row) else { return Ok(Vec::new()) };
-    if text.trim_matches(crate::pytext::is_space).is_empty() {
-        return Ok(Vec::new());
+/// The boxes of a cell, which stay text: a list of them would be several times as large.
+#[derive(Clone, Copy, Debug)]
+pub struct Detections<'a> {
+    text: &'a str,
+}
+
+impl<'a> Detections<'a> {
+    /// The boxes of a text: `confidence x y z width length height yaw class` for each, all joined
+    /// by single blanks. A blank text has none.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn parse(text: &'a str) -> Result<Self, String> {
+        if text.trim_matches(crate::pytext::is_space).is_empty() {
+            return Ok(Self { text: "" });
+        }
+        let tokens = text.split(' ').count();
+        if !tokens.is_multiple_of(9) {
+            return Err(format!("the cell has {tokens} tokens, not a multiple of 9"));
+        }
+        let numbers = text.split(' ').enumerate().filter(|(place, _)| place % 9 != 8);
+        match numbers.map(|(_, token)| token).find(|token| parse_float(token).is_none()) {
+            Some(token) => {
+                Err(format!("`{}` is not a number", token.chars().take(40).collect::<String>()))
+            }
+            None => Ok(Self { text }),
+        }
     }
-    let bad = |message: String| -> Refusal {
+
+    /// The boxes of a cell; a missing one has none.
+    fn of(column: &Column<'a>, row: usize) -> Result<Self, String> {
+        Self::parse(column.text(row).unwrap_or_default())
+    }
+
+    /// The boxes in order, each with the place in the text where it starts.
+    pub fn iter(self) -> impl Iterator<Item = (usize, Detection<'a>)> + use<'a> {
+        let mut rest = Some(self.text).filter(|text| !text.is_empty());
+        std::iter::from_fn(move || {
+            let text = rest?;
+            let end = memchr_iter(b' ', text.as_bytes()).nth(8);
+            rest = end.map(|end| &text[end + 1..]);
+            Some((self.text.len() - text.len(), read_detection(text)))
+        })
+    }
+
+    /// The box that starts at a place.
+    fn at(self, place: usize) -> Detection<'a> {
+        read_detection(&self.text[place..])
+    }
+}
+
+/// The first box of a text that was checked.
+fn read_detection(text: &str) -> Detection<'_> {
+    let mut tokens = text.split(' ');
+    let numbers = [(); 8].map(|()| tokens.next().and_then(parse_float).unwrap_or(f64::NAN));
+    let [confidence, shape @ ..] = numbers;
+    Detection { class: tokens.next().unwrap_or_default(), confidence, shape }
+}
+
+/// The boxes of a submitted cell.
+fn submitted<'a>(column: &Column<'a>, row: usize) -> Result<Detections<'a>, Refusal> {
+    let expected =
+        "`confidence x y z width length height yaw class` per box, separated by single blanks";
+    Ok(Detections::of(column, row).map_err(|message| {
         InvalidSubmission::new(InvalidKind::BadCell, message)
             .at(row)
             .in_column(column.name())
-            .expecting("`confidence x y z width length height yaw class` per box, separated by single blanks")
-            .into()
-    };
-    let tokens: Vec<&str> = text.split(' ').collect();
-    if !tokens.len().is_multiple_of(9) {
-        return Err(bad(format!("the cell has {} tokens, not a multiple of 9", tokens.len())));
-    }
-    let one = |tokens: &[&'a str]| {
-        let mut numbers = [0.0; 8];
-        for (number, token) in numbers.iter_mut().zip(tokens) {
-            *number = parse_float(token).ok_or_else(|| {
-                bad(format!("`{}` is not a number", token.chars().take(40).collect::<String>()))
-            })?;
-        }
-        let [confidence, shape @ ..] = numbers;
-        Ok(Detection { class: tokens[8], confidence, shape })
-    };
-    tokens.chunks_exact(9).map(one).collect()
+            .expecting(expected)
+    })?)
+}
+
+fn bad_box(column: &Column<'_>, row: usize, message: String) -> Refusal {
+    InvalidSubmission::new(InvalidKind::BadCell, message).at(row).in_column(column.name()).into()
 }
 
 /// A box as a footprint and a height interval.
@@ -179,70 +239,89 @@ fn common_area(subject: &[[f64; 2]; 4], clip: &[[f64; 2]; 4]) -> f64 {
 /// # Errors
 /// Says what is wrong with a box that is looked at.
 pub fn sample_precisions(
-    truth: &[Detection<'_>],
-    predicted: &[Detection<'_>],
+    truth: &Detections<'_>,
+    predicted: &Detections<'_>,
 ) -> Result<[f64; THRESHOLDS], String> {
-    let mut classes: Vec<&str> = truth.iter().map(|d| d.class).collect();
-    classes.sort_unstable();
-    classes.dedup();
+    let classes: BTreeSet<&str> = truth.iter().map(|(_, detection)| detection.class).collect();
     let mut sums = [0.0; THRESHOLDS];
     for &class in &classes {
-        let of_class = |boxes: &[Detection<'_>]| {
-            boxes
-                .iter()
-                .filter(|d| d.class == class)
-                .map(|d| Prism::new(d.shape))
-                .collect::<Result<Vec<_>, _>>()
-        };
-        let (true_boxes, boxes) = (of_class(truth)?, of_class(predicted)?);
-        let confidences: Vec<f64> =
-            predicted.iter().filter(|d| d.class == class).map(|d| d.confidence).collect();
-        // Falling confidence; the sort is stable, and NaN stays where a comparison leaves it: last.
-        let mut order: Vec<usize> = (0..boxes.len()).collect();
-        order.sort_by(|&a, &b| {
-            crate::medal::Direction::Higher.compare(confidences[a], confidences[b])
-        });
-        let best: Vec<(f64, usize)> = order
+        let true_boxes = truth
             .iter()
-            .map(|&k| {
-                let mut best = (f64::NEG_INFINITY, 0);
-                for (place, other) in true_boxes.iter().enumerate() {
-                    let iou = boxes[k].iou(other);
-                    if iou > best.0 {
-                        best = (iou, place);
-                    }
-                }
-                best
-            })
-            .collect();
-        for (step, sum) in sums.iter_mut().enumerate() {
-            *sum += average_precision(&best, true_boxes.len(), 0.5 + 0.05 * step as f64);
+            .filter(|(_, detection)| detection.class == class)
+            .map(|(_, detection)| Prism::new(detection.shape))
+            .collect::<Result<Vec<_>, _>>()?;
+        let best = ranked(predicted, class)?
+            .into_iter()
+            .map(|rank| Ok(best_match(&Prism::new(predicted.at(rank.place()).shape)?, &true_boxes)))
+            .collect::<Result<Vec<_>, String>>()?;
+        for (threshold, sum) in sums.iter_mut().enumerate() {
+            *sum += average_precision(&best, true_boxes.len(), threshold);
         }
     }
     Ok(sums.map(|sum| sum / classes.len() as f64))
 }
 
-/// Average precision with interpolated precisions; `best`: each prediction's best IoU and true box,
-/// by falling confidence.
-fn average_precision(best: &[(f64, usize)], truths: usize, threshold: f64) -> f64 {
-    if best.is_empty() {
-        return 0.0;
+/// The boxes of a class by falling confidence, equal ones in their order and NaN last.
+///
+/// # Errors
+/// Says what is wrong with the first that is no box.
+fn ranked(boxes: &Detections<'_>, class: &str) -> Result<Vec<Rank>, String> {
+    let of_class = || boxes.iter().filter(move |(_, detection)| detection.class == class);
+    let mut ranks = Vec::with_capacity(of_class().count());
+    for (place, detection) in of_class() {
+        Prism::new(detection.shape)?;
+        ranks.push(Rank::new(detection.confidence, place));
     }
-    let mut taken = vec![false; truths];
-    let mut hits = 0_usize;
-    let mut points = Vec::with_capacity(best.len() + 1);
-    for (place, &(iou, truth)) in best.iter().enumerate() {
-        if iou > threshold && !std::mem::replace(&mut taken[truth], true) {
-            hits += 1;
+    ranks.sort_unstable();
+    Ok(ranks)
+}
+
+/// What a prediction overlaps most.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Match {
+    /// The true box.
+    truth: u32,
+    /// How many of the thresholds the overlap exceeds.
+    thresholds: u32,
+}
+
+fn best_match(predicted: &Prism, truth: &[Prism]) -> Match {
+    let mut best = (f64::NEG_INFINITY, 0);
+    for (place, other) in truth.iter().enumerate() {
+        let iou = predicted.iou(other);
+        if iou > best.0 {
+            best = (iou, place);
         }
-        points.push((hits as f64 / truths as f64, hits as f64 / (place + 1) as f64));
     }
-    let mut precision = 0.0_f64;
-    let mut area = 0.0;
-    for place in (0..points.len()).rev() {
-        precision = precision.max(points[place].1);
-        let before = if place == 0 { 0.0 } else { points[place - 1].0 };
-        area += (points[place].0 - before) * precision;
+    Match::new(best.0, best.1)
+}
+
+impl Match {
+    fn new(iou: f64, truth: usize) -> Self {
+        let thresholds = (0..THRESHOLDS).filter(|&threshold| iou > least_iou(threshold)).count();
+        Self { truth: truth as u32, thresholds: thresholds as u32 }
+    }
+}
+
+/// Average precision with interpolated precisions; `best`: each prediction's match, by falling
+/// confidence.
+fn average_precision(best: &[Match], truths: usize, threshold: usize) -> f64 {
+    let mut taken = vec![false; truths];
+    let is_hit: Vec<bool> = best
+        .iter()
+        .map(|best| {
+            best.thresholds as usize > threshold
+                && !std::mem::replace(&mut taken[best.truth as usize], true)
+        })
+        .collect();
+    // From the last prediction to the first, so that the best precision from here on is known.
+    let mut hits = is_hit.iter().filter(|&&hit| hit).count();
+    let (mut precision, mut area) = (0.0_f64, 0.0);
+    for (place, &is_hit) in is_hit.iter().enumerate().rev() {
+        precision = precision.max(hits as f64 / (place + 1) as f64);
+        let recall = hits as f64 / truths as f64;
+        hits -= usize::from(is_hit);
+        area += (recall - hits as f64 / truths as f64) * precision;
     }
     area
 }
@@ -286,10 +365,10 @@ mod tests {
     #[test]
     fn precision_is_interpolated() {
         // Hit, miss, hit of two boxes: the second step has precision 2/3.
-        let best = [(0.9, 0), (0.1, 0), (0.8, 1)];
-        assert!((average_precision(&best, 2, 0.5) - (0.5 + 0.5 * 2.0 / 3.0)).abs() < 1e-15);
+        let best = [(0.9, 0), (0.1, 0), (0.8, 1)].map(|(iou, truth)| Match::new(iou, truth));
+        assert!((average_precision(&best, 2, 0) - (0.5 + 0.5 * 2.0 / 3.0)).abs() < 1e-15);
         // A second prediction of a taken box is a miss.
-        assert_eq!(average_precision(&[(0.9, 0), (0.9, 0)], 1, 0.5), 1.0);
-        assert_eq!(average_precision(&[], 1, 0.5), 0.0);
+        assert_eq!(average_precision(&[Match::new(0.9, 0); 2], 1, 0), 1.0);
+        assert_eq!(average_precision(&[], 1, 0), 0.0);
     }
 }

@@ -1,15 +1,15 @@
 //! Metrics over class labels.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Metric, MetricError, MetricOption, OptionKind, check_lengths};
-use crate::ids::same;
-use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
-use crate::labels::{check_comparable, different_kinds, integer_labels};
+use crate::form::Form;
+use crate::ids::{Rows, same};
+use crate::invalid::{InvalidKind, InvalidSubmission, Refusal, bad_answer};
+use crate::labels::{check_comparable, check_labels, different_kinds, integer_labels};
 use crate::pytext::{parse_int, split_words};
 use crate::sum::mean;
 use crate::table::{Column, Values};
-use crate::task::bad_answer;
 
 /// Accuracy: the share of rows whose label is right.
 pub static ACCURACY: Metric = Metric {
@@ -24,11 +24,12 @@ pub static ACCURACY: Metric = Metric {
         required: false,
         doc: "The text that stands for a missing label. Default: a missing label is refused.",
     }],
+    validate: comparable_labels,
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
-        let rows = pairs.answers.iter().zip(pairs.submission.iter());
+        let rows = pairs.expected.iter().zip(pairs.submission.iter());
         if let (Some(filled), true) =
-            (task.option_text("missing_label"), prediction.first_missing().is_some())
+            (task.spec.text("missing_label"), prediction.first_missing().is_some())
         {
             // Filled gaps make the column text, whatever it held.
             let right = |a, s| {
@@ -42,6 +43,21 @@ pub static ACCURACY: Metric = Metric {
     },
 };
 
+/// Labels that can be compared with the true ones, which are taken to be of the sample's kind.
+fn comparable_labels(form: &Form<'_>) -> Result<(), Refusal> {
+    let prediction = form.prediction(0)?;
+    form.submitted_rows()?;
+    if form.spec.text("missing_label").is_some() && prediction.first_missing().is_some() {
+        return Ok(());
+    }
+    // A sample with gaps tells no kind: some are blank throughout.
+    match form.sample(0).filter(|sample| sample.first_missing().is_none()) {
+        Some(sample) => check_comparable(&sample, &prediction)?,
+        None => check_labels(&prediction)?,
+    }
+    Ok(())
+}
+
 /// Accuracy of the cells as printed text.
 pub static TEXT_ACCURACY: Metric = Metric {
     name: "text_accuracy",
@@ -50,9 +66,10 @@ pub static TEXT_ACCURACY: Metric = Metric {
     inputs: "one column of any kind; numbers are printed first (`7`, `7.0`), a missing cell is the text `nan`",
     source: "pandas 2.2.3 `astype(str)`; scikit-learn 1.5.2 `accuracy_score`",
     options: &[],
+    validate: super::any_cells,
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
-        let rows = pairs.answers.iter().zip(pairs.submission.iter());
+        let rows = pairs.expected.iter().zip(pairs.submission.iter());
         Ok(accuracy(rows.map(|(a, s)| truth.printed(a) == prediction.printed(s))))
     },
 };
@@ -74,10 +91,14 @@ pub static TOP_1_ERROR: Metric = Metric {
     inputs: "integers; the submission may list guesses separated by white space, of which the first counts",
     source: "MLE-bench `inaturalist-2019-fgvc6/grade.py`",
     options: &[],
+    validate: |form| {
+        let prediction = form.prediction(0)?;
+        form.submitted_rows()?.iter().try_for_each(|row| first_guess(&prediction, row).map(drop))
+    },
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
         let matches: Result<Vec<bool>, Refusal> = pairs
-            .answers
+            .expected
             .iter()
             .zip(pairs.submission.iter())
             .map(|(a, s)| Ok(whole_number(&truth, a)? == first_guess(&prediction, s)?))
@@ -114,6 +135,16 @@ fn whole_number(column: &Column<'_>, row: usize) -> Result<i128, Refusal> {
     cut_to_integer(column, row).ok_or_else(|| bad_answer(row, column, "is no integer"))
 }
 
+/// A predicted class as an integer.
+fn class(column: &Column<'_>, row: usize) -> Result<i128, Refusal> {
+    Ok(cut_to_integer(column, row).ok_or_else(|| bad_label(column, row, "an integer"))?)
+}
+
+/// Checks that all true classes are integers.
+fn check_whole_numbers(truth: &Column<'_>, rows: &Rows) -> Result<(), Refusal> {
+    rows.iter().try_for_each(|row| whole_number(truth, row).map(drop))
+}
+
 /// A cell as Python's `int()` takes it: floats are cut toward zero, text follows the integer
 /// syntax.
 fn cut_to_integer(column: &Column<'_>, row: usize) -> Option<i128> {
@@ -140,25 +171,48 @@ pub static QUADRATIC_WEIGHTED_KAPPA: Metric = Metric {
         required: false,
         doc: "smallest and largest label: others are refused and distances are those of the values; without it, of positions",
     }],
+    validate: rated_labels,
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
         let predicted =
             integer_labels(&prediction)?.ok_or_else(|| different_kinds(&prediction, false))?;
-        let truth: Vec<i128> =
-            pairs.answers.iter().map(|row| whole_number(&truth, row)).collect::<Result<_, _>>()?;
-        let predicted: Vec<i128> = pairs.submission.iter().map(|row| predicted[row]).collect();
-        let [low, high] = task.numbers("labels")[..] else {
-            return Ok(quadratic_weighted_kappa(&truth, &predicted)?);
-        };
-        if let Some(place) =
-            predicted.iter().position(|&label| !(low..=high).contains(&(label as f64)))
-        {
-            let expected = format!("a label from {low} to {high}");
-            return Err(bad_label(&prediction, pairs.submission.at(place), &expected).into());
-        }
-        Ok(kappa_of_distances(&truth, &predicted))
+        check_whole_numbers(&truth, pairs.expected)?;
+        check_lengths(pairs.expected.len(), pairs.submission.len())?;
+        labels_in_range(task.form(), &prediction, predicted)?;
+        let labels = (0..pairs.expected.len()).map(|k| {
+            let (a, s) = (pairs.expected.at(k), pairs.submission.at(k));
+            (cut_to_integer(&truth, a).unwrap_or_default(), predicted(s))
+        });
+        // Within known bounds distances are those of the values.
+        let known = task.spec.numbers("labels").len() == 2;
+        Ok(if known { kappa_of_distances(labels) } else { kappa_of_positions(labels) })
     },
 };
+
+/// Labels that kappa takes: integers, within the bounds of the option `labels` if it is set.
+fn rated_labels(form: &Form<'_>) -> Result<(), Refusal> {
+    let (prediction, rows) = (form.prediction(0)?, form.submitted_rows()?);
+    let labels = integer_labels(&prediction)?.ok_or_else(|| different_kinds(&prediction, false))?;
+    check_lengths(rows.len(), rows.len())?;
+    labels_in_range(form, &prediction, labels)
+}
+
+/// Checks paired labels against the option `labels`, if it is set.
+fn labels_in_range(
+    form: &Form<'_>,
+    prediction: &Column<'_>,
+    label: impl Fn(usize) -> i128,
+) -> Result<(), Refusal> {
+    let [low, high] = form.spec.numbers("labels")[..] else { return Ok(()) };
+    let rows = form.submitted_rows()?;
+    let found = rows.iter().find(|&row| !(low..=high).contains(&(label(row) as f64)));
+    match found {
+        None => Ok(()),
+        Some(row) => {
+            Err(bad_label(prediction, row, &format!("a label from {low} to {high}")).into())
+        }
+    }
+}
 
 /// Cohen's kappa of two raters with weights `(i - j)²`, i and j the labels' positions in the sorted
 /// union of labels.
@@ -177,19 +231,27 @@ pub fn quadratic_weighted_kappa<T: Ord + Copy>(
     y_pred: &[T],
 ) -> Result<f64, MetricError> {
     check_lengths(y_true.len(), y_pred.len())?;
-    let mut labels: Vec<T> = y_true.iter().chain(y_pred).copied().collect();
-    labels.sort_unstable();
-    labels.dedup();
-    // Every label was put into the list, so the search finds it.
-    let position = |label: &T| labels.binary_search(label).unwrap_or_else(|place| place) as i128;
-    let positions = |labels: &[T]| labels.iter().map(position).collect::<Vec<_>>();
-    Ok(kappa_of_distances(&positions(y_true), &positions(y_pred)))
+    Ok(kappa_of_positions(y_true.iter().copied().zip(y_pred.iter().copied())))
 }
 
-/// Cohen's kappa of two raters, both `[n]`, with the squared distance of their values as weight.
-fn kappa_of_distances(y_true: &[i128], y_pred: &[i128]) -> f64 {
-    let (mut observed, mut sums, mut squares) = (0, [0, 0], 0);
-    for (t, p) in y_true.iter().zip(y_pred) {
+fn kappa_of_positions<T: Ord + Copy>(pairs: impl Iterator<Item = (T, T)> + Clone) -> f64 {
+    // One by one: collecting would first make a list of all.
+    let mut seen = BTreeSet::new();
+    for (t, p) in pairs.clone() {
+        seen.extend([t, p]);
+    }
+    let labels: Vec<T> = seen.into_iter().collect();
+    // Every label was put into the list, so the search finds it.
+    let position = |label: T| labels.binary_search(&label).unwrap_or_else(|place| place) as i128;
+    kappa_of_distances(pairs.map(|(t, p)| (position(t), position(p))))
+}
+
+/// Cohen's kappa of two raters, a pair of labels a row, with the squared distance of their values as
+/// weight.
+fn kappa_of_distances(pairs: impl Iterator<Item = (i128, i128)>) -> f64 {
+    let (mut n, mut observed, mut sums, mut squares) = (0_i128, 0, [0, 0], 0);
+    for (t, p) in pairs {
+        n += 1;
         observed += (t - p) * (t - p);
         sums[0] += t;
         sums[1] += p;
@@ -197,7 +259,6 @@ fn kappa_of_distances(y_true: &[i128], y_pred: &[i128]) -> f64 {
     }
     // n times the expected weight: the sum over all pairs of a true and a predicted label of their
     // squared distance.
-    let n = y_true.len() as i128;
     let expected = n * squares - 2 * sums[0] * sums[1];
     1.0 - observed as f64 / (expected as f64 / n as f64)
 }
@@ -210,19 +271,18 @@ pub static F1_MACRO: Metric = Metric {
     inputs: "one column of classes; floats are cut toward zero, texts must be integers",
     source: "scikit-learn 1.5.2 `f1_score(average=\"macro\")`",
     options: &[],
+    validate: |form| {
+        let prediction = form.prediction(0)?;
+        form.submitted_rows()?.iter().try_for_each(|row| class(&prediction, row).map(drop))
+    },
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
-        let truth: Vec<i128> =
-            pairs.answers.iter().map(|row| whole_number(&truth, row)).collect::<Result<_, _>>()?;
-        let predicted: Result<Vec<i128>, InvalidSubmission> = pairs
-            .submission
-            .iter()
-            .map(|row| {
-                cut_to_integer(&prediction, row)
-                    .ok_or_else(|| bad_label(&prediction, row, "an integer"))
-            })
-            .collect();
-        Ok(f1_macro(&truth, &predicted?)?)
+        check_whole_numbers(&truth, pairs.expected)?;
+        pairs.submission.iter().try_for_each(|row| class(&prediction, row).map(drop))?;
+        check_lengths(pairs.expected.len(), pairs.submission.len())?;
+        let class = |column, row| cut_to_integer(column, row).unwrap_or_default();
+        let rows = pairs.expected.iter().zip(pairs.submission.iter());
+        Ok(f1_of_pairs(rows.map(|(a, s)| (class(&truth, a), class(&prediction, s)))))
     },
 };
 
@@ -240,11 +300,15 @@ pub fn f1_macro<T: Ord + Copy + std::hash::Hash>(
     y_pred: &[T],
 ) -> Result<f64, MetricError> {
     check_lengths(y_true.len(), y_pred.len())?;
+    Ok(f1_of_pairs(y_true.iter().copied().zip(y_pred.iter().copied())))
+}
+
+fn f1_of_pairs<T: Ord + Copy + std::hash::Hash>(pairs: impl Iterator<Item = (T, T)>) -> f64 {
     // Per class: hits, and how often it is true or predicted, together.
     let mut counts: HashMap<T, (u64, u64)> = HashMap::new();
-    for (t, p) in y_true.iter().zip(y_pred) {
-        counts.entry(*t).or_default().1 += 1;
-        let predicted = counts.entry(*p).or_default();
+    for (t, p) in pairs {
+        counts.entry(t).or_default().1 += 1;
+        let predicted = counts.entry(p).or_default();
         predicted.1 += 1;
         predicted.0 += u64::from(t == p);
     }
@@ -254,7 +318,7 @@ pub fn f1_macro<T: Ord + Copy + std::hash::Hash>(
         .into_iter()
         .map(|(_, (hits, occurrences))| 2.0 * hits as f64 / occurrences as f64)
         .collect();
-    Ok(mean(&scores))
+    mean(&scores)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A score that a program of the competition's author computes.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -50,6 +51,7 @@ pub static COMMAND: Metric = Metric {
             doc: "how much memory each of its processes may take, in 10^9 bytes (16)",
         },
     ],
+    validate: |_| Ok(()),
     score: run_program,
 };
 
@@ -65,7 +67,7 @@ enum Reply {
 /// checked.
 fn run_program(task: &Task<'_>) -> Result<f64, Refusal> {
     let failed = |message: String| Refusal::from(AnswersError::Program { message });
-    let command = task.texts("command");
+    let command = task.spec.texts("command");
     let Some(program) = command.first() else {
         return Err(failed("`command` is empty".into()));
     };
@@ -73,7 +75,8 @@ fn run_program(task: &Task<'_>) -> Result<f64, Refusal> {
         tempfile::tempdir().map_err(|error| failed(format!("no temporary directory ({error})")))?;
     let copy = |name: &str, table: &Table| {
         let path = scratch.path().join(name);
-        fs::write(&path, csv(table))
+        File::create(&path)
+            .and_then(|file| write_csv(table, BufWriter::new(file)))
             .map(|()| path)
             .map_err(|error| failed(format!("cannot write `{name}` ({error})")))
     };
@@ -82,12 +85,12 @@ fn run_program(task: &Task<'_>) -> Result<f64, Refusal> {
         Answers::Table(table) => copy("answers.csv", table)?,
         Answers::Lines(lines) => lines.path().to_owned(),
     };
-    let positive = |key, default| task.number(key).filter(|value| *value > 0.0).unwrap_or(default);
+    let positive = |key, default| task.spec.number(key).filter(|value| *value > 0.0).unwrap_or(default);
     let timeout = Duration::try_from_secs_f64(positive("timeout_s", TIMEOUT_S));
     let timeout = timeout.map_err(|error| failed(format!("`timeout_s` is no time ({error})")))?;
     let memory = (positive("memory_gb", MEMORY_GB) * 1e9) as u64;
     let mut run = Program::new(&command, timeout, memory).argument(&submission).argument(&answers);
-    let folder = task.option_text("folder");
+    let folder = task.spec.text("folder");
     if let Some(folder) = &folder {
         run = run.folder(Path::new(folder));
     }
@@ -103,35 +106,30 @@ fn run_program(task: &Task<'_>) -> Result<f64, Refusal> {
     }
 }
 
-/// The table as CSV, quoted where needed.
-fn csv(table: &Table) -> String {
+/// Writes the table as CSV, quoted where needed.
+fn write_csv(table: &Table, mut out: impl Write) -> io::Result<()> {
     let columns: Vec<_> = (0..table.names().len()).map(|index| table.column_at(index)).collect();
-    let mut text = String::new();
-    let mut line = |cells: &mut dyn Iterator<Item = &str>| {
+    let mut line = |cells: &mut dyn Iterator<Item = &str>| -> io::Result<()> {
         for (index, cell) in cells.enumerate() {
-            if index > 0 {
-                text.push(',');
-            }
+            let comma = if index > 0 { "," } else { "" };
             if cell.contains(['"', ',', '\n', '\r']) {
-                text.push('"');
-                text.push_str(&cell.replace('"', "\"\""));
-                text.push('"');
+                write!(out, "{comma}\"{}\"", cell.replace('"', "\"\""))?;
             } else {
-                text.push_str(cell);
+                write!(out, "{comma}{cell}")?;
             }
         }
-        text.push('\n');
+        writeln!(out)
     };
-    line(&mut table.names().iter().map(String::as_str));
+    line(&mut table.names().iter().map(String::as_str))?;
     for row in 0..table.rows() {
-        line(&mut columns.iter().map(|column| column.raw(row)));
+        line(&mut columns.iter().map(|column| column.raw(row)))?;
     }
-    text
+    out.flush()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::csv;
+    use super::write_csv;
     use crate::{Answers, GradeError, Grader, GradingSpec, Verdict, table::Limits, table::Table};
 
     /// Grades `id\n1\n2\n` by a shell program.
@@ -160,7 +158,10 @@ mod tests {
     fn the_program_reads_well_formed_csv() {
         let text = "id,note\r\n\r\n1,\"a \"\"b\"\", c\"\r\n2\r\n";
         let table = Table::parse(text.into(), &Limits::default()).expect("it is CSV");
-        assert_eq!(csv(&table), "id,note\n1,\"a \"\"b\"\", c\"\n2,\n");
+        let mut written = Vec::new();
+        write_csv(&table, &mut written).expect("a list takes all");
+        let expected = "id,note\n1,\"a \"\"b\"\", c\"\n2,\n";
+        assert_eq!(String::from_utf8(written).as_deref(), Ok(expected));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Correlation coefficients.
 
 use super::{Metric, check_finite};
+use crate::form::Form;
 use crate::ids::{Rows, compare, same};
-use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
+use crate::invalid::{InvalidKind, InvalidSubmission, Refusal, not_a_number};
 use crate::sum::mean;
 use crate::table::{Column, Values};
-use crate::task::{Task, not_a_number};
+use crate::task::Task;
 
 /// Spearman's rank correlation, averaged over the target columns.
 pub static SPEARMAN: Metric = Metric {
@@ -15,6 +16,10 @@ pub static SPEARMAN: Metric = Metric {
     inputs: "columns that can be ordered, text by code point; a constant column or a missing cell gives NaN",
     source: "scipy 1.13.1 `spearmanr`",
     options: &[],
+    validate: |form| {
+        (0..form.spec.target_columns.len()).try_for_each(|k| form.prediction(k).map(drop))?;
+        form.submitted_rows().map(drop)
+    },
     score: |task| {
         let scores: Result<Vec<f64>, Refusal> = (0..task.spec.target_columns.len())
             .map(|target| column_spearman(task, target))
@@ -28,14 +33,15 @@ fn column_spearman(task: &Task<'_>, target: usize) -> Result<f64, Refusal> {
     if truth.first_missing().is_some() || prediction.first_missing().is_some() {
         return Ok(f64::NAN);
     }
-    Ok(pearson(&average_ranks(truth, pairs.answers), &average_ranks(prediction, pairs.submission)))
+    Ok(pearson(&average_ranks(truth, pairs.expected), &average_ranks(prediction, pairs.submission)))
 }
 
 /// The ranks, from 1, of a column's cells in the given order of rows; equal cells share the mean of
 /// their ranks.
 fn average_ranks(column: Column<'_>, rows: &Rows) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..rows.len()).collect();
-    let by_value = |a: usize, b: usize| compare(column, rows.at(a), column, rows.at(b));
+    let mut order: Vec<u32> = (0..rows.len() as u32).collect();
+    let by_value =
+        |a: u32, b: u32| compare(column, rows.at(a as usize), column, rows.at(b as usize));
     order.sort_unstable_by(|&a, &b| by_value(a, b));
     let mut ranks = vec![0.0; order.len()];
     let mut from = 0;
@@ -44,7 +50,7 @@ fn average_ranks(column: Column<'_>, rows: &Rows) -> Vec<f64> {
             .find(|&k| by_value(order[from], order[k]).is_ne())
             .unwrap_or(order.len());
         for &place in &order[from..to] {
-            ranks[place] = (from + 1 + to) as f64 / 2.0;
+            ranks[place as usize] = (from + 1 + to) as f64 / 2.0;
         }
         from = to;
     }
@@ -59,6 +65,7 @@ pub static PEARSON: Metric = Metric {
     inputs: "one numeric column; a constant column of any kind gives NaN",
     source: "scipy 1.13.1 `stats.pearsonr`",
     options: &[],
+    validate: correlated_numbers,
     score: pearson_of_columns,
 };
 
@@ -67,22 +74,41 @@ fn is_constant(column: &Column<'_>) -> bool {
     (0..column.len()).all(|row| same(*column, row, *column, 0))
 }
 
-fn pearson_of_columns(task: &Task<'_>) -> Result<f64, Refusal> {
-    let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
-    if pairs.answers.len() < 2 {
-        return Err(InvalidSubmission::new(
-            InvalidKind::Undefined,
-            "a correlation needs at least two rows",
-        )
-        .into());
+/// Numbers for a correlation. A constant column, of whatever kind, has none: that is NaN.
+fn correlated_numbers(form: &Form<'_>) -> Result<(), Refusal> {
+    let prediction = form.prediction(0)?;
+    two_rows(form)?;
+    if is_constant(&prediction) {
+        return Ok(());
     }
+    ordinary_numbers(&prediction)?;
+    // Of two rows scipy only looks at the signs of the differences.
+    if prediction.len() > 2 { super::finite_cells(form) } else { Ok(()) }
+}
+
+fn two_rows(form: &Form<'_>) -> Result<(), Refusal> {
+    if form.submitted_rows()?.len() >= 2 {
+        return Ok(());
+    }
+    let message = "a correlation needs at least two rows";
+    Err(InvalidSubmission::new(InvalidKind::Undefined, message).into())
+}
+
+fn ordinary_numbers(prediction: &Column<'_>) -> Result<(), InvalidSubmission> {
+    if !matches!(prediction.values(), Values::Text | Values::BoolOrMissing(_)) {
+        return Ok(());
+    }
+    let row = (0..prediction.len()).find(|&row| prediction.number(row).is_none()).unwrap_or(0);
+    Err(not_a_number(row, prediction))
+}
+
+fn pearson_of_columns(task: &Task<'_>) -> Result<f64, Refusal> {
+    let (truth, prediction) = (task.truth(0)?, task.prediction(0)?);
+    two_rows(task.form())?;
     if is_constant(&truth) || is_constant(&prediction) {
         return Ok(f64::NAN);
     }
-    if matches!(prediction.values(), Values::Text | Values::BoolOrMissing(_)) {
-        let row = (0..prediction.len()).find(|&row| prediction.number(row).is_none()).unwrap_or(0);
-        return Err(not_a_number(row, &prediction).into());
-    }
+    ordinary_numbers(&prediction)?;
     let (x, y) = (task.truth_numbers(0)?, task.predicted_numbers(0)?);
     // With two rows scipy takes the signs of the differences and looks at nothing else.
     if x.len() > 2 {

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use super::Metric;
-use crate::ids::same;
-use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
+use crate::form::Form;
+use crate::ids::{Rows, same};
+use crate::invalid::{InvalidKind, InvalidSubmission, Refusal, bad_answer, not_a_number};
 use crate::spec::Pairing;
 use crate::table::Column;
-use crate::task::{Task, bad_answer, not_a_number};
+use crate::task::Task;
 
 /// Quantiles of distances, trip by trip.
 pub static TRIP_DISTANCE: Metric = Metric {
@@ -17,12 +18,17 @@ pub static TRIP_DISTANCE: Metric = Metric {
     inputs: "two columns, latitude and longitude in degrees; the first id column names the trip",
     source: "MLE-bench `smartphone-decimeter-2022/grade.py` and `notebook.py`; numpy 1.26.4 `quantile`",
     options: &[],
+    validate: |form| {
+        coordinates(form, 0)?;
+        coordinates(form, 1)?;
+        trips(form).map(drop)
+    },
     score: trip_distance,
 };
 
 /// The numbers of a coordinate column; text is refused even where it reads as a number.
-fn coordinates<'t>(task: &Task<'t>, target: usize) -> Result<Column<'t>, Refusal> {
-    let column = task.prediction(target)?;
+fn coordinates<'t>(form: &Form<'t>, target: usize) -> Result<Column<'t>, Refusal> {
+    let column = form.prediction(target)?;
     match (0..column.len()).find(|_| !column.is_numeric()) {
         None => Ok(column),
         Some(_) => {
@@ -32,56 +38,67 @@ fn coordinates<'t>(task: &Task<'t>, target: usize) -> Result<Column<'t>, Refusal
     }
 }
 
-fn trip_distance(task: &Task<'_>) -> Result<f64, Refusal> {
-    let (trips, submitted) = (task.answer_ids()?[0], task.submission_ids()?[0]);
-    let truth = [task.truth(0)?, task.truth(1)?];
-    let predicted = [coordinates(task, 0)?, coordinates(task, 1)?];
-    let place = |columns: &[Column<'_>; 2], row: usize| {
-        Some([columns[0].number(row)?, columns[1].number(row)?])
+/// The rows of one trip that belong together: expected and submitted.
+type Trip = Vec<(u32, u32)>;
+
+/// The trips in the order in which they first appear among the expected rows.
+///
+/// Within a trip the reference pairs rows by their place; the strict reading by all ids.
+fn trips(form: &Form<'_>) -> Result<Vec<Trip>, Refusal> {
+    let (names, submitted) = (form.expected_ids()?[0], form.submission_ids()?[0]);
+    let in_file_order = (Rows::InOrder(names.len()), Rows::InOrder(submitted.len()));
+    let (expected_rows, submission_rows) = match form.spec.pairing {
+        Pairing::FileOrder => (&in_file_order.0, &in_file_order.1),
+        _ => (form.sorted_expected()?, form.sorted_submission()?),
     };
-    // Within a trip the reference pairs rows by their place; the strict reading by all ids.
-    let (answer_rows, submission_rows) = match task.spec.pairing {
-        Pairing::FileOrder => {
-            ((0..trips.len()).collect::<Vec<_>>(), (0..submitted.len()).collect::<Vec<_>>())
-        }
-        _ => (task.sorted_answers()?.iter().collect(), task.sorted_submission()?.iter().collect()),
-    };
-    let mut by_trip: HashMap<&str, Vec<usize>> = HashMap::new();
-    for row in submission_rows {
-        if !submitted.is_missing(row) {
-            by_trip.entry(submitted.raw(row)).or_default().push(row);
-        }
+    let mut by_trip: HashMap<&str, Vec<u32>> = HashMap::new();
+    for row in submission_rows.iter().filter(|&row| !submitted.is_missing(row)) {
+        by_trip.entry(submitted.raw(row)).or_default().push(row as u32);
     }
-    let mut names: Vec<&str> = Vec::new();
-    let mut distances: HashMap<&str, Vec<f64>> = HashMap::new();
-    for row in answer_rows {
-        let trip = trips
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut trips: Vec<(&str, Trip)> = Vec::new();
+    for row in expected_rows.iter() {
+        let name = names
             .text(row)
-            .filter(|_| trips.is_text())
-            .ok_or_else(|| bad_answer(row, &trips, "is no text"))?;
-        let of_trip = distances.entry(trip).or_insert_with(|| {
-            names.push(trip);
-            Vec::new()
-        });
-        let partner = by_trip.get(trip).and_then(|rows| rows.get(of_trip.len()).copied());
-        let partner = partner
-            .filter(|&s| same(trips, row, submitted, s))
-            .ok_or_else(|| wrong_count(&submitted, trip))?;
-        let actual =
-            place(&truth, row).ok_or_else(|| bad_answer(row, &truth[0], "is no coordinate"))?;
-        let guess =
-            place(&predicted, partner).ok_or_else(|| not_a_number(partner, &predicted[0]))?;
-        of_trip.push(haversine(guess, actual));
-    }
-    let mut total = 0.0;
-    for trip in &names {
-        let of_trip = distances.get_mut(trip).expect("every name has its distances");
-        if by_trip.get(trip).map_or(0, Vec::len) != of_trip.len() {
-            return Err(wrong_count(&submitted, trip).into());
+            .filter(|_| names.is_text())
+            .ok_or_else(|| bad_answer(row, &names, "is no text"))?;
+        let place = *places.entry(name).or_insert(trips.len());
+        if place == trips.len() {
+            trips.push((name, Trip::new()));
         }
-        total += (quantile(of_trip, 0.5) + quantile(of_trip, 0.95)) / 2.0;
+        let trip = &mut trips[place].1;
+        let partner = by_trip.get(name).and_then(|rows| rows.get(trip.len()).copied());
+        let partner = partner
+            .filter(|&s| same(names, row, submitted, s as usize))
+            .ok_or_else(|| wrong_count(&submitted, name))?;
+        trip.push((row as u32, partner));
     }
-    Ok(total / names.len() as f64)
+    match trips.iter().find(|(name, trip)| by_trip[name].len() != trip.len()) {
+        Some((name, _)) => Err(wrong_count(&submitted, name).into()),
+        None => Ok(trips.into_iter().map(|(_, trip)| trip).collect()),
+    }
+}
+
+fn trip_distance(task: &Task<'_>) -> Result<f64, Refusal> {
+    let truth = [task.truth(0)?, task.truth(1)?];
+    let predicted = [coordinates(task.form(), 0)?, coordinates(task.form(), 1)?];
+    let place = |columns: &[Column<'_>; 2], row: u32| {
+        Some([columns[0].number(row as usize)?, columns[1].number(row as usize)?])
+    };
+    let trips = trips(task.form())?;
+    let mut total = 0.0;
+    for trip in &trips {
+        let mut distances = Vec::with_capacity(trip.len());
+        for &(row, partner) in trip {
+            let actual = place(&truth, row)
+                .ok_or_else(|| bad_answer(row as usize, &truth[0], "is no coordinate"))?;
+            let guess = place(&predicted, partner)
+                .ok_or_else(|| not_a_number(partner as usize, &predicted[0]))?;
+            distances.push(haversine(guess, actual));
+        }
+        total += (quantile(&mut distances, 0.5) + quantile(&mut distances, 0.95)) / 2.0;
+    }
+    Ok(total / trips.len() as f64)
 }
 
 fn wrong_count(trips: &Column<'_>, trip: &str) -> InvalidSubmission {

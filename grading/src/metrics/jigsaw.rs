@@ -2,12 +2,16 @@
 
 use super::ranking::roc_auc;
 use super::{Metric, MetricOption, OptionKind};
-use crate::check::missing_value;
+use crate::check::{check, finite};
+use crate::form::Form;
 use crate::ids::{Rows, id_matches};
-use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
+use crate::invalid::{
+    InvalidKind, InvalidSubmission, Refusal, bad_answer, missing_value, not_a_number,
+};
+use crate::spec::Check;
 use crate::sum::mean;
 use crate::table::Column;
-use crate::task::{Task, bad_answer, not_a_number};
+use crate::task::Task;
 
 /// Mean ROC AUC over columns, rows marked in the answers left out.
 pub static MARKED_MEAN_ROC_AUC: Metric = Metric {
@@ -22,20 +26,19 @@ pub static MARKED_MEAN_ROC_AUC: Metric = Metric {
         required: false,
         doc: "pair class columns by name, where the reference pairs them by position (the default)",
     }],
+    validate: scored_comments,
     score: toxic,
 };
 
-fn toxic(task: &Task<'_>) -> Result<f64, Refusal> {
-    let (sorted_answers, sorted_submission) = (task.sorted_answers()?, task.sorted_submission()?);
-    let (answer_ids, submission_ids) = (task.answer_ids()?, task.submission_ids()?);
-    let truths: Vec<Column<'_>> =
-        (0..task.spec.target_columns.len()).map(|k| task.truth(k)).collect::<Result<_, _>>()?;
-    let graded =
-        |row: usize| truths.iter().filter_map(|column| column.number(row)).sum::<f64>() >= 0.0;
-
-    let matches = id_matches((&answer_ids, sorted_answers), (&submission_ids, sorted_submission));
-    if matches.len() < task.submission.rows() {
-        let mut known = vec![false; task.submission.rows()];
+/// The pairs (row of the expected ids, row of the submission) of equal ids.
+fn known_comments(form: &Form<'_>) -> Result<Vec<(u32, u32)>, Refusal> {
+    let (expected_ids, submission_ids) = (form.expected_ids()?, form.submission_ids()?);
+    let matches = id_matches(
+        (&expected_ids, form.sorted_expected()?),
+        (&submission_ids, form.sorted_submission()?),
+    );
+    if matches.len() < form.submission.rows() {
+        let mut known = vec![false; form.submission.rows()];
         matches.iter().for_each(|&(_, row)| known[row as usize] = true);
         let row = known.iter().position(|known| !known).unwrap_or(0);
         return Err(InvalidSubmission::new(
@@ -46,6 +49,45 @@ fn toxic(task: &Task<'_>) -> Result<f64, Refusal> {
         .with_value(submission_ids.iter().map(|c| c.raw(row)).collect::<Vec<_>>().join(", "))
         .into());
     }
+    Ok(matches)
+}
+
+/// The submission's class columns: those that are no ids, in the file's order unless the option
+/// says otherwise.
+fn class_columns<'t>(form: &Form<'t>) -> Result<Vec<Column<'t>>, Refusal> {
+    if form.spec.flag("columns_by_name") {
+        return (0..form.spec.target_columns.len()).map(|k| form.prediction(k)).collect();
+    }
+    let names = form.submission.names().iter().filter(|name| !form.spec.id_columns.contains(name));
+    names.map(|name| form.submitted(name)).collect()
+}
+
+fn no_text(column: &Column<'_>) -> Result<(), InvalidSubmission> {
+    if !column.is_text() {
+        return Ok(());
+    }
+    let row = (0..column.len()).find(|&row| column.number(row).is_none()).unwrap_or(0);
+    Err(not_a_number(row, column))
+}
+
+/// Finite scores for every comment once: which comments are graded is not public.
+fn scored_comments(form: &Form<'_>) -> Result<(), Refusal> {
+    known_comments(form)?;
+    check(form, Check::Ids)?;
+    class_columns(form)?.iter().try_for_each(|column| {
+        no_text(column)?;
+        finite(column)
+    })
+}
+
+fn toxic(task: &Task<'_>) -> Result<f64, Refusal> {
+    let sorted_answers = task.sorted_answers()?;
+    let truths: Vec<Column<'_>> =
+        (0..task.spec.target_columns.len()).map(|k| task.truth(k)).collect::<Result<_, _>>()?;
+    let graded =
+        |row: usize| truths.iter().filter_map(|column| column.number(row)).sum::<f64>() >= 0.0;
+
+    let matches = known_comments(task.form())?;
     let kept_submission: Vec<u32> =
         matches.into_iter().filter(|&(a, _)| graded(a as usize)).map(|(_, s)| s).collect();
     let kept_answers: Vec<u32> =
@@ -60,21 +102,12 @@ fn toxic(task: &Task<'_>) -> Result<f64, Refusal> {
     let (kept_answers, kept_submission) =
         (Rows::Listed(kept_answers), Rows::Listed(kept_submission));
 
-    let columns: Vec<Column<'_>> = if task.flag("columns_by_name") {
-        (0..truths.len()).map(|k| task.prediction(k)).collect::<Result<_, _>>()?
-    } else {
-        let names =
-            task.submission.names().iter().filter(|name| !task.spec.id_columns.contains(name));
-        names.map(|name| task.submitted(name)).collect::<Result<_, _>>()?
-    };
+    let columns = class_columns(task.form())?;
     let areas: Result<Vec<f64>, Refusal> = truths
         .iter()
         .zip(&columns)
         .map(|(truth, column)| {
-            if column.is_text() {
-                let row = (0..column.len()).find(|&row| column.number(row).is_none()).unwrap_or(0);
-                return Err(not_a_number(row, column).into());
-            }
+            no_text(column)?;
             let positive: Vec<bool> =
                 kept_answers.iter().map(|row| truth.number(row) == Some(1.0)).collect();
             let scores: Vec<f64> =
@@ -118,19 +151,24 @@ pub static IDENTITY_BIAS_AUC: Metric = Metric {
             doc: "rank the predictions as they are, where the reference cuts them at 0.5 first (the default)",
         },
     ],
+    validate: |form| {
+        let prediction = bias_prediction(form)?;
+        bias_scores(form, &prediction).map(drop)
+    },
     score: identity_bias,
 };
 
-fn identity_bias(task: &Task<'_>) -> Result<f64, Refusal> {
-    let alternative = task.option_text("alternative").unwrap_or_default();
-    let prediction = match (task.prediction(0), task.submission.column(alternative)) {
+/// The submission's column under the one name or the other.
+fn bias_prediction<'t>(form: &Form<'t>) -> Result<Column<'t>, Refusal> {
+    let alternative = form.spec.text("alternative").unwrap_or_default();
+    let prediction = match (form.prediction(0), form.submission.column(alternative)) {
         (Ok(_), Some(column)) => {
             return Err(InvalidSubmission::new(
                 InvalidKind::ExtraColumn,
                 "two columns could be the prediction",
             )
             .in_column(column.name())
-            .expecting(format!("one of `{}` and `{alternative}`", task.spec.target_columns[0]))
+            .expecting(format!("one of `{}` and `{alternative}`", form.spec.target_columns[0]))
             .into());
         }
         (Ok(column), None) | (Err(_), Some(column)) => column,
@@ -142,6 +180,28 @@ fn identity_bias(task: &Task<'_>) -> Result<f64, Refusal> {
             .unwrap_or(0);
         return Err(not_a_number(row, &prediction).into());
     }
+    Ok(prediction)
+}
+
+/// The scores in the paired order, cut at 0.5 unless the option says otherwise.
+fn bias_scores(form: &Form<'_>, prediction: &Column<'_>) -> Result<Vec<f64>, Refusal> {
+    let pairs = form.pairs()?;
+    let scores: Vec<f64> = pairs
+        .submission
+        .iter()
+        .map(|row| {
+            let score = prediction.number(row).unwrap_or(f64::NAN);
+            if form.spec.flag("rank_scores") { score } else { f64::from(u8::from(score >= 0.5)) }
+        })
+        .collect();
+    if let Some(place) = scores.iter().position(|score| score.is_nan()) {
+        return Err(missing_value(prediction, pairs.submission.at(place)).into());
+    }
+    Ok(scores)
+}
+
+fn identity_bias(task: &Task<'_>) -> Result<f64, Refusal> {
+    let prediction = bias_prediction(task.form())?;
     let pairs = task.pairs()?;
     let flags = |column: Column<'_>| -> Result<Vec<bool>, Refusal> {
         let at_least_half = |row| {
@@ -150,20 +210,10 @@ fn identity_bias(task: &Task<'_>) -> Result<f64, Refusal> {
                 .map(|v| v >= 0.5)
                 .ok_or_else(|| bad_answer(row, &column, "is no number"))
         };
-        pairs.answers.iter().map(at_least_half).collect()
+        pairs.expected.iter().map(at_least_half).collect()
     };
     let truth = flags(task.truth(0)?)?;
-    let scores: Vec<f64> = pairs
-        .submission
-        .iter()
-        .map(|row| {
-            let score = prediction.number(row).unwrap_or(f64::NAN);
-            if task.flag("rank_scores") { score } else { f64::from(u8::from(score >= 0.5)) }
-        })
-        .collect();
-    if let Some(place) = scores.iter().position(|score| score.is_nan()) {
-        return Err(missing_value(&prediction, pairs.submission.at(place)).into());
-    }
+    let scores = bias_scores(task.form(), &prediction)?;
 
     let area = |rows: &dyn Fn(usize) -> bool| {
         let rows: Vec<usize> = (0..truth.len()).filter(|&row| rows(row)).collect();
@@ -173,7 +223,7 @@ fn identity_bias(task: &Task<'_>) -> Result<f64, Refusal> {
     };
     let overall = area(&|_| true)?;
     let (mut subgroup, mut bpsn, mut bnsp) = (Vec::new(), Vec::new(), Vec::new());
-    for name in task.texts("identities") {
+    for name in task.spec.texts("identities") {
         let group = flags(task.answer(name)?)?;
         subgroup.push(area(&|row| group[row])?);
         bpsn.push(area(&|row| group[row] != truth[row])?);

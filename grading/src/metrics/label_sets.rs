@@ -14,40 +14,61 @@ pub static F1_MICRO_LABEL_SETS: Metric = Metric {
     inputs: "one text column of labels separated by white space; a missing cell is the empty set",
     source: "scikit-learn 1.5.2 `MultiLabelBinarizer` and `f1_score(average=\"micro\")`",
     options: &[],
+    validate: super::any_cells,
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
-        let rows = pairs.answers.iter().zip(pairs.submission.iter());
+        let rows = pairs.expected.iter().zip(pairs.submission.iter());
         let vocabulary: HashMap<&str, u32> = {
             let words = (0..truth.len()).flat_map(|row| split_words(truth.text(row).unwrap_or("")));
             let distinct: HashSet<&str> = words.collect();
             distinct.into_iter().zip(0..).collect()
         };
-        let set = |text: Option<&str>| {
-            let mut labels: Vec<u32> = split_words(text.unwrap_or(""))
-                .filter_map(|word| vocabulary.get(word).copied())
-                .collect();
-            labels.sort_unstable();
-            labels.dedup();
-            labels
-        };
-        Ok(f1_micro(rows.map(|(a, s)| (set(truth.text(a)), set(prediction.text(s))))))
+        Ok(f1_micro(
+            vocabulary.len(),
+            rows.map(|(a, s)| {
+                (known(truth.text(a), &vocabulary), known(prediction.text(s), &vocabulary))
+            }),
+        ))
     },
 };
 
+/// The numbers of the labels in a cell that the answers use.
+fn known<'t>(
+    text: Option<&'t str>,
+    vocabulary: &'t HashMap<&'t str, u32>,
+) -> impl Iterator<Item = u32> + use<'t> {
+    split_words(text.unwrap_or("")).filter_map(move |word| vocabulary.get(word).copied())
+}
+
 /// F1 over the labels of all rows together; 0 if no row has a label on either side.
 ///
-/// `rows`: the true and the predicted labels of each row, each ascending and without repeats.
+/// `rows`: the true and the predicted labels of each row, below `labels`; repeats do not count.
 ///
 /// # Source
 /// scikit-learn 1.5.2 `f1_score(average="micro", zero_division=0)` on a multilabel indicator
 /// matrix.
-pub fn f1_micro(rows: impl Iterator<Item = (Vec<u32>, Vec<u32>)>) -> f64 {
-    let (mut hits, mut labels) = (0_u64, 0_u64);
-    for (truth, predicted) in rows {
-        labels += (truth.len() + predicted.len()) as u64;
-        hits += predicted.iter().filter(|label| truth.binary_search(label).is_ok()).count() as u64;
+pub fn f1_micro<T, P>(labels: usize, rows: impl Iterator<Item = (T, P)>) -> f64
+where
+    T: Iterator<Item = u32>,
+    P: Iterator<Item = u32>,
+{
+    // In which row, from 1, each label was last seen on either side.
+    let mut seen = vec![[0_usize; 2]; labels];
+    let (mut hits, mut total) = (0_u64, 0_u64);
+    for (row, (truth, predicted)) in (1..).zip(rows) {
+        for label in truth {
+            let seen = &mut seen[label as usize][0];
+            total += u64::from(*seen != row);
+            *seen = row;
+        }
+        for label in predicted {
+            let [in_truth, seen] = &mut seen[label as usize];
+            total += u64::from(*seen != row);
+            hits += u64::from(*seen != row && *in_truth == row);
+            *seen = row;
+        }
     }
-    if labels == 0 { 0.0 } else { 2.0 * hits as f64 / labels as f64 }
+    if total == 0 { 0.0 } else { 2.0 * hits as f64 / total as f64 }
 }
 
 /// Mean average precision at k.
@@ -63,11 +84,12 @@ pub static MAP_AT_K: Metric = Metric {
         required: true,
         doc: "number of guesses that count",
     }],
+    validate: super::any_cells,
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
-        let k = usize::try_from(task.integer("k").unwrap_or(0)).unwrap_or(0);
+        let k = usize::try_from(task.spec.integer("k").unwrap_or(0)).unwrap_or(0);
         let scores: Vec<f64> = pairs
-            .answers
+            .expected
             .iter()
             .zip(pairs.submission.iter())
             .map(|(a, s)| {
@@ -119,8 +141,10 @@ mod tests {
 
     #[test]
     fn micro_f1_pools_rows() {
-        let rows = [(vec![1, 2], vec![2, 3]), (vec![4], vec![]), (vec![], vec![])];
-        assert_eq!(f1_micro(rows.into_iter()), 2.0 / 5.0);
-        assert_eq!(f1_micro(std::iter::empty()), 0.0);
+        let rows = [(vec![1, 2, 1], vec![2, 3, 3]), (vec![4], vec![]), (vec![], vec![])];
+        let rows = rows.map(|(truth, predicted)| (truth.into_iter(), predicted.into_iter()));
+        assert_eq!(f1_micro(5, rows.into_iter()), 2.0 / 5.0);
+        let none: [(std::vec::IntoIter<u32>, std::vec::IntoIter<u32>); 0] = [];
+        assert_eq!(f1_micro(0, none.into_iter()), 0.0);
     }
 }

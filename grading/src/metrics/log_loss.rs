@@ -1,10 +1,11 @@
 //! Logarithmic loss.
 
 use super::{Metric, MetricError, check_lengths};
-use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
+use crate::form::Form;
+use crate::invalid::{InvalidKind, InvalidSubmission, Refusal, not_a_number};
 use crate::sum::mean;
 use crate::table::{Column, Values};
-use crate::task::{Task, not_a_number};
+use crate::task::Task;
 
 /// Binary or multi-class log loss.
 pub static LOG_LOSS: Metric = Metric {
@@ -14,6 +15,7 @@ pub static LOG_LOSS: Metric = Metric {
     inputs: "one target column: 0/1 in the truth and the probability of 1; several: one-hot truth and a probability per class",
     source: "scikit-learn 1.5.2 `log_loss`",
     options: &[],
+    validate: super::finite_cells,
     score: |task| match task.spec.target_columns.len() {
         1 => {
             let positive = super::ranking::two_classes(task, 0)?;
@@ -25,7 +27,7 @@ pub static LOG_LOSS: Metric = Metric {
 };
 
 fn multiclass(task: &Task<'_>, classes: usize) -> Result<f64, Refusal> {
-    let mut losses = vec![0.0; task.pairs()?.answers.len()];
+    let mut losses = vec![0.0; task.pairs()?.expected.len()];
     for class in 0..classes {
         let (truth, predicted) = (task.truth_numbers(class)?, task.predicted_numbers(class)?);
         super::check_finite(&truth, &predicted).map_err(|error| task.refuse(class, error))?;
@@ -85,28 +87,30 @@ pub static KL_DIVERGENCE: Metric = Metric {
     inputs: "votes per class in the truth; probabilities, also in every further column of the submission; missing ones cost nothing",
     source: "MLE-bench `hms-harmful-brain-activity-classification/grade.py` and `kaggle_metric_utilities`",
     options: &[],
+    validate: |form| {
+        all_probabilities(form)?;
+        form.submitted_rows().map(drop)
+    },
     score: kl_divergence,
 };
 
 fn kl_divergence(task: &Task<'_>) -> Result<f64, Refusal> {
     const CLIP: f64 = 1e-15;
-    let others = task.submission.names().iter().filter(|name| !task.spec.id_columns.contains(name));
-    let columns: Vec<Column<'_>> =
-        others.map(|name| task.submitted(name)).collect::<Result<_, _>>()?;
-    all_probabilities(task, &columns)?;
-
+    all_probabilities(task.form())?;
     let classes = task.spec.target_columns.len();
-    let votes: Vec<Vec<f64>> =
-        (0..classes).map(|class| task.truth_numbers(class)).collect::<Result<_, _>>()?;
-    let mut rows = vec![0.0; task.pairs()?.answers.len()];
-    for (class, votes_of_class) in votes.iter().enumerate() {
-        let predicted = task.predicted_numbers(class)?;
+    let mut totals = vec![0.0; task.pairs()?.expected.len()];
+    for class in 0..classes {
+        let votes = task.truth_numbers(class)?;
+        totals.iter_mut().zip(votes).for_each(|(total, votes)| *total += votes);
+    }
+    let mut rows = vec![0.0; totals.len()];
+    for class in 0..classes {
+        let (votes, predicted) = (task.truth_numbers(class)?, task.predicted_numbers(class)?);
         // The reference clips float columns only: a column of whole numbers keeps its zeros and
         // ones.
         let clipped = matches!(task.prediction(class)?.values(), Values::Float(_));
         for (row, sum) in rows.iter_mut().enumerate() {
-            let total: f64 = votes.iter().map(|votes| votes[row]).sum();
-            let share = votes_of_class[row] / total;
+            let share = votes[row] / totals[row];
             let p = if clipped { predicted[row].clamp(CLIP, 1.0 - CLIP) } else { predicted[row] };
             if share != 0.0 && !p.is_nan() {
                 *sum += share * (share / p).ln();
@@ -116,18 +120,22 @@ fn kl_divergence(task: &Task<'_>) -> Result<f64, Refusal> {
     Ok(mean(&rows))
 }
 
-/// Checks that all columns together are a distribution in every row, missing cells skipped.
-fn all_probabilities(task: &Task<'_>, columns: &[Column<'_>]) -> Result<(), Refusal> {
+/// Checks that all columns but the ids together are a distribution in every row, missing cells
+/// skipped.
+fn all_probabilities(form: &Form<'_>) -> Result<(), Refusal> {
     const TOLERANCE: f64 = 1.001e-5;
+    let others = form.submission.names().iter().filter(|name| !form.spec.id_columns.contains(name));
+    let columns: Vec<Column<'_>> =
+        others.map(|name| form.submitted(name)).collect::<Result<_, _>>()?;
     if let Some(column) = columns.iter().find(|column| !column.is_numeric()) {
         let row = (0..column.len())
             .find(|&row| column.text(row).is_some_and(|t| t.parse::<f64>().is_err()))
             .unwrap_or(0);
         return Err(not_a_number(row, column).into());
     }
-    for row in 0..task.submission.rows() {
+    for row in 0..form.submission.rows() {
         let mut sum = 0.0;
-        for column in columns {
+        for column in &columns {
             let value = column.number(row).unwrap_or(f64::NAN);
             if !(value.is_nan() || (0.0..=1.0).contains(&value)) {
                 return Err(InvalidSubmission::new(

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::Metric;
+use crate::invalid::bad_answer;
 use crate::labels::{different_kinds, integer_labels};
-use crate::task::bad_answer;
 
 /// Matthews' coefficient.
 pub static MATTHEWS_CORRCOEF: Metric = Metric {
@@ -14,6 +14,12 @@ pub static MATTHEWS_CORRCOEF: Metric = Metric {
     inputs: "one column of integer labels (integral floats and booleans are fine)",
     source: "scikit-learn 1.5.2 `matthews_corrcoef`",
     options: &[],
+    validate: |form| {
+        let (prediction, rows) = (form.prediction(0)?, form.submitted_rows()?);
+        let labels = integer_labels(&prediction)?.map(drop);
+        labels.ok_or_else(|| different_kinds(&prediction, false))?;
+        Ok(super::check_lengths(rows.len(), rows.len())?)
+    },
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
         let predicted =
@@ -22,26 +28,25 @@ pub static MATTHEWS_CORRCOEF: Metric = Metric {
             .ok()
             .flatten()
             .ok_or_else(|| bad_answer(0, &truth, "is no integer label"))?;
-        let pick = |labels: &[i128], rows: &crate::ids::Rows| {
-            rows.iter().map(|row| labels[row]).collect::<Vec<_>>()
-        };
-        super::check_lengths(pairs.answers.len(), pairs.submission.len())?;
-        Ok(matthews(&pick(&actual, pairs.answers), &pick(&predicted, pairs.submission)))
+        super::check_lengths(pairs.expected.len(), pairs.submission.len())?;
+        let rows = pairs.expected.iter().zip(pairs.submission.iter());
+        Ok(matthews(rows.map(|(a, s)| (actual(a), predicted(s)))))
     },
 };
 
 /// Matthews correlation coefficient of two label columns, over any number of classes.
 ///
-/// `truth`, `predicted`: `[n]`, any integers. The classes are those of both. 0 if either column is
+/// `pairs`: the true and the predicted label of each row, any integers. The classes are those of both. 0 if either column is
 /// constant, also where they agree.
 ///
 /// # Source
 /// scikit-learn 1.5.2 `matthews_corrcoef`.
 #[must_use]
-pub fn matthews(truth: &[i128], predicted: &[i128]) -> f64 {
+pub fn matthews(pairs: impl Iterator<Item = (i128, i128)>) -> f64 {
     let mut counts: HashMap<i128, [u64; 2]> = HashMap::new();
-    let mut correct = 0_u64;
-    for (&t, &p) in truth.iter().zip(predicted) {
+    let (mut correct, mut rows) = (0_u64, 0_u64);
+    for (t, p) in pairs {
+        rows += 1;
         counts.entry(t).or_default()[0] += 1;
         counts.entry(p).or_default()[1] += 1;
         correct += u64::from(t == p);
@@ -50,7 +55,7 @@ pub fn matthews(truth: &[i128], predicted: &[i128]) -> f64 {
     let product = |a: usize, b: usize| {
         counts.values().map(|c| u128::from(c[a]) * u128::from(c[b])).sum::<u128>() as f64
     };
-    let samples = truth.len() as f64;
+    let samples = rows as f64;
     let covariance = correct as f64 * samples - product(0, 1);
     let spread = (samples * samples - product(1, 1)) * (samples * samples - product(0, 0));
     if spread == 0.0 { 0.0 } else { covariance / spread.sqrt() }
@@ -58,8 +63,12 @@ pub fn matthews(truth: &[i128], predicted: &[i128]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::matthews as of_pairs;
     use proptest::prelude::*;
+
+    fn matthews(truth: &[i128], predicted: &[i128]) -> f64 {
+        of_pairs(truth.iter().copied().zip(predicted.iter().copied()))
+    }
 
     #[test]
     fn known_tables() {

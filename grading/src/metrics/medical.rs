@@ -1,13 +1,19 @@
 //! Scores made for medical competitions.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use super::Metric;
-use crate::check::missing_value;
-use crate::ids::sorted_rows;
-use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
+use crate::check::check;
+use crate::form::Form;
+use crate::ids::Rows;
+use crate::invalid::{
+    InvalidKind, InvalidSubmission, Refusal, bad_answer, missing_value, not_a_number,
+};
 use crate::pytext::parse_int;
-use crate::task::{Task, bad_answer, not_a_number};
+use crate::spec::Check;
+use crate::table::Column;
+use crate::task::Task;
 
 /// Laplace log likelihood of lung capacities.
 pub static LAPLACE_LOG_LIKELIHOOD: Metric = Metric {
@@ -17,6 +23,7 @@ pub static LAPLACE_LOG_LIKELIHOOD: Metric = Metric {
     inputs: "two numeric columns: the prediction and its confidence; ids `<patient>_<week>`; the answers also hold `Patient`",
     source: "MLE-bench `osic-pulmonary-fibrosis-progression/grade.py`",
     options: &[],
+    validate: measured_weeks,
     score: last_weeks_likelihood,
 };
 
@@ -28,6 +35,13 @@ pub static FRACTURE_LOG_LOSS: Metric = Metric {
     inputs: "one column of probabilities; ids `<study>_<label>`",
     source: "MLE-bench `rsna-2022-cervical-spine-fracture-detection/grade.py`",
     options: &[],
+    validate: |form| {
+        let (prediction, rows) = (form.prediction(0)?, form.submitted_rows()?);
+        let is_number = |row| {
+            prediction.number(row).map(drop).ok_or_else(|| not_a_number(row, &prediction).into())
+        };
+        rows.iter().try_for_each(is_number)
+    },
     score: fracture_log_loss,
 };
 
@@ -39,43 +53,73 @@ pub static PROBABILISTIC_F1: Metric = Metric {
     inputs: "one numeric column, clipped to [0, 1]",
     source: "MLE-bench `rsna-breast-cancer-detection/grade.py`",
     options: &[],
+    validate: |form| {
+        let prediction = form.prediction(0)?;
+        numeric_column(&prediction)?;
+        let predicted = form.predicted_numbers(0)?;
+        // One true positive stands for all there may be.
+        probabilistic_f1(&vec![true; predicted.len()], &predicted)
+            .map(drop)
+            .ok_or_else(|| divides_by_zero().into())
+    },
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
-        if let Some(row) = (0..prediction.len()).find(|_| prediction.is_text()) {
-            return Err(not_a_number(row, &prediction).into());
-        }
+        numeric_column(&prediction)?;
         let positive = |row: usize| {
             truth
                 .number(row)
                 .map(|v| v != 0.0)
                 .ok_or_else(|| bad_answer(row, &truth, "is no number"))
         };
-        let labels = pairs.answers.iter().map(positive).collect::<Result<Vec<_>, _>>()?;
-        probabilistic_f1(&labels, &task.predicted_numbers(0)?).ok_or_else(|| {
-            InvalidSubmission::new(
-                InvalidKind::Undefined,
-                "the score divides by zero: no prediction or no true value is above 0",
-            )
-            .into()
-        })
+        let labels = pairs.expected.iter().map(positive).collect::<Result<Vec<_>, _>>()?;
+        probabilistic_f1(&labels, &task.predicted_numbers(0)?)
+            .ok_or_else(|| divides_by_zero().into())
     },
 };
+
+/// Refuses a column of text, even of text that reads as numbers.
+fn numeric_column(prediction: &Column<'_>) -> Result<(), InvalidSubmission> {
+    match (0..prediction.len()).find(|_| prediction.is_text()) {
+        Some(row) => Err(not_a_number(row, prediction)),
+        None => Ok(()),
+    }
+}
+
+fn divides_by_zero() -> InvalidSubmission {
+    InvalidSubmission::new(
+        InvalidKind::Undefined,
+        "the score divides by zero: no prediction or no true value is above 0",
+    )
+}
 
 /// Rows of each patient that are graded.
 const LAST_WEEKS: usize = 3;
 
-fn last_weeks_likelihood(task: &Task<'_>) -> Result<f64, Refusal> {
-    let (weeks, truth, patients) = (task.answer_ids()?[0], task.truth(0)?, task.answer("Patient")?);
-    let (ids, prediction, confidence) =
-        (task.submission_ids()?[0], task.prediction(0)?, task.prediction(1)?);
-    let known: HashSet<&str> = (0..weeks.len()).filter_map(|row| weeks.text(row)).collect();
+/// Whether a text id is among rows that are sorted by it.
+fn has_id(ids: &Column<'_>, rows: &Rows, id: &str) -> bool {
+    let (mut from, mut to) = (0, rows.len());
+    while from < to {
+        let middle = from.midpoint(to);
+        match ids.raw(rows.at(middle)).cmp(id) {
+            Ordering::Less => from = middle + 1,
+            Ordering::Greater => to = middle,
+            Ordering::Equal => return true,
+        }
+    }
+    false
+}
+
+/// Checks that every row is of a week that was measured, as far as the ids tell.
+fn known_weeks(form: &Form<'_>) -> Result<(), Refusal> {
+    let (weeks, ids) = (form.expected_ids()?[0], form.submission_ids()?[0]);
+    let known = form.sorted_expected()?;
     for row in 0..ids.len() {
         match ids.text(row).filter(|_| ids.is_text()) {
             None if ids.is_missing(row) => return Err(missing_value(&ids, row).into()),
-            Some(id) if known.contains(id) => {}
+            Some(id) if has_id(&weeks, known, id) => {}
             _ => {
                 let unknown =
-                    InvalidSubmission::new(InvalidKind::Ids, "the id is not one of the answers'");
+                    InvalidSubmission::new(InvalidKind::Ids, "the id is not one of the test set's");
                 return Err(unknown
                     .at(row)
                     .in_column(ids.name())
@@ -85,35 +129,50 @@ fn last_weeks_likelihood(task: &Task<'_>) -> Result<f64, Refusal> {
             }
         }
     }
+    Ok(())
+}
+
+/// A week of the sample once each: which of them are graded is not public.
+fn measured_weeks(form: &Form<'_>) -> Result<(), Refusal> {
+    form.prediction(1)?;
+    known_weeks(form)?;
+    check(form, Check::Ids)
+}
+
+fn last_weeks_likelihood(task: &Task<'_>) -> Result<f64, Refusal> {
+    let (weeks, truth, patients) = (task.answer_ids()?[0], task.truth(0)?, task.answer("Patient")?);
+    let (ids, prediction, confidence) =
+        (task.submission_ids()?[0], task.prediction(0)?, task.prediction(1)?);
+    known_weeks(task.form())?;
     // The last measured weeks of each patient, by the number after the id's last underscore.
-    let mut measured = Vec::new();
+    let mut measured: Vec<(i64, u32)> = Vec::with_capacity(truth.len());
     for row in (0..truth.len()).filter(|&row| !truth.is_missing(row)) {
         let week = weeks.text(row).and_then(|id| parse_int(id.rsplit('_').next()?));
-        measured
-            .push((week.ok_or_else(|| bad_answer(row, &weeks, "does not end in a week"))?, row));
+        let week = week.and_then(|week| i64::try_from(week).ok());
+        let week = week.ok_or_else(|| bad_answer(row, &weeks, "does not end in a week"))?;
+        measured.push((week, row as u32));
     }
-    measured.sort_by_key(|&(week, _)| week);
+    measured.sort_unstable();
     let mut taken: HashMap<&str, usize> = HashMap::new();
-    let mut scored: Vec<(&str, usize)> = Vec::new();
+    let mut scored: Vec<u32> = Vec::new();
     for &(_, row) in measured.iter().rev() {
-        let count = taken.entry(patients.raw(row)).or_default();
+        let count = taken.entry(patients.raw(row as usize)).or_default();
         *count += 1;
         if *count <= LAST_WEEKS {
-            scored.push((weeks.raw(row), row));
+            scored.push(row);
         }
     }
-    scored.sort_unstable();
-    let scored_weeks: HashSet<&str> = scored.iter().map(|&(week, _)| week).collect();
-    let order: Vec<usize> =
-        sorted_rows(&[ids]).iter().filter(|&row| scored_weeks.contains(ids.raw(row))).collect();
-    let given: HashSet<&str> = order.iter().map(|&row| ids.raw(row)).collect();
+    scored.sort_unstable_by_key(|&row| (weeks.raw(row as usize), row));
+    let scored = Rows::Listed(scored);
+    let order = task.sorted_submission()?.iter();
+    let order = order.filter(|&row| has_id(&weeks, &scored, ids.raw(row)));
+    let order = Rows::Listed(order.map(|row| row as u32).collect());
     let actual: Vec<f64> = scored
         .iter()
-        .filter(|(week, _)| given.contains(week))
-        .map(|&(_, row)| truth.number(row).ok_or_else(|| bad_answer(row, &truth, "is no number")))
+        .filter(|&row| has_id(&ids, &order, weeks.raw(row)))
+        .map(|row| truth.number(row).ok_or_else(|| bad_answer(row, &truth, "is no number")))
         .collect::<Result<_, _>>()?;
-    let number =
-        |column: &crate::table::Column<'_>, row: usize| column.number(row).unwrap_or(f64::NAN);
+    let number = |column: &Column<'_>, row: usize| column.number(row).unwrap_or(f64::NAN);
     let rows = actual.len().max(order.len());
     // A single value stands for all rows, as numpy broadcasts it.
     if actual.len() != order.len() && actual.len() != 1 && order.len() != 1 {
@@ -127,7 +186,7 @@ fn last_weeks_likelihood(task: &Task<'_>) -> Result<f64, Refusal> {
     }
     let mut total = 0.0;
     for k in 0..rows {
-        let row = order[k.min(order.len() - 1)];
+        let row = order.at(k.min(order.len() - 1));
         // A missing confidence counts as 0.
         let sure = number(&confidence, row);
         let sure = if sure.is_nan() { 0.0 } else { sure };
@@ -140,8 +199,8 @@ fn last_weeks_likelihood(task: &Task<'_>) -> Result<f64, Refusal> {
 fn fracture_log_loss(task: &Task<'_>) -> Result<f64, Refusal> {
     let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
     let ids = task.answer_ids()?[0];
-    let mut studies: HashMap<&str, [Option<(f64, f64)>; 8]> = HashMap::new();
-    for (a, s) in pairs.answers.iter().zip(pairs.submission.iter()) {
+    let mut studies: HashMap<&str, Study> = HashMap::new();
+    for (a, s) in pairs.expected.iter().zip(pairs.submission.iter()) {
         let split = ids.text(a).filter(|_| ids.is_text()).and_then(|id| id.split_once('_'));
         let (study, label) = split.ok_or_else(|| bad_answer(a, &ids, "is no `<study>_<label>`"))?;
         let positive = match truth.number(a) {
@@ -151,25 +210,48 @@ fn fracture_log_loss(task: &Task<'_>) -> Result<f64, Refusal> {
         };
         let Some(place) = LABELS.iter().position(|&known| known == label) else { continue };
         let probability = prediction.number(s).ok_or_else(|| not_a_number(s, &prediction))?;
-        let weight = if place == 0 { 7.0 } else { 1.0 } * if positive { 2.0 } else { 1.0 };
-        let cell = &mut studies.entry(study).or_default()[place];
-        if cell.replace((weight, weight * clipped_log_loss(positive, probability))).is_some() {
+        let loss = clipped_log_loss(positive, probability);
+        if !studies.entry(study).or_default().add(place, positive, loss) {
             return Err(bad_answer(a, &ids, "occurs twice"));
         }
     }
     let mut names: Vec<&str> = studies.keys().copied().collect();
     names.sort_unstable();
-    let loss = |study: &str| {
+    Ok(names.iter().map(|study| studies[study].loss()).sum::<f64>() / names.len() as f64)
+}
+
+/// What is known of a study's labels.
+#[derive(Default)]
+struct Study {
+    losses: [f64; 8],
+    /// A bit for each label that was seen.
+    seen: u8,
+    /// A bit for each that is positive.
+    positive: u8,
+}
+
+impl Study {
+    /// Notes the loss of a label; false if there is one already.
+    fn add(&mut self, place: usize, positive: bool, loss: f64) -> bool {
+        let is_new = self.seen & 1 << place == 0;
+        self.seen |= 1 << place;
+        self.positive |= u8::from(positive) << place;
+        self.losses[place] = loss;
+        is_new
+    }
+
+    fn loss(&self) -> f64 {
         let (mut weights, mut losses) = (0.0, 0.0);
-        for cell in &studies[study] {
+        for (place, loss) in self.losses.iter().enumerate() {
+            let weight = if place == 0 { 7.0 } else { 1.0 };
+            let weight = if self.positive & 1 << place == 0 { weight } else { weight * 2.0 };
             // A label that a study lacks makes its loss NaN.
-            let (weight, loss) = cell.unwrap_or((f64::NAN, f64::NAN));
+            let weight = if self.seen & 1 << place == 0 { f64::NAN } else { weight };
             weights += weight;
-            losses += loss;
+            losses += weight * loss;
         }
         losses / weights
-    };
-    Ok(names.iter().map(|study| loss(study)).sum::<f64>() / names.len() as f64)
+    }
 }
 
 /// The labels of a study.

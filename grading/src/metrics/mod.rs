@@ -20,12 +20,16 @@ pub mod matthews;
 pub mod medical;
 pub mod ordering;
 pub mod question_answering;
+mod rank;
 pub mod ranking;
 pub mod regression;
 pub mod sequences;
 pub mod strings;
 
-use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
+pub use crate::invalid::MetricError;
+
+use crate::form::Form;
+use crate::invalid::Refusal;
 use crate::task::Task;
 
 /// A metric as competitions choose it.
@@ -43,6 +47,9 @@ pub struct Metric {
     pub source: &'static str,
     /// The keys it understands in `[grading.options]`.
     pub options: &'static [MetricOption],
+    /// Says whether a submission that has passed the competition's checks is one that the metric
+    /// can score, as far as that does not depend on the answers. It sees none.
+    pub validate: fn(&Form<'_>) -> Result<(), Refusal>,
     /// Scores a submission that has passed the competition's checks.
     pub score: fn(&Task<'_>) -> Result<f64, Refusal>,
 }
@@ -121,120 +128,17 @@ pub static METRICS: &[&Metric] = &[
     &command::COMMAND,
 ];
 
-/// Why a metric has no value.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum MetricError {
-    /// The two inputs have different lengths.
-    #[error("there are {truth} true values and {predicted} predicted ones")]
-    Lengths {
-        /// True values.
-        truth: usize,
-        /// Predicted values.
-        predicted: usize,
-    },
-    /// There are no rows.
-    #[error("there are no rows")]
-    Empty,
-    /// A value is NaN.
-    #[error("a value is missing")]
-    Missing {
-        /// Its place, from 0.
-        index: usize,
-    },
-    /// A value is infinite.
-    #[error("a value is infinite")]
-    Infinite {
-        /// Its place, from 0.
-        index: usize,
-    },
-    /// A value is negative.
-    #[error("a value is negative")]
-    Negative {
-        /// Its place, from 0.
-        index: usize,
-    },
-    /// The truth holds one class only.
-    #[error("the truth holds one class only")]
-    OneClass,
-    /// A value is no label of the kind needed.
-    #[error("{message}")]
-    BadLabel {
-        /// Its place, from 0, where one is to blame.
-        index: Option<usize>,
-        /// What is wrong.
-        message: &'static str,
-    },
+/// [`Metric::validate`] of a metric that takes any cells: there is a target column, and its rows
+/// can be paired.
+fn any_cells(form: &Form<'_>) -> Result<(), Refusal> {
+    form.prediction(0)?;
+    form.submitted_rows().map(drop)
 }
 
-impl MetricError {
-    /// The place of the value to blame.
-    pub fn index(&self) -> Option<usize> {
-        match *self {
-            Self::Missing { index } | Self::Infinite { index } | Self::Negative { index } => {
-                Some(index)
-            }
-            Self::BadLabel { index, .. } => index,
-            Self::Lengths { .. } | Self::Empty | Self::OneClass => None,
-        }
-    }
-}
-
-impl From<MetricError> for InvalidSubmission {
-    fn from(error: MetricError) -> Self {
-        let kind = match error {
-            MetricError::Lengths { .. } | MetricError::Empty => InvalidKind::RowCount,
-            MetricError::Missing { .. } => InvalidKind::MissingValue,
-            MetricError::Infinite { .. } => InvalidKind::NotFinite,
-            MetricError::Negative { .. } => InvalidKind::OutOfRange,
-            MetricError::OneClass => InvalidKind::Undefined,
-            MetricError::BadLabel { .. } => InvalidKind::BadLabel,
-        };
-        Self::new(kind, error.to_string())
-    }
-}
-
-impl From<MetricError> for Refusal {
-    fn from(error: MetricError) -> Self {
-        InvalidSubmission::from(error).into()
-    }
-}
-
-impl Task<'_> {
-    /// An integer of `[grading.options]`, if set.
-    pub fn integer(&self, name: &str) -> Option<i64> {
-        self.spec.options.get(name)?.as_integer()
-    }
-
-    /// A number of `[grading.options]`, if set.
-    pub fn number(&self, name: &str) -> Option<f64> {
-        let value = self.spec.options.get(name)?;
-        value.as_float().or_else(|| value.as_integer().map(|v| v as f64))
-    }
-
-    /// A flag of `[grading.options]`; false if not set.
-    pub fn flag(&self, name: &str) -> bool {
-        self.spec.options.get(name).and_then(toml::Value::as_bool).unwrap_or(false)
-    }
-
-    /// A text of `[grading.options]`, if set.
-    pub fn option_text(&self, name: &str) -> Option<&str> {
-        self.spec.options.get(name)?.as_str()
-    }
-
-    /// A list of numbers of `[grading.options]`, empty if not set.
-    pub fn numbers(&self, name: &str) -> Vec<f64> {
-        let list = self.spec.options.get(name).and_then(toml::Value::as_array);
-        list.into_iter()
-            .flatten()
-            .filter_map(|v| v.as_float().or_else(|| v.as_integer().map(|v| v as f64)))
-            .collect()
-    }
-
-    /// A list of texts of `[grading.options]`, empty if not set.
-    pub fn texts(&self, name: &str) -> Vec<&str> {
-        let list = self.spec.options.get(name).and_then(toml::Value::as_array);
-        list.into_iter().flatten().filter_map(toml::Value::as_str).collect()
-    }
+/// [`Metric::validate`] of a metric that takes finite numbers. All rows must hold some, since which
+/// of them are graded is not public.
+fn finite_cells(form: &Form<'_>) -> Result<(), Refusal> {
+    form.finite_targets(|_, _| None)
 }
 
 /// Checks that two inputs have the same length and at least one value, all finite.

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use super::{Metric, MetricOption, OptionKind};
+use crate::form::Form;
 use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
 use crate::pytext::{parse_int, strip};
-use crate::table::Column;
+use crate::table::{Column, Table};
 use crate::task::Task;
 
 /// F1 of long and short answers.
@@ -24,6 +25,7 @@ pub static ANSWER_SPAN_F1: Metric = Metric {
         required: false,
         doc: "Whether a blank where nothing is annotated counts as a hit, which makes the score plain accuracy. Default false.",
     }],
+    validate: readable_answers,
     score: answer_span_f1,
 };
 
@@ -103,6 +105,76 @@ fn predicted(column: &Column<'_>, row: usize) -> Result<Option<Answer>, InvalidS
     })
 }
 
+/// Checks that there are two rows for each example.
+fn row_count(submission: &Table, examples: usize) -> Result<(), InvalidSubmission> {
+    let rows = submission.rows();
+    if rows == 2 * examples {
+        return Ok(());
+    }
+    Err(InvalidSubmission::new(
+        InvalidKind::RowCount,
+        "the submission has the wrong number of rows",
+    )
+    .with_value(rows.to_string())
+    .expecting(format!("{} rows, a long and a short answer for each example", 2 * examples)))
+}
+
+/// The place of a row's answer: 2k for the long answer of the k-th example, 2k + 1 for the short
+/// one.
+///
+/// `seen`: the places of the rows before, to which this one is added. `example`: the place of an
+/// example by its id.
+///
+/// # Errors
+/// The id is none of these, or occurs twice.
+fn place_of(
+    ids: &Column<'_>,
+    row: usize,
+    seen: &mut [bool],
+    example: impl Fn(&str) -> Option<usize>,
+) -> Result<usize, InvalidSubmission> {
+    let id = ids.filled(row, "");
+    let place = split_id(&id).and_then(|(name, kind)| Some(2 * example(name)? + kind));
+    let bad_id = |what: &str| {
+        let invalid = InvalidSubmission::new(InvalidKind::Ids, what)
+            .at(row)
+            .in_column(ids.name())
+            .with_value(&id);
+        invalid.expecting("`<example>_long` and `<example>_short` once for each example")
+    };
+    let place = place.ok_or_else(|| bad_id("the id is not one of the test set's"))?;
+    if std::mem::replace(&mut seen[place], true) {
+        return Err(bad_id("the id occurs twice"));
+    }
+    Ok(place)
+}
+
+/// The example of an id, and 0 for its long answer or 1 for the short one.
+fn split_id(id: &str) -> Option<(&str, usize)> {
+    let (example, kind) = id.rsplit_once('_')?;
+    Some((example, ["long", "short"].iter().position(|&known| known == kind)?))
+}
+
+/// A readable answer in each row of the sample's.
+fn readable_answers(form: &Form<'_>) -> Result<(), Refusal> {
+    let expected = form.expected_ids()?[0];
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for row in 0..expected.len() {
+        if let Some((example, _)) = split_id(&expected.filled(row, "")) {
+            let next = places.len();
+            places.entry(example.to_owned()).or_insert(next);
+        }
+    }
+    row_count(form.submission, places.len())?;
+    let (ids, prediction) = (form.submission_ids()?[0], form.prediction(0)?);
+    let mut seen = vec![false; 2 * places.len()];
+    for row in 0..ids.len() {
+        place_of(&ids, row, &mut seen, |example| places.get(example).copied())?;
+        predicted(&prediction, row)?;
+    }
+    Ok(())
+}
+
 fn answer_span_f1(task: &Task<'_>) -> Result<f64, Refusal> {
     let lines = task.lines()?;
     // Each example's place among the answers, whose long answers are at 2k and short ones at 2k +
@@ -127,36 +199,12 @@ fn answer_span_f1(task: &Task<'_>) -> Result<f64, Refusal> {
         let message = "the example has no annotation".to_owned();
         return Err(crate::invalid::AnswersError::BadValue { row, message }.into());
     }
-    let rows = task.submission.rows();
-    if rows != 2 * examples {
-        return Err(InvalidSubmission::new(
-            InvalidKind::RowCount,
-            "the submission has the wrong number of rows",
-        )
-        .with_value(rows.to_string())
-        .expecting(format!("{} rows, a long and a short answer for each example", 2 * examples))
-        .into());
-    }
+    row_count(task.submission, examples)?;
     let (ids, prediction) = (task.submission_ids()?[0], task.prediction(0)?);
     let mut seen = vec![false; right.len()];
     let (mut hits, mut false_hits, mut missed, mut blanks) = (0_u64, 0_u64, 0_u64, 0_u64);
-    for row in 0..rows {
-        let id = ids.filled(row, "");
-        let place = id.rsplit_once('_').and_then(|(example, kind)| {
-            let kind = ["long", "short"].iter().position(|&known| known == kind)?;
-            Some(2 * places.get(example)? + kind)
-        });
-        let bad_id = |what: &str| {
-            let invalid = InvalidSubmission::new(InvalidKind::Ids, what)
-                .at(row)
-                .in_column(ids.name())
-                .with_value(&id);
-            invalid.expecting("`<example>_long` and `<example>_short` once for each example")
-        };
-        let place = place.ok_or_else(|| bad_id("the id is not one of the test set's"))?;
-        if std::mem::replace(&mut seen[place], true) {
-            return Err(bad_id("the id occurs twice").into());
-        }
+    for row in 0..ids.len() {
+        let place = place_of(&ids, row, &mut seen, |example| places.get(example).copied())?;
         let (answer, right) = (predicted(&prediction, row)?, &right[place]);
         match answer {
             Some(answer) if right.contains(&answer) => hits += 1,
@@ -165,8 +213,8 @@ fn answer_span_f1(task: &Task<'_>) -> Result<f64, Refusal> {
             None => missed += 1,
         }
     }
-    if task.flag("count_true_negatives") {
-        return Ok((hits + blanks) as f64 / rows as f64);
+    if task.spec.flag("count_true_negatives") {
+        return Ok((hits + blanks) as f64 / ids.len() as f64);
     }
     Ok(micro_f1(hits, false_hits, missed))
 }

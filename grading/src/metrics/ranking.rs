@@ -7,7 +7,7 @@ use crate::ids::{Rows, sortable};
 use crate::invalid::Refusal;
 use crate::spec::Pairing;
 use crate::sum::mean;
-use crate::table::Values;
+use crate::table::{Column, Values};
 use crate::task::Task;
 
 /// Area under the ROC curve, averaged over the target columns.
@@ -18,6 +18,7 @@ pub static ROC_AUC: Metric = Metric {
     inputs: "per target column two classes in the truth (the larger one is positive) and finite scores",
     source: "scikit-learn 1.5.2 `roc_auc_score`",
     options: &[],
+    validate: super::finite_cells,
     score: |task| {
         let targets = (0..task.spec.target_columns.len()).into_par_iter();
         let areas: Vec<Result<f64, Refusal>> =
@@ -57,7 +58,7 @@ fn first_in_order(error: MetricError, scores: &[f64], rows: &[u32]) -> MetricErr
 
 /// The truth of a target as two classes, in the paired order; the larger label is `true`.
 pub(crate) fn two_classes(task: &Task<'_>, target: usize) -> Result<Vec<bool>, Refusal> {
-    let (column, rows) = (task.truth(target)?, task.pairs()?.answers);
+    let (column, rows) = (task.truth(target)?, task.pairs()?.expected);
     if let Values::Int(values) = column.values()
         && values.iter().all(|v| matches!(v, 0 | 1))
         && values.contains(&1)
@@ -201,11 +202,17 @@ pub static WEIGHTED_ROC_AUC: Metric = Metric {
             doc: "the bands' weights, one fewer than bounds",
         },
     ],
+    validate: super::finite_cells,
     score: |task| {
         let positive = two_classes(task, 0)?;
         let score = task.predicted_numbers(0)?;
-        weighted_roc_auc(&positive, &score, &task.numbers("bounds"), &task.numbers("weights"))
-            .map_err(|error| task.refuse(0, error))
+        weighted_roc_auc(
+            &positive,
+            &score,
+            &task.spec.numbers("bounds"),
+            &task.spec.numbers("weights"),
+        )
+        .map_err(|error| task.refuse(0, error))
     },
 };
 
@@ -291,24 +298,25 @@ pub static LWLRAP: Metric = Metric {
     inputs: "one 0/1 column per class in the truth, and finite scores",
     source: "scikit-learn 1.5.2 `label_ranking_average_precision_score(sample_weight=labels per row)`",
     options: &[],
+    validate: super::finite_cells,
     score: |task| {
         let classes = task.spec.target_columns.len();
-        let mut truth = Vec::new();
-        let mut score = Vec::new();
+        let pairs = task.pairs()?;
+        let mut columns = Vec::with_capacity(classes);
         for target in 0..classes {
-            let (true_values, scores) =
-                (task.truth_numbers(target)?, task.predicted_numbers(target)?);
-            check_finite(&true_values, &scores).map_err(|error| task.refuse(target, error))?;
-            truth.push(true_values.into_iter().map(|v| v != 0.0).collect::<Vec<bool>>());
-            score.push(scores);
+            // Looked at a column at a time, and read again row by row.
+            let (truth, scores) = (task.truth_numbers(target)?, task.predicted_numbers(target)?);
+            check_finite(&truth, &scores).map_err(|error| task.refuse(target, error))?;
+            columns.push((task.truth(target)?, task.prediction(target)?));
         }
-        let row = |row: usize| {
+        let row = |(a, s): (usize, usize)| {
+            let number = |column: &Column<'_>, row| column.number(row).unwrap_or(f64::NAN);
             (
-                truth.iter().map(|c| c[row]).collect::<Vec<_>>(),
-                score.iter().map(|c| c[row]).collect::<Vec<_>>(),
+                columns.iter().map(|(truth, _)| number(truth, a) != 0.0).collect::<Vec<_>>(),
+                columns.iter().map(|(_, scores)| number(scores, s)).collect::<Vec<_>>(),
             )
         };
-        Ok(lwlrap((0..score.first().map_or(0, Vec::len)).map(row)))
+        Ok(lwlrap(pairs.expected.iter().zip(pairs.submission.iter()).map(row)))
     },
 };
 

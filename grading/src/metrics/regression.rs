@@ -1,12 +1,15 @@
 //! Errors of predicted numbers.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::{Metric, MetricError, MetricOption, OptionKind, check_finite};
-use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
+use crate::form::numbers;
+use crate::ids::Rows;
+use crate::invalid::{InvalidKind, InvalidSubmission, Refusal, bad_answer, not_a_number};
 use crate::sum::mean;
 use crate::table::{Column, Values};
-use crate::task::{Task, bad_answer, not_a_number};
+use crate::task::Task;
 
 const WHERE_COLUMN: MetricOption = MetricOption {
     name: "where_column",
@@ -35,6 +38,7 @@ pub static RMSE: Metric = Metric {
     inputs: "numeric columns, finite in the graded rows",
     source: "scikit-learn 1.5.2 `root_mean_squared_error`",
     options: &[WHERE_COLUMN, WHERE_VALUE, WHERE_BY_POSITION],
+    validate: super::finite_cells,
     score: |task| mean_over_columns(task, rmse),
 };
 
@@ -56,9 +60,10 @@ pub static MAE: Metric = Metric {
             doc: "Whether the error is rounded to a whole number, halves to even. Default false.",
         },
     ],
+    validate: super::finite_cells,
     score: |task| {
         let error = mean_over_columns(task, mae)?;
-        Ok(if task.flag("whole_number") { error.round_ties_even() } else { error })
+        Ok(if task.spec.flag("whole_number") { error.round_ties_even() } else { error })
     },
 };
 
@@ -70,6 +75,9 @@ pub static RMSLE: Metric = Metric {
     inputs: "numeric columns, finite and not negative in the graded rows",
     source: "scikit-learn 1.5.2 `root_mean_squared_log_error`",
     options: &[WHERE_COLUMN, WHERE_VALUE, WHERE_BY_POSITION],
+    validate: |form| {
+        form.finite_targets(|value, index| (value < 0.0).then_some(MetricError::Negative { index }))
+    },
     score: |task| mean_over_columns(task, rmsle),
 };
 
@@ -126,28 +134,31 @@ fn mean_of(truth: &[f64], predicted: &[f64], error: impl Fn(f64, f64) -> f64) ->
 
 /// The graded rows: those of the answers, and those of the submission, each in the order in which
 /// they are paired.
-struct GradedRows {
-    answers: Vec<usize>,
-    submission: Vec<usize>,
+struct GradedRows<'t> {
+    answers: Cow<'t, Rows>,
+    submission: Cow<'t, Rows>,
 }
 
-fn graded_rows(task: &Task<'_>) -> Result<GradedRows, Refusal> {
+fn graded_rows<'f>(task: &'f Task<'_>) -> Result<GradedRows<'f>, Refusal> {
     let pairs = task.pairs()?;
-    let (answers, submission): (Vec<usize>, Vec<usize>) =
-        (pairs.answers.iter().collect(), pairs.submission.iter().collect());
-    let Some(name) = task.option_text("where_column") else {
+    let Some(name) = task.spec.text("where_column") else {
+        let (answers, submission) =
+            (Cow::Borrowed(pairs.expected), Cow::Borrowed(pairs.submission));
         return Ok(GradedRows { answers, submission });
     };
     let column = task.answer(name)?;
-    let wanted = task.number("where_value").unwrap_or(1.0);
+    let wanted = task.spec.number("where_value").unwrap_or(1.0);
     let graded = |row: usize| column.number(row) == Some(wanted);
-    if task.flag("where_by_position") {
-        let select = |rows: Vec<usize>| rows.into_iter().filter(|&row| graded(row)).collect();
-        return Ok(GradedRows { answers: select(answers), submission: select(submission) });
-    }
-    let (answers, submission) =
-        answers.into_iter().zip(submission).filter(|&(row, _)| graded(row)).unzip();
-    Ok(GradedRows { answers, submission })
+    let by_position = task.spec.flag("where_by_position");
+    let listed = |rows: Vec<u32>| Cow::Owned(Rows::Listed(rows));
+    let answers = pairs.expected.iter().filter(|&row| graded(row)).map(|row| row as u32);
+    let submission = pairs
+        .submission
+        .iter()
+        .zip(pairs.expected.iter())
+        .filter(|&(row, expected)| graded(if by_position { row } else { expected }))
+        .map(|(row, _)| row as u32);
+    Ok(GradedRows { answers: listed(answers.collect()), submission: listed(submission.collect()) })
 }
 
 /// The mean of an error over the target columns.
@@ -164,7 +175,7 @@ fn mean_over_columns(
         let actual = numbers(&truth, &rows.answers)
             .map_err(|row| bad_answer(row, &truth, "is no number"))?;
         if let Some(place) = actual.iter().position(|v| !v.is_finite()) {
-            return Err(bad_answer(rows.answers[place], &truth, "is no finite number"));
+            return Err(bad_answer(rows.answers.at(place), &truth, "is no finite number"));
         }
         errors.push(
             error(&actual, &predicted)
@@ -174,16 +185,14 @@ fn mean_over_columns(
     Ok(mean(&errors))
 }
 
-/// The column's numbers in the given rows; the error is the first row that holds none.
-fn numbers(column: &Column<'_>, rows: &[usize]) -> Result<Vec<f64>, usize> {
-    rows.iter().map(|&row| column.number(row).ok_or(row)).collect()
-}
-
 /// The verdict for a metric's error over the given rows.
-fn blame(column: &Column<'_>, rows: &[usize], error: &MetricError) -> Refusal {
+fn blame(column: &Column<'_>, rows: &Rows, error: &MetricError) -> Refusal {
     let invalid = InvalidSubmission::from(error.clone()).in_column(column.name());
     match error.index() {
-        Some(index) => invalid.at(rows[index]).with_value(column.raw(rows[index])).into(),
+        Some(index) => {
+            let row = rows.at(index);
+            invalid.at(row).with_value(column.raw(row)).into()
+        }
         None if rows.is_empty() => {
             InvalidSubmission::new(InvalidKind::Undefined, "no row is graded")
                 .in_column(column.name())
@@ -206,12 +215,13 @@ pub static GROUP_LOG_MAE: Metric = Metric {
         required: true,
         doc: "the answers' column with the group",
     }],
+    validate: super::finite_cells,
     score: |task| {
-        let group = task.answer(task.option_text("group").unwrap_or_default())?;
+        let group = task.answer(task.spec.text("group").unwrap_or_default())?;
         let (truth, predicted) = (task.truth_numbers(0)?, task.predicted_numbers(0)?);
         check_finite(&truth, &predicted).map_err(|error| task.refuse(0, error))?;
         let mut errors: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-        for (place, row) in task.pairs()?.answers.iter().enumerate() {
+        for (place, row) in task.pairs()?.expected.iter().enumerate() {
             errors.entry(group.raw(row)).or_default().push((truth[place] - predicted[place]).abs());
         }
         let scores: Vec<f64> = errors.values().map(|errors| mean(errors).ln()).collect();
@@ -227,13 +237,16 @@ pub static ANGULAR_ERROR: Metric = Metric {
     inputs: "two columns of finite numbers: azimuth and zenith in radians",
     source: "MLE-bench `icecube-neutrinos-in-deep-ice/grade.py`",
     options: &[],
+    validate: |form| {
+        for target in 0..2 {
+            no_booleans(&form.prediction(target)?)?;
+        }
+        super::finite_cells(form)
+    },
     score: |task| {
         let columns: Vec<[Vec<f64>; 2]> = (0..2)
             .map(|target| {
-                let column = task.prediction(target)?;
-                if matches!(column.values(), Values::Bool(_)) {
-                    return Err(not_a_number(0, &column).into());
-                }
+                no_booleans(&task.prediction(target)?)?;
                 let (truth, predicted) =
                     (task.truth_numbers(target)?, task.predicted_numbers(target)?);
                 check_finite(&truth, &predicted).map_err(|error| task.refuse(target, error))?;
@@ -253,6 +266,13 @@ pub static ANGULAR_ERROR: Metric = Metric {
         Ok(mean(&errors))
     },
 };
+
+fn no_booleans(column: &Column<'_>) -> Result<(), InvalidSubmission> {
+    match column.values() {
+        Values::Bool(_) => Err(not_a_number(0, column)),
+        _ => Ok(()),
+    }
+}
 
 /// Angle in radians between two directions, each (azimuth, zenith) in radians; any finite values
 /// will do.

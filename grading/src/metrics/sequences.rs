@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use rapidfuzz::distance::levenshtein;
+
 use super::Metric;
-use crate::invalid::{InvalidKind, InvalidSubmission};
-use crate::pytext::{parse_int, split_words};
+use crate::invalid::{InvalidKind, InvalidSubmission, bad_answer};
+use crate::pytext::{is_space, parse_int, split_words};
 use crate::table::Column;
-use crate::task::bad_answer;
 
 /// Edit distance over true length.
 pub static SEQUENCE_ERROR_RATE: Metric = Metric {
@@ -16,56 +17,54 @@ pub static SEQUENCE_ERROR_RATE: Metric = Metric {
     inputs: "one column of integers separated by white space; a missing cell is refused, one of spaces is empty",
     source: "MLE-bench `multi-modal-gesture-recognition/grade.py`",
     options: &[],
+    validate: |form| {
+        let prediction = form.prediction(0)?;
+        form.submitted_rows()?.iter().try_for_each(|row| Ok(check_sequence(&prediction, row)?))
+    },
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
-        let mut words = Words::default();
-        let mut sequences = Vec::with_capacity(pairs.answers.len());
-        for (a, s) in pairs.answers.iter().zip(pairs.submission.iter()) {
-            let predicted =
-                words.read(&prediction, s).ok_or_else(|| bad_sequence(&prediction, s))?;
-            let of_truth = words
-                .read(&truth, a)
+        let (mut edits, mut length) = (0, 0);
+        for (a, s) in pairs.expected.iter().zip(pairs.submission.iter()) {
+            check_sequence(&prediction, s)?;
+            let text = truth.printed(a);
+            let of_truth: Vec<i128> = split_words(&text)
+                .map(parse_int)
+                .collect::<Option<_>>()
                 .ok_or_else(|| bad_answer(a, &truth, "is no list of integers"))?;
-            sequences.push((of_truth, predicted));
+            edits += sequence_edits(&of_truth, &prediction.printed(s));
+            length += of_truth.len();
         }
-        let pairs =
-            sequences.iter().map(|(truth, predicted)| (truth.as_slice(), predicted.as_slice()));
-        sequence_error_rate(pairs).ok_or_else(|| no_length().into())
+        if length == 0 { Err(no_length().into()) } else { Ok(edits as f64 / length as f64) }
     },
 };
 
-/// Sum of the Levenshtein distances over the sum of the true lengths; `None` if that is 0.
+/// Levenshtein distance between a sequence and the integers of a text, whose words all are some.
 ///
-/// `pairs`: truth and prediction. Insertions, deletions and substitutions cost 1 each.
+/// Insertions, deletions and substitutions cost 1 each. The text is gone through as it stands: a
+/// cell of any length costs no memory of its own.
 #[must_use]
-pub fn sequence_error_rate<'s>(pairs: impl Iterator<Item = (&'s [u32], &'s [u32])>) -> Option<f64> {
-    let (mut edits, mut length) = (0, 0);
-    for (truth, predicted) in pairs {
-        edits += rapidfuzz::distance::levenshtein::distance(
-            truth.iter().copied(),
-            predicted.iter().copied(),
-        );
-        length += truth.len();
-    }
-    (length > 0).then(|| edits as f64 / length as f64)
+pub fn sequence_edits(truth: &[i128], predicted: &str) -> usize {
+    // Numbers stand for the true integers; all others are alike, since none of them matches.
+    let mut numbers: HashMap<i128, u32> = HashMap::new();
+    let truth: Vec<u32> = truth
+        .iter()
+        .map(|&word| {
+            let next = numbers.len() as u32 + 1;
+            *numbers.entry(word).or_insert(next)
+        })
+        .collect();
+    let predicted = predicted
+        .split(is_space)
+        .filter(|word| !word.is_empty())
+        .map(|word| parse_int(word).and_then(|word| numbers.get(&word).copied()).unwrap_or(0));
+    levenshtein::BatchComparator::new(truth).distance(predicted)
 }
 
-/// Numbers the distinct integers of both files, which may be of any size.
-#[derive(Default)]
-struct Words {
-    numbers: HashMap<i128, u32>,
-}
-
-impl Words {
-    /// The sequence in a cell; `None` if it is missing or a token is no integer.
-    fn read(&mut self, column: &Column<'_>, row: usize) -> Option<Vec<u32>> {
-        let text = column.printed(row);
-        split_words(&text)
-            .map(|token| {
-                let next = self.numbers.len() as u32;
-                Some(*self.numbers.entry(parse_int(token)?).or_insert(next))
-            })
-            .collect()
+/// Checks that a cell is a list of integers, perhaps an empty one.
+fn check_sequence(column: &Column<'_>, row: usize) -> Result<(), InvalidSubmission> {
+    match split_words(&column.printed(row)).all(|word| parse_int(word).is_some()) {
+        true => Ok(()),
+        false => Err(bad_sequence(column, row)),
     }
 }
 
@@ -91,19 +90,24 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn text(sequence: &[i128]) -> String {
+        sequence.iter().map(i128::to_string).collect::<Vec<_>>().join(" ")
+    }
+
     #[test]
-    fn edits_are_pooled() {
-        let pairs: [(&[u32], &[u32]); 2] = [(&[1, 2, 3], &[1, 3]), (&[4], &[5, 6])];
-        assert_eq!(sequence_error_rate(pairs.into_iter()), Some(0.75));
-        assert_eq!(sequence_error_rate([(&[][..], &[1][..])].into_iter()), None);
+    fn known_distances() {
+        assert_eq!(sequence_edits(&[1, 2, 3], "1 3"), 1);
+        assert_eq!(sequence_edits(&[4], "5 06"), 2);
+        assert_eq!(sequence_edits(&[4], " +4 "), 0);
+        assert_eq!(sequence_edits(&[], "1 2"), 2);
+        assert_eq!(sequence_edits(&[7, 8], ""), 2);
     }
 
     proptest! {
         #[test]
-        fn edits_are_bounded_by_the_longer(truth in proptest::collection::vec(0_u32..5, 1..60), predicted in proptest::collection::vec(0_u32..5, 0..60)) {
-            let rate = sequence_error_rate([(&truth[..], &predicted[..])].into_iter()).unwrap();
-            prop_assert!(rate * truth.len() as f64 <= truth.len().max(predicted.len()) as f64 + 1e-9);
-            prop_assert_eq!(sequence_error_rate([(&truth[..], &truth[..])].into_iter()), Some(0.0));
+        fn distances_are_those_of_the_plain_sequences(truth in proptest::collection::vec(0_i128..5, 0..90), predicted in proptest::collection::vec(0_i128..7, 0..90)) {
+            let plain = levenshtein::distance(truth.iter().map(|&v| v as u32), predicted.iter().map(|&v| v as u32));
+            prop_assert_eq!(sequence_edits(&truth, &text(&predicted)), plain);
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Metrics over texts.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use rapidfuzz::distance::levenshtein;
 use rayon::prelude::*;
 
@@ -16,13 +19,14 @@ pub static LEVENSHTEIN: Metric = Metric {
     inputs: "one column, printed as text (a missing cell is `nan`, numbers lose their spelling)",
     source: "MLE-bench `bms-molecular-translation` and `billion-word-imputation`; python-Levenshtein `distance`",
     options: &[],
+    validate: super::any_cells,
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
-        let distances: Vec<f64> = (0..pairs.answers.len())
+        let distances: Vec<f64> = (0..pairs.expected.len())
             .into_par_iter()
             .map(|place| {
                 let (truth, predicted) = (
-                    truth.printed(pairs.answers.at(place)),
+                    truth.printed(pairs.expected.at(place)),
                     prediction.printed(pairs.submission.at(place)),
                 );
                 edit_distance(&truth, &predicted) as f64
@@ -37,6 +41,12 @@ pub static LEVENSHTEIN: Metric = Metric {
 /// # Source
 /// python-Levenshtein 0.25 `distance`.
 pub fn edit_distance(a: &str, b: &str) -> usize {
+    let (shorter, longer) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    // The library keeps 32 bytes for each character of the longer text. Where that is much longer,
+    // it is better taken as the one that is gone through.
+    if longer.len() / 2 > shorter.len().max(64) {
+        return levenshtein::BatchComparator::new(shorter.chars()).distance(longer.chars());
+    }
     levenshtein::distance(a.chars(), b.chars())
 }
 
@@ -53,11 +63,12 @@ pub static WORD_JACCARD: Metric = Metric {
         required: false,
         doc: "Whether a row without a word on either side makes the submission invalid instead of scoring 0. Default false.",
     }],
+    validate: super::any_cells,
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
-        let refused = task.flag("refuse_wordless_pair");
-        let mut scores = Vec::with_capacity(pairs.answers.len());
-        for (a, s) in pairs.answers.iter().zip(pairs.submission.iter()) {
+        let refused = task.spec.flag("refuse_wordless_pair");
+        let mut scores = Vec::with_capacity(pairs.expected.len());
+        for (a, s) in pairs.expected.iter().zip(pairs.submission.iter()) {
             match word_jaccard(&truth.filled(a, ""), &prediction.filled(s, "")) {
                 Some(score) => scores.push(score),
                 None if !refused => scores.push(0.0),
@@ -82,17 +93,68 @@ pub static WORD_JACCARD: Metric = Metric {
 ///
 /// Words are separated by Python's white space; punctuation sticks to them.
 pub fn word_jaccard(a: &str, b: &str) -> Option<f64> {
-    let (a, b) = (a.to_lowercase(), b.to_lowercase());
-    let set = |text| {
-        let mut words: Vec<&str> = split_words(text).collect();
-        words.sort_unstable();
-        words.dedup();
-        words
-    };
-    let (a, b) = (set(&a), set(&b));
-    let common = a.iter().filter(|word| b.binary_search(word).is_ok()).count();
+    let (a, b) = (lower_case(a), lower_case(b));
+    let (a, b) = (WordSet::new(&a), WordSet::new(&b));
+    let (smaller, larger) = if a.len() <= b.len() { (&a, &b) } else { (&b, &a) };
+    let common = smaller.iter().filter(|word| larger.contains(word)).count();
     let all = a.len() + b.len() - common;
     (all > 0).then(|| common as f64 / all as f64)
+}
+
+/// The text in lower case; itself if it is that already.
+fn lower_case(text: &str) -> Cow<'_, str> {
+    if text.chars().any(|c| c.to_lowercase().next() != Some(c)) {
+        text.to_lowercase().into()
+    } else {
+        text.into()
+    }
+}
+
+/// The distinct words of a text, by where they start: four bytes a word, where a slice has sixteen.
+struct WordSet<'t> {
+    text: &'t str,
+    /// Words of one or two bytes, of which there are few, however often they occur.
+    short: Vec<&'t str>,
+    /// The starts of the others, in the order of the words.
+    long: Vec<u32>,
+}
+
+impl<'t> WordSet<'t> {
+    fn new(text: &'t str) -> Self {
+        let is_long = |word: &&str| word.len() > 2;
+        let mut short: HashSet<&str> = HashSet::new();
+        let mut long = Vec::with_capacity(split_words(text).filter(is_long).count());
+        for word in split_words(text) {
+            if is_long(&word) {
+                long.push((word.as_ptr() as usize - text.as_ptr() as usize) as u32);
+            } else {
+                short.insert(word);
+            }
+        }
+        let mut short: Vec<&str> = short.into_iter().collect();
+        short.sort_unstable();
+        long.sort_unstable_by_key(|&start| word_at(text, start));
+        long.dedup_by_key(|start| word_at(text, *start));
+        Self { text, short, long }
+    }
+
+    fn len(&self) -> usize {
+        self.short.len() + self.long.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &'t str> {
+        self.short.iter().copied().chain(self.long.iter().map(|&start| word_at(self.text, start)))
+    }
+
+    fn contains(&self, word: &str) -> bool {
+        self.short.binary_search(&word).is_ok()
+            || self.long.binary_search_by_key(&word, |&start| word_at(self.text, start)).is_ok()
+    }
+}
+
+/// The word that starts there.
+fn word_at(text: &str, start: u32) -> &str {
+    split_words(&text[start as usize..]).next().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -51,6 +51,11 @@ impl Default for Limits {
 impl Limits {
     /// The largest file a table can address.
     pub const MAX_BYTES: u64 = (1 << 31) - 2;
+
+    /// The limits for a file of the competition's own, whose shape nobody has to fear.
+    pub fn trusted() -> Self {
+        Self { rows: usize::MAX, columns: usize::MAX, cells: usize::MAX, ..Self::default() }
+    }
 }
 
 /// A CSV file in memory: a header and rows of cells.

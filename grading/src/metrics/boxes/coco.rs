@@ -1,14 +1,13 @@
 //! COCO average precision at one overlap threshold.
 
-use std::collections::HashMap;
-
+use super::super::rank::Rank;
 use super::descending;
 
 /// A true or predicted box for [`coco_map`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct CocoBox {
     /// The image, from 0.
-    pub image: usize,
+    pub image: u32,
     /// The class number.
     pub class: f64,
     /// Higher is surer, NaN ranks last; ignored in true boxes.
@@ -17,6 +16,37 @@ pub struct CocoBox {
     pub rect: [f64; 4],
     /// The area that the range filter looks at, in square pixels.
     pub area: f64,
+}
+
+/// Where a predicted box is: in which list (a row of a table, say), and where in it. The first
+/// prediction of all is the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The list.
+    pub list: u32,
+    /// The place in the list.
+    pub at: u32,
+}
+
+/// Predicted boxes, which need not all be in memory at once.
+pub trait PredictedBoxes {
+    /// Visits the boxes of an image in the order of their places.
+    fn of_image(&self, image: u32, visit: &mut dyn FnMut(Place, CocoBox));
+
+    /// The box at a place that was visited.
+    fn at(&self, image: u32, place: Place) -> CocoBox;
+}
+
+impl PredictedBoxes for Vec<CocoBox> {
+    fn of_image(&self, image: u32, visit: &mut dyn FnMut(Place, CocoBox)) {
+        for (list, b) in (0..).zip(self).filter(|(_, b)| b.image == image) {
+            visit(Place { list, at: 0 }, b.clone());
+        }
+    }
+
+    fn at(&self, _image: u32, place: Place) -> CocoBox {
+        self[place.list as usize].clone()
+    }
 }
 
 /// How [`coco_map`] counts.
@@ -51,7 +81,7 @@ fn iou_of_rects(a: &[f64; 4], b: &[f64; 4]) -> f64 {
 
 /// COCO mean average precision at a single IoU threshold, over the classes of the true boxes.
 ///
-/// Boxes are numbered by their place in `truth` and in `predicted`. Per class and image the
+/// `truth` ascends by image. Boxes are numbered by their place in `truth` and in `predicted`. Per class and image the
 /// predictions are taken by score (stable), at most `max_boxes` of them; each takes the free true
 /// box of largest overlap (the last one of equal overlap, ignored boxes last). The precision is
 /// made non-increasing and read off at 101 recall values. A class without predictions has 0; a
@@ -61,64 +91,84 @@ fn iou_of_rects(a: &[f64; 4], b: &[f64; 4]) -> f64 {
 /// pycocotools 2.0.11 `COCOeval` (`evaluate`, `accumulate`, `stats[0]`) with numpy 1.26.4, and
 /// `maskApi.c`, `bbIou`.
 #[must_use]
-pub fn coco_map(truth: &[CocoBox], predicted: &[CocoBox], options: &CocoOptions) -> f64 {
+pub fn coco_map(truth: &[CocoBox], predicted: &impl PredictedBoxes, options: &CocoOptions) -> f64 {
     let mut classes: Vec<f64> = truth.iter().map(|b| b.class).collect();
     classes.sort_by(f64::total_cmp);
     classes.dedup();
     let class_of = |class: f64| classes.binary_search_by(|known| known.total_cmp(&class)).ok();
-    let groups = |boxes: &[CocoBox]| {
-        let mut groups: HashMap<(usize, usize), Vec<usize>> = HashMap::new();
-        for (number, b) in boxes.iter().enumerate() {
+    let mut wanted_of = vec![0; classes.len()];
+    for b in truth.iter().filter(|b| !is_outside(b.area, options)) {
+        class_of(b.class).into_iter().for_each(|class| wanted_of[class] += 1);
+    }
+    let mut decisions: Vec<Decisions> = classes.iter().map(|_| Decisions::default()).collect();
+    let images = truth.last().map_or(0, |b| b.image + 1);
+    let mut guesses: Vec<Guess> = Vec::new();
+    for image in 0..images {
+        let of_image =
+            truth.partition_point(|b| b.image < image)..truth.partition_point(|b| b.image <= image);
+        let mut count = 0;
+        predicted.of_image(image, &mut |_, b| count += usize::from(class_of(b.class).is_some()));
+        guesses.clear();
+        guesses.reserve_exact(count);
+        predicted.of_image(image, &mut |place, b| {
             if let Some(class) = class_of(b.class) {
-                groups.entry((class, b.image)).or_default().push(number);
+                guesses.push(Guess::new(class, b.score, place));
             }
-        }
-        groups
-    };
-    let (true_groups, mut predicted_groups) = (groups(truth), groups(predicted));
-    let mut places: Vec<(usize, usize)> =
-        true_groups.keys().chain(predicted_groups.keys()).copied().collect();
-    places.sort_unstable();
-    places.dedup();
-    let mut aps: Vec<f64> = Vec::with_capacity(classes.len());
-    for places in places.chunk_by(|a, b| a.0 == b.0) {
-        let (mut decisions, mut wanted) = (Vec::new(), 0_usize);
-        for place in places {
-            let targets = true_groups.get(place).map_or(&[][..], Vec::as_slice);
-            let mut guesses = predicted_groups.remove(place).unwrap_or_default();
-            guesses.sort_by(|&a, &b| descending(predicted[a].score, predicted[b].score));
-            guesses.truncate(options.max_boxes);
-            wanted += targets.iter().filter(|&&t| !is_outside(truth[t].area, options)).count();
-            match_image(truth, targets, predicted, &guesses, options, &mut decisions);
-        }
-        if wanted > 0 {
-            aps.push(interpolated_ap(decisions, wanted));
+        });
+        // By class, and then by falling score and in order.
+        guesses.sort_unstable();
+        for guesses in guesses.chunk_by(|a, b| a.class == b.class) {
+            let class = guesses[0].class as usize;
+            let targets =
+                of_image.clone().filter(|&number| class_of(truth[number].class) == Some(class));
+            let best = guesses.iter().take(options.max_boxes).map(|guess| guess.place);
+            let boxes = best.map(|place| (place, predicted.at(image, place)));
+            match_image(truth, targets.collect(), boxes, options, &mut decisions[class]);
         }
     }
+    let scored = decisions.into_iter().zip(wanted_of).filter(|&(_, wanted)| wanted > 0);
+    let aps: Vec<f64> = scored.map(|(decisions, wanted)| decisions.precision(wanted)).collect();
     if aps.is_empty() { -1.0 } else { aps.iter().sum::<f64>() / aps.len() as f64 }
+}
+
+/// A prediction of a scored class. Only what orders it is kept, without padding: the box is read
+/// again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Guess {
+    class: u32,
+    rank: Rank,
+    place: Place,
+}
+
+impl Guess {
+    fn new(class: usize, score: f64, place: Place) -> Self {
+        Self { class: class as u32, rank: Rank::new(score, 0), place }
+    }
 }
 
 fn is_outside(area: f64, options: &CocoOptions) -> bool {
     area < options.area_range[0] || area > options.area_range[1]
 }
 
-/// A prediction that counts: its score and whether it is a hit.
-type Decision = (f64, bool);
+/// Predictions that count, in the order of images: their scores and whether they are hits.
+#[derive(Default)]
+struct Decisions {
+    scores: Vec<f64>,
+    hits: Vec<bool>,
+}
 
 /// Matches one image's predictions of one class, sorted by score, to its true boxes, and appends
 /// those that count.
 fn match_image(
     truth: &[CocoBox],
-    targets: &[usize],
-    predicted: &[CocoBox],
-    guesses: &[usize],
+    mut targets: Vec<usize>,
+    predicted: impl Iterator<Item = (Place, CocoBox)>,
     options: &CocoOptions,
-    decisions: &mut Vec<Decision>,
+    decisions: &mut Decisions,
 ) {
-    let mut targets = targets.to_vec();
     targets.sort_by_key(|&t| is_outside(truth[t].area, options));
     let mut taken = vec![false; targets.len()];
-    for &guess in guesses {
+    for (place, guess) in predicted {
         let mut least = options.min_iou.min(1.0 - 1e-10);
         let mut best: Option<usize> = None;
         for (index, &target) in targets.iter().enumerate() {
@@ -129,7 +179,7 @@ fn match_image(
             if ignored && best.is_some_and(|b| !is_outside(truth[targets[b]].area, options)) {
                 break;
             }
-            let iou = iou_of_rects(&predicted[guess].rect, &truth[target].rect);
+            let iou = iou_of_rects(&guess.rect, &truth[target].rect);
             // A NaN overlap is not below the bound, so it is taken, as in the source.
             if iou < least {
                 continue;
@@ -142,39 +192,56 @@ fn match_image(
         if let Some(index) = best {
             ignored = is_outside(truth[targets[index]].area, options);
             hit = !options.zero_is_unmatched || targets[index] != 0;
-            taken[index] = !options.zero_is_unmatched || guess != 0;
+            taken[index] = !options.zero_is_unmatched || place != Place::default();
         }
-        if !hit && is_outside(predicted[guess].area, options) {
+        if !hit && is_outside(guess.area, options) {
             ignored = true;
         }
         if !ignored {
-            decisions.push((predicted[guess].score, hit));
+            decisions.scores.push(guess.score);
+            decisions.hits.push(hit);
         }
     }
 }
 
-/// Mean of the non-increasing precision at the recalls 0, 0.01, ..., 1.
-fn interpolated_ap(mut decisions: Vec<Decision>, wanted: usize) -> f64 {
-    decisions.sort_by(|a, b| descending(a.0, b.0));
-    let (mut hits, mut recall, mut precision) = (0_usize, Vec::new(), Vec::new());
-    for (seen, &(_, hit)) in decisions.iter().enumerate() {
-        hits += usize::from(hit);
-        let misses = (seen + 1 - hits) as f64;
-        recall.push(hits as f64 / wanted as f64);
-        precision.push(hits as f64 / (misses + hits as f64 + f64::EPSILON));
-    }
-    for k in (1..precision.len()).rev() {
-        if precision[k] > precision[k - 1] {
-            precision[k - 1] = precision[k];
+impl Decisions {
+    /// Mean of the non-increasing precision at the recalls 0, 0.01, ..., 1.
+    fn precision(self, wanted: usize) -> f64 {
+        let mut order: Vec<u32> = (0..self.scores.len() as u32).collect();
+        order.sort_unstable_by(|&a, &b| {
+            descending(self.scores[a as usize], self.scores[b as usize]).then(a.cmp(&b))
+        });
+        drop(self.scores);
+        let is_hit = |place: usize| self.hits[order[place] as usize];
+        // From the last decision to the first: the best precision from each hit on, the last hit
+        // first.
+        let mut hits = self.hits.iter().filter(|&&hit| hit).count();
+        let mut from_hit = Vec::with_capacity(hits);
+        let mut best = 0.0_f64;
+        for place in (0..order.len()).rev() {
+            let misses = (place + 1 - hits) as f64;
+            let precision = hits as f64 / (misses + hits as f64 + f64::EPSILON);
+            best = if precision > best { precision } else { best };
+            if is_hit(place) {
+                from_hit.push(best);
+                hits -= 1;
+            }
         }
+        let from_start = best;
+        let recall = |hit: usize| hit as f64 / wanted as f64;
+        let mut total = 0.0;
+        for k in 0..=100_u32 {
+            let asked = if k == 100 { 1.0 } else { f64::from(k) * 0.01 };
+            // The first decision whose recall is as large as asked is a hit, or the first of all.
+            let needed = (0..=from_hit.len()).find(|&hit| recall(hit) >= asked);
+            total += match needed {
+                Some(0) => from_start,
+                Some(hit) => from_hit[from_hit.len() - hit],
+                None => 0.0,
+            };
+        }
+        total / 101.0
     }
-    let mut total = 0.0;
-    for k in 0..=100_u32 {
-        let asked = if k == 100 { 1.0 } else { f64::from(k) * 0.01 };
-        let place = recall.partition_point(|&r| r < asked);
-        total += precision.get(place).copied().unwrap_or(0.0);
-    }
-    total / 101.0
 }
 
 #[cfg(test)]
@@ -189,20 +256,20 @@ mod tests {
         zero_is_unmatched: false,
     };
 
-    fn coco(image: usize, class: f64, score: f64, rect: [f64; 4]) -> CocoBox {
+    fn coco(image: u32, class: f64, score: f64, rect: [f64; 4]) -> CocoBox {
         CocoBox { image, class, score, rect, area: rect[2] * rect[3] }
     }
 
     #[test]
     fn number_zero_means_no_match() {
         let truth =
-            [coco(0, 1.0, 0.0, [0.0, 0.0, 5.0, 5.0]), coco(1, 1.0, 0.0, [0.0, 0.0, 5.0, 5.0])];
+            vec![coco(0, 1.0, 0.0, [0.0, 0.0, 5.0, 5.0]), coco(1, 1.0, 0.0, [0.0, 0.0, 5.0, 5.0])];
         assert!((coco_map(&truth, &truth, &OPTIONS) - 1.0).abs() < 1e-15);
         let quirk = CocoOptions { zero_is_unmatched: true, ..OPTIONS };
         // The first prediction is false; the second reaches a recall of one half at precision one
         // half: 51 of 101 recalls.
         assert!((coco_map(&truth, &truth, &quirk) - 51.0 * 0.5 / 101.0).abs() < 1e-12);
-        assert_eq!(coco_map(&truth, &[], &OPTIONS), 0.0);
+        assert_eq!(coco_map(&truth, &Vec::new(), &OPTIONS), 0.0);
         assert_eq!(coco_map(&[], &truth, &OPTIONS), -1.0);
     }
 
@@ -227,7 +294,7 @@ mod tests {
         assert!((coco_map(&truth, &predicted, &OPTIONS) - 0.5).abs() < 1e-12);
     }
 
-    fn coco_boxes(images: usize) -> impl Strategy<Value = Vec<CocoBox>> {
+    fn coco_boxes(images: u32) -> impl Strategy<Value = Vec<CocoBox>> {
         let one = (0..images, 0..3_u8, 0..50_u8, 0..6_u8, 0..6_u8).prop_map(
             |(image, class, score, x, y)| {
                 coco(
@@ -238,7 +305,10 @@ mod tests {
                 )
             },
         );
-        proptest::collection::vec(one, 0..30)
+        proptest::collection::vec(one, 0..30).prop_map(|mut boxes| {
+            boxes.sort_by_key(|b| b.image);
+            boxes
+        })
     }
 
     proptest! {

@@ -6,17 +6,23 @@ mod labelled;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
+use memchr::memchr_iter;
 use rayon::prelude::*;
 
-pub use coco::{CocoBox, CocoOptions, coco_map};
-pub use labelled::{Corners, DetectionError, LabelledBox, average_precision, labelled_map};
+pub use coco::{CocoBox, CocoOptions, Place, PredictedBoxes, coco_map};
+pub use labelled::{
+    Corners, DetectionError, LabelledBox, LabelledBoxes, average_precision, labelled_map,
+};
 
 use super::{Metric, MetricOption, OptionKind};
-use crate::check::missing_value;
-use crate::invalid::{AnswersError, InvalidKind, InvalidSubmission, Refusal};
-use crate::pytext::{parse_float, split_words};
+use crate::form::Form;
+use crate::ids::Rows;
+use crate::invalid::{
+    AnswersError, InvalidKind, InvalidSubmission, Refusal, bad_answer, missing_value,
+};
+use crate::pytext::parse_float;
 use crate::table::Column;
-use crate::task::{Task, bad_answer};
+use crate::task::Task;
 
 /// Mean average precision of labelled boxes.
 pub static LABELLED_BOX_MAP: Metric = Metric {
@@ -26,6 +32,7 @@ pub static LABELLED_BOX_MAP: Metric = Metric {
     inputs: "one text column of groups `label confidence x_min y_min x_max y_max` separated by white space",
     source: "MLE-bench `siim-covid19-detection/grade.py`; scikit-learn 1.5.2 `average_precision_score`",
     options: &[],
+    validate: readable_boxes,
     score: labelled_box_map,
 };
 
@@ -63,6 +70,10 @@ pub static COCO_BOX_MAP: Metric = Metric {
             doc: "Whether a match with the first true box of all, or of the first predicted box of all, is not recorded. Default false.",
         },
     ],
+    validate: |form| {
+        let images = numbered_images(&form.expected_ids()?[0]);
+        predicted_images(form, &images).map(drop)
+    },
     score: coco_box_map,
 };
 
@@ -106,38 +117,13 @@ fn boxes_text<'t>(
 const LABELLED_FORM: &str =
     "groups of `label confidence x_min y_min x_max y_max`, separated by spaces";
 
-/// Reads the boxes of one cell.
+/// The boxes of one cell.
 fn labelled_boxes<'t>(
     column: &Column<'t>,
     row: usize,
-) -> Result<Vec<LabelledBox<'t>>, InvalidSubmission> {
-    let tokens: Vec<&str> = split_words(boxes_text(column, row, LABELLED_FORM)?).collect();
-    if !tokens.len().is_multiple_of(6) {
-        return Err(bad_boxes(
-            column,
-            row,
-            format!("the cell has {} tokens, no multiple of six", tokens.len()),
-            LABELLED_FORM,
-        ));
-    }
-    let mut boxes = Vec::with_capacity(tokens.len() / 6);
-    for group in tokens.chunks_exact(6) {
-        let mut numbers = [0.0; 5];
-        for (number, token) in numbers.iter_mut().zip(&group[1..]) {
-            let bad = || {
-                bad_boxes(
-                    column,
-                    row,
-                    format!("`{}` is no number", shortened(token)),
-                    LABELLED_FORM,
-                )
-            };
-            *number = parse_float(token).ok_or_else(bad)?;
-        }
-        let [confidence, corners @ ..] = numbers;
-        boxes.push(LabelledBox { label: group[0], confidence, corners });
-    }
-    Ok(boxes)
+) -> Result<LabelledBoxes<'t>, InvalidSubmission> {
+    LabelledBoxes::parse(boxes_text(column, row, LABELLED_FORM)?)
+        .map_err(|what| bad_boxes(column, row, what, LABELLED_FORM))
 }
 
 /// The first characters of a token, for messages.
@@ -145,13 +131,24 @@ fn shortened(token: &str) -> String {
     token.chars().take(32).collect()
 }
 
+/// Boxes that can be read. Which classes are true is not public, so that all must have a finite
+/// confidence.
+fn readable_boxes(form: &Form<'_>) -> Result<(), Refusal> {
+    let (prediction, rows) = (form.prediction(0)?, form.submitted_rows()?);
+    (0..rows.len()).into_par_iter().try_for_each(|place| {
+        labelled_boxes(&prediction, rows.at(place))?
+            .check_finite(place)
+            .map_err(|error| bad_detection(&prediction, &rows, error))
+    })
+}
+
 fn labelled_box_map(task: &Task<'_>) -> Result<f64, Refusal> {
     let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
-    let rows: Vec<(usize, usize)> = pairs.answers.iter().zip(pairs.submission.iter()).collect();
-    let boxes: Vec<(Vec<LabelledBox<'_>>, Vec<LabelledBox<'_>>)> = rows
-        .par_iter()
-        .map(|&(a, s)| {
-            let predicted = labelled_boxes(&prediction, s)?;
+    let boxes: Vec<(LabelledBoxes<'_>, LabelledBoxes<'_>)> = (0..pairs.expected.len())
+        .into_par_iter()
+        .map(|place| {
+            let a = pairs.expected.at(place);
+            let predicted = labelled_boxes(&prediction, pairs.submission.at(place))?;
             let bad = |error: InvalidSubmission| AnswersError::BadValue {
                 row: a + 1,
                 message: error.message,
@@ -160,17 +157,21 @@ fn labelled_box_map(task: &Task<'_>) -> Result<f64, Refusal> {
         })
         .collect::<Result<_, Refusal>>()?;
     let (of_truth, of_prediction): (Vec<_>, Vec<_>) = boxes.into_iter().unzip();
-    labelled_map(&of_truth, &of_prediction).map_err(|error| {
-        let kind = match error {
-            DetectionError::NotFinite { .. } => InvalidKind::NotFinite,
-            DetectionError::NoNegative { .. } => InvalidKind::Undefined,
-        };
-        let invalid = InvalidSubmission::new(kind, error.to_string()).in_column(prediction.name());
-        match error {
-            DetectionError::NotFinite { image, .. } => invalid.at(rows[image].1).into(),
-            DetectionError::NoNegative { .. } => invalid.into(),
-        }
-    })
+    labelled_map(&of_truth, &of_prediction)
+        .map_err(|error| bad_detection(&prediction, pairs.submission, error))
+}
+
+/// The verdict that detections cannot be ranked.
+fn bad_detection(column: &Column<'_>, rows: &Rows, error: DetectionError) -> Refusal {
+    let kind = match error {
+        DetectionError::NotFinite { .. } => InvalidKind::NotFinite,
+        DetectionError::NoNegative { .. } => InvalidKind::Undefined,
+    };
+    let invalid = InvalidSubmission::new(kind, error.to_string()).in_column(column.name());
+    match error {
+        DetectionError::NotFinite { image, .. } => invalid.at(rows.at(image)).into(),
+        DetectionError::NoNegative { .. } => invalid.into(),
+    }
 }
 
 const COCO_FORM: &str =
@@ -191,29 +192,138 @@ fn key<'t>(column: &Column<'t>, row: usize) -> Key<'t> {
     }
 }
 
-fn coco_box_map(task: &Task<'_>) -> Result<f64, Refusal> {
-    let prediction = task.prediction(0)?;
-    let (true_ids, ids) = (task.answer_ids()?[0], task.submission_ids()?[0]);
-    let as_sizes = task.flag("corners_as_sizes");
-    let located =
-        |image: usize, class: f64, score: f64, [x_min, y_min, x_max, y_max]: Corners| CocoBox {
-            image,
-            class,
-            score,
-            rect: if as_sizes {
-                [x_min, y_min, x_max, y_max]
-            } else {
-                [x_min, y_min, x_max - x_min, y_max - y_min]
-            },
-            area: (x_max - x_min) * (y_max - y_min),
+/// The images of an id column, numbered from 0 in order of appearance.
+fn numbered_images<'t>(ids: &Column<'t>) -> HashMap<Key<'t>, u32> {
+    let mut images = HashMap::new();
+    for row in 0..ids.len() {
+        let next = images.len() as u32;
+        images.entry(key(ids, row)).or_insert(next);
+    }
+    images
+}
+
+/// The images and rows of the submission, in the order of the images; every cell is read once.
+///
+/// # Errors
+/// The first row of an unknown image, or whose cell does not hold groups of six numbers.
+fn predicted_images(
+    form: &Form<'_>,
+    images: &HashMap<Key<'_>, u32>,
+) -> Result<Vec<(u32, u32)>, Refusal> {
+    let (prediction, ids) = (form.prediction(0)?, form.submission_ids()?[0]);
+    let mut rows = Vec::with_capacity(prediction.len());
+    for row in 0..prediction.len() {
+        let text = boxes_text(&prediction, row, COCO_FORM)?;
+        let unknown = || {
+            InvalidSubmission::new(InvalidKind::Ids, "the image is not one of the test set's")
+                .at(row)
+                .in_column(ids.name())
         };
+        let image = *images.get(&key(&ids, row)).ok_or_else(unknown)?;
+        check_coco_boxes(text).map_err(|what| bad_boxes(&prediction, row, what, COCO_FORM))?;
+        rows.push((image, row as u32));
+    }
+    rows.sort_unstable();
+    Ok(rows)
+}
+
+/// Checks that a cell is groups of six numbers, the first of which is a class.
+fn check_coco_boxes(text: &str) -> Result<(), String> {
+    let mut filled = 0;
+    let mut class = 0.0_f64;
+    for token in text.split(' ') {
+        let number =
+            parse_float(token).ok_or_else(|| format!("`{}` is no number", shortened(token)))?;
+        if filled == 0 {
+            class = number;
+        }
+        filled = (filled + 1) % 6;
+        if filled == 0 && !class.is_finite() {
+            return Err(format!("`{class}` is no class"));
+        }
+    }
+    match filled {
+        0 => Ok(()),
+        _ => Err("the number of tokens is no multiple of six".to_owned()),
+    }
+}
+
+/// How the corners of a box are taken.
+#[derive(Clone, Copy)]
+struct Layout {
+    as_sizes: bool,
+}
+
+impl Layout {
+    fn coco_box(
+        self,
+        image: u32,
+        class: f64,
+        score: f64,
+        [x_min, y_min, x_max, y_max]: Corners,
+    ) -> CocoBox {
+        let rect = if self.as_sizes {
+            [x_min, y_min, x_max, y_max]
+        } else {
+            [x_min, y_min, x_max - x_min, y_max - y_min]
+        };
+        CocoBox { image, class, score, rect, area: (x_max - x_min) * (y_max - y_min) }
+    }
+}
+
+/// The boxes of a submission, which stay text until they are looked at.
+struct SubmittedBoxes<'t> {
+    column: Column<'t>,
+    /// Images and rows, in order.
+    rows: Vec<(u32, u32)>,
+    layout: Layout,
+}
+
+impl SubmittedBoxes<'_> {
+    /// The box at the start of a text that was checked.
+    fn read(&self, image: u32, text: &str) -> CocoBox {
+        let mut tokens = text.split(' ');
+        let numbers = [(); 6].map(|()| tokens.next().and_then(parse_float).unwrap_or(f64::NAN));
+        let [class, score, corners @ ..] = numbers;
+        self.layout.coco_box(image, class.trunc() + 0.0, score, corners)
+    }
+}
+
+impl PredictedBoxes for SubmittedBoxes<'_> {
+    fn of_image(&self, image: u32, visit: &mut dyn FnMut(Place, CocoBox)) {
+        let from = self.rows.partition_point(|&(other, _)| other < image);
+        for &(_, row) in self.rows[from..].iter().take_while(|&&(other, _)| other == image) {
+            let text = self.column.raw(row as usize);
+            let mut start = 0;
+            loop {
+                let place = Place { list: row, at: start as u32 };
+                visit(place, self.read(image, &text[start..]));
+                match memchr_iter(b' ', &text.as_bytes()[start..]).nth(5) {
+                    Some(end) => start += end + 1,
+                    None => break,
+                }
+            }
+        }
+    }
+
+    fn at(&self, image: u32, place: Place) -> CocoBox {
+        self.read(image, &self.column.raw(place.list as usize)[place.at as usize..])
+    }
+}
+
+fn coco_box_map(task: &Task<'_>) -> Result<f64, Refusal> {
+    let ids = task.answer_ids()?[0];
+    let layout = Layout { as_sizes: task.spec.flag("corners_as_sizes") };
     let columns = ["class_id", "x_min", "y_min", "x_max", "y_max"];
     let columns = columns.iter().map(|name| task.answer(name)).collect::<Result<Vec<_>, _>>()?;
-    let mut images: HashMap<Key<'_>, usize> = HashMap::new();
-    let mut truth = Vec::with_capacity(true_ids.len());
-    for row in 0..true_ids.len() {
-        let next = images.len();
-        let image = *images.entry(key(&true_ids, row)).or_insert(next);
+    let images = numbered_images(&ids);
+    // The reference numbers true boxes image by image.
+    let mut order: Vec<(u32, u32)> =
+        (0..ids.len()).map(|row| (images[&key(&ids, row)], row as u32)).collect();
+    order.sort_unstable();
+    let mut truth = Vec::with_capacity(ids.len());
+    for (image, row) in order {
+        let row = row as usize;
         let mut values = [0.0; 5];
         for (value, column) in values.iter_mut().zip(&columns) {
             *value = column
@@ -222,61 +332,19 @@ fn coco_box_map(task: &Task<'_>) -> Result<f64, Refusal> {
                 .ok_or_else(|| bad_answer(row, column, "is no number"))?;
         }
         let [class, corners @ ..] = values;
-        truth.push(located(image, class, 0.0, corners));
+        truth.push(layout.coco_box(image, class, 0.0, corners));
     }
-    // The reference numbers true boxes image by image; a stable sort gives the same order.
-    truth.sort_by_key(|b| b.image);
-    let mut predicted = Vec::new();
-    for row in 0..prediction.len() {
-        let text = boxes_text(&prediction, row, COCO_FORM)?;
-        let unknown = || {
-            InvalidSubmission::new(InvalidKind::Ids, "the image is not one of the answers'")
-                .at(row)
-                .in_column(ids.name())
-        };
-        let image = *images.get(&key(&ids, row)).ok_or_else(unknown)?;
-        let mut group = [0.0; 6];
-        let mut filled = 0;
-        for token in text.split(' ') {
-            let bad = || {
-                bad_boxes(
-                    &prediction,
-                    row,
-                    format!("`{}` is no number", shortened(token)),
-                    COCO_FORM,
-                )
-            };
-            group[filled] = parse_float(token).ok_or_else(bad)?;
-            filled = (filled + 1) % 6;
-            if filled == 0 {
-                let [class, score, corners @ ..] = group;
-                if !class.is_finite() {
-                    return Err(bad_boxes(
-                        &prediction,
-                        row,
-                        format!("`{class}` is no class"),
-                        COCO_FORM,
-                    )
-                    .into());
-                }
-                predicted.push(located(image, class.trunc() + 0.0, score, corners));
-            }
-        }
-        if filled != 0 {
-            return Err(bad_boxes(
-                &prediction,
-                row,
-                "the number of tokens is no multiple of six".to_owned(),
-                COCO_FORM,
-            )
-            .into());
-        }
-    }
+    let rows = predicted_images(task.form(), &images)?;
+    let predicted = SubmittedBoxes { column: task.prediction(0)?, rows, layout };
     let options = CocoOptions {
-        min_iou: task.number("min_iou").unwrap_or(0.5),
-        max_boxes: task.integer("max_boxes").and_then(|v| usize::try_from(v).ok()).unwrap_or(100),
+        min_iou: task.spec.number("min_iou").unwrap_or(0.5),
+        max_boxes: task
+            .spec
+            .integer("max_boxes")
+            .and_then(|v| usize::try_from(v).ok())
+            .unwrap_or(100),
         area_range: [0.0, 1e10],
-        zero_is_unmatched: task.flag("zero_is_unmatched"),
+        zero_is_unmatched: task.spec.flag("zero_is_unmatched"),
     };
     Ok(coco_map(&truth, &predicted, &options))
 }

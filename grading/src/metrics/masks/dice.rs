@@ -3,12 +3,12 @@
 use rayon::prelude::*;
 
 use super::overlap::Areas;
-use super::{size, submitted_mask, true_mask};
-use crate::check::missing_value;
-use crate::invalid::Refusal;
+use super::{public_pixels, size, submitted_mask, true_mask};
+use crate::invalid::{InvalidSubmission, Refusal, bad_answer, missing_value};
 use crate::metrics::{Metric, MetricOption, OptionKind};
+use crate::rle::Run;
 use crate::sum::mean;
-use crate::task::bad_answer;
+use crate::table::Column;
 
 /// Dice coefficient of masks, pooled or averaged over images.
 pub static DICE: Metric = Metric {
@@ -43,29 +43,34 @@ pub static DICE: Metric = Metric {
             doc: "mean over images instead of all pixels together (the default)",
         },
     ],
+    validate: |form| {
+        let (prediction, pairs) = (form.prediction(0)?, form.pairs()?);
+        let side = |option: &str| form.sample_column(form.spec.text(option).unwrap_or(option));
+        let (height, width, empty) = (side("height"), side("width"), form.spec.text("empty"));
+        (0..pairs.submission.len()).into_par_iter().try_for_each(|k| {
+            let expected = pairs.expected.at(k);
+            let pixels = public_pixels(height.zip(width), expected)?;
+            predicted_mask(&prediction, pairs.submission.at(k), pixels, empty)?;
+            Ok(())
+        })
+    },
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
-        let side = |option: &str| task.answer(task.option_text(option).unwrap_or(option));
-        let (height, width, empty) = (side("height")?, side("width")?, task.option_text("empty"));
-        let rows: Vec<(usize, usize)> = pairs.answers.iter().zip(pairs.submission.iter()).collect();
-        let areas = |&(a, s): &(usize, usize)| {
+        let side = |option: &str| task.answer(task.spec.text(option).unwrap_or(option));
+        let (height, width, empty) = (side("height")?, side("width")?, task.spec.text("empty"));
+        let areas = |(a, s): (usize, usize)| {
             let pixels = size(&height, a)? * size(&width, a)?;
             let of_truth = match empty {
                 Some(_) if truth.is_missing(a) => return Err(bad_answer(a, &truth, "is no mask")),
                 Some(empty) if truth.raw(a) == empty => Vec::new(),
                 _ => true_mask(&truth, a, pixels)?,
             };
-            let predicted = match empty {
-                Some(_) if prediction.is_missing(s) => {
-                    return Err(missing_value(&prediction, s).into());
-                }
-                Some(empty) if prediction.raw(s) == empty => Vec::new(),
-                _ => submitted_mask(&prediction, s, pixels)?,
-            };
-            Ok(Areas::of(&of_truth, &predicted))
+            Ok(Areas::of(&of_truth, &predicted_mask(&prediction, s, pixels, empty)?))
         };
-        let areas: Vec<Areas> = rows.par_iter().map(areas).collect::<Result<_, Refusal>>()?;
-        if task.flag("per_image") {
+        let rows = (0..pairs.expected.len()).into_par_iter();
+        let rows = rows.map(|k| (pairs.expected.at(k), pairs.submission.at(k)));
+        let areas: Vec<Areas> = rows.map(areas).collect::<Result<_, Refusal>>()?;
+        if task.spec.flag("per_image") {
             let scores: Vec<f64> = areas.iter().map(|areas| areas.dice().unwrap_or(1.0)).collect();
             return Ok(mean(&scores));
         }
@@ -76,3 +81,17 @@ pub static DICE: Metric = Metric {
         Ok(total.dice().unwrap_or(f64::NAN))
     },
 };
+
+/// Decodes a submitted cell, which may be the word for an empty mask.
+fn predicted_mask(
+    prediction: &Column<'_>,
+    row: usize,
+    pixels: u64,
+    empty: Option<&str>,
+) -> Result<Vec<Run>, InvalidSubmission> {
+    match empty {
+        Some(_) if prediction.is_missing(row) => Err(missing_value(prediction, row)),
+        Some(empty) if prediction.raw(row) == empty => Ok(Vec::new()),
+        _ => submitted_mask(prediction, row, pixels),
+    }
+}

@@ -13,13 +13,16 @@ pub use overlap::{Areas, EmptyPrediction, f_beta, precision_over_iou};
 pub use volume::{Volume, unit_hausdorff};
 
 use super::{Metric, MetricOption, OptionKind};
+use crate::form::{Form, Pairs};
 use crate::ids::same;
-use crate::invalid::{AnswersError, InvalidKind, InvalidSubmission, Refusal};
+use crate::invalid::{
+    AnswersError, InvalidKind, InvalidSubmission, Refusal, bad_answer, missing_value,
+};
 use crate::rle::{self, Run};
-use crate::spec::Pairing;
+use crate::spec::{GradingSpec, Pairing};
 use crate::sum::mean;
 use crate::table::Column;
-use crate::task::{Task, bad_answer};
+use crate::task::Task;
 
 /// Precision over IoU thresholds of one object an image.
 pub static MASK_IOU_PRECISION: Metric = Metric {
@@ -48,6 +51,7 @@ pub static MASK_IOU_PRECISION: Metric = Metric {
             doc: "Whether an empty prediction for a non-empty mask is scored as the whole image. Default false.",
         },
     ],
+    validate: readable_masks,
     score: mask_iou_precision,
 };
 
@@ -64,6 +68,7 @@ pub static MASK_F_BETA: Metric = Metric {
         required: false,
         doc: "Weight of recall. Default 0.5.",
     }],
+    validate: filled_masks,
     score: mask_f_beta,
 };
 
@@ -81,6 +86,7 @@ pub static DICE_HAUSDORFF: Metric = Metric {
         required: false,
         doc: "Whether pixels are numbered along the rows instead of down the columns; matters to the distances. Default false.",
     }],
+    validate: stacked_masks,
     score: dice_hausdorff,
 };
 
@@ -134,25 +140,56 @@ fn size(column: &Column<'_>, row: usize) -> Result<u64, Refusal> {
     }
 }
 
-fn mask_iou_precision(task: &Task<'_>) -> Result<f64, Refusal> {
-    let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
-    for ids in task.submission_ids()? {
-        // The reference asks for text in every cell.
+/// The size of an image as far as it is public: where the sample tells none, no pixel is too far.
+fn public_pixels(
+    sides: Option<(Column<'_>, Column<'_>)>,
+    sample_row: usize,
+) -> Result<u64, Refusal> {
+    match sides {
+        Some((height, width)) => Ok(size(&height, sample_row)? * size(&width, sample_row)?),
+        None => Ok(u64::MAX),
+    }
+}
+
+/// Checks that all ids are text, as the reference asks of every cell.
+fn text_ids(form: &Form<'_>) -> Result<(), Refusal> {
+    for ids in form.submission_ids()? {
         if let Some(row) = (0..ids.len()).find(|_| !ids.is_text()) {
             return Err(not_text(&ids, row).expecting("text ids").into());
         }
     }
-    let side = |name: &str| task.integer(name).and_then(|v| u64::try_from(v).ok()).unwrap_or(0);
-    let pixels = side("height") * side("width");
-    let empty = if task.flag("empty_counts_as_full") {
+    Ok(())
+}
+
+/// The pixels of every image, as the options say.
+fn pixels_of_all(spec: &GradingSpec) -> u64 {
+    let side = |name: &str| spec.integer(name).and_then(|v| u64::try_from(v).ok()).unwrap_or(0);
+    side("height") * side("width")
+}
+
+fn readable_masks(form: &Form<'_>) -> Result<(), Refusal> {
+    let (prediction, pairs) = (form.prediction(0)?, form.pairs()?);
+    text_ids(form)?;
+    let pixels = pixels_of_all(form.spec);
+    (0..pairs.submission.len()).into_par_iter().try_for_each(|k| {
+        submitted_mask(&prediction, pairs.submission.at(k), pixels)?;
+        Ok(())
+    })
+}
+
+fn mask_iou_precision(task: &Task<'_>) -> Result<f64, Refusal> {
+    let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
+    text_ids(task.form())?;
+    let pixels = pixels_of_all(task.spec);
+    let empty = if task.spec.flag("empty_counts_as_full") {
         EmptyPrediction::CountsAsFull
     } else {
         EmptyPrediction::IsAMiss
     };
-    let rows: Vec<(usize, usize)> = pairs.answers.iter().zip(pairs.submission.iter()).collect();
-    let scores: Vec<f64> = rows
-        .par_iter()
-        .map(|&(a, s)| {
+    let scores: Vec<f64> = (0..pairs.expected.len())
+        .into_par_iter()
+        .map(|k| {
+            let (a, s) = (pairs.expected.at(k), pairs.submission.at(k));
             let predicted = submitted_mask(&prediction, s, pixels)?;
             Ok(precision_over_iou(&true_mask(&truth, a, pixels)?, &predicted, pixels, empty))
         })
@@ -160,29 +197,45 @@ fn mask_iou_precision(task: &Task<'_>) -> Result<f64, Refusal> {
     Ok(mean(&scores))
 }
 
+/// Checks that a submitted row has the id that is expected of it and holds something.
+fn filled_row(
+    ids: &[(Column<'_>, Column<'_>)],
+    prediction: &Column<'_>,
+    expected_row: usize,
+    row: usize,
+) -> Result<(), InvalidSubmission> {
+    if let Some((expected, found)) = ids.iter().find(|(x, y)| !same(*x, expected_row, *y, row)) {
+        return Err(InvalidSubmission::new(InvalidKind::Ids, "another id belongs in this row")
+            .at(row)
+            .in_column(found.name())
+            .with_value(found.raw(row))
+            .expecting(format!("`{}`", expected.raw(expected_row))));
+    }
+    if prediction.is_missing(row) { Err(missing_value(prediction, row)) } else { Ok(()) }
+}
+
+fn filled_masks(form: &Form<'_>) -> Result<(), Refusal> {
+    let (prediction, pairs) = (form.prediction(0)?, form.pairs()?);
+    let ids: Vec<_> = form.expected_ids()?.into_iter().zip(form.submission_ids()?).collect();
+    let sides = form.sample_column("height").zip(form.sample_column("width"));
+    (0..pairs.submission.len()).into_par_iter().try_for_each(|k| {
+        let (expected, row) = (pairs.expected.at(k), pairs.submission.at(k));
+        filled_row(&ids, &prediction, expected, row)?;
+        submitted_mask(&prediction, row, public_pixels(sides, expected)?)?;
+        Ok(())
+    })
+}
+
 fn mask_f_beta(task: &Task<'_>) -> Result<f64, Refusal> {
     let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
     let (width, height) = (task.answer("width")?, task.answer("height")?);
     let ids: Vec<_> = task.answer_ids()?.into_iter().zip(task.submission_ids()?).collect();
-    let beta = task.number("beta").unwrap_or(0.5);
-    let rows: Vec<(usize, usize)> = pairs.answers.iter().zip(pairs.submission.iter()).collect();
-    let scores: Vec<f64> = rows
-        .par_iter()
-        .map(|&(a, s)| {
-            if let Some((expected, found)) = ids.iter().find(|(x, y)| !same(*x, a, *y, s)) {
-                return Err(InvalidSubmission::new(
-                    InvalidKind::Ids,
-                    "another id belongs in this row",
-                )
-                .at(s)
-                .in_column(found.name())
-                .with_value(found.raw(s))
-                .expecting(format!("`{}`", expected.raw(a)))
-                .into());
-            }
-            if prediction.is_missing(s) {
-                return Err(crate::check::missing_value(&prediction, s).into());
-            }
+    let beta = task.spec.number("beta").unwrap_or(0.5);
+    let scores: Vec<f64> = (0..pairs.expected.len())
+        .into_par_iter()
+        .map(|k| {
+            let (a, s) = (pairs.expected.at(k), pairs.submission.at(k));
+            filled_row(&ids, &prediction, a, s)?;
             if truth.is_missing(a) {
                 return Err(bad_answer(a, &truth, "is no mask"));
             }
@@ -194,80 +247,118 @@ fn mask_f_beta(task: &Task<'_>) -> Result<f64, Refusal> {
     Ok(mean(&scores))
 }
 
-/// One row of a file, as the volumes are built from it.
+/// One row of a file, and the row of the answers that tells the size of its image.
 #[derive(Clone, Copy)]
-struct Slice<'t> {
-    id: &'t str,
-    row: usize,
-    height: u64,
-    width: u64,
+struct Slice {
+    row: u32,
+    size: u32,
+}
+
+/// What the slices of a file have: their ids, and heights and widths by rows of the answers.
+#[derive(Clone, Copy)]
+struct Slices<'f, 't> {
+    ids: &'f Column<'t>,
+    sizes: &'f [(u32, u32)],
+}
+
+/// The rows that belong together: by their ids in the strict reading; in the reference by their
+/// place, up to the end of the shorter file.
+struct PairedRows<'f> {
+    pairs: Option<Pairs<'f>>,
+    len: usize,
+}
+
+impl<'f> PairedRows<'f> {
+    fn of(form: &'f Form<'_>) -> Result<Self, Refusal> {
+        let pairs = match form.spec.pairing {
+            Pairing::FileOrder => None,
+            _ => Some(form.pairs()?),
+        };
+        Ok(Self { pairs, len: form.expected_count().min(form.submission.rows()) })
+    }
+
+    fn at(&self, k: usize) -> (usize, usize) {
+        self.pairs.map_or((k, k), |pairs| (pairs.expected.at(k), pairs.submission.at(k)))
+    }
+}
+
+/// Masks of slices that have text ids. How large the images are is not public.
+fn stacked_masks(form: &Form<'_>) -> Result<(), Refusal> {
+    let (prediction, ids) = (form.prediction(0)?, form.submission_ids()?[0]);
+    let paired = PairedRows::of(form)?;
+    let sides = form.sample_column("image_height").zip(form.sample_column("image_width"));
+    (0..paired.len).into_par_iter().try_for_each(|k| {
+        let (expected, row) = paired.at(k);
+        submitted_mask(&prediction, row, public_pixels(sides, expected)?)?;
+        text_id(&ids, row).map(drop)
+    })
+}
+
+fn text_id<'t>(ids: &Column<'t>, row: usize) -> Result<&'t str, Refusal> {
+    let id = ids.text(row).filter(|_| ids.is_text());
+    Ok(id.ok_or_else(|| not_text(ids, row).expecting("a text id"))?)
 }
 
 fn dice_hausdorff(task: &Task<'_>) -> Result<f64, Refusal> {
     let (truth, prediction) = (task.truth(0)?, task.prediction(0)?);
     let (heights, widths) = (task.answer("image_height")?, task.answer("image_width")?);
     let (true_ids, ids) = (task.answer_ids()?[0], task.submission_ids()?[0]);
-    let rows = truth.len().min(prediction.len());
-    // The strict reading pairs rows by their ids; the reference by their place, up to the end of
-    // the shorter file.
-    let pairs = match task.spec.pairing {
-        Pairing::FileOrder => None,
-        _ => Some(task.pairs()?),
-    };
-    let place =
-        |k: usize| pairs.map_or((k, k), |pairs| (pairs.answers.at(k), pairs.submission.at(k)));
+    let paired = PairedRows::of(task.form())?;
+    let (rows, place) = (paired.len, |k: usize| paired.at(k));
     // An image whose pixels are numbered along its rows is the transpose of one numbered down the
     // columns.
     let (heights, widths) =
-        if task.flag("row_major") { (widths, heights) } else { (heights, widths) };
-    let sizes: Vec<(u64, u64)> = (0..truth.len())
-        .map(|row| Ok((size(&heights, row)?, size(&widths, row)?)))
+        if task.spec.flag("row_major") { (widths, heights) } else { (heights, widths) };
+    let side = |column: &Column<'_>, row| size(column, row).map(|pixels| pixels as u32);
+    let sizes: Vec<(u32, u32)> = (0..truth.len())
+        .map(|row| Ok((side(&heights, row)?, side(&widths, row)?)))
         .collect::<Result<_, Refusal>>()?;
     let dices: Vec<Option<f64>> = (0..rows)
         .into_par_iter()
         .map(|k| {
             let (a, s) = place(k);
-            let pixels = sizes[a].0 * sizes[a].1;
+            let pixels = u64::from(sizes[a].0) * u64::from(sizes[a].1);
             let predicted = submitted_mask(&prediction, s, pixels)?;
             Ok(Areas::of(&true_mask(&truth, a, pixels)?, &predicted).dice())
         })
         .collect::<Result<_, Refusal>>()?;
     let mut submitted_rows = Vec::with_capacity(rows);
-    for k in 0..rows {
-        let (a, s) = place(k);
-        let Some(id) = ids.text(s).filter(|_| ids.is_text()) else {
-            return Err(not_text(&ids, s).expecting("a text id").into());
-        };
-        submitted_rows.push(Slice { id, row: s, height: sizes[a].0, width: sizes[a].1 });
+    for (size, row) in (0..rows).map(place) {
+        text_id(&ids, row)?;
+        submitted_rows.push(Slice { row: row as u32, size: size as u32 });
     }
     let mut true_rows = Vec::with_capacity(truth.len());
-    for (row, &(height, width)) in sizes.iter().enumerate() {
-        let Some(id) = true_ids.text(row).filter(|_| true_ids.is_text()) else {
+    for row in 0..truth.len() {
+        if true_ids.text(row).filter(|_| true_ids.is_text()).is_none() {
             return Err(bad_answer(row, &true_ids, "is no text id"));
-        };
-        true_rows.push(Slice { id, row, height, width });
+        }
+        true_rows.push(Slice { row: row as u32, size: row as u32 });
     }
-    let true_volumes = volumes(true_rows).map_err(|slice| {
-        bad_answer(slice.row, &true_ids, "has another image size than its volume")
+    let of_truth = Slices { ids: &true_ids, sizes: &sizes };
+    let of_submission = Slices { ids: &ids, sizes: &sizes };
+    let true_volumes = of_truth.volumes(true_rows).map_err(|slice| {
+        bad_answer(slice.row as usize, &true_ids, "has another image size than its volume")
     })?;
-    let predicted_volumes = volumes(submitted_rows).map_err(|slice| {
+    let predicted_volumes = of_submission.volumes(submitted_rows).map_err(|slice| {
         InvalidSubmission::new(
             InvalidKind::Ids,
             "the images of one volume have different sizes: the rows are not in the answers' order",
         )
-        .at(slice.row)
+        .at(slice.row as usize)
         .in_column(ids.name())
-        .with_value(slice.id)
+        .with_value(of_submission.id(slice))
         .expecting("the rows in the order of the sample submission")
     })?;
     let distances: Vec<Option<f64>> = true_volumes
         .par_iter()
         .zip(&predicted_volumes)
-        .map(|(of_truth, of_prediction)| {
-            let of_truth = stack(of_truth, |row, pixels| true_mask(&truth, row, pixels))?;
-            let of_prediction =
-                stack(of_prediction, |row, pixels| Ok(submitted_mask(&prediction, row, pixels)?))?;
-            Ok(unit_hausdorff(&of_truth, &of_prediction))
+        .map(|(true_slices, predicted_slices)| {
+            let true_volume =
+                of_truth.stack(true_slices, |row, pixels| true_mask(&truth, row, pixels))?;
+            let predicted_volume = of_submission.stack(predicted_slices, |row, pixels| {
+                Ok(submitted_mask(&prediction, row, pixels)?)
+            })?;
+            Ok(unit_hausdorff(&true_volume, &predicted_volume))
         })
         .collect::<Result<_, Refusal>>()?;
     let present =
@@ -275,45 +366,57 @@ fn dice_hausdorff(task: &Task<'_>) -> Result<f64, Refusal> {
     Ok(0.4 * present(dices) + 0.6 * (1.0 - present(distances)))
 }
 
-/// Groups rows into volumes: slices of one id in text order of the ids, volumes in order of
-/// appearance.
-///
-/// # Errors
-/// The first row whose image size differs from that of its volume.
-fn volumes(mut rows: Vec<Slice<'_>>) -> Result<Vec<Vec<Slice<'_>>>, Slice<'_>> {
-    rows.sort_by_key(|slice| slice.id);
-    let mut places: HashMap<&str, usize> = HashMap::new();
-    let mut volumes: Vec<Vec<Slice<'_>>> = Vec::new();
-    for slice in rows {
-        let name = slice.id.split("_slice_").next().unwrap_or(slice.id);
-        let place = *places.entry(name).or_insert(volumes.len());
-        if place == volumes.len() {
-            volumes.push(Vec::new());
-        }
-        let volume = &mut volumes[place];
-        if volume
-            .first()
-            .is_some_and(|first| (first.height, first.width) != (slice.height, slice.width))
-        {
-            return Err(slice);
-        }
-        volume.push(slice);
+impl<'t> Slices<'_, 't> {
+    fn id(self, slice: Slice) -> &'t str {
+        self.ids.raw(slice.row as usize)
     }
-    Ok(volumes)
-}
 
-/// Decodes the rows of one volume; rows of equal id are one slice.
-fn stack(
-    rows: &[Slice<'_>],
-    decode: impl Fn(usize, u64) -> Result<Vec<Run>, Refusal>,
-) -> Result<Volume, Refusal> {
-    let mut slices = Vec::new();
-    for rows in rows.chunk_by(|a, b| a.id == b.id) {
-        let mut joined = Vec::new();
-        for slice in rows {
-            joined = rle::union(&joined, &decode(slice.row, slice.height * slice.width)?);
-        }
-        slices.push(joined);
+    fn size(self, slice: Slice) -> (u64, u64) {
+        let (height, width) = self.sizes[slice.size as usize];
+        (height.into(), width.into())
     }
-    Ok(Volume { height: rows[0].height, width: rows[0].width, slices })
+
+    /// Groups rows into volumes: slices of one id in text order of the ids, volumes in order of
+    /// appearance.
+    ///
+    /// # Errors
+    /// The first row whose image size differs from that of its volume.
+    fn volumes(self, mut rows: Vec<Slice>) -> Result<Vec<Vec<Slice>>, Slice> {
+        rows.sort_by_key(|&slice| self.id(slice));
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut volumes: Vec<Vec<Slice>> = Vec::new();
+        for slice in rows {
+            let id = self.id(slice);
+            let name = id.split("_slice_").next().unwrap_or(id);
+            let place = *places.entry(name).or_insert(volumes.len());
+            if place == volumes.len() {
+                volumes.push(Vec::new());
+            }
+            let volume = &mut volumes[place];
+            if volume.first().is_some_and(|&first| self.size(first) != self.size(slice)) {
+                return Err(slice);
+            }
+            volume.push(slice);
+        }
+        Ok(volumes)
+    }
+
+    /// Decodes the rows of one volume; rows of equal id are one slice.
+    fn stack(
+        self,
+        rows: &[Slice],
+        decode: impl Fn(usize, u64) -> Result<Vec<Run>, Refusal>,
+    ) -> Result<Volume, Refusal> {
+        let (height, width) = self.size(rows[0]);
+        let mut slices = Vec::new();
+        for rows in rows.chunk_by(|&a, &b| self.id(a) == self.id(b)) {
+            let mut joined = Vec::new();
+            for slice in rows {
+                let runs = decode(slice.row as usize, height * width)?;
+                joined = if joined.is_empty() { runs } else { rle::union(&joined, &runs) };
+            }
+            slices.push(joined);
+        }
+        Ok(Volume { height, width, slices })
+    }
 }
