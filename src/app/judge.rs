@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use medalist_competitions::prepare::PreparedRecord;
 use medalist_competitions::{Catalogue, CatalogueError, CompetitionSpec};
 use medalist_grading::report::grade_report;
-use medalist_grading::{Answers, GradeReport, Grader, Verdict};
+use medalist_grading::{GradeReport, Grader, PublicFacts};
 use sha2::{Digest as _, Sha256};
 
 use crate::app::boards::Board;
@@ -21,8 +21,8 @@ use crate::run::{Judge, JudgeError, Material};
 pub struct CatalogueJudge {
     catalogue: Catalogue,
     data_dir: PathBuf,
-    /// Answers are read once for all validations and grades of a competition.
-    answers: Mutex<BTreeMap<String, Arc<Answers>>>,
+    /// Sample submissions are read once for all validations of a competition.
+    facts: Mutex<BTreeMap<String, Arc<PublicFacts>>>,
 }
 
 impl CatalogueJudge {
@@ -35,7 +35,7 @@ impl CatalogueJudge {
         for dir in catalog_dirs {
             catalogue = catalogue.with_dir(dir)?;
         }
-        Ok(Self { catalogue, data_dir, answers: Mutex::default() })
+        Ok(Self { catalogue, data_dir, facts: Mutex::default() })
     }
 
     fn spec(&self, id: &str) -> Result<&CompetitionSpec, JudgeError> {
@@ -46,20 +46,21 @@ impl CatalogueJudge {
         self.data_dir.join(spec.id.as_str()).join("prepared")
     }
 
-    fn answers(&self, spec: &CompetitionSpec) -> Result<Arc<Answers>, JudgeError> {
-        // The lock is held while reading, so that many attempts on one competition read its answers
+    fn facts(&self, spec: &CompetitionSpec) -> Result<Arc<PublicFacts>, JudgeError> {
+        // The lock is held while reading, so that many attempts on one competition read its sample
         // once.
-        let mut known = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(answers) = known.get(spec.id.as_str()) {
-            return Ok(Arc::clone(answers));
+        let mut known = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(facts) = known.get(spec.id.as_str()) {
+            return Ok(Arc::clone(facts));
         }
-        let path = spec.answers_path(&self.prepared(spec));
-        let answers = Answers::read(&path).map_err(|error| {
-            JudgeError::new(error).context(format!("cannot read the answers `{}`", path.display()))
+        let path = spec.sample_submission_path(&self.prepared(spec));
+        let facts = PublicFacts::read(&path).map_err(|error| {
+            JudgeError::new(error)
+                .context(format!("cannot read the sample submission `{}`", path.display()))
         })?;
-        let answers = Arc::new(answers);
-        known.insert(spec.id.as_str().to_owned(), Arc::clone(&answers));
-        Ok(answers)
+        let facts = Arc::new(facts);
+        known.insert(spec.id.as_str().to_owned(), Arc::clone(&facts));
+        Ok(facts)
     }
 }
 
@@ -95,7 +96,10 @@ impl Judge for CatalogueJudge {
         let grader = Grader::new(spec.grading.clone()).map_err(|error| {
             JudgeError::new(error).context(format!("cannot grade `{competition}`"))
         })?;
-        let answers = self.answers(spec)?;
+        // Better now than when the agent has worked for hours.
+        let answers = spec.answers_path(&self.prepared(spec));
+        fs_err::File::open(&answers)
+            .map_err(|error| JudgeError::new(error).context("cannot read the answers"))?;
         let brief =
             spec.brief_in(&self.data_dir).map_err(JudgeError::new)?.ok_or_else(|| JudgeError {
                 message: format!("`{competition}` has neither a description.md nor a brief.md"),
@@ -109,7 +113,7 @@ impl Judge for CatalogueJudge {
                 .map_err(JudgeError::new)?,
             description,
             public_dir,
-            validator: Arc::new(GraderValidator { grader, answers }),
+            validator: Arc::new(FormatValidator { grader, facts: self.facts(spec)? }),
         })
     }
 
@@ -137,14 +141,14 @@ fn data_hash(prepared: &Path) -> Option<String> {
     file_sha256(&prepared.parent()?.join("manifest.json")).ok().map(|(hash, _)| hash)
 }
 
-/// The validation service's judge: the grader itself, of which only the verdict's words come out,
-/// as in MLE-bench.
-struct GraderValidator {
+/// The validation service's judge, which holds no answers: only public facts decide. The words are
+/// MLE-bench's.
+struct FormatValidator {
     grader: Grader,
-    answers: Arc<Answers>,
+    facts: Arc<PublicFacts>,
 }
 
-impl Validator for GraderValidator {
+impl Validator for FormatValidator {
     fn validate(&self, csv: &Path) -> ValidationReply {
         let refused = |why: String| ValidationReply {
             valid: false,
@@ -152,14 +156,11 @@ impl Validator for GraderValidator {
                 "Submission invalid! The attempt to grade the submission has resulted in the following error message:\n{why}"
             ),
         };
-        match self.grader.grade_file(csv, &self.answers, &Default::default()) {
-            Ok(graded) => match graded.verdict {
-                Verdict::Scored(_) => {
-                    ValidationReply { valid: true, message: "Submission is valid.".to_owned() }
-                }
-                Verdict::Invalid(invalid) => refused(invalid.message),
-            },
-            // Nothing about the answers may reach the agent.
+        match self.grader.validate_file(csv, &self.facts, &Default::default()) {
+            Ok(Ok(())) => {
+                ValidationReply { valid: true, message: "Submission is valid.".to_owned() }
+            }
+            Ok(Err(invalid)) => refused(invalid.message),
             Err(_) => refused("the submission cannot be checked on this machine".to_owned()),
         }
     }

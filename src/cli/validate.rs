@@ -1,9 +1,9 @@
 //! `medalist validate`: is this file a valid submission? Never says how good it is.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use medalist_grading::table::{Limits, Table};
-use medalist_grading::{Answers, InvalidSubmission, Verdict};
+use medalist_grading::table::Limits;
+use medalist_grading::{InvalidSubmission, PublicFacts};
 
 use super::grade::Target;
 use crate::app::context::Context;
@@ -11,9 +11,9 @@ use crate::app::error::{CliError, Exit};
 
 /// Check a submission's format, without a score.
 ///
-/// With prepared answers the grader itself decides, and only its refusal is shown; without them
-/// columns, ids and values are checked against the sample submission. Exit code 0 for a valid
-/// submission, 8 for an invalid one.
+/// Columns, ids and values are checked against the sample submission, as they are for an agent that
+/// asks. The answers are not read, so that the verdict tells nothing of them. Exit code 0 for a
+/// valid submission, 8 for an invalid one.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The submission, a CSV file.
@@ -22,9 +22,9 @@ pub struct Args {
     /// The competition.
     #[arg(value_name = "ID")]
     competition: String,
-    /// Check against the public sample submission even where there are answers.
-    #[arg(long)]
-    public_only: bool,
+    /// Accepted for compatibility: only the public sample submission is ever looked at.
+    #[arg(long = "public-only", hide = true)]
+    _public_only: bool,
     /// Print the result to stdout as one JSON object.
     #[arg(long)]
     json: bool,
@@ -63,7 +63,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
 enum Refusal {
     /// There is no such CSV file.
     File(String),
-    /// The grader refuses what is in it.
+    /// What is in it is refused.
     Content(Box<InvalidSubmission>),
 }
 
@@ -82,48 +82,19 @@ fn refusal(
     if path.extension().is_none_or(|extension| extension != "csv") {
         return Ok(Some(Refusal::File("Submission file must be a CSV file.".to_owned())));
     }
-    let answers = target.answers_path(&context.data_dir);
-    let invalid = if !args.public_only && answers.exists() {
-        graded(path, &answers, target)?
-    } else {
-        compared(path, &target.sample_path(&context.data_dir), target, &args.competition)?
-    };
-    Ok(invalid.map(|invalid| Refusal::Content(Box::new(invalid))))
-}
-
-fn graded(
-    submission: &Path,
-    answers: &Path,
-    target: &Target<'_>,
-) -> Result<Option<InvalidSubmission>, CliError> {
-    let what = || format!("cannot read the answers `{}`", answers.display());
-    let read = Answers::read(answers)
-        .map_err(|error| CliError::new(Exit::BadInput, error).context(what()))?;
-    let graded = target.grader.grade_file(submission, &read, &Limits::default());
-    match graded.map_err(|error| CliError::new(Exit::BadInput, error))?.verdict {
-        Verdict::Scored(_) => Ok(None),
-        Verdict::Invalid(invalid) => Ok(Some(invalid)),
-    }
-}
-
-fn compared(
-    submission: &Path,
-    sample: &Path,
-    target: &Target<'_>,
-    id: &str,
-) -> Result<Option<InvalidSubmission>, CliError> {
-    let what = format!("cannot read the sample submission `{}`", sample.display());
+    let sample = target.sample_path(&context.data_dir);
     let bad = |error: anyhow::Error| {
+        let id = &args.competition;
         CliError::new(Exit::BadInput, error)
             .hint(format!("prepare the competition with `medalist prepare -c {id}`"))
     };
-    let real = fs_err::canonicalize(sample).map_err(|error| bad(error.into()))?;
-    let sample = Table::read(&real, &Limits::default())
-        .map_err(|error| bad(anyhow::Error::new(error).context(what)))?;
-    match Table::read(submission, &Limits::default()) {
-        Ok(table) => {
-            Ok(target.grader.check_format(&table, sample).map_err(|error| bad(error.into()))?.err())
-        }
-        Err(error) => Ok(Some(InvalidSubmission::from(&error))),
-    }
+    let facts = PublicFacts::read(&sample).map_err(|error| {
+        let what = format!("cannot read the sample submission `{}`", sample.display());
+        bad(anyhow::Error::new(error).context(what))
+    })?;
+    let valid = target
+        .grader
+        .validate_file(path, &facts, &Limits::default())
+        .map_err(|error| bad(error.into()))?;
+    Ok(valid.err().map(|invalid| Refusal::Content(Box::new(invalid))))
 }

@@ -85,7 +85,8 @@ fn run_program(task: &Task<'_>) -> Result<f64, Refusal> {
         Answers::Table(table) => copy("answers.csv", table)?,
         Answers::Lines(lines) => lines.path().to_owned(),
     };
-    let positive = |key, default| task.spec.number(key).filter(|value| *value > 0.0).unwrap_or(default);
+    let positive =
+        |key, default| task.spec.number(key).filter(|value| *value > 0.0).unwrap_or(default);
     let timeout = Duration::try_from_secs_f64(positive("timeout_s", TIMEOUT_S));
     let timeout = timeout.map_err(|error| failed(format!("`timeout_s` is no time ({error})")))?;
     let memory = (positive("memory_gb", MEMORY_GB) * 1e9) as u64;
