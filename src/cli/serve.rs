@@ -23,6 +23,7 @@ use medalist_reports::leaderboard::SeedRule;
 use medalist_reports::read::{self, Reading};
 use medalist_reports::record::AttemptKeyRecord;
 use medalist_reports::{export, plots};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -133,7 +134,8 @@ impl Shown {
 
     /// An address of this server with the token that it needs.
     fn address(&self, path: &str) -> String {
-        let token = percent_encoded(&self.token);
+        // A user's own token may hold anything.
+        let token = utf8_percent_encode(&self.token, NON_ALPHANUMERIC);
         format!("{path}?token={token}")
     }
 
@@ -172,14 +174,6 @@ fn attempt_ids<'a>(attempts: impl Iterator<Item = (&'a str, &'a AttemptKeyRecord
             *times += 1;
             if *times == 1 { id } else { format!("{id}-{times}") }
         })
-        .collect()
-}
-
-/// A text as the value of a query: a user's own token may hold anything.
-fn percent_encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes()
-        .map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
         .collect()
 }
 

@@ -430,15 +430,9 @@ fn body(part: Vec<u8>, fault: Option<Fault>, claimed: u64, running: Running) -> 
 }
 
 fn md5_base64(bytes: &[u8]) -> String {
-    use md5::Digest;
-    let digest = md5::Md5::digest(bytes);
-    let bits: String = digest.iter().map(|b| format!("{b:08b}")).collect();
-    let alphabet: Vec<char> =
-        ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['+', '/']).collect();
-    let sextets =
-        bits.as_bytes().chunks(6).map(|c| format!("{:0<6}", std::str::from_utf8(c).unwrap()));
-    let text: String = sextets.map(|s| alphabet[usize::from_str_radix(&s, 2).unwrap()]).collect();
-    format!("{text}==")
+    use base64::Engine as _;
+    use md5::Digest as _;
+    base64::engine::general_purpose::STANDARD.encode(md5::Md5::digest(bytes))
 }
 
 /// Bytes that look like a zip to those who check its ends; no two places look the same.
