@@ -9,3 +9,7 @@ pub mod limits;
 pub mod outcome;
 pub mod plan;
 pub mod text;
+
+/// The version of this program: the package's and, where it is known, the commit that it was built
+/// from, such as `0.1.0+0123456789ab`, or `0.1.0+0123456789ab.dirty` for changed sources.
+pub const VERSION: &str = env!("MEDALIST_VERSION");

@@ -41,7 +41,7 @@ use crate::app::error::{CliError, Exit};
 
 /// Evaluate machine-learning agents on MLE-bench.
 #[derive(Parser, Debug)]
-#[command(name = "medalist", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "medalist", version = crate::attempt::VERSION, propagate_version = true, max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
     global: Global,

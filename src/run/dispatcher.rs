@@ -500,7 +500,7 @@ pub fn write_group(
             .collect(),
         started_at: Some(plan.created_at),
         ended_at,
-        harness_version: env!("CARGO_PKG_VERSION").to_owned(),
+        harness_version: crate::attempt::VERSION.to_owned(),
         command: plan.command.clone(),
         hardware: hardware.clone(),
         notes: plan.notes.clone(),

@@ -376,7 +376,7 @@ fn fresh_record(run: &Run, attempt: &PlannedAttempt) -> AttemptRecord {
             data_sha256: None,
             data_edition: None,
             agent_sha256: Some(plan.agent.files_sha256.clone()),
-            harness_version: env!("CARGO_PKG_VERSION").to_owned(),
+            harness_version: crate::attempt::VERSION.to_owned(),
             hardware: run.hardware.clone(),
         },
         ..AttemptRecord::default()

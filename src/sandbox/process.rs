@@ -145,7 +145,7 @@ impl ProcessExecutor {
 
     fn write_mark(&self, running: &ProcessRunning) -> io::Result<()> {
         let mut labels = running.spec.labels.clone();
-        labels.insert(LABEL.to_string(), env!("CARGO_PKG_VERSION").to_string());
+        labels.insert(LABEL.to_string(), crate::attempt::VERSION.to_string());
         labels.insert(LABEL_NAME.to_string(), running.spec.name.clone());
         let mark =
             Mark { token: running.token(), labels, attempt_dir: running.spec.attempt_dir.clone() };

@@ -62,3 +62,29 @@ fn versions_of_formats_are_those_of_the_code() {
         assert!(listed.contains(&row), "formats.md lacks `{row}`");
     }
 }
+
+#[test]
+fn the_version_names_the_commit_and_records_have_it() {
+    let context = TestContext::new();
+    let shown = context.ok(&["--version"]).stdout;
+    let version = shown.trim().strip_prefix("medalist ").unwrap();
+    let package = env!("CARGO_PKG_VERSION");
+    let commit = std::process::Command::new("git")
+        .args(["rev-parse", "--short=12", "HEAD"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output();
+    match commit.ok().filter(|output| output.status.success()) {
+        Some(output) => {
+            let commit = String::from_utf8(output.stdout).unwrap();
+            let clean = format!("{package}+{}", commit.trim());
+            assert!(version == clean || version == format!("{clean}.dirty"), "{version}, {clean}");
+        }
+        None => assert_eq!(version, package),
+    }
+    context.ok(&["prepare", "-c", "demo-digits"]);
+    let planned =
+        context.ok(&["run", "--agent", "sample", "-c", "demo-digits", "--plan-only"]).stdout;
+    let group = std::fs::read(Path::new(planned.trim()).join("group.json")).unwrap();
+    let group: serde_json::Value = serde_json::from_slice(&group).unwrap();
+    assert_eq!(group["harness_version"], version);
+}

@@ -47,28 +47,45 @@ pub(super) fn leave_out(spec: &CompetitionSpec, context: &Prepare<'_>) -> Result
 
 /// `**` stands for any number of folders.
 fn path_fits(pattern: &[&str], path: &[&str]) -> bool {
-    match (pattern, path) {
-        ([], []) => true,
-        (["**", rest @ ..], _) => {
-            path_fits(rest, path) || matches!(path, [_, below @ ..] if path_fits(pattern, below))
-        }
-        ([part, rest @ ..], [name, below @ ..]) => {
-            name_fits(part.as_bytes(), name.as_bytes()) && path_fits(rest, below)
-        }
-        _ => false,
-    }
+    fits(
+        pattern,
+        path,
+        |part| *part == "**",
+        |part, name| name_fits(part.as_bytes(), name.as_bytes()),
+    )
 }
 
 /// `*` stands for any text, `?` for one character.
 fn name_fits(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern, name) {
-        ([], []) => true,
-        ([b'*', rest @ ..], _) => {
-            name_fits(rest, name) || matches!(name, [_, behind @ ..] if name_fits(pattern, behind))
+    fits(pattern, name, |part| *part == b'*', |part, byte| *part == b'?' || part == byte)
+}
+
+/// Whether a text fits a pattern in which parts that are `many` stand for any number of items, and
+/// others for `one` item. Only the last such part is ever given more, so that the time is bounded by
+/// the product of the lengths.
+fn fits<P, T>(
+    pattern: &[P],
+    text: &[T],
+    many: impl Fn(&P) -> bool,
+    one: impl Fn(&P, &T) -> bool,
+) -> bool {
+    let (mut at, mut read, mut last) = (0, 0, None);
+    loop {
+        match (pattern.get(at), text.get(read)) {
+            (Some(part), _) if many(part) => {
+                at += 1;
+                last = Some((at, read));
+            }
+            (Some(part), Some(item)) if one(part, item) => (at, read) = (at + 1, read + 1),
+            (None, None) => return true,
+            _ => match last {
+                Some((behind, taken)) if taken < text.len() => {
+                    last = Some((behind, taken + 1));
+                    (at, read) = (behind, taken + 1);
+                }
+                _ => return false,
+            },
         }
-        ([b'?', rest @ ..], [_, behind @ ..]) => name_fits(rest, behind),
-        ([one, rest @ ..], [other, behind @ ..]) => one == other && name_fits(rest, behind),
-        _ => false,
     }
 }
 
@@ -90,5 +107,9 @@ mod tests {
         assert!(fits("public/test/**/span_log.nmea", "public/test/drive/phone/span_log.nmea"));
         assert!(fits("public/test/**/span_log.nmea", "public/test/span_log.nmea"));
         assert!(!fits("public/test/**/span_log.nmea", "public/train/drive/span_log.nmea"));
+        assert!(fits("**/a*b*/**", "x/y/aabab/z") && fits("**", "") && fits("*", ""));
+        // Trying every way to share the text among the stars would take for ever.
+        let (stars, long) = ("a*".repeat(40) + "b", "a".repeat(4000));
+        assert!(!fits(&stars, &long));
     }
 }

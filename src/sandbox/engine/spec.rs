@@ -52,7 +52,7 @@ pub(crate) fn container_body(
     let limits = &spec.limits;
     let mut env: Vec<String> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut labels: HashMap<String, String> = spec.labels.clone().into_iter().collect();
-    labels.insert(LABEL.to_string(), env!("CARGO_PKG_VERSION").to_string());
+    labels.insert(LABEL.to_string(), crate::attempt::VERSION.to_string());
     labels.insert(LABEL_NAME.to_string(), spec.name.clone());
     let mut host = HostConfig {
         mounts: Some(all_mounts(spec, mounts)),
