@@ -1,0 +1,10 @@
+//! The gateway against scripted providers and hostile clients.
+
+mod budget;
+mod faults;
+mod hygiene;
+mod metering;
+mod recording;
+mod seal;
+mod support;
+mod tls;

