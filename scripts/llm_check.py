@@ -21,7 +21,7 @@ import sys, time, xllamacpp as x
 p = x.CommonParams()
 p.model.path = sys.argv[1]; p.model_alias = {'gemma-3-270m'}
 p.n_ctx = 4096; p.n_parallel = 2; p.hostnames = ['127.0.0.1']; p.port = int(sys.argv[2]); p.endpoint_metrics = True
-p.embedding = True
+p.embedding = True; p.pooling_type = x.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
 p.cpuparams.n_threads = 1; p.cpuparams_batch.n_threads = 1
 s = x.Server(p); print('ready', flush=True)
 while True: time.sleep(60)

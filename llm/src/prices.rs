@@ -302,7 +302,7 @@ impl Price {
     pub fn affordable_output(&self, money: Picodollars, input: u64) -> Option<u64> {
         let left = money.0.checked_sub(self.upper_bound(input, 0).0)?;
         let rate = self.rates_for(input).output.unwrap_or_default().0;
-        Some(if rate == 0 { u64::MAX } else { left / rate })
+        Some(left.checked_div(rate).unwrap_or(u64::MAX))
     }
 }
 
