@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::manifest::{HashedFile, Manifest, ManifestEntry};
 use super::packer::Packer;
 use super::parquet::ParquetOutput;
-use super::pipeline::PrepareReporter;
 use super::raw::{Place, Put, Raw};
+use super::reporter::PrepareReporter;
 use super::{PrepareError, error_at};
 use crate::archive::{Packing, ZipSource, safe_path, tar_names};
 use crate::formats::{

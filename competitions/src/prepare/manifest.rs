@@ -114,7 +114,7 @@ impl Manifest {
     /// # Errors
     /// It cannot be read, or is not whole.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>, PrepareError> {
-        super::pipeline::read_json(path)
+        super::record::read_json(path)
     }
 
     pub(super) fn push(&mut self, name: &str, entry: ManifestEntry) {

@@ -31,6 +31,8 @@ mod packer;
 mod parquet;
 mod pipeline;
 mod raw;
+mod record;
+mod reporter;
 mod verify;
 
 use std::io;
@@ -41,9 +43,9 @@ pub use error::PrepareError;
 pub use manifest::{Content, Manifest, ManifestDifference, ManifestEntry};
 pub use packer::Packer;
 pub use parquet::ParquetOutput;
-pub use pipeline::{
-    PrepareReporter, PrepareRequest, Prepared, PreparedRecord, RawInput, Stage, prepare,
-};
+pub use pipeline::{PrepareRequest, Prepared, RawInput, prepare};
+pub use record::PreparedRecord;
+pub use reporter::{PrepareReporter, Stage};
 pub use verify::{Difference, Verification};
 
 /// Turns a system's error into ours, for `map_err`.

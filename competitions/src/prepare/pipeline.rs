@@ -6,16 +6,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, Permissions, TryLockError};
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use serde::{Deserialize, Serialize};
-
 use super::context::{Fetch, Prepare};
 use super::manifest::Manifest;
 use super::raw::Raw;
+use super::record::{self, PreparedRecord, read_json, write_json, write_whole};
+use super::reporter::{PrepareReporter, Stage};
 use super::verify::Verification;
 use super::{PrepareError, error_at, leaks, own};
 use crate::CompetitionSpec;
@@ -64,30 +64,6 @@ impl PrepareRequest<'_> {
     }
 }
 
-/// A step of a preparation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stage {
-    /// The raw archive is opened and its list of members checked; with `keep_raw` it is unpacked.
-    Unpack,
-    /// The recipe makes the public and the private data.
-    Split,
-    /// The prepared files are hashed and compared.
-    Verify,
-}
-
-/// Hears how a preparation goes. All methods may be called from several threads.
-pub trait PrepareReporter: Sync {
-    /// A stage begins.
-    fn on_stage(&self, _id: &str, _stage: Stage) {}
-    /// A prepared file of so many bytes was made.
-    fn on_file(&self, _id: &str, _bytes: u64) {}
-    /// Something that does not stop the preparation.
-    fn on_warning(&self, _id: &str, _message: &str) {}
-}
-
-impl PrepareReporter for () {}
-
 /// A prepared competition.
 #[derive(Clone, Debug)]
 pub struct Prepared {
@@ -100,64 +76,6 @@ pub struct Prepared {
     /// The comparison with the published checksums, if it was asked for.
     pub verification: Option<Verification>,
 }
-
-/// What is stored beside the prepared data, as `<data-dir>/<id>/prepare.json`: from what and how
-/// they were made.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PreparedRecord {
-    /// The version of this format, `major.minor`.
-    pub format: String,
-    /// The competition.
-    pub id: String,
-    /// The raw data, with their size and time.
-    pub raw: String,
-    /// Constants of the recipe that were changed.
-    pub overrides: BTreeMap<String, String>,
-    /// Whether something was fixed that is wrong with MLE-bench's data: results on such data must
-    /// not be mixed with others.
-    pub fixed: bool,
-}
-
-impl PreparedRecord {
-    /// The record of a prepared competition; none for data that MLE-bench prepared.
-    ///
-    /// # Errors
-    /// It cannot be read or is damaged: then nobody can tell how the data were made.
-    pub fn read(data_dir: &Path, id: &str) -> Result<Option<Self>, PrepareError> {
-        let home = data_dir.join(id);
-        let path = home.join("prepare.json");
-        match read_json(&path)? {
-            None if home.join("manifest.json").exists() => Err(PrepareError::Damaged {
-                path,
-                problem: "it is missing, though there is a `manifest.json` beside it".to_owned(),
-            }),
-            record => Ok(record),
-        }
-    }
-
-    /// How a competition's data were prepared, in a word; data without a record are MLE-bench's.
-    ///
-    /// # Errors
-    /// As [`PreparedRecord::read`].
-    pub fn edition_of(data_dir: &Path, id: &str) -> Result<String, PrepareError> {
-        let record = Self::read(data_dir, id)?;
-        Ok(record.map_or_else(|| "v1".to_owned(), |record| record.edition()))
-    }
-
-    /// How the data were prepared, in a word: `v1` as MLE-bench does it, `fixed` without what is
-    /// known to be wrong with them, or in words what else was changed.
-    pub fn edition(&self) -> String {
-        let edition = if self.fixed { "fixed" } else { "v1" };
-        if self.overrides.is_empty() {
-            return edition.to_owned();
-        }
-        let changes: Vec<String> =
-            self.overrides.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        format!("{edition} with {}", changes.join(", "))
-    }
-}
-
-const FORMAT: &str = "1.0";
 
 /// Prepares one competition.
 ///
@@ -338,7 +256,7 @@ impl Home {
         let raw = fs::canonicalize(raw).map_err(error_at("read", raw))?;
         let stamp = fs::metadata(&raw).map_err(error_at("read", &raw))?;
         Ok(PreparedRecord {
-            format: FORMAT.to_owned(),
+            format: record::FORMAT.to_owned(),
             id: request.spec.id.to_string(),
             raw: format!("{} ({} bytes, {})", raw.display(), stamp.len(), stamp.mtime()),
             overrides: request.overrides.clone(),
@@ -499,43 +417,6 @@ fn ignores_case(folder: &Path) -> bool {
     let ignored = File::create(&lower).is_ok() && upper.exists();
     let _ = fs::remove_file(lower);
     ignored
-}
-
-/// A record beside the prepared data; none if it is not there.
-pub(super) fn read_json<T: for<'de> Deserialize<'de>>(
-    path: &Path,
-) -> Result<Option<T>, PrepareError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error_at("read", path)(error)),
-    };
-    let read = serde_json::from_reader(BufReader::with_capacity(256 << 10, file));
-    read.map(Some).map_err(|error| match error.is_io() {
-        true => error_at("read", path)(error.into()),
-        false => PrepareError::Damaged { path: path.to_owned(), problem: error.to_string() },
-    })
-}
-
-fn write_json(path: &Path, value: &impl Serialize) -> Result<(), PrepareError> {
-    write_whole(path, |out| serde_json::to_writer_pretty(out, value).map_err(io::Error::from))
-}
-
-/// Writes a file that is whole or absent.
-fn write_whole(
-    path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<(), PrepareError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    // Whoever may read the data may read how they were made.
-    let readable = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).to_owned();
-    let mut file = readable.tempfile_in(folder).map_err(error_at("write", path))?;
-    let mut out = BufWriter::with_capacity(256 << 10, &mut file);
-    write(&mut out).and_then(|()| out.flush()).map_err(error_at("write", path))?;
-    drop(out);
-    file.as_file().sync_all().map_err(error_at("write", path))?;
-    file.persist(path).map_err(|error| error_at("write", path)(error.error))?;
-    Ok(())
 }
 
 #[cfg(test)]
