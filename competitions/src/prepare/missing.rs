@@ -4,7 +4,6 @@
 
 use std::path::Path;
 
-use super::raw::Raw;
 use crate::archive::ArchiveKind;
 
 /// Where it is.
@@ -57,24 +56,27 @@ fn is_clutter(file: &str) -> bool {
         || matches!(file.rsplit('/').next(), Some(".DS_Store" | "Thumbs.db" | "desktop.ini"))
 }
 
-/// Looks for a raw file or folder where it might be instead.
-pub(super) fn look(raw: &Raw, path: &str) -> Option<Elsewhere> {
+/// Looks for a raw file or folder where it might be instead. `list` gives all raw files, `inside`
+/// those in an archive among them, if it can be looked into.
+pub(super) fn look(
+    path: &str,
+    list: impl FnOnce() -> Option<Vec<String>>,
+    inside: impl Fn(&str) -> Option<Vec<String>>,
+) -> Option<Elsewhere> {
     // Of a path into an archive, the archive itself is looked for.
-    let mut end = path.len();
-    for (slash, _) in path.match_indices('/') {
-        if ArchiveKind::of_name(&path[..slash]).is_some() {
-            end = slash;
-            break;
-        }
+    let is_archive = |slash: &usize| ArchiveKind::of_name(&path[..*slash]).is_some();
+    let end = path.match_indices('/').map(|(slash, _)| slash).find(is_archive);
+    let wanted = path[..end.unwrap_or(path.len())].trim_matches('/');
+    if wanted.is_empty() {
+        return None;
     }
-    let wanted = path[..end].trim_matches('/');
-    let files: Vec<String> = raw.walk("").ok()?.into_iter().filter(|f| !is_clutter(f)).collect();
-    if wanted.is_empty() || files.iter().any(|file| is_at(file, wanted)) {
+    let files: Vec<String> = list()?.into_iter().filter(|file| !is_clutter(file)).collect();
+    if files.iter().any(|file| is_at(file, wanted)) {
         return None;
     }
     capitals(&files, wanted)
         .or_else(|| top_folder(&files, wanted))
-        .or_else(|| inner_archive(raw, &files, wanted))
+        .or_else(|| inner_archive(&files, wanted, inside))
 }
 
 /// Whether a file is the one at a path, or below it.
@@ -107,23 +109,21 @@ fn top_folder(files: &[String], wanted: &str) -> Option<Elsewhere> {
     }
 }
 
-fn inner_archive(raw: &Raw, files: &[String], wanted: &str) -> Option<Elsewhere> {
-    /// Archives that are looked into, and how large one may be that must be unpacked for that.
+fn inner_archive(
+    files: &[String],
+    wanted: &str,
+    inside: impl Fn(&str) -> Option<Vec<String>>,
+) -> Option<Elsewhere> {
+    /// Archives that are looked into.
     const LOOKED_INTO: usize = 4;
-    const LARGEST: u64 = 1 << 30;
     let archives = || files.iter().filter(|file| ArchiveKind::of_name(file).is_some());
     if let (Some(only), 1) = (archives().next(), files.len()) {
         return Some(Elsewhere::Archive(only.clone()));
     }
     let name = wanted.rsplit('/').next().unwrap_or(wanted);
     let holds = |archive: &&String| {
-        let size = raw.size(archive).unwrap_or(u64::MAX);
-        let inside = || {
-            raw.walk(archive).is_ok_and(|files| {
-                files.iter().any(|file| is_at(file, wanted) || is_at(file, name))
-            })
-        };
-        size <= LARGEST && inside()
+        let members = inside(archive).unwrap_or_default();
+        members.iter().any(|file| is_at(file, wanted) || is_at(file, name))
     };
     archives().take(LOOKED_INTO).find(holds).map(|archive| Elsewhere::Archive(archive.clone()))
 }

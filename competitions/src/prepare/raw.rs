@@ -189,7 +189,7 @@ impl Raw {
                 format!("; there are `{}` and {} more", around.join("`, `"), count - 6)
             }
         };
-        let elsewhere = missing::look(self, path);
+        let elsewhere = self.elsewhere(path);
         PrepareError::RawMissing {
             file: path.to_owned(),
             place: self.location.clone(),
@@ -261,8 +261,19 @@ impl Raw {
         Ok(names)
     }
 
+    /// Where a missing file or folder is instead.
+    fn elsewhere(&self, path: &str) -> Option<missing::Elsewhere> {
+        /// An archive beyond this is not unpacked only to say where a file is.
+        const LARGEST: u64 = 1 << 30;
+        let inside = |archive: &str| {
+            let is_small = self.size(archive).is_ok_and(|size| size <= LARGEST);
+            if is_small { self.walk(archive).ok() } else { None }
+        };
+        missing::look(path, || self.walk("").ok(), inside)
+    }
+
     fn absent_folder(&self, folder: &str) -> PrepareError {
-        let elsewhere = missing::look(self, folder);
+        let elsewhere = self.elsewhere(folder);
         PrepareError::RawMissing {
             file: format!("{folder}/"),
             place: self.location.clone(),

@@ -164,6 +164,12 @@ fn a_download_packed_again_is_recognised() {
         assert_eq!(told.0, found, "{file}");
         assert!(told.1.contains(remedy), "{file}: {}", told.1);
     }
+    // An archive without any file has it nowhere.
+    let empty = folder.path().join("empty.zip");
+    fs::write(&empty, zipped(&[])).unwrap();
+    let raw = Raw::open(&empty, folder.path().join("scratch"), false).unwrap();
+    assert_eq!(only_missing(&raw, "train.csv").1, "");
+    assert!(raw.walk("").is_err() && raw.files("train").is_err());
     // What is simply not there is not looked for elsewhere, and its neighbours are listed.
     let raw = trees(folder.path()).remove(0);
     assert_eq!(only_missing(&raw, "none.csv").1, "");
