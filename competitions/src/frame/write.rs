@@ -263,7 +263,8 @@ impl Frame {
             .map(|(source, rows)| source.must_fetch(rows.are_ascending(), false))
             .collect();
         let printer = Printer { rows: self.rows, sources, scattered, cells, style };
-        if self.rows <= ROWS {
+        // A thread of the pool must not wait for others that print.
+        if self.rows <= ROWS || rayon::current_thread_index().is_some() {
             printer.print(|texts| write_all(&mut out, &texts))?;
         } else {
             printer.print_ahead(|texts| write_all(&mut out, &texts))?;
