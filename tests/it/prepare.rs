@@ -120,7 +120,9 @@ fn raw_data_that_are_not_there_are_named() {
     fs::write(empty.join("Train.csv"), "a\n").unwrap();
     let output = prepare(folder.path(), &["--raw-dir", empty.to_str().unwrap()]);
     assert_refused(folder.path(), &output, 3, "raw file `train.csv` is missing from");
-    assert!(text(&output.stderr).contains("there is only `Train.csv`"));
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("there is `Train.csv`, whose capitals differ"), "{stderr}");
+    assert!(stderr.contains("hint: rename it"), "{stderr}");
 }
 
 #[test]

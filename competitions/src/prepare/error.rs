@@ -165,6 +165,10 @@ impl PrepareError {
             Self::Archive(ArchiveError::Other { .. }) => {
                 "what was saved is not the download; sign in, accept the competition's rules and fetch it again, or give the right file with `--raw-zip`".to_owned()
             }
+            Self::Archive(ArchiveError::Refused { .. } | ArchiveError::Bomb { .. }) => {
+                "this is not how Kaggle packs it; fetch the competition's own download".to_owned()
+            }
+            Self::Archive(ArchiveError::Io { .. }) => return None,
             Self::RawMissing { .. } | Self::Archive(_) => {
                 "the download may be incomplete; fetch it again and compare its size".to_owned()
             }
