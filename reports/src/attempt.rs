@@ -5,7 +5,7 @@ use std::path::PathBuf;
 pub use medalist_grading::{Medal, Thresholds};
 use serde::{Deserialize, Serialize};
 
-use crate::record::{AttemptKeyRecord, AttemptRecord, CompetitionFacts, OutcomeRecord};
+use crate::record::{AttemptKey, AttemptRecord, CompetitionFacts, OutcomeRecord};
 
 /// The grade of an attempt's submission, from our `grade.json` or an entry of MLE-bench's grading
 /// report.
@@ -67,7 +67,7 @@ pub enum Ending {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
     /// Which attempt.
-    pub key: AttemptKeyRecord,
+    pub key: AttemptKey,
     /// Run group, or the name of the file that it was read from.
     pub group: String,
     /// Folder of the attempt, where there is one.
@@ -96,7 +96,7 @@ impl Attempt {
     /// Stable tag of its end: the record's, or `unfinished`, `graded`, `missing`.
     pub fn outcome(&self) -> &str {
         match &self.ending {
-            Ending::Ended(outcome) => &outcome.kind,
+            Ending::Ended(outcome) => outcome.kind.as_str(),
             Ending::Unfinished => "unfinished",
             Ending::Unrecorded => "graded",
             Ending::Missing => "missing",

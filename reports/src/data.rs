@@ -12,8 +12,8 @@ use crate::estimate::Estimate;
 use crate::leaderboard::{self, Row, SeedRule};
 use crate::read::{CompetitionSource, Group, Reading};
 use crate::record::{
-    AttemptKeyRecord, CompetitionFacts, ConditionsRecord, FormatVersion, LlmUsageRecord,
-    OutcomeRecord, PhaseRecord, SnapshotRecord, TryRecord, UsageRecord,
+    AttemptKey, CompetitionFacts, ConditionsRecord, FormatVersion, LlmUsageRecord, OutcomeRecord,
+    PhaseRecord, SnapshotRecord, TryRecord, UsageRecord,
 };
 use crate::stats;
 
@@ -194,7 +194,7 @@ pub struct CompetitionResult {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttemptReport {
     /// Which attempt.
-    pub key: AttemptKeyRecord,
+    pub key: AttemptKey,
     /// Run group.
     pub group: String,
     /// Its folder as it was read, where there is one.

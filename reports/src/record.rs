@@ -12,6 +12,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
+use medalist_grading::Medal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Version of a stored format, printed `major.minor`.
@@ -119,25 +120,206 @@ pub struct GroupRecord {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlannedRecord {
     /// What is attempted.
-    pub key: AttemptKeyRecord,
+    pub key: AttemptKey,
     /// Folder of the attempt, relative to the group's.
     pub dir: String,
 }
 
-/// Which attempt: agent on competition with seed.
+/// Which attempt: one agent on one competition with one seed. Prints and parses as
+/// `spaceship-titanic/dummy/0`; in files it is an object, or that text where [`key_text`] is used.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct AttemptKeyRecord {
+pub struct AttemptKey {
     /// Competition id.
     pub competition: String,
-    /// Agent id.
+    /// Agent id, which may hold a slash (`aide/dev`).
     pub agent: String,
     /// Seed number, from 0.
     pub seed: u32,
 }
 
-impl fmt::Display for AttemptKeyRecord {
+impl fmt::Display for AttemptKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.competition, self.agent, self.seed)
+    }
+}
+
+/// A text that is not `competition/agent/seed`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an attempt, expected `competition/agent/seed`")]
+pub struct AttemptKeyError(String);
+
+impl FromStr for AttemptKey {
+    type Err = AttemptKeyError;
+
+    fn from_str(text: &str) -> Result<Self, AttemptKeyError> {
+        let bad = || AttemptKeyError(text.to_owned());
+        let (competition, rest) = text.split_once('/').ok_or_else(bad)?;
+        let (agent, seed) = rest.rsplit_once('/').ok_or_else(bad)?;
+        let seed = seed.parse().map_err(|_| bad())?;
+        if competition.is_empty() || agent.is_empty() {
+            return Err(bad());
+        }
+        Ok(Self { competition: competition.to_owned(), agent: agent.to_owned(), seed })
+    }
+}
+
+/// An [`AttemptKey`] as text, for `#[serde(with = "key_text")]`: `plan.json` keeps it so.
+pub mod key_text {
+    use super::{AttemptKey, Deserialize, Deserializer, Serializer};
+
+    /// Writes `competition/agent/seed`.
+    ///
+    /// # Errors
+    /// What the serializer reports.
+    pub fn serialize<S: Serializer>(key: &AttemptKey, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(key)
+    }
+
+    /// Reads `competition/agent/seed`.
+    ///
+    /// # Errors
+    /// The text is no key.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AttemptKey, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Makes an enum that files keep as a word. A word that this version does not know is kept as it
+/// is, so that files of newer versions can still be read.
+macro_rules! words {
+    (
+        $(#[$meta:meta])*
+        pub enum $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)* }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[$doc])* $variant,)*
+            /// A word of another version of the harness.
+            Other(String),
+        }
+
+        impl $name {
+            /// All that this version knows.
+            pub const KNOWN: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The word that files and tables show.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $word,)*
+                    Self::Other(word) => word,
+                }
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(word: &str) -> Self {
+                match word {
+                    $($word => Self::$variant,)*
+                    other => Self::Other(other.to_owned()),
+                }
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::Other(String::new())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Ok(Self::from(String::deserialize(deserializer)?.as_str()))
+            }
+        }
+    };
+}
+
+words! {
+    /// The ways in which a try can end.
+    pub enum OutcomeKind {
+        /// The agent's main process ended by itself.
+        Finished = "finished",
+        /// The time limit passed.
+        TimedOut = "timed_out",
+        /// The agent ran into its memory limit and failed.
+        OutOfMemory = "out_of_memory",
+        /// The agent wrote more than its disk limit.
+        DiskFull = "disk_full",
+        /// The agent ran into its limit of processes and failed.
+        TooManyProcesses = "too_many_processes",
+        /// A person or another failure asked for the end.
+        Cancelled = "cancelled",
+        /// The engine, or the process that stands for it, went away under the attempt.
+        EngineLost = "engine_lost",
+        /// The machine's own disk ran full.
+        HostFull = "host_full",
+        /// A GPU failed under the attempt.
+        GpuLost = "gpu_lost",
+        /// The image is not here and could not be had.
+        ImageMissing = "image_missing",
+        /// The attempt could not be started.
+        SetupFailed = "setup_failed",
+        /// The answers could not be read, so the submission has no grade.
+        GradingFailed = "grading_failed",
+    }
+}
+
+impl OutcomeKind {
+    /// Whether the machine failed and not the agent: such a try is repeated, and counted apart.
+    /// [`OutcomeRecord::infrastructure`] keeps what the writer of a file knew, also of kinds that
+    /// this version does not.
+    pub fn is_infrastructure(&self) -> bool {
+        match self {
+            Self::EngineLost
+            | Self::HostFull
+            | Self::GpuLost
+            | Self::ImageMissing
+            | Self::SetupFailed
+            | Self::GradingFailed => true,
+            Self::Finished
+            | Self::TimedOut
+            | Self::OutOfMemory
+            | Self::DiskFull
+            | Self::TooManyProcesses
+            | Self::Cancelled
+            | Self::Other(_) => false,
+        }
+    }
+}
+
+words! {
+    /// The phases of a try, in their order.
+    pub enum Phase {
+        /// Its GPUs are waited for; the clock stands still.
+        Gpu = "gpu",
+        /// Its image is looked up or pulled; the clock stands still.
+        Image = "image",
+        /// Its container is created.
+        Create = "create",
+        /// The agent works.
+        Agent = "agent",
+        /// The agent got SIGTERM and may save its work.
+        Grace = "grace",
+        /// Its submission, logs and code are taken over.
+        Collect = "collect",
+        /// Its container is removed.
+        Remove = "remove",
+        /// Its submission is graded.
+        Grade = "grade",
     }
 }
 
@@ -167,7 +349,7 @@ pub struct AttemptRecord {
     /// Format of this file.
     pub format: FormatVersion,
     /// Which attempt this is.
-    pub key: AttemptKeyRecord,
+    pub key: AttemptKey,
     /// Name of the run group.
     #[serde(default)]
     pub group: String,
@@ -240,9 +422,8 @@ pub struct CompetitionFacts {
 /// How a try ended.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct OutcomeRecord {
-    /// Stable tag in snake case: `finished`, `timed_out`, `out_of_memory`, `disk_full`,
-    /// `too_many_processes`, `cancelled`, `engine_lost`, `image_missing`, `setup_failed`, ...
-    pub kind: String,
+    /// How, in a word.
+    pub kind: OutcomeKind,
     /// Whether the machine and not the agent is to blame. Such attempts are counted apart.
     #[serde(default)]
     pub infrastructure: bool,
@@ -455,9 +636,9 @@ pub struct SnapshotRecord {
     /// Score; `None` if it was not valid.
     #[serde(default)]
     pub score: Option<f64>,
-    /// `gold`, `silver`, `bronze` or `None`.
+    /// The medal that it would have won.
     #[serde(default)]
-    pub medal: Option<String>,
+    pub medal: Option<Medal>,
 }
 
 /// Calls that went through the LLM gateway.
@@ -483,8 +664,8 @@ pub struct LlmUsageRecord {
 /// A phase of a try.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PhaseRecord {
-    /// `image`, `create`, `agent`, `grace`, `collect`, `grade`, ...
-    pub name: String,
+    /// Which.
+    pub name: Phase,
     /// Seconds after the start of the try.
     pub began_s: f64,
     /// Length in seconds.
@@ -511,6 +692,34 @@ mod tests {
             "x.1".parse::<FormatVersion>().unwrap_err().to_string(),
             "`x.1` is not a format version, expected `major.minor`"
         );
+    }
+
+    #[test]
+    fn keys_print_and_parse_alike() {
+        for text in ["spaceship-titanic/dummy/0", "a/aide/dev/12"] {
+            assert_eq!(text.parse::<AttemptKey>().expect("a key").to_string(), text);
+        }
+        assert_eq!("a/aide/dev/12".parse::<AttemptKey>().expect("a key").agent, "aide/dev");
+        for text in ["", "a", "a/b", "a/b/x", "/b/1", "a//1"] {
+            assert!(text.parse::<AttemptKey>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn words_are_kept_also_where_they_are_new() {
+        let phases = Phase::KNOWN.iter().map(|phase| serde_json::to_value(phase).expect("a word"));
+        let words: Vec<serde_json::Value> = phases.collect();
+        assert_eq!(
+            words,
+            ["gpu", "image", "create", "agent", "grace", "collect", "remove", "grade"]
+        );
+        for kind in OutcomeKind::KNOWN {
+            assert_eq!(&OutcomeKind::from(kind.as_str()), kind);
+        }
+        let text = r#"{"kind":"node_lost","infrastructure":true,"exit_code":null,"detail":null}"#;
+        let record: OutcomeRecord = serde_json::from_str(text).expect("an outcome of a newer kind");
+        assert_eq!(record.kind, OutcomeKind::Other("node_lost".to_owned()));
+        assert_eq!(serde_json::to_string(&record).expect("serialises"), text);
     }
 
     #[test]

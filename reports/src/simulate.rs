@@ -8,9 +8,9 @@ use chrono::{DateTime, Duration, Utc};
 use crate::attempt::{Attempt, Ending, Grade, Medal, Thresholds};
 use crate::read::{Group, Reading};
 use crate::record::{
-    AgentRecord, AttemptKeyRecord, AttemptRecord, CompetitionFacts, ConditionsRecord, GroupRecord,
-    HardwareRecord, LimitsRecord, LlmUsageRecord, OutcomeRecord, PhaseRecord, SnapshotRecord,
-    TryRecord, UsageRecord,
+    AgentRecord, AttemptKey, AttemptRecord, CompetitionFacts, ConditionsRecord, GroupRecord,
+    HardwareRecord, LimitsRecord, LlmUsageRecord, OutcomeKind, OutcomeRecord, Phase, PhaseRecord,
+    SnapshotRecord, TryRecord, UsageRecord,
 };
 use crate::stats::Rng;
 
@@ -151,17 +151,13 @@ impl Simulation {
         };
         let took = 600.0 + 20_000.0 * rng.unit();
         let kind = if lost {
-            "engine_lost"
+            OutcomeKind::EngineLost
         } else if quality > 0.9 {
-            "timed_out"
+            OutcomeKind::TimedOut
         } else {
-            "finished"
+            OutcomeKind::Finished
         };
-        let outcome = OutcomeRecord {
-            kind: kind.to_owned(),
-            infrastructure: lost,
-            ..OutcomeRecord::default()
-        };
+        let outcome = OutcomeRecord { kind, infrastructure: lost, ..OutcomeRecord::default() };
         let snapshots = (1..=if valid && c < 4 { 6 } else { 0 })
             .map(|i| SnapshotRecord {
                 after_s: took * f64::from(i) / 6.0,
@@ -170,8 +166,7 @@ impl Simulation {
                 ..SnapshotRecord::default()
             })
             .collect();
-        let key =
-            AttemptKeyRecord { competition: facts.id.clone(), agent: self.agent.clone(), seed };
+        let key = AttemptKey { competition: facts.id.clone(), agent: self.agent.clone(), seed };
         let conditions = ConditionsRecord {
             executor: "docker".to_owned(),
             network: "sealed".to_owned(),
@@ -221,12 +216,18 @@ impl Simulation {
 
 fn phases(took: f64) -> Vec<PhaseRecord> {
     let mut began_s = 0.0;
-    [("image", 40.0), ("create", 2.0), ("agent", took), ("collect", 3.0), ("grade", 1.5)]
-        .into_iter()
-        .map(|(name, took_s)| {
-            let phase = PhaseRecord { name: name.to_owned(), began_s, took_s };
-            began_s += took_s;
-            phase
-        })
-        .collect()
+    [
+        (Phase::Image, 40.0),
+        (Phase::Create, 2.0),
+        (Phase::Agent, took),
+        (Phase::Collect, 3.0),
+        (Phase::Grade, 1.5),
+    ]
+    .into_iter()
+    .map(|(name, took_s)| {
+        let phase = PhaseRecord { name, began_s, took_s };
+        began_s += took_s;
+        phase
+    })
+    .collect()
 }

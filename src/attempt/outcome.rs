@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use medalist_reports::record::{OutcomeKind, OutcomeRecord};
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::limits::seconds;
@@ -80,19 +81,7 @@ impl Outcome {
     /// True if the machine failed and not the agent: such a try is repeated and reported apart.
     #[must_use]
     pub fn is_infrastructure(&self) -> bool {
-        match self {
-            Self::EngineLost { .. }
-            | Self::HostFull { .. }
-            | Self::GpuLost { .. }
-            | Self::ImageMissing { .. }
-            | Self::SetupFailed { .. } => true,
-            Self::Finished { .. }
-            | Self::TimedOut { .. }
-            | Self::OutOfMemory
-            | Self::DiskFull
-            | Self::TooManyProcesses
-            | Self::Cancelled { .. } => false,
-        }
+        self.kind().is_infrastructure()
     }
 
     /// True if the agent ended by itself with exit status 0.
@@ -101,22 +90,39 @@ impl Outcome {
         matches!(self, Self::Finished { exit: 0 })
     }
 
-    /// The stable tag that files and tables show, such as `timed_out`.
+    /// The word that files and tables show.
     #[must_use]
-    pub fn tag(&self) -> &'static str {
+    pub fn kind(&self) -> OutcomeKind {
         match self {
-            Self::Finished { .. } => "finished",
-            Self::TimedOut { .. } => "timed_out",
-            Self::OutOfMemory => "out_of_memory",
-            Self::DiskFull => "disk_full",
-            Self::TooManyProcesses => "too_many_processes",
-            Self::Cancelled { .. } => "cancelled",
-            Self::EngineLost { .. } => "engine_lost",
-            Self::HostFull { .. } => "host_full",
-            Self::GpuLost { .. } => "gpu_lost",
-            Self::ImageMissing { .. } => "image_missing",
-            Self::SetupFailed { .. } => "setup_failed",
+            Self::Finished { .. } => OutcomeKind::Finished,
+            Self::TimedOut { .. } => OutcomeKind::TimedOut,
+            Self::OutOfMemory => OutcomeKind::OutOfMemory,
+            Self::DiskFull => OutcomeKind::DiskFull,
+            Self::TooManyProcesses => OutcomeKind::TooManyProcesses,
+            Self::Cancelled { .. } => OutcomeKind::Cancelled,
+            Self::EngineLost { .. } => OutcomeKind::EngineLost,
+            Self::HostFull { .. } => OutcomeKind::HostFull,
+            Self::GpuLost { .. } => OutcomeKind::GpuLost,
+            Self::ImageMissing { .. } => OutcomeKind::ImageMissing,
+            Self::SetupFailed { .. } => OutcomeKind::SetupFailed,
         }
+    }
+
+    /// What a record keeps of it.
+    #[must_use]
+    pub fn record(&self) -> OutcomeRecord {
+        let detail = match self {
+            Self::Finished { .. } | Self::OutOfMemory | Self::DiskFull | Self::TooManyProcesses => {
+                None
+            }
+            other => Some(other.to_string()),
+        };
+        let exit_code = match self {
+            Self::Finished { exit } => Some(*exit),
+            _ => None,
+        };
+        let infrastructure = self.is_infrastructure();
+        OutcomeRecord { kind: self.kind(), infrastructure, exit_code, detail }
     }
 }
 
@@ -237,10 +243,10 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_the_serialized_kind_and_survive_a_round_trip() {
+    fn kinds_are_the_serialized_ones_and_survive_a_round_trip() {
         for outcome in every_outcome() {
             let value = serde_json::to_value(&outcome).unwrap();
-            assert_eq!(value["kind"], outcome.tag());
+            assert_eq!(value["kind"], outcome.kind().as_str());
             assert_eq!(serde_json::from_value::<Outcome>(value).unwrap(), outcome);
         }
     }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use medalist_reports::record::{AttemptKeyRecord, CompetitionFacts, FormatVersion};
+use medalist_reports::record::{AttemptKey, CompetitionFacts, FormatVersion, key_text};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -83,6 +83,7 @@ pub struct SnapshotEvery(#[serde(with = "seconds")] pub Duration);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlannedAttempt {
     /// Competition, agent, seed.
+    #[serde(with = "key_text")]
     pub key: AttemptKey,
     /// Its folder below the group's: `<competition>_<uuid>`, as MLE-bench names it.
     pub dir: String,
@@ -216,65 +217,6 @@ impl fmt::Display for ExecutorKind {
     }
 }
 
-/// Which attempt: one agent on one competition with one seed. Prints and parses as
-/// `spaceship-titanic/dummy/0`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct AttemptKey {
-    /// Competition id.
-    pub competition: String,
-    /// Agent id, which may hold a slash (`aide/dev`).
-    pub agent: String,
-    /// Seed number, from 0.
-    pub seed: u32,
-}
-
-impl fmt::Display for AttemptKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.competition, self.agent, self.seed)
-    }
-}
-
-impl From<AttemptKey> for String {
-    fn from(key: AttemptKey) -> Self {
-        key.to_string()
-    }
-}
-
-impl TryFrom<String> for AttemptKey {
-    type Error = KeyError;
-
-    fn try_from(text: String) -> Result<Self, KeyError> {
-        text.parse()
-    }
-}
-
-/// A text that is not `competition/agent/seed`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not an attempt, expected `competition/agent/seed`")]
-pub struct KeyError(String);
-
-impl FromStr for AttemptKey {
-    type Err = KeyError;
-
-    fn from_str(text: &str) -> Result<Self, KeyError> {
-        let bad = || KeyError(text.to_owned());
-        let (competition, rest) = text.split_once('/').ok_or_else(bad)?;
-        let (agent, seed) = rest.rsplit_once('/').ok_or_else(bad)?;
-        let seed = seed.parse().map_err(|_| bad())?;
-        if competition.is_empty() || agent.is_empty() {
-            return Err(bad());
-        }
-        Ok(Self { competition: competition.to_owned(), agent: agent.to_owned(), seed })
-    }
-}
-
-impl From<&AttemptKey> for AttemptKeyRecord {
-    fn from(key: &AttemptKey) -> Self {
-        Self { competition: key.competition.clone(), agent: key.agent.clone(), seed: key.seed }
-    }
-}
-
 /// Attempts of one agent on competitions with seeds `0..seeds`.
 ///
 /// Seeds are the outer loop, so that a run that is cut short has whole seeds. In a seed the
@@ -332,17 +274,6 @@ pub fn group_name(at: DateTime<Utc>, agent: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keys_print_and_parse_alike() {
-        for text in ["spaceship-titanic/dummy/0", "a/aide/dev/12"] {
-            assert_eq!(text.parse::<AttemptKey>().unwrap().to_string(), text);
-        }
-        assert_eq!("a/aide/dev/12".parse::<AttemptKey>().unwrap().agent, "aide/dev");
-        for text in ["", "a", "a/b", "a/b/x", "/b/1", "a//1"] {
-            assert!(text.parse::<AttemptKey>().is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn equal_inputs_give_an_equal_plan_with_whole_seeds_first() {

@@ -8,6 +8,8 @@ use bytesize::ByteSize;
 use chrono::{DateTime, Utc};
 
 use super::logs::find_error;
+use medalist_reports::record::Phase;
+
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::attempt::text::seconds;
@@ -139,7 +141,7 @@ pub fn status(args: &StatusArgs, context: &Context) -> Result<Exit, CliError> {
 struct Running {
     since: DateTime<Utc>,
     timeout_s: f64,
-    phase: String,
+    phase: Phase,
     usage: String,
     last_line: String,
 }

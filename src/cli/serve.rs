@@ -21,7 +21,7 @@ use medalist_reports::data::{AttemptReport, ReportData, ReportOptions};
 use medalist_reports::html::{self, PageOptions};
 use medalist_reports::leaderboard::SeedRule;
 use medalist_reports::read::{self, Reading};
-use medalist_reports::record::AttemptKeyRecord;
+use medalist_reports::record::AttemptKey;
 use medalist_reports::{export, plots};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
@@ -164,7 +164,7 @@ impl Shown {
 
 /// A short name of every attempt for addresses, made of its group and key. It stays the same while
 /// groups run and come and go; the same attempt in a second group of the same name gets a number.
-fn attempt_ids<'a>(attempts: impl Iterator<Item = (&'a str, &'a AttemptKeyRecord)>) -> Vec<String> {
+fn attempt_ids<'a>(attempts: impl Iterator<Item = (&'a str, &'a AttemptKey)>) -> Vec<String> {
     let mut seen: HashMap<String, usize> = HashMap::new();
     attempts
         .map(|(group, key)| {

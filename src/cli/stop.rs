@@ -85,7 +85,7 @@ fn stop_attempt(found: &Found, args: &Args, context: &Context) -> Result<Exit, C
     let outcome = record.outcome.unwrap_or_default();
     context.print(format_args!(
         "{key}  {}, {}\n",
-        outcome.detail.unwrap_or(outcome.kind),
+        outcome.detail.unwrap_or_else(|| outcome.kind.to_string()),
         grade_line(&grade)
     ))?;
     Ok(Exit::Success)

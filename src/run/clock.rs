@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use medalist_reports::record::Phase;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -26,24 +26,6 @@ use crate::attempt::text::chain;
 use crate::sandbox::{
     Executor, ExitCause, ExitReport, Postponed, RunToken, Running, Salvage, Stop,
 };
-
-/// Where an attempt is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Its image is looked up or pulled; the clock stands still.
-    Image,
-    /// It is being created.
-    Starting,
-    /// The agent works.
-    Running,
-    /// It got SIGTERM and may save its work.
-    Grace,
-    /// Its submission, logs and code are taken over.
-    Collecting,
-    /// Its container is removed.
-    Removing,
-}
 
 /// What an attempt tells while it goes on.
 #[derive(Debug, Clone, PartialEq)]
@@ -177,7 +159,7 @@ pub async fn run_attempt(
         let begun = match &token {
             None => begin(&host, &spec, requests, &mut image).await,
             Some(token) => {
-                report(AttemptEvent::Phase(Phase::Starting));
+                report(AttemptEvent::Phase(Phase::Create));
                 host.executor.attach(token, Arc::clone(&spec)).await.map_err(NotBegun::Failed)
             }
         };
@@ -201,7 +183,7 @@ pub async fn run_attempt(
     let token = running.token();
     let started = token.started;
     report(AttemptEvent::Started(token));
-    report(AttemptEvent::Phase(Phase::Running));
+    report(AttemptEvent::Phase(Phase::Agent));
 
     let mut drive =
         Drive { running: &*running, spec: &spec, options, report, base, usage: Usage::default() };
@@ -225,7 +207,7 @@ pub async fn run_attempt(
         outcome = Outcome::GpuLost { cause: bad.to_string() };
     }
 
-    report(AttemptEvent::Phase(Phase::Collecting));
+    report(AttemptEvent::Phase(Phase::Collect));
     let mut usage = drive.usage;
     let salvage = collect(&*running, &host, requests).await;
     usage.memory_bytes = None;
@@ -255,7 +237,7 @@ pub async fn run_attempt(
         None => {
             end.salvage = Some(salvage);
             report(AttemptEvent::Collected(Box::new(end.clone())));
-            report(AttemptEvent::Phase(Phase::Removing));
+            report(AttemptEvent::Phase(Phase::Remove));
             end.left_behind = running.remove().await.err().map(|error| chain(&error));
         }
     }
@@ -285,7 +267,7 @@ async fn begin(
     if let Some(image) = &image {
         (host.report)(AttemptEvent::Image(image.clone()));
     }
-    (host.report)(AttemptEvent::Phase(Phase::Starting));
+    (host.report)(AttemptEvent::Phase(Phase::Create));
     host.executor.start(Arc::clone(spec)).await.map_err(NotBegun::Failed)
 }
 

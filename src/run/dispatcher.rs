@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use medalist_reports::record::{
-    AgentRecord, GroupRecord, HardwareRecord, OutcomeRecord, PlannedRecord, RECORD_FORMAT,
+    AgentRecord, GroupRecord, HardwareRecord, OutcomeRecord, Phase, PlannedRecord, RECORD_FORMAT,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -123,7 +123,7 @@ pub(super) struct Message {
 pub(super) enum Note {
     Started { try_number: u32, attached: bool },
     Running(DateTime<Utc>),
-    Phase(&'static str),
+    Phase(Phase),
     Usage { usage: Usage, last_line: String },
     Snapshot { elapsed: Duration, bytes: u64 },
     TryFailed { outcome: OutcomeRecord, try_number: u32, retry_in: Duration },
@@ -328,7 +328,7 @@ impl Dispatcher<'_> {
         };
         // A full channel means that the attempt has been told already.
         let _ = active.requests.try_send(reason);
-        let key = Some((&active.attempt.key).into());
+        let key = Some(active.attempt.key.clone());
         self.emit(EventKind::Warning { key, message: format!("{reason} by request") });
     }
 
@@ -355,7 +355,7 @@ impl Dispatcher<'_> {
 
     fn on_message(&mut self, message: Message) {
         let Some(active) = self.active.get_mut(&message.attempt) else { return };
-        let key = (&active.attempt.key).into();
+        let key = active.attempt.key.clone();
         let event = match message.note {
             Note::Started { try_number, attached } => EventKind::Started {
                 key,
@@ -369,7 +369,7 @@ impl Dispatcher<'_> {
                 active.started = Some(at);
                 return;
             }
-            Note::Phase(phase) => EventKind::Phase { key, phase: phase.to_owned() },
+            Note::Phase(phase) => EventKind::Phase { key, phase },
             Note::Usage { usage, last_line } => {
                 let now = Utc::now();
                 let seconds = |from: DateTime<Utc>| (now - from).as_seconds_f64().max(0.0);
@@ -411,7 +411,7 @@ impl Dispatcher<'_> {
         for bad in &ended.bad {
             if queue.leave_out(bad) {
                 let message = format!("GPU {bad}; it is left out of this run from now on");
-                self.emit(EventKind::Warning { key: Some((&active.attempt.key).into()), message });
+                self.emit(EventKind::Warning { key: Some(active.attempt.key.clone()), message });
             }
         }
         match ended.done {
@@ -434,7 +434,7 @@ impl Dispatcher<'_> {
             self.metadata_due = Instant::now() + METADATA_EVERY;
         }
         self.emit(EventKind::Finished {
-            key: (&active.attempt.key).into(),
+            key: active.attempt.key.clone(),
             outcome: done.outcome,
             grade: done.grade,
             took_s: done.took.as_secs_f64(),
@@ -496,7 +496,7 @@ pub fn write_group(
         attempts: plan
             .attempts
             .iter()
-            .map(|attempt| PlannedRecord { key: (&attempt.key).into(), dir: attempt.dir.clone() })
+            .map(|attempt| PlannedRecord { key: attempt.key.clone(), dir: attempt.dir.clone() })
             .collect(),
         started_at: Some(plan.created_at),
         ended_at,

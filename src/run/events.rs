@@ -6,7 +6,8 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use medalist_reports::record::{AttemptKeyRecord, OutcomeRecord};
+use medalist_grading::Medal;
+use medalist_reports::record::{AttemptKey, OutcomeKind, OutcomeRecord, Phase};
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::outcome::GpuUsage;
@@ -45,7 +46,7 @@ pub enum EventKind {
     /// An attempt begins (or is attached to again).
     Started {
         /// Which attempt.
-        key: AttemptKeyRecord,
+        key: AttemptKey,
         /// Its folder below the group's.
         dir: String,
         /// Number of this try, from 1.
@@ -60,14 +61,14 @@ pub enum EventKind {
     /// An attempt enters its next phase.
     Phase {
         /// Which attempt.
-        key: AttemptKeyRecord,
-        /// `image`, `create`, `agent`, `grace`, `collect`, `grade`.
-        phase: String,
+        key: AttemptKey,
+        /// Which phase.
+        phase: Phase,
     },
     /// A sample of what an attempt uses.
     Usage {
         /// Which attempt.
-        key: AttemptKeyRecord,
+        key: AttemptKey,
         /// Seconds since the agent started.
         elapsed_s: f64,
         /// Memory in use.
@@ -83,7 +84,7 @@ pub enum EventKind {
     /// Infrastructure failed; the attempt is tried again.
     TryFailed {
         /// Which attempt.
-        key: AttemptKeyRecord,
+        key: AttemptKey,
         /// Number of the failed try.
         try_number: u32,
         /// How it failed.
@@ -94,7 +95,7 @@ pub enum EventKind {
     /// A copy of the submission was taken while the agent runs.
     Snapshot {
         /// Which attempt.
-        key: AttemptKeyRecord,
+        key: AttemptKey,
         /// Seconds since the agent started.
         after_s: f64,
         /// Bytes of the copy.
@@ -103,7 +104,7 @@ pub enum EventKind {
     /// An attempt is over: collected, graded and on disk.
     Finished {
         /// Which attempt.
-        key: AttemptKeyRecord,
+        key: AttemptKey,
         /// How the last try ended.
         outcome: OutcomeRecord,
         /// What its submission is worth.
@@ -116,7 +117,7 @@ pub enum EventKind {
     /// Something the user should know that stops nothing.
     Warning {
         /// The attempt it is about, if any.
-        key: Option<AttemptKeyRecord>,
+        key: Option<AttemptKey>,
         /// One line.
         message: String,
     },
@@ -141,8 +142,8 @@ pub struct GradeLine {
     pub valid: bool,
     /// Rounded score.
     pub score: Option<f64>,
-    /// `gold`, `silver`, `bronze`.
-    pub medal: Option<String>,
+    /// What it won.
+    pub medal: Option<Medal>,
     /// Whether the score beats the median.
     pub above_median: bool,
     /// What is wrong with an invalid submission.
@@ -151,7 +152,7 @@ pub struct GradeLine {
 
 impl fmt::Display for GradeLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.submitted, self.valid, self.score, self.medal.as_deref()) {
+        match (self.submitted, self.valid, self.score, self.medal) {
             (false, ..) => f.write_str("no submission"),
             (true, false, ..) => {
                 write!(f, "invalid submission: {}", self.problem.as_deref().unwrap_or("unreadable"))
@@ -192,12 +193,12 @@ impl RunStats {
         self.finished += 1;
         self.valid += usize::from(grade.valid);
         self.infrastructure += usize::from(outcome.infrastructure);
-        self.cancelled += usize::from(outcome.kind == "cancelled");
-        match grade.medal.as_deref() {
-            Some("gold") => self.gold += 1,
-            Some("silver") => self.silver += 1,
-            Some("bronze") => self.bronze += 1,
-            _ => {}
+        self.cancelled += usize::from(outcome.kind == OutcomeKind::Cancelled);
+        match grade.medal {
+            Some(Medal::Gold) => self.gold += 1,
+            Some(Medal::Silver) => self.silver += 1,
+            Some(Medal::Bronze) => self.bronze += 1,
+            None => {}
         }
     }
 

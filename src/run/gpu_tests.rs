@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use medalist_reports::record::AttemptRecord;
+use medalist_reports::record::{AttemptRecord, OutcomeKind};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -159,7 +159,7 @@ async fn a_lost_card_costs_a_try_on_another_one_and_is_handed_out_no_more() {
     assert_eq!((stats.finished, stats.gold, stats.infrastructure), (4, 4, 0));
     let records = records(&plan, &group);
     let first = &records[0];
-    assert_eq!(first.tries[0].outcome.as_ref().unwrap().kind, "gpu_lost");
+    assert_eq!(first.tries[0].outcome.as_ref().unwrap().kind, OutcomeKind::GpuLost);
     assert_eq!(
         (first.tries[0].gpus[0].uuid.as_str(), first.tries[1].gpus[0].uuid.as_str()),
         ("GPU-0", "GPU-1")
@@ -198,7 +198,7 @@ async fn memory_errors_spoil_an_attempt_and_leave_nobody_a_card_at_last() {
     assert_eq!(audit.starts.lock().unwrap().len(), 1);
     let records = records(&plan, &group);
     for record in &records {
-        assert_eq!(record.outcome.as_ref().unwrap().kind, "gpu_lost");
+        assert_eq!(record.outcome.as_ref().unwrap().kind, OutcomeKind::GpuLost);
     }
     let detail = records[1].outcome.as_ref().unwrap().detail.clone().unwrap();
     assert!(detail.contains("0 of the 1 GPUs of this run are left"), "{detail}");
@@ -227,7 +227,7 @@ async fn a_card_is_handed_on_only_when_its_memory_is_empty() {
     let began = |record: &AttemptRecord| record.tries[0].started_at.unwrap();
     assert_eq!(
         records[1].outcome.as_ref().unwrap().kind,
-        "finished",
+        OutcomeKind::Finished,
         "its end is its own, whatever it left"
     );
     assert!(began(&records[1]) >= began(&records[0]));

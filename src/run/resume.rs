@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use medalist_grading::GradeReport;
-use medalist_reports::record::AttemptRecord;
+use medalist_reports::record::{AttemptRecord, OutcomeKind};
 
 use super::dispatcher::{Over, Run};
 use super::tries::{Begin, grade_line};
@@ -43,9 +43,9 @@ pub(super) fn standing(run: &Run, orphans: &[Orphan]) -> Result<Standing, StoreE
         let record = read_json_if_there::<AttemptRecord>(&dir.record())?;
         let outcome = record.as_ref().and_then(|record| record.outcome.clone());
         // What a failing machine or an impatient user ended is made again.
-        let is_final = outcome
-            .as_ref()
-            .is_some_and(|outcome| !outcome.infrastructure && outcome.kind != "cancelled");
+        let is_final = outcome.as_ref().is_some_and(|outcome| {
+            !outcome.infrastructure && outcome.kind != OutcomeKind::Cancelled
+        });
         let token = by_name.get(attempt.dir.as_str()).map(|token| (*token).clone());
         let last_try_ended = record
             .as_ref()

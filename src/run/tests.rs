@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use medalist_grading::GradeReport;
-use medalist_reports::record::{AttemptRecord, CompetitionFacts, HardwareRecord};
+use medalist_reports::record::{AttemptRecord, CompetitionFacts, HardwareRecord, OutcomeKind};
 use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 
@@ -205,7 +205,7 @@ fn scores() -> FakeExecutor {
 }
 
 /// What must be equal however often a run was cut short.
-fn results(plan: &Plan, group: &GroupDir) -> Vec<(String, String, Option<f64>)> {
+fn results(plan: &Plan, group: &GroupDir) -> Vec<(String, OutcomeKind, Option<f64>)> {
     plan.attempts
         .iter()
         .map(|attempt| {
@@ -317,7 +317,7 @@ async fn the_machines_failures_are_tried_again_and_the_agents_are_not() {
         read_json(&group.attempt(&plan.attempts[number].dir).record()).unwrap()
     };
     assert_eq!(record(0).tries.len(), 3);
-    assert_eq!(record(1).outcome.unwrap().kind, "setup_failed");
+    assert_eq!(record(1).outcome.unwrap().kind, OutcomeKind::SetupFailed);
     assert_eq!(record(2).outcome.unwrap().exit_code, Some(3));
 }
 
@@ -359,8 +359,10 @@ async fn one_attempt_is_stopped_and_the_others_go_on() {
     let record = |number: usize| -> AttemptRecord {
         read_json(&group.attempt(&plan.attempts[number].dir).record()).unwrap()
     };
-    let kinds: Vec<String> = (0..4).map(|number| record(number).outcome.unwrap().kind).collect();
-    assert_eq!(kinds, ["finished", "cancelled", "finished", "cancelled"]);
+    let kinds: Vec<OutcomeKind> =
+        (0..4).map(|number| record(number).outcome.unwrap().kind).collect();
+    let (done, stopped) = (OutcomeKind::Finished, OutcomeKind::Cancelled);
+    assert_eq!(kinds, [done.clone(), stopped.clone(), done, stopped]);
     assert!(record(1).took_s.unwrap() > 4.0);
     assert_eq!(record(3).took_s, Some(0.0), "the one that waited never began");
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use chrono::Utc;
 use medalist_grading::GradeReport;
 use medalist_reports::record::{
-    AttemptRecord, ConditionsRecord, LimitsRecord, OutcomeRecord, PhaseRecord, RECORD_FORMAT,
-    SnapshotRecord, SubmissionRecord, TryRecord, UsageRecord,
+    AttemptRecord, ConditionsRecord, LimitsRecord, OutcomeKind, OutcomeRecord, Phase, PhaseRecord,
+    RECORD_FORMAT, SnapshotRecord, SubmissionRecord, TryRecord, UsageRecord,
 };
 use tokio::sync::mpsc;
 
-use super::clock::{AttemptEnd, AttemptEvent, Phase, WatchOptions, run_attempt};
+use super::clock::{AttemptEnd, AttemptEvent, WatchOptions, run_attempt};
 use super::dispatcher::{Message, Note, Run, RunError};
 use super::gpu::{BadCard, GpuWatch};
 use super::pool::Lease;
@@ -117,7 +117,7 @@ pub(super) async fn work(
             note(Note::Warning(format!("GPU {card}, though it was given to this one")));
         }
         if let (Some(watch), false) = (&watch, attached) {
-            note(Note::Phase("gpu"));
+            note(Note::Phase(Phase::Gpu));
             let ready = tokio::select! {
                 biased;
                 reason = super::clock::next_request(&mut requests) => {
@@ -221,16 +221,12 @@ pub(super) async fn work(
             break;
         }
         if let (Outcome::GpuLost { .. }, false) = (&end.outcome, bad.is_empty()) {
-            let outcome = outcome_record(&end.outcome);
+            let outcome = end.outcome.record();
             note(Note::TryFailed { outcome, try_number: number, retry_in: Duration::ZERO });
             return Ok(Ended { done: None, bad });
         }
         let wait = backoff(number);
-        note(Note::TryFailed {
-            outcome: outcome_record(&end.outcome),
-            try_number: number,
-            retry_in: wait,
-        });
+        note(Note::TryFailed { outcome: end.outcome.record(), try_number: number, retry_in: wait });
         tokio::select! {
             reason = requests.recv() => {
                 if let Some(reason) = reason {
@@ -243,7 +239,7 @@ pub(super) async fn work(
             () = tokio::time::sleep(wait) => {}
         }
     }
-    note(Note::Phase("grade"));
+    note(Note::Phase(Phase::Grade));
     let done = grade(&run, &attempt, &dir, record).await?;
     Ok(Ended { done: Some(done), bad })
 }
@@ -274,9 +270,8 @@ fn on_event(
         AttemptEvent::Phase(phase) => {
             let began_s = clock.0.elapsed().as_secs_f64();
             close_phase(record, began_s);
-            let name = phase_name(phase);
-            record.phases.push(PhaseRecord { name: name.to_owned(), began_s, took_s: 0.0 });
-            note(Note::Phase(name));
+            record.phases.push(PhaseRecord { name: phase.clone(), began_s, took_s: 0.0 });
+            note(Note::Phase(phase));
         }
         AttemptEvent::Image(image) => {
             record.conditions.image_digest = Some(image.digest.unwrap_or(image.id));
@@ -323,17 +318,6 @@ fn close_phase(record: &mut AttemptRecord, now_s: f64) {
     }
 }
 
-fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Image => "image",
-        Phase::Starting => "create",
-        Phase::Running => "agent",
-        Phase::Grace => "grace",
-        Phase::Collecting => "collect",
-        Phase::Removing => "remove",
-    }
-}
-
 /// The end of the last line that the agent printed, without control characters: it goes to a
 /// terminal.
 fn last_line(log: &Path) -> String {
@@ -356,7 +340,7 @@ fn fresh_record(run: &Run, attempt: &PlannedAttempt) -> AttemptRecord {
     let plan = &run.plan;
     AttemptRecord {
         format: RECORD_FORMAT,
-        key: (&attempt.key).into(),
+        key: attempt.key.clone(),
         group: plan.group.clone(),
         competition: attempt.competition.clone(),
         conditions: ConditionsRecord {
@@ -508,29 +492,9 @@ fn remove_token(dir: &AttemptDir) -> Result<(), StoreError> {
     }
 }
 
-fn outcome_record(outcome: &Outcome) -> OutcomeRecord {
-    let detail = match outcome {
-        Outcome::Finished { .. }
-        | Outcome::OutOfMemory
-        | Outcome::DiskFull
-        | Outcome::TooManyProcesses => None,
-        other => Some(other.to_string()),
-    };
-    let exit_code = match outcome {
-        Outcome::Finished { exit } => Some(*exit),
-        _ => None,
-    };
-    OutcomeRecord {
-        kind: outcome.tag().to_owned(),
-        infrastructure: outcome.is_infrastructure(),
-        exit_code,
-        detail,
-    }
-}
-
 /// Notes how the last try ended; calling it twice for one end changes nothing.
 fn finish_try(record: &mut AttemptRecord, end: &AttemptEnd) {
-    let outcome = outcome_record(&end.outcome);
+    let outcome = end.outcome.record();
     let took_s = end.took.as_secs_f64();
     if let Some(last) = record.tries.last_mut() {
         last.took_s = Some(took_s);
@@ -569,16 +533,16 @@ async fn grade(
             if let Ok(report) = run.judge.grade(&competition, &dir.root().join(&snapshot.path)) {
                 snapshot.valid = report.valid_submission;
                 snapshot.score = report.score;
-                snapshot.medal = medal_name(&report);
+                snapshot.medal = report.medal;
             }
         }
         record.submission = submission_record(&dir);
         // A harness that died here once has noted it already.
-        record.phases.retain(|phase| phase.name != "grade");
+        record.phases.retain(|phase| phase.name != Phase::Grade);
         if let Some(last) = record.phases.last() {
             let began_s = last.began_s + last.took_s;
             record.phases.push(PhaseRecord {
-                name: "grade".to_owned(),
+                name: Phase::Grade,
                 began_s,
                 took_s: began.elapsed().as_secs_f64(),
             });
@@ -588,7 +552,7 @@ async fn grade(
             Err(error) => {
                 // The agent is not to blame for answers that cannot be read.
                 record.outcome = Some(OutcomeRecord {
-                    kind: "grading_failed".to_owned(),
+                    kind: OutcomeKind::GradingFailed,
                     infrastructure: true,
                     exit_code: record.outcome.as_ref().and_then(|outcome| outcome.exit_code),
                     detail: Some(error.to_string()),
@@ -618,22 +582,12 @@ fn submission_record(dir: &AttemptDir) -> Option<SubmissionRecord> {
     Some(SubmissionRecord { path, bytes, sha256: Some(sha256) })
 }
 
-fn medal_name(report: &GradeReport) -> Option<String> {
-    let name = match (report.gold_medal, report.silver_medal, report.bronze_medal) {
-        (true, ..) => "gold",
-        (_, true, _) => "silver",
-        (.., true) => "bronze",
-        _ => return None,
-    };
-    Some(name.to_owned())
-}
-
 pub(crate) fn grade_line(report: &GradeReport) -> GradeLine {
     GradeLine {
         submitted: report.submission_exists,
         valid: report.valid_submission,
         score: report.score,
-        medal: medal_name(report),
+        medal: report.medal,
         above_median: report.above_median,
         problem: report.invalid.as_ref().map(|invalid| invalid.message.clone()),
     }

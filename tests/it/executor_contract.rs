@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use medalist::attempt::launch::DataMode;
 use medalist::attempt::outcome::{CancelReason, Outcome};
-use medalist::run::clock::{AttemptEvent, Phase};
+use medalist::run::clock::AttemptEvent;
 use medalist::sandbox::RunToken;
+use medalist_reports::record::Phase;
 
 use crate::executor_bench::{Bench, Kind, TEST_LABEL};
 
@@ -325,7 +326,7 @@ contract! {
         let Outcome::TimedOut { after, .. } = run.end.outcome else { panic!("{:?}", run.end.outcome) };
         assert!(after >= Duration::from_secs(5), "{after:?}");
         let phases = phases.into_inner().unwrap();
-        assert_eq!(phases, [Phase::Starting, Phase::Running, Phase::Grace, Phase::Collecting, Phase::Removing]);
+        assert_eq!(phases, [Phase::Create, Phase::Agent, Phase::Grace, Phase::Collect, Phase::Remove]);
         assert!(run.end.salvage.as_ref().unwrap().submission);
         assert_eq!(run.log(), "before\n");
     }

@@ -9,7 +9,7 @@ use medalist::cli::report::Source;
 use medalist::cli::serve::{Shown, serve};
 use medalist_competitions::Catalogue;
 use medalist_reports::record::{
-    AgentRecord, AttemptKeyRecord, AttemptRecord, GroupRecord, LlmUsageRecord, OutcomeRecord,
+    AgentRecord, AttemptKey, AttemptRecord, GroupRecord, LlmUsageRecord, OutcomeRecord,
     PhaseRecord, PlannedRecord,
 };
 use serde_json::json;
@@ -18,8 +18,8 @@ use crate::browser::Browser;
 
 const ID: &str = "spaceship-titanic";
 
-fn key(seed: u32) -> AttemptKeyRecord {
-    AttemptKeyRecord { competition: ID.into(), agent: "tester".into(), seed }
+fn key(seed: u32) -> AttemptKey {
+    AttemptKey { competition: ID.into(), agent: "tester".into(), seed }
 }
 
 fn put(path: &Path, value: &impl serde::Serialize) {

@@ -5,18 +5,19 @@ use super::scene::{Align, Ink, Marker, PlotError, Scene, fit, text_width};
 use super::{Axis, Form, Plot, SMALL, TEXT, build};
 use crate::attempt::Medal;
 use crate::data::{AttemptReport, CompetitionReport, ReportData};
+use crate::record::Phase;
 
 /// Most attempts that the score picture draws.
 const SCORES_SHOWN: usize = 12;
 
 /// Phases of a try in their order, and what they are called in the picture.
-const PHASES: [(&str, &str); 6] = [
-    ("image", "getting the image"),
-    ("create", "creating the container"),
-    ("agent", "the agent at work"),
-    ("grace", "its grace period"),
-    ("collect", "collecting files"),
-    ("grade", "grading"),
+const PHASES: [(Phase, &str); 6] = [
+    (Phase::Image, "getting the image"),
+    (Phase::Create, "creating the container"),
+    (Phase::Agent, "the agent at work"),
+    (Phase::Grace, "its grace period"),
+    (Phase::Collect, "collecting files"),
+    (Phase::Grade, "grading"),
 ];
 
 /// Where each agent's time went: shares of the phases in the time of all its attempts.
@@ -27,7 +28,7 @@ pub(super) fn phases(data: &ReportData) -> Result<Option<Plot>, PlotError> {
         .map(|agent| {
             let known =
                 || data.attempts_of(&agent.agent).filter(|attempt| !attempt.phases.is_empty());
-            let of = |wanted: &dyn Fn(&str) -> bool| -> f64 {
+            let of = |wanted: &dyn Fn(&Phase) -> bool| -> f64 {
                 known()
                     .flat_map(|a| &a.phases)
                     .filter(|phase| wanted(&phase.name))
@@ -35,8 +36,8 @@ pub(super) fn phases(data: &ReportData) -> Result<Option<Plot>, PlotError> {
                     .sum()
             };
             let mut seconds: Vec<f64> =
-                PHASES.iter().map(|(name, _)| of(&|phase| phase == *name)).collect();
-            seconds.push(of(&|phase| PHASES.iter().all(|(name, _)| phase != *name)));
+                PHASES.iter().map(|(name, _)| of(&|phase| phase == name)).collect();
+            seconds.push(of(&|phase| PHASES.iter().all(|(name, _)| phase != name)));
             (agent.agent.as_str(), known().count(), seconds)
         })
         .filter(|(_, _, seconds)| seconds.iter().sum::<f64>() > 0.0)

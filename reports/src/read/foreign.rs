@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::group::facts_of;
 use super::{CompetitionSource, Group, Warning, json};
 use crate::attempt::{Attempt, Ending, Grade, Medal, Thresholds};
-use crate::record::AttemptKeyRecord;
+use crate::record::AttemptKey;
 
 /// One entry of a grading report, or our `grade.json`, which has the same fields and more.
 #[derive(Debug, Deserialize)]
@@ -153,7 +153,7 @@ fn read_report(
             }
         };
         let seed = seeds.entry(entry.competition_id.clone()).or_default();
-        let key = AttemptKeyRecord {
+        let key = AttemptKey {
             competition: entry.competition_id.clone(),
             agent: agent.to_owned(),
             seed: *seed,
@@ -201,7 +201,7 @@ fn ungraded(
         })
         .map(|(competition, _)| {
             let seed = seeds.entry(competition.to_owned()).or_default();
-            let key = AttemptKeyRecord {
+            let key = AttemptKey {
                 competition: competition.to_owned(),
                 agent: agent.to_owned(),
                 seed: *seed,

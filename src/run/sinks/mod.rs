@@ -9,6 +9,8 @@ pub use jsonl::JsonLines;
 pub use lines::Lines;
 pub use progress::Progress;
 
+use medalist_reports::record::{OutcomeKind, OutcomeRecord};
+
 use crate::attempt::text::seconds;
 use crate::run::events::{EventKind, RunEvent};
 
@@ -48,11 +50,11 @@ fn line(event: &RunEvent) -> Option<String> {
 }
 
 /// How an attempt ended, in words.
-pub(crate) fn describe(outcome: &medalist_reports::record::OutcomeRecord) -> String {
-    let mut text = match (outcome.kind.as_str(), outcome.exit_code) {
-        ("finished", Some(0) | None) => "finished".to_owned(),
-        ("finished", Some(code)) => format!("exited with code {code}"),
-        (kind, _) => kind.replace('_', " "),
+pub(crate) fn describe(outcome: &OutcomeRecord) -> String {
+    let mut text = match (&outcome.kind, outcome.exit_code) {
+        (OutcomeKind::Finished, Some(0) | None) => "finished".to_owned(),
+        (OutcomeKind::Finished, Some(code)) => format!("exited with code {code}"),
+        (kind, _) => kind.as_str().replace('_', " "),
     };
     if let Some(detail) = &outcome.detail {
         // Some details are whole sentences of their own.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use medalist_reports::record::AttemptKeyRecord;
+use medalist_reports::record::{AttemptKey, Phase};
 
 use crate::attempt::text::seconds;
 use crate::run::events::{EventKind, EventSink, RunEvent, RunStats, SinkError};
@@ -13,12 +13,12 @@ use crate::run::events::{EventKind, EventSink, RunEvent, RunStats, SinkError};
 pub struct Progress {
     bars: MultiProgress,
     group: ProgressBar,
-    attempts: BTreeMap<AttemptKeyRecord, Attempt>,
+    attempts: BTreeMap<AttemptKey, Attempt>,
 }
 
 struct Attempt {
     bar: ProgressBar,
-    phase: String,
+    phase: Option<Phase>,
     timeout_s: f64,
     usage: String,
     last_line: String,
@@ -26,8 +26,9 @@ struct Attempt {
 
 impl Attempt {
     fn draw(&self) {
+        let phase = self.phase.as_ref().map_or("starting", Phase::as_str);
         self.bar.set_message(
-            format!("{} {} {}", self.phase, self.usage, self.last_line).trim_end().to_owned(),
+            format!("{phase} {} {}", self.usage, self.last_line).trim_end().to_owned(),
         );
     }
 }
@@ -70,7 +71,7 @@ impl EventSink for Progress {
                 bar.enable_steady_tick(Duration::from_millis(500));
                 let attempt = Attempt {
                     bar,
-                    phase: "starting".into(),
+                    phase: None,
                     timeout_s: *timeout_s,
                     usage: String::new(),
                     last_line: String::new(),
@@ -82,7 +83,7 @@ impl EventSink for Progress {
             }
             EventKind::Phase { key, phase } => {
                 if let Some(attempt) = self.attempts.get_mut(key) {
-                    attempt.phase.clone_from(phase);
+                    attempt.phase = Some(phase.clone());
                     attempt.draw();
                 }
             }
