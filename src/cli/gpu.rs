@@ -136,10 +136,11 @@ pub(super) async fn find(plan: &Plan) -> Result<Option<(NvidiaSmi, Inventory)>, 
     if !plan.gpu_pool.is_empty() {
         inventory.gpus.retain(|gpu| plan.gpu_pool.contains(&gpu.uuid));
     }
-    let hopeless = crate::run::forecast(plan, super::run::capacity(plan), &inventory.gpus).hopeless;
-    if hopeless > 0 {
+    let unschedulable =
+        crate::run::forecast(plan, super::run::capacity(plan), &inventory.gpus).unschedulable;
+    if unschedulable > 0 {
         let message = format!(
-            "{hopeless} attempts ask for more GPUs than this run has ({})",
+            "{unschedulable} attempts ask for more GPUs than this run has ({})",
             models(&inventory.gpus)
         );
         return Err(missing(message));

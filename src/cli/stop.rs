@@ -12,7 +12,8 @@ use crate::app::error::{CliError, Exit};
 use crate::attempt::outcome::CancelReason;
 use crate::host::store::find::{self, Found};
 use crate::host::store::{GroupDir, read_json};
-use crate::run::{StopRequest, grade_line, stop};
+use crate::run::events::GradeLine;
+use crate::run::{StopRequest, stop};
 
 /// Between two looks at whether it is over.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -86,7 +87,7 @@ fn stop_attempt(found: &Found, args: &Args, context: &Context) -> Result<Exit, C
     context.print(format_args!(
         "{key}  {}, {}\n",
         outcome.detail.unwrap_or_else(|| outcome.kind.to_string()),
-        grade_line(&grade)
+        GradeLine::from(&grade)
     ))?;
     Ok(Exit::Success)
 }

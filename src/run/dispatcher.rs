@@ -6,28 +6,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use medalist_reports::record::{
-    AgentRecord, GroupRecord, HardwareRecord, OutcomeRecord, Phase, PlannedRecord, RECORD_FORMAT,
-};
-use serde::{Deserialize, Serialize};
+use medalist_reports::record::HardwareRecord;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Judge;
-use super::gpu::{BadCard, Gpus};
-use super::pool::{GpuNeed, GpuPool, Lease};
-use super::resume::{Standing, standing};
-use super::scheduler::{self, Capacity, Forecast, Need, Next, Scheduler};
+use super::gpu::Gpus;
+use super::group_files::{Metadata, MetadataRun, write_group};
+use super::messages::{AttemptMessage, AttemptUpdate, FinishedAttempt, TaskEnd};
+use super::queue::Queue;
+use super::resume::{GroupState, group_state};
+use super::scheduler::Capacity;
 use super::stop::StopRequest;
-use super::tries::{Begin, Done, Ended, work};
+use super::tries::run_tries;
 use crate::attempt::agents::Build;
 use crate::attempt::launch::{ExecutorError, Program};
-use crate::attempt::outcome::{CancelReason, Usage};
+use crate::attempt::outcome::CancelReason;
 use crate::attempt::plan::{ExecutorKind, Plan, PlannedAttempt};
-use crate::host::gpu::Gpu;
 use crate::host::store::{GroupDir, GroupLock, StoreError, write_json};
-use crate::run::events::{EventKind, EventSink, GradeLine, RunEvent, RunStats};
+use crate::run::events::{EventKind, EventSink, RunEvent, RunStats};
 use crate::sandbox::{Executor, ExecutorInfo};
 
 /// Everything a run needs.
@@ -112,37 +110,6 @@ pub enum RunError {
     },
 }
 
-/// What an attempt's task tells the dispatcher.
-#[derive(Debug)]
-pub(super) struct Message {
-    pub(super) attempt: String,
-    pub(super) note: Note,
-}
-
-#[derive(Debug)]
-pub(super) enum Note {
-    Started { try_number: u32, attached: bool },
-    Running(DateTime<Utc>),
-    Phase(Phase),
-    Usage { usage: Usage, last_line: String },
-    Snapshot { elapsed: Duration, bytes: u64 },
-    TryFailed { outcome: OutcomeRecord, try_number: u32, retry_in: Duration },
-    Warning(String),
-}
-
-/// MLE-bench's `metadata.json`.
-#[derive(Debug, Serialize, Deserialize)]
-struct Metadata {
-    run_group: String,
-    created_at: String,
-    runs: BTreeMap<String, MetadataRun>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct MetadataRun {
-    success: bool,
-}
-
 /// Between two writings of `metadata.json` while attempts end; the last one always comes.
 const METADATA_EVERY: Duration = Duration::from_secs(5);
 
@@ -185,41 +152,34 @@ pub async fn run(
 ) -> Result<RunStats, RunError> {
     let labels = [(super::GROUP_LABEL.to_owned(), run.plan.group.clone())].into();
     let orphans = run.executor.list_orphans(&labels).await?;
-    let standing = standing(&run, &orphans)?;
-    let resumed = standing.events_so_far > 0;
+    let state = group_state(&run, &orphans)?;
+    let resumed = state.events_so_far > 0;
     let mut dispatcher = Dispatcher {
         sinks,
-        seq: standing.events_so_far,
+        seq: state.events_so_far,
         stats: RunStats { planned: run.plan.attempts.len(), ..RunStats::default() },
-        metadata: Metadata {
-            run_group: run.plan.group.clone(),
-            created_at: run.plan.created_at.format("%Y-%m-%dT%H-%M-%S-UTC").to_string(),
-            runs: BTreeMap::new(),
-        },
+        metadata: Metadata::of(&run.plan),
         metadata_due: Instant::now(),
         active: BTreeMap::new(),
         cancel: None,
         passed_over: BTreeMap::new(),
         run: Arc::clone(&run),
     };
-    for token in &standing.leftovers {
+    for token in &state.stale_containers {
         run.executor.remove_orphan(token).await?;
     }
-    dispatcher.go(standing, cancels, resumed).await
+    dispatcher.run_to_the_end(state, cancels, resumed).await
 }
 
 impl Dispatcher<'_> {
-    async fn go(
+    async fn run_to_the_end(
         &mut self,
-        standing: Standing,
+        state: GroupState,
         cancels: &mut mpsc::Receiver<StopRequest>,
         resumed: bool,
     ) -> Result<RunStats, RunError> {
-        for (dir, outcome, grade) in &standing.over {
-            self.stats.count(outcome, grade);
-            self.metadata
-                .runs
-                .insert(dir.clone(), MetadataRun { success: !outcome.infrastructure });
+        for finished in &state.finished {
+            self.count(finished);
         }
         self.write_group(None)?;
         self.emit(EventKind::GroupStarted {
@@ -233,16 +193,16 @@ impl Dispatcher<'_> {
         for warning in self.run.info.warnings.clone() {
             self.emit(EventKind::Warning { key: None, message: warning });
         }
-        let mut queue = Queue::new(&self.run, standing.open);
-        let mut tasks: JoinSet<(String, Result<Ended, RunError>)> = JoinSet::new();
-        let (notes, mut inbox) = mpsc::unbounded_channel::<Message>();
+        let mut queue = Queue::new(&self.run, state.open);
+        let mut tasks: JoinSet<(String, Result<TaskEnd, RunError>)> = JoinSet::new();
+        let (messages, mut inbox) = mpsc::unbounded_channel::<AttemptMessage>();
         let mut listening = true;
         // Room comes only when something ends: notes and samples, of which there are many more,
         // change nothing.
         let mut has_room = true;
         loop {
             if std::mem::take(&mut has_room) && self.cancel.is_none() {
-                self.start(&mut queue, &mut tasks, &notes);
+                self.start(&mut queue, &mut tasks, &messages);
             }
             if tasks.is_empty() {
                 break;
@@ -263,7 +223,7 @@ impl Dispatcher<'_> {
                         self.on_message(message);
                     }
                     let written = match result {
-                        Ok(ended) => self.on_ended(&dir, ended, &mut queue).map_err(RunError::from),
+                        Ok(end) => self.on_ended(&dir, end, &mut queue).map_err(RunError::from),
                         Err(error) => {
                             self.active.remove(&dir);
                             self.stats.running = self.active.len();
@@ -292,19 +252,19 @@ impl Dispatcher<'_> {
     fn start(
         &mut self,
         queue: &mut Queue,
-        tasks: &mut JoinSet<(String, Result<Ended, RunError>)>,
-        notes: &mpsc::UnboundedSender<Message>,
+        tasks: &mut JoinSet<(String, Result<TaskEnd, RunError>)>,
+        messages: &mpsc::UnboundedSender<AttemptMessage>,
     ) {
         while let Some((number, begin, lease)) = queue.next() {
             let attempt = Arc::clone(&queue.open[number].0);
             let (requests, receiver) = mpsc::channel(4);
-            let task = work(
+            let task = run_tries(
                 Arc::clone(&self.run),
                 Arc::clone(&attempt),
                 begin,
                 lease,
                 receiver,
-                notes.clone(),
+                messages.clone(),
             );
             let dir = attempt.dir.clone();
             if let Some(reason) = self.passed_over.remove(&dir) {
@@ -353,24 +313,24 @@ impl Dispatcher<'_> {
         }
     }
 
-    fn on_message(&mut self, message: Message) {
-        let Some(active) = self.active.get_mut(&message.attempt) else { return };
+    fn on_message(&mut self, message: AttemptMessage) {
+        let Some(active) = self.active.get_mut(&message.dir) else { return };
         let key = active.attempt.key.clone();
-        let event = match message.note {
-            Note::Started { try_number, attached } => EventKind::Started {
+        let event = match message.update {
+            AttemptUpdate::TryStarted { number, attached } => EventKind::Started {
                 key,
-                dir: message.attempt,
-                try_number,
+                dir: message.dir,
+                try_number: number,
                 timeout_s: self.run.plan.limits.timeout.as_secs_f64(),
                 attached,
                 stats: self.stats,
             },
-            Note::Running(at) => {
-                active.started = Some(at);
+            AttemptUpdate::AgentRuns { since } => {
+                active.started = Some(since);
                 return;
             }
-            Note::Phase(phase) => EventKind::Phase { key, phase },
-            Note::Usage { usage, last_line } => {
+            AttemptUpdate::Phase(phase) => EventKind::Phase { key, phase },
+            AttemptUpdate::Usage { usage, last_line } => {
                 let now = Utc::now();
                 let seconds = |from: DateTime<Utc>| (now - from).as_seconds_f64().max(0.0);
                 let cpu_s = usage.cpu_time_s.unwrap_or(0.0);
@@ -388,34 +348,34 @@ impl Dispatcher<'_> {
                     last_line,
                 }
             }
-            Note::Snapshot { elapsed, bytes } => {
+            AttemptUpdate::Snapshot { elapsed, bytes } => {
                 EventKind::Snapshot { key, after_s: elapsed.as_secs_f64(), bytes }
             }
-            Note::TryFailed { outcome, try_number, retry_in } => EventKind::TryFailed {
+            AttemptUpdate::TryFailed { outcome, number, retry_in } => EventKind::TryFailed {
                 key,
-                try_number,
+                try_number: number,
                 outcome,
                 retry_in_s: retry_in.as_secs_f64(),
             },
-            Note::Warning(message) => EventKind::Warning { key: Some(key), message },
+            AttemptUpdate::Warning(message) => EventKind::Warning { key: Some(key), message },
         };
         self.emit(event);
     }
 
     /// Takes an attempt's cards and place back, leaves bad cards out, and counts the attempt or
     /// queues it again.
-    fn on_ended(&mut self, dir: &str, ended: Ended, queue: &mut Queue) -> Result<(), StoreError> {
+    fn on_ended(&mut self, dir: &str, end: TaskEnd, queue: &mut Queue) -> Result<(), StoreError> {
         let Some(active) = self.active.remove(dir) else { return Ok(()) };
         self.stats.running = self.active.len();
         queue.scheduler.end(active.number);
-        for bad in &ended.bad {
+        for bad in &end.bad_gpus {
             if queue.leave_out(bad) {
                 let message = format!("GPU {bad}; it is left out of this run from now on");
                 self.emit(EventKind::Warning { key: Some(active.attempt.key.clone()), message });
             }
         }
-        match ended.done {
-            Some(done) => self.on_done(dir, &active, done),
+        match end.finished {
+            Some(finished) => self.on_finished(&active, finished),
             None => {
                 queue.again(active.number);
                 Ok(())
@@ -423,11 +383,20 @@ impl Dispatcher<'_> {
         }
     }
 
-    fn on_done(&mut self, dir: &str, active: &Active, done: Done) -> Result<(), StoreError> {
-        self.stats.count(&done.outcome, &done.grade);
-        self.metadata
-            .runs
-            .insert(dir.to_owned(), MetadataRun { success: !done.outcome.infrastructure });
+    fn count(&mut self, finished: &FinishedAttempt) {
+        self.stats.count(&finished.outcome, &finished.grade);
+        self.metadata.runs.insert(
+            finished.dir.clone(),
+            MetadataRun { success: !finished.outcome.infrastructure },
+        );
+    }
+
+    fn on_finished(
+        &mut self,
+        active: &Active,
+        finished: FinishedAttempt,
+    ) -> Result<(), StoreError> {
+        self.count(&finished);
         let mut written = Ok(());
         if Instant::now() >= self.metadata_due {
             written = self.write_metadata();
@@ -435,9 +404,9 @@ impl Dispatcher<'_> {
         }
         self.emit(EventKind::Finished {
             key: active.attempt.key.clone(),
-            outcome: done.outcome,
-            grade: done.grade,
-            took_s: done.took.as_secs_f64(),
+            outcome: finished.outcome,
+            grade: finished.grade,
+            took_s: finished.took.as_secs_f64(),
             stats: self.stats,
         });
         written
@@ -471,135 +440,3 @@ impl Dispatcher<'_> {
         });
     }
 }
-
-/// Writes what reports read of a group.
-///
-/// # Errors
-/// [`StoreError`] if the file cannot be written.
-pub fn write_group(
-    group: &GroupDir,
-    plan: &Plan,
-    hardware: &HardwareRecord,
-    ended_at: Option<DateTime<Utc>>,
-) -> Result<(), StoreError> {
-    let record = GroupRecord {
-        format: RECORD_FORMAT,
-        id: plan.group.clone(),
-        agent: AgentRecord {
-            id: plan.agent.id.clone(),
-            version: None,
-            backbone: Some(plan.agent.backbone.clone()).filter(|text| !text.is_empty()),
-            image: Some(plan.agent.image.clone()),
-            files_sha256: Some(plan.agent.files_sha256.clone()),
-        },
-        suite: plan.suite.clone(),
-        attempts: plan
-            .attempts
-            .iter()
-            .map(|attempt| PlannedRecord { key: attempt.key.clone(), dir: attempt.dir.clone() })
-            .collect(),
-        started_at: Some(plan.created_at),
-        ended_at,
-        harness_version: crate::attempt::VERSION.to_owned(),
-        command: plan.command.clone(),
-        hardware: hardware.clone(),
-        notes: plan.notes.clone(),
-    };
-    write_json(&group.group(), &record)
-}
-
-/// What is still to be done, and in what order.
-struct Queue {
-    open: Vec<(Arc<PlannedAttempt>, Begin)>,
-    needs: Vec<Need>,
-    scheduler: Scheduler,
-    /// Attempts that run already and have not been taken up yet.
-    running: Vec<usize>,
-    /// Cards that are left out.
-    bad: Vec<String>,
-    began: Instant,
-}
-
-impl Queue {
-    fn new(run: &Run, open: Vec<(Arc<PlannedAttempt>, Begin)>) -> Self {
-        let units = run.gpus.as_ref().map(|gpus| gpus.units()).unwrap_or_default();
-        let mut scheduler = Scheduler::new(run.capacity, GpuPool::new(units));
-        let needs: Vec<Need> = open.iter().map(|(attempt, _)| need(&run.plan, attempt)).collect();
-        let mut running = Vec::new();
-        for (number, (_, begin)) in open.iter().enumerate() {
-            let need = needs[number].clone();
-            match begin {
-                // What runs already has its place and its cards, whatever this machine thinks of
-                // it.
-                Begin::Attach(_, cards) => {
-                    scheduler.adopt(number, need, cards, Duration::ZERO);
-                    running.push(number);
-                }
-                Begin::Grade => scheduler.queue(number, need.without_gpus()),
-                Begin::Fresh | Begin::Hopeless(_) => scheduler.queue(number, need),
-            }
-        }
-        Self { open, needs, scheduler, running, bad: Vec::new(), began: Instant::now() }
-    }
-
-    /// What begins now: its number, how, and on which cards.
-    fn next(&mut self) -> Option<(usize, Begin, Lease)> {
-        if !self.running.is_empty() {
-            let number = self.running.remove(0);
-            let begin = self.open[number].1.clone();
-            let uuids =
-                if let Begin::Attach(_, cards) = &begin { cards.clone() } else { Vec::new() };
-            let alone = vec![false; uuids.len()];
-            return Some((number, begin, Lease { uuids, alone }));
-        }
-        let now = self.began.elapsed();
-        match self.scheduler.next(now) {
-            Next::Wait => None,
-            Next::Start(number, lease) => Some((number, self.open[number].1.clone(), lease)),
-            Next::Hopeless(number, why) => {
-                self.scheduler.adopt(number, self.needs[number].without_gpus(), &[], now);
-                Some((number, Begin::Hopeless(why), Lease::default()))
-            }
-        }
-    }
-
-    /// Queues an attempt again that was promised cards it could not use.
-    fn again(&mut self, number: usize) {
-        self.open[number].1 = Begin::Fresh;
-        self.scheduler.queue_first(number, self.needs[number].clone());
-    }
-
-    /// Hands a card to nobody from now on; false if that was so before.
-    fn leave_out(&mut self, bad: &BadCard) -> bool {
-        self.scheduler.leave_out(&bad.card);
-        let is_new = !self.bad.contains(&bad.card);
-        if is_new {
-            self.bad.push(bad.card.clone());
-        }
-        is_new
-    }
-}
-
-/// What an attempt of a plan needs.
-fn need(plan: &Plan, attempt: &PlannedAttempt) -> Need {
-    let limits = &plan.limits;
-    let request = attempt.gpus.as_ref().unwrap_or(&plan.gpus).clone();
-    Need {
-        cpus: limits.cpus,
-        memory_bytes: limits.memory_bytes,
-        gpus: GpuNeed { request, share: plan.gpu_share.max(1) },
-        longest: limits.timeout + limits.grace,
-    }
-}
-
-/// What a plan comes to on a machine if every attempt takes all of its time.
-pub fn forecast(plan: &Plan, capacity: Capacity, units: &[Gpu]) -> Forecast {
-    let mut scheduler = Scheduler::new(capacity, GpuPool::new(units));
-    for (number, attempt) in plan.attempts.iter().enumerate() {
-        scheduler.queue(number, need(plan, attempt));
-    }
-    scheduler::forecast(scheduler)
-}
-
-/// The grade and outcome of an attempt that was over before this harness began.
-pub(super) type Over = (String, OutcomeRecord, GradeLine);

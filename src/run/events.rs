@@ -6,7 +6,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use medalist_grading::Medal;
+use medalist_grading::{GradeReport, Medal};
 use medalist_reports::record::{AttemptKey, OutcomeKind, OutcomeRecord, Phase};
 use serde::{Deserialize, Serialize};
 
@@ -148,6 +148,19 @@ pub struct GradeLine {
     pub above_median: bool,
     /// What is wrong with an invalid submission.
     pub problem: Option<String>,
+}
+
+impl From<&GradeReport> for GradeLine {
+    fn from(report: &GradeReport) -> Self {
+        Self {
+            submitted: report.submission_exists,
+            valid: report.valid_submission,
+            score: report.score,
+            medal: report.medal,
+            above_median: report.above_median,
+            problem: report.invalid.as_ref().map(|invalid| invalid.message.clone()),
+        }
+    }
 }
 
 impl fmt::Display for GradeLine {

@@ -1,8 +1,8 @@
 //! Runs a plan: who may start, in what order, and each attempt's states.
 //!
 //! ```text
-//!  scheduler ──start──► work (one task an attempt) ──► attempt (its clock) ──► executor
-//!      ▲                  │ Message
+//!  queue ──StartPoint──► tries (one task an attempt) ──► clock ──► executor
+//!    ▲ scheduler          │ AttemptMessage, TaskEnd
 //!      └── dispatcher ◄───┘ ──RunEvent──► sinks
 //! ```
 //! The dispatcher is the one place that puts everything in order; an attempt's task writes only
@@ -14,7 +14,10 @@ pub mod events;
 mod gpu;
 #[cfg(test)]
 mod gpu_tests;
+mod group_files;
+mod messages;
 mod pool;
+mod queue;
 mod resume;
 mod scheduler;
 pub mod sinks;
@@ -23,11 +26,12 @@ pub mod stop;
 mod tests;
 mod tries;
 
-pub use dispatcher::{Run, RunError, forecast, run, write_group};
+pub use dispatcher::{Run, RunError, run};
 pub use gpu::{BadCard, GpuWatch, Gpus};
+pub use group_files::write_group;
+pub use queue::forecast;
 pub use scheduler::{Capacity, Forecast};
 pub use stop::StopRequest;
-pub(crate) use tries::grade_line;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -153,7 +153,7 @@ impl GpuPool {
     }
 
     /// Why a need can never be met, however long it waits.
-    pub(super) fn hopeless(&self, need: &GpuNeed) -> Option<String> {
+    pub(super) fn unschedulable(&self, need: &GpuNeed) -> Option<String> {
         let mut empty = self.clone();
         empty.cards.iter_mut().for_each(|card| card.holders.clear());
         if empty.choose(need, &|_| true).is_some() {
@@ -259,16 +259,16 @@ pub(super) mod tests {
         };
         assert_eq!(take(&mut pool, 0, &list(&["MIG-1"])).unwrap(), ["MIG-1"]);
         assert_eq!(take(&mut pool, 1, &list(&["MIG-1"])), None);
-        assert!(pool.hopeless(&need(2, 1)).unwrap().contains("2 GPUs"));
-        assert!(pool.hopeless(&list(&["GPU-9"])).unwrap().contains("GPU-9"));
+        assert!(pool.unschedulable(&need(2, 1)).unwrap().contains("2 GPUs"));
+        assert!(pool.unschedulable(&list(&["GPU-9"])).unwrap().contains("GPU-9"));
         let all = GpuNeed { request: GpuRequest::All, share: 1 };
         assert_eq!(take(&mut pool, 1, &all), None, "one of them is taken");
         pool.release(0);
         assert_eq!(take(&mut pool, 1, &all).unwrap(), ["GPU-0", "MIG-1"]);
         pool.leave_out("GPU-0");
-        assert_eq!(pool.hopeless(&need(1, 1)), None, "a slice is left");
+        assert_eq!(pool.unschedulable(&need(1, 1)), None, "a slice is left");
         pool.leave_out("GPU-1");
-        assert!(pool.hopeless(&need(1, 1)).unwrap().contains("0 of the 2 GPUs"));
+        assert!(pool.unschedulable(&need(1, 1)).unwrap().contains("0 of the 2 GPUs"));
     }
 
     #[derive(Debug, Clone)]

@@ -3,25 +3,26 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use medalist_grading::GradeReport;
 use medalist_reports::record::{AttemptRecord, OutcomeKind};
 
-use super::dispatcher::{Over, Run};
-use super::tries::{Begin, grade_line};
+use super::dispatcher::Run;
+use super::messages::{FinishedAttempt, StartPoint};
 use crate::attempt::plan::PlannedAttempt;
 use crate::host::store::{StoreError, read_json_if_there};
 use crate::sandbox::{Orphan, RunToken};
 
-/// Where every attempt of a plan stands.
+/// Where every attempt of a group is.
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(super) struct GroupState {
     /// Over and graded.
-    pub(super) over: Vec<Over>,
+    pub(super) finished: Vec<FinishedAttempt>,
     /// Still to be done, those that run already first.
-    pub(super) open: Vec<(Arc<PlannedAttempt>, Begin)>,
+    pub(super) open: Vec<(Arc<PlannedAttempt>, StartPoint)>,
     /// Containers of attempts whose end is on disk already.
-    pub(super) leftovers: Vec<RunToken>,
+    pub(super) stale_containers: Vec<RunToken>,
     /// Events in the log.
     pub(super) events_so_far: u64,
 }
@@ -31,12 +32,16 @@ pub(super) struct Standing {
 /// A token on disk says that an attempt was started, but the container itself is the better
 /// witness: it carries the attempt's name from its creation on, so that a harness killed between
 /// creating and writing still finds it.
-pub(super) fn standing(run: &Run, orphans: &[Orphan]) -> Result<Standing, StoreError> {
+pub(super) fn group_state(run: &Run, orphans: &[Orphan]) -> Result<GroupState, StoreError> {
     let (group, plan) = (&run.group, &run.plan);
     let by_name: BTreeMap<&str, &RunToken> =
         orphans.iter().map(|orphan| (orphan.token.name.as_str(), &orphan.token)).collect();
-    let mut standing =
-        Standing { over: Vec::new(), open: Vec::new(), leftovers: Vec::new(), events_so_far: 0 };
+    let mut state = GroupState {
+        finished: Vec::new(),
+        open: Vec::new(),
+        stale_containers: Vec::new(),
+        events_so_far: 0,
+    };
     let (mut running, mut fresh) = (Vec::new(), Vec::new());
     for attempt in &plan.attempts {
         let dir = group.attempt(&attempt.dir);
@@ -53,32 +58,35 @@ pub(super) fn standing(run: &Run, orphans: &[Orphan]) -> Result<Standing, StoreE
             .is_some_and(|last| last.outcome.is_some());
         match (is_final, outcome, token) {
             (true, Some(outcome), token) => {
-                standing.leftovers.extend(token);
+                state.stale_containers.extend(token);
                 match read_json_if_there::<GradeReport>(&dir.grade())? {
-                    Some(report) => {
-                        standing.over.push((attempt.dir.clone(), outcome, grade_line(&report)))
-                    }
-                    None => running.push((Arc::new(attempt.clone()), Begin::Grade)),
+                    Some(report) => state.finished.push(FinishedAttempt {
+                        dir: attempt.dir.clone(),
+                        outcome,
+                        grade: (&report).into(),
+                        took: Duration::ZERO,
+                    }),
+                    None => running.push((Arc::new(attempt.clone()), StartPoint::GradeOnly)),
                 }
             }
             (_, _, Some(token)) if last_try_ended => {
-                standing.leftovers.push(token);
-                fresh.push((Arc::new(attempt.clone()), Begin::Fresh));
+                state.stale_containers.push(token);
+                fresh.push((Arc::new(attempt.clone()), StartPoint::Fresh));
             }
             (_, _, Some(token)) => {
                 let last = record.as_ref().and_then(|record| record.tries.last());
-                let cards = last.map(|last| last.gpus.iter().map(|gpu| gpu.uuid.clone()).collect());
+                let gpus = last.map(|last| last.gpus.iter().map(|gpu| gpu.uuid.clone()).collect());
                 running.push((
                     Arc::new(attempt.clone()),
-                    Begin::Attach(token, cards.unwrap_or_default()),
+                    StartPoint::Reattach { token, gpus: gpus.unwrap_or_default() },
                 ));
             }
-            (_, _, None) => fresh.push((Arc::new(attempt.clone()), Begin::Fresh)),
+            (_, _, None) => fresh.push((Arc::new(attempt.clone()), StartPoint::Fresh)),
         }
     }
-    standing.open = running;
-    standing.open.append(&mut fresh);
-    standing.events_so_far = std::fs::read(run.events())
+    state.open = running;
+    state.open.append(&mut fresh);
+    state.events_so_far = std::fs::read(run.events())
         .map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count() as u64);
-    Ok(standing)
+    Ok(state)
 }

@@ -50,7 +50,7 @@ pub(super) enum Next {
     /// This attempt starts now, on these cards.
     Start(usize, Lease),
     /// This attempt can never start.
-    Hopeless(usize, String),
+    Unschedulable(usize, String),
     /// Nothing can start before something ends.
     Wait,
 }
@@ -161,9 +161,9 @@ impl Scheduler {
             self.waiting.pop_front();
             return self.started(who, need, lease, now);
         }
-        if let Some(why) = self.room.pool.hopeless(&need.gpus) {
+        if let Some(why) = self.room.pool.unschedulable(&need.gpus) {
             self.waiting.pop_front();
-            return Next::Hopeless(who, why);
+            return Next::Unschedulable(who, why);
         }
         let (at, after) = self.reservation(who, &need, now);
         let mut tried: Vec<Need> = Vec::new();
@@ -231,17 +231,17 @@ pub struct Forecast {
     /// Until the last one is over.
     pub longest: Duration,
     /// Attempts that can never start here.
-    pub hopeless: usize,
+    pub unschedulable: usize,
 }
 
 /// Plays the schedule through.
 pub(super) fn forecast(mut scheduler: Scheduler) -> Forecast {
     let mut now = Duration::ZERO;
-    let mut forecast = Forecast { at_once: 0, longest: Duration::ZERO, hopeless: 0 };
+    let mut forecast = Forecast { at_once: 0, longest: Duration::ZERO, unschedulable: 0 };
     loop {
         match scheduler.next(now) {
             Next::Start(..) => forecast.at_once = forecast.at_once.max(scheduler.running.len()),
-            Next::Hopeless(..) => forecast.hopeless += 1,
+            Next::Unschedulable(..) => forecast.unschedulable += 1,
             Next::Wait => {
                 let Some((who, until)) = scheduler.first_end() else { break };
                 now = now.max(until);
@@ -292,8 +292,11 @@ mod tests {
         ];
         for (mut scheduler, cards, at_once) in cases {
             (0..20).for_each(|who| scheduler.queue(who, need(2.0, 4 * GIB, cards, 1)));
-            let expected =
-                Forecast { at_once, longest: HOUR * 20u32.div_ceil(at_once as u32), hopeless: 0 };
+            let expected = Forecast {
+                at_once,
+                longest: HOUR * 20u32.div_ceil(at_once as u32),
+                unschedulable: 0,
+            };
             assert_eq!(forecast(scheduler), expected);
         }
     }
@@ -320,12 +323,12 @@ mod tests {
     }
 
     #[test]
-    fn cards_that_fail_make_attempts_hopeless_and_no_others() {
+    fn gpus_that_fail_make_attempts_unschedulable_and_no_others() {
         let mut scheduler = machine(100.0, GIB, 100, 2);
         scheduler.queue(0, need(1.0, 0, 2, 1));
         scheduler.queue(1, need(1.0, 0, 1, 1));
         scheduler.leave_out("GPU-1");
-        assert!(matches!(scheduler.next(Duration::ZERO), Next::Hopeless(0, _)));
+        assert!(matches!(scheduler.next(Duration::ZERO), Next::Unschedulable(0, _)));
         let Next::Start(1, lease) = scheduler.next(Duration::ZERO) else { panic!("it fits") };
         assert_eq!(lease.uuids, ["GPU-0"]);
     }
@@ -381,7 +384,7 @@ mod tests {
                         let (_, _, limit, takes) = asks[who];
                         ends.insert(who, now + minute * takes.min(limit) as u32);
                     }
-                    Next::Hopeless(who, why) => prop_assert!(false, "{}: {}", who, why),
+                    Next::Unschedulable(who, why) => prop_assert!(false, "{}: {}", who, why),
                     Next::Wait => {
                         let Some((who, at)) = ends.iter().map(|(who, at)| (*who, *at)).min_by_key(|(_, at)| *at) else { break };
                         now = at;

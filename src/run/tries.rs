@@ -14,8 +14,9 @@ use medalist_reports::record::{
 use tokio::sync::mpsc;
 
 use super::clock::{AttemptEnd, AttemptEvent, WatchOptions, run_attempt};
-use super::dispatcher::{Message, Note, Run, RunError};
-use super::gpu::{BadCard, GpuWatch};
+use super::dispatcher::{Run, RunError};
+use super::gpu::GpuWatch;
+use super::messages::{AttemptMessage, AttemptUpdate, FinishedAttempt, StartPoint, TaskEnd};
 use super::pool::Lease;
 use crate::attempt::launch::LaunchSpec;
 use crate::attempt::limits::{GpuRequest, Network};
@@ -25,52 +26,15 @@ use crate::host::store::{AttemptDir, StoreError, file_sha256, write_json};
 use crate::run::events::GradeLine;
 use crate::sandbox::{Postponed, RunToken};
 
-/// What an attempt's task comes back with.
-#[derive(Debug)]
-pub(super) struct Ended {
-    /// How the attempt is over; `None` if it must be tried again on other cards.
-    pub(super) done: Option<Done>,
-    /// Cards that must not be handed out again.
-    pub(super) bad: Vec<BadCard>,
-}
-
-impl From<Done> for Ended {
-    fn from(done: Done) -> Self {
-        Self { done: Some(done), bad: Vec::new() }
-    }
-}
-
-/// How an attempt is over, for the dispatcher.
-#[derive(Debug)]
-pub(super) struct Done {
-    pub(super) outcome: OutcomeRecord,
-    pub(super) grade: GradeLine,
-    pub(super) took: Duration,
-}
-
-/// Where an attempt's task begins.
-#[derive(Debug, Clone)]
-pub(super) enum Begin {
-    /// From nothing.
-    Fresh,
-    /// Its agent runs, or has ended without anyone collecting it; with the cards it was given, by
-    /// UUID.
-    Attach(RunToken, Vec<String>),
-    /// It has ended and was collected, but not graded.
-    Grade,
-    /// It cannot run on this machine, for want of cards.
-    Hopeless(String),
-}
-
 /// Runs one attempt to its grade. Everything but a failure of our own files is an outcome.
-pub(super) async fn work(
+pub(super) async fn run_tries(
     run: Arc<Run>,
     attempt: Arc<PlannedAttempt>,
-    begin: Begin,
+    begin: StartPoint,
     lease: Lease,
     mut requests: mpsc::Receiver<CancelReason>,
-    notes: mpsc::UnboundedSender<Message>,
-) -> Result<Ended, RunError> {
+    messages: mpsc::UnboundedSender<AttemptMessage>,
+) -> Result<TaskEnd, RunError> {
     let dir = run.group.attempt(&attempt.dir);
     std::fs::create_dir_all(dir.root()).map_err(|source| StoreError::Io {
         verb: "create",
@@ -84,9 +48,9 @@ pub(super) async fn work(
         _ => None,
     };
     let spec = match &begin {
-        Begin::Grade => return Ok(grade(&run, &attempt, &dir, record).await?.into()),
-        Begin::Hopeless(cause) => Err(Outcome::GpuLost { cause: cause.clone() }),
-        Begin::Fresh | Begin::Attach(..) => {
+        StartPoint::GradeOnly => return Ok(grade(&run, &attempt, &dir, record).await?.into()),
+        StartPoint::Unschedulable { why } => Err(Outcome::GpuLost { cause: why.clone() }),
+        StartPoint::Fresh | StartPoint::Reattach { .. } => {
             launch_spec(&run, &attempt, &dir, watch.as_deref(), &mut record)
                 .map_err(|cause| Outcome::SetupFailed { cause })
         }
@@ -99,25 +63,25 @@ pub(super) async fn work(
             return Ok(grade(&run, &attempt, &dir, record).await?.into());
         }
     };
-    let note = |note: Note| {
-        let _ = notes.send(Message { attempt: attempt.dir.clone(), note });
+    let tell = |update: AttemptUpdate| {
+        let _ = messages.send(AttemptMessage { dir: attempt.dir.clone(), update });
     };
 
-    let mut bad = Vec::new();
+    let mut bad_gpus = Vec::new();
     let mut begin = Some(begin);
     loop {
         let resume = match begin.take() {
-            Some(Begin::Attach(token, _)) => Some(token),
+            Some(StartPoint::Reattach { token, .. }) => Some(token),
             _ => None,
         };
         let attached = resume.is_some();
         if let (Some(watch), true) = (&watch, attached)
             && let Err(card) = watch.claim()
         {
-            note(Note::Warning(format!("GPU {card}, though it was given to this one")));
+            tell(AttemptUpdate::Warning(format!("GPU {card}, though it was given to this one")));
         }
         if let (Some(watch), false) = (&watch, attached) {
-            note(Note::Phase(Phase::Gpu));
+            tell(AttemptUpdate::Phase(Phase::Gpu));
             let ready = tokio::select! {
                 biased;
                 reason = super::clock::next_request(&mut requests) => {
@@ -130,7 +94,7 @@ pub(super) async fn work(
             };
             if let Err(card) = ready {
                 // Nothing of the attempt was spent: it goes back to the head of the queue.
-                return Ok(Ended { done: None, bad: vec![card] });
+                return Ok(TaskEnd { finished: None, bad_gpus: vec![card] });
             }
         }
         if !attached {
@@ -150,7 +114,7 @@ pub(super) async fn work(
             write_json(&dir.record(), &record)?;
         }
         let number = record.tries.len() as u32;
-        note(Note::Started { try_number: number, attached });
+        tell(AttemptUpdate::TryStarted { number, attached });
 
         let options = WatchOptions {
             snapshot_every: run.plan.snapshot_every.map(|every| every.0),
@@ -162,7 +126,7 @@ pub(super) async fn work(
         let report = |event: AttemptEvent| {
             let mut guard = shared.lock().unwrap_or_else(PoisonError::into_inner);
             let (record, error) = &mut *guard;
-            if let Err(failed) = on_event(&dir, record, &clock, &note, event) {
+            if let Err(failed) = on_event(&dir, record, &clock, &tell, event) {
                 error.get_or_insert(failed);
             }
         };
@@ -196,7 +160,7 @@ pub(super) async fn work(
             None => {}
         }
         if let Some(left) = &end.left_behind {
-            note(Note::Warning(format!(
+            tell(AttemptUpdate::Warning(format!(
                 "its container could not be removed ({left}); `medalist clean` removes it"
             )));
         }
@@ -206,7 +170,7 @@ pub(super) async fn work(
 
         if let Some(watch) = &watch {
             // A card is handed on only when what was on it is gone from its memory.
-            bad = match watch.bad() {
+            bad_gpus = match watch.bad() {
                 Some(card) => vec![card],
                 None => watch.emptied().await.err().into_iter().collect(),
             };
@@ -220,13 +184,13 @@ pub(super) async fn work(
         if !end.outcome.is_infrastructure() || !tries_left {
             break;
         }
-        if let (Outcome::GpuLost { .. }, false) = (&end.outcome, bad.is_empty()) {
+        if let (Outcome::GpuLost { .. }, false) = (&end.outcome, bad_gpus.is_empty()) {
             let outcome = end.outcome.record();
-            note(Note::TryFailed { outcome, try_number: number, retry_in: Duration::ZERO });
-            return Ok(Ended { done: None, bad });
+            tell(AttemptUpdate::TryFailed { outcome, number, retry_in: Duration::ZERO });
+            return Ok(TaskEnd { finished: None, bad_gpus });
         }
         let wait = backoff(number);
-        note(Note::TryFailed { outcome: end.outcome.record(), try_number: number, retry_in: wait });
+        tell(AttemptUpdate::TryFailed { outcome: end.outcome.record(), number, retry_in: wait });
         tokio::select! {
             reason = requests.recv() => {
                 if let Some(reason) = reason {
@@ -239,9 +203,9 @@ pub(super) async fn work(
             () = tokio::time::sleep(wait) => {}
         }
     }
-    note(Note::Phase(Phase::Grade));
-    let done = grade(&run, &attempt, &dir, record).await?;
-    Ok(Ended { done: Some(done), bad })
+    tell(AttemptUpdate::Phase(Phase::Grade));
+    let finished = grade(&run, &attempt, &dir, record).await?;
+    Ok(TaskEnd { finished: Some(finished), bad_gpus })
 }
 
 /// 10 s, 20 s, 40 s, ... at most 10 minutes: a daemon that restarts needs seconds, a full disk
@@ -263,7 +227,7 @@ fn on_event(
     dir: &AttemptDir,
     record: &mut AttemptRecord,
     clock: &Clock,
-    note: &impl Fn(Note),
+    tell: &impl Fn(AttemptUpdate),
     event: AttemptEvent,
 ) -> Result<(), StoreError> {
     match event {
@@ -271,7 +235,7 @@ fn on_event(
             let began_s = clock.0.elapsed().as_secs_f64();
             close_phase(record, began_s);
             record.phases.push(PhaseRecord { name: phase.clone(), began_s, took_s: 0.0 });
-            note(Note::Phase(phase));
+            tell(AttemptUpdate::Phase(phase));
         }
         AttemptEvent::Image(image) => {
             record.conditions.image_digest = Some(image.digest.unwrap_or(image.id));
@@ -282,14 +246,16 @@ fn on_event(
             record.started_at.get_or_insert(token.started);
             write_json(&dir.token(), &token)?;
             write_json(&dir.record(), record)?;
-            note(Note::Running(token.started));
+            tell(AttemptUpdate::AgentRuns { since: token.started });
         }
         AttemptEvent::EngineAway { cause } => {
-            note(Note::Warning(format!(
+            tell(AttemptUpdate::Warning(format!(
                 "{cause}; waiting for the engine, agents run on meanwhile"
             )));
         }
-        AttemptEvent::Usage(usage) => note(Note::Usage { usage, last_line: last_line(&dir.log()) }),
+        AttemptEvent::Usage(usage) => {
+            tell(AttemptUpdate::Usage { usage, last_line: last_line(&dir.log()) })
+        }
         AttemptEvent::Snapshot { path, elapsed } => {
             let bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
             let path =
@@ -299,7 +265,7 @@ fn on_event(
                 path,
                 ..SnapshotRecord::default()
             });
-            note(Note::Snapshot { elapsed, bytes });
+            tell(AttemptUpdate::Snapshot { elapsed, bytes });
         }
         AttemptEvent::Collected(end) => {
             close_phase(record, clock.0.elapsed().as_secs_f64());
@@ -524,9 +490,10 @@ async fn grade(
     attempt: &PlannedAttempt,
     dir: &AttemptDir,
     mut record: AttemptRecord,
-) -> Result<Done, StoreError> {
+) -> Result<FinishedAttempt, StoreError> {
     let began = std::time::Instant::now();
     let (run, dir, competition) = (Arc::clone(run), dir.clone(), attempt.key.competition.clone());
+    let name = attempt.dir.clone();
     let task = tokio::task::spawn_blocking(move || {
         let report = run.judge.grade(&competition, &dir.submission());
         for snapshot in &mut record.snapshots {
@@ -548,7 +515,7 @@ async fn grade(
             });
         }
         let grade = match &report {
-            Ok(report) => grade_line(report),
+            Ok(report) => GradeLine::from(report),
             Err(error) => {
                 // The agent is not to blame for answers that cannot be read.
                 record.outcome = Some(OutcomeRecord {
@@ -566,7 +533,8 @@ async fn grade(
             write_json(&dir.grade(), report)?;
         }
         let outcome = record.outcome.clone().unwrap_or_default();
-        Ok(Done {
+        Ok(FinishedAttempt {
+            dir: name,
             outcome,
             grade,
             took: Duration::from_secs_f64(record.took_s.unwrap_or(0.0).max(0.0)),
@@ -580,17 +548,6 @@ fn submission_record(dir: &AttemptDir) -> Option<SubmissionRecord> {
     let (sha256, bytes) = file_sha256(&path).ok()?;
     let path = path.strip_prefix(dir.root()).unwrap_or(&path).to_string_lossy().into_owned();
     Some(SubmissionRecord { path, bytes, sha256: Some(sha256) })
-}
-
-pub(crate) fn grade_line(report: &GradeReport) -> GradeLine {
-    GradeLine {
-        submitted: report.submission_exists,
-        valid: report.valid_submission,
-        score: report.score,
-        medal: report.medal,
-        above_median: report.above_median,
-        problem: report.invalid.as_ref().map(|invalid| invalid.message.clone()),
-    }
 }
 
 #[cfg(test)]

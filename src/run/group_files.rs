@@ -1,0 +1,72 @@
+//! The files of a group that are not an attempt's: `group.json` for reports, and MLE-bench's
+//! `metadata.json`.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use medalist_reports::record::{
+    AgentRecord, GroupRecord, HardwareRecord, PlannedRecord, RECORD_FORMAT,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::attempt::plan::Plan;
+use crate::host::store::{GroupDir, StoreError, write_json};
+
+/// MLE-bench's `metadata.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Metadata {
+    run_group: String,
+    created_at: String,
+    pub(super) runs: BTreeMap<String, MetadataRun>,
+}
+
+impl Metadata {
+    pub(super) fn of(plan: &Plan) -> Self {
+        Self {
+            run_group: plan.group.clone(),
+            created_at: plan.created_at.format("%Y-%m-%dT%H-%M-%S-UTC").to_string(),
+            runs: BTreeMap::new(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct MetadataRun {
+    pub(super) success: bool,
+}
+
+/// Writes what reports read of a group.
+///
+/// # Errors
+/// [`StoreError`] if the file cannot be written.
+pub fn write_group(
+    group: &GroupDir,
+    plan: &Plan,
+    hardware: &HardwareRecord,
+    ended_at: Option<DateTime<Utc>>,
+) -> Result<(), StoreError> {
+    let record = GroupRecord {
+        format: RECORD_FORMAT,
+        id: plan.group.clone(),
+        agent: AgentRecord {
+            id: plan.agent.id.clone(),
+            version: None,
+            backbone: Some(plan.agent.backbone.clone()).filter(|text| !text.is_empty()),
+            image: Some(plan.agent.image.clone()),
+            files_sha256: Some(plan.agent.files_sha256.clone()),
+        },
+        suite: plan.suite.clone(),
+        attempts: plan
+            .attempts
+            .iter()
+            .map(|attempt| PlannedRecord { key: attempt.key.clone(), dir: attempt.dir.clone() })
+            .collect(),
+        started_at: Some(plan.created_at),
+        ended_at,
+        harness_version: crate::attempt::VERSION.to_owned(),
+        command: plan.command.clone(),
+        hardware: hardware.clone(),
+        notes: plan.notes.clone(),
+    };
+    write_json(&group.group(), &record)
+}
