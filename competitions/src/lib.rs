@@ -19,6 +19,7 @@ mod archive;
 mod briefs;
 mod catalogue;
 pub mod checkup;
+mod data_dir;
 pub mod formats;
 pub mod frame;
 #[cfg(fuzzing)]
@@ -38,6 +39,8 @@ mod recipes {
 
 pub use briefs::{Brief, BriefSource, imported_brief_path};
 pub use catalogue::{Catalogue, CatalogueError};
+pub use data_dir::DataDir;
+pub use nearest::{nearest, suggestion};
 pub use spec::{
     Checksums, CompetitionId, CompetitionIdError, CompetitionSpec, Complexity, DataPaths,
     IssueKind, KnownIssue, Modality, PrepareSpec, PublishedThresholds, SpecError, ThresholdSource,

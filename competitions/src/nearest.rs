@@ -4,10 +4,7 @@ use rapidfuzz::distance::osa;
 
 /// The known name that `typed` was most likely meant to be: at most a third of it (and at least
 /// one letter) may be wrong, whatever the case.
-pub(crate) fn nearest<'a>(
-    typed: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let typed = typed.to_lowercase();
     let distance = |known: &str| osa::distance(typed.chars(), known.to_lowercase().chars());
     known
@@ -19,7 +16,7 @@ pub(crate) fn nearest<'a>(
 }
 
 /// `; did you mean ...?`, or nothing.
-pub(crate) fn suggestion<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub fn suggestion<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(typed, known).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 

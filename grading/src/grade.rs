@@ -243,14 +243,29 @@ impl Grader {
         answers: &Answers,
         limits: &Limits,
     ) -> Result<Graded, GradeError> {
-        match self.read_submission(submission, limits) {
+        self.grade_read(self.read_submission(submission, limits), answers)
+    }
+
+    /// Grades a submission as [`Grader::read_submission`] gave it.
+    ///
+    /// # Errors
+    /// As [`Grader::grade`]; a submission that could not be read is invalid, not an error.
+    pub fn grade_read(
+        &self,
+        submission: Result<Table, ReadError>,
+        answers: &Answers,
+    ) -> Result<Graded, GradeError> {
+        match submission {
             Ok(table) => self.grade_strictly(&table, answers),
             Err(error) => Ok(unreadable(&error)),
         }
     }
 
     /// Reads a submission; the columns that are graded are typed at once.
-    fn read_submission(&self, path: &Path, limits: &Limits) -> Result<Table, ReadError> {
+    ///
+    /// # Errors
+    /// [`ReadError`] if the file cannot be read or is no table.
+    pub fn read_submission(&self, path: &Path, limits: &Limits) -> Result<Table, ReadError> {
         Table::read_for(path, limits, &names(&self.spec.id_columns, &self.spec.target_columns))
     }
 
@@ -275,11 +290,7 @@ impl Grader {
     ) -> Result<Graded, GradeError> {
         let (table, answers) =
             rayon::join(|| self.read_submission(submission, limits), || self.read_answers(answers));
-        let answers = answers?;
-        match table {
-            Ok(table) => self.grade_strictly(&table, &answers),
-            Err(error) => Ok(unreadable(&error)),
-        }
+        self.grade_read(table, &answers?)
     }
 
     /// Says whether a submission is well formed, by what is public: the competition's checks and

@@ -7,13 +7,13 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use medalist_competitions::CompetitionSpec;
+use medalist_competitions::{CompetitionSpec, DataDir};
 use medalist_grading::leaderboard::LeaderboardError;
 use medalist_grading::report::CompetitionFacts;
 use medalist_grading::{Leaderboard, Thresholds};
 use serde::{Deserialize, Serialize};
 
-use crate::host::store::{self, StoreError};
+use crate::host::files::{StoreError, read_json_if_there, write_json};
 
 /// Where an imported board was taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +59,7 @@ pub struct OwnBoard {
 impl OwnBoard {
     /// Where the board of a competition is kept, whether there is one or not.
     pub fn path(data_dir: &Path, id: &str) -> PathBuf {
-        data_dir.join(id).join("leaderboard.json")
+        DataDir::new(data_dir).leaderboard(id)
     }
 
     /// Keeps the board in the data directory.
@@ -75,7 +75,7 @@ impl OwnBoard {
                 source,
             })?;
         }
-        store::write_json(&path, self)
+        write_json(&path, self)
     }
 
     /// Where it comes from, in words that every result repeats.
@@ -137,7 +137,7 @@ impl Board {
     pub fn in_force(spec: &CompetitionSpec, data_dir: &Path) -> Result<Self, BoardError> {
         let id = spec.id.as_str();
         let broken = |source| BoardError::Scores { id: id.to_owned(), source };
-        let own: Option<OwnBoard> = store::read_json_if_there(&OwnBoard::path(data_dir, id))
+        let own: Option<OwnBoard> = read_json_if_there(&OwnBoard::path(data_dir, id))
             .map_err(|source| BoardError::Own { id: id.to_owned(), source })?;
         if let Some(own) = own {
             let provenance = own.provenance();

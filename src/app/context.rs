@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use medalist_competitions::Catalogue;
+use medalist_competitions::{Catalogue, DataDir};
 
 use super::error::{CliError, Exit};
 
@@ -23,6 +23,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// The data directory.
+    pub fn data(&self) -> DataDir {
+        DataDir::new(&self.data_dir)
+    }
+
     /// The built-in competitions and the user's own.
     ///
     /// # Errors

@@ -7,10 +7,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use medalist_competitions::suggestion;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::attempt::text::hex;
+use super::text::hex;
 
 /// The default start command, MLE-bench's own.
 const START: [&str; 2] = ["bash", "/home/agent/start.sh"];
@@ -23,6 +24,9 @@ pub struct AgentSpec {
     /// One line for people.
     #[serde(default)]
     pub description: String,
+    /// The version that its package states.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// The language model behind the agent, for reports; empty if none.
     #[serde(default)]
     pub backbone: String,
@@ -65,12 +69,12 @@ pub enum Build {
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     /// No folder and no built-in agent has this name.
-    #[error("no agent named `{name}`; known: {known}")]
+    #[error("there is no agent `{name}`{}; known: {}", suggestion(.name, .known.iter().map(String::as_str)), .known.join(", "))]
     Unknown {
         /// What was asked for.
         name: String,
         /// The built-in ones and those found in the agents folder.
-        known: String,
+        known: Vec<String>,
     },
     /// A settings file cannot be read.
     #[error("cannot read `{path}`")]
@@ -125,6 +129,7 @@ struct AgentToml {
     id: String,
     #[serde(default)]
     description: String,
+    version: Option<String>,
     #[serde(default)]
     backbone: String,
     image: Option<String>,
@@ -196,6 +201,7 @@ impl AgentSpec {
             return Self::from_toml(text, Path::new(&format!("agents/{name}/agent.toml")), None);
         }
         let mut known: Vec<String> = EMBEDDED.iter().map(|(id, _)| (*id).to_owned()).collect();
+        known.extend(own_folders(agents_dir));
         for config in mlebench_configs(agents_dir) {
             let agents = Self::from_mlebench(&config)?;
             if let Some(found) = agents.iter().find(|agent| agent.id == name) {
@@ -203,7 +209,7 @@ impl AgentSpec {
             }
             known.extend(agents.into_iter().map(|agent| agent.id));
         }
-        Err(AgentError::Unknown { name: name.to_owned(), known: known.join(", ") })
+        Err(AgentError::Unknown { name: name.to_owned(), known })
     }
 
     /// Reads the agent in a folder of ours.
@@ -257,6 +263,7 @@ impl AgentSpec {
             }),
             id: toml.id,
             description: toml.description,
+            version: toml.version,
             backbone: toml.backbone,
             build,
             command,
@@ -336,6 +343,7 @@ impl AgentSpec {
             agents.push(Self {
                 id: id.clone(),
                 description: String::new(),
+                version: None,
                 backbone: String::new(),
                 image: image.clone(),
                 build: Build::Dockerfile { dir: dir.to_owned(), dockerfile },
@@ -421,6 +429,17 @@ fn python_text(value: &serde_json::Value) -> String {
         serde_json::Value::Null => "None".into(),
         other => other.to_string(),
     }
+}
+
+/// Names of the folders with an `agent.toml` below `agents_dir`, besides the built-in ones.
+fn own_folders(agents_dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(agents_dir).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.path().join("agent.toml").is_file());
+    let mut names: Vec<String> =
+        folders.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.retain(|name| !EMBEDDED.iter().any(|(id, _)| id == name));
+    names.sort();
+    names
 }
 
 fn mlebench_configs(agents_dir: &Path) -> Vec<PathBuf> {

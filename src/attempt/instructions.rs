@@ -1,20 +1,25 @@
 //! The rules of the game as the agent reads them: `/home/instructions.txt`.
 
+use crate::attempt::launch::DataMode;
 use crate::attempt::limits::Limits;
 
 /// The text for an attempt with these limits.
 ///
 /// Says what MLE-bench's own instructions say, in our words, and names the budget besides.
-pub(crate) fn text(limits: &Limits) -> String {
-    let time = crate::attempt::text::seconds(limits.timeout.as_secs_f64());
-    let grace = crate::attempt::text::seconds(limits.grace.as_secs_f64());
+pub(crate) fn text(limits: &Limits, data: DataMode) -> String {
+    let access = match data {
+        DataMode::ReadOnly => "read-only",
+        DataMode::Copy => "your own copy, which you may change",
+    };
+    let time = crate::attempt::text::duration(limits.timeout);
+    let grace = crate::attempt::text::duration(limits.grace);
     format!(
         "You take part in MLE-bench, an offline collection of Kaggle competitions. Your task is one of them: build and train a \
 machine-learning model, and predict the test set with it. Labelling test rows by hand is not allowed.
 
 WHERE THINGS ARE
 - /home/data/description.md   what the competition asks for, its data and its metric
-- /home/data/                 the data; read-only
+- /home/data/                 the data; {access}
 - /home/submission/           your result goes here
 - /home/code/, /home/logs/    what you leave here is kept with your result
 
@@ -47,7 +52,10 @@ mod tests {
 
     #[test]
     fn the_budget_is_named() {
-        let text = text(&Limits::default());
+        let copied = text(&Limits::default(), DataMode::Copy);
+        assert!(copied.contains("the data; your own copy"), "{copied}");
+        let text = text(&Limits::default(), DataMode::ReadOnly);
+        assert!(text.contains("the data; read-only"), "{text}");
         assert!(text.contains("Time: 24 h 00 min") && text.contains("2 min 00 s"), "{text}");
         assert!(text.contains("/home/submission/submission.csv"));
     }

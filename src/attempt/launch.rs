@@ -56,7 +56,7 @@ pub enum Program {
 }
 
 /// How the public data get to the agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum DataMode {
     /// Mounted read-only.
@@ -64,6 +64,13 @@ pub enum DataMode {
     ReadOnly,
     /// Copied into the container, writable.
     Copy,
+}
+
+impl DataMode {
+    /// Whether agents cannot change the data.
+    pub fn is_read_only(&self) -> bool {
+        *self == Self::ReadOnly
+    }
 }
 
 /// Everything an executor needs to start an attempt. All paths are absolute.

@@ -1,10 +1,12 @@
 //! What an attempt may use: time, memory, processes, disk, network and GPUs.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use medalist_competitions::suggestion;
 use serde::{Deserialize, Serialize};
 
 /// Everything one attempt may use. Every bound holds for the whole container, not for one process.
@@ -68,6 +70,80 @@ pub enum Network {
     Allowlist(Vec<String>),
     /// Everything, as MLE-bench does.
     Open,
+}
+
+/// A text that is neither a word for a network nor a list of hosts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{word}` is not a network{}; expected `sealed`, `open`, or hosts such as `example.org,*.example.net:8443`",
+    suggestion(.word, WORDS)
+)]
+pub struct NetworkError {
+    /// What was asked for.
+    pub word: String,
+}
+
+/// The networks that have a word.
+const WORDS: [&str; 2] = ["sealed", "open"];
+
+impl FromStr for Network {
+    type Err = NetworkError;
+
+    /// Reads `sealed`, `open`, or hosts separated by commas. A host has a dot or a port, so that a
+    /// mistyped word never becomes an allowlist.
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        match text.trim() {
+            "sealed" => return Ok(Self::Sealed),
+            "open" => return Ok(Self::Open),
+            _ => {}
+        }
+        let hosts = text.split(',').map(str::trim).map(|host| match is_host(host) {
+            true => Ok(host.to_owned()),
+            false => Err(NetworkError { word: host.to_owned() }),
+        });
+        hosts.collect::<Result<_, _>>().map(Self::Allowlist)
+    }
+}
+
+/// Whether the text is `host`, `host:port`, `*.domain`, an address or `[address]:port`.
+fn is_host(text: &str) -> bool {
+    if text.parse::<IpAddr>().is_ok() || text.parse::<SocketAddr>().is_ok_and(|at| at.port() > 0) {
+        return true;
+    }
+    let (name, port) = match text.split_once(':') {
+        Some((name, port)) => (name, Some(port)),
+        None => (text, None),
+    };
+    if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
+        return false;
+    }
+    let domain = name.strip_prefix("*.").unwrap_or(name);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    (name.contains('.') || port.is_some()) && domain.split('.').all(is_label)
+}
+
+impl Network {
+    /// The mode in a word, for records: `sealed`, `allowlist` or `open`.
+    pub fn mode(&self) -> &'static str {
+        match self {
+            Self::Sealed => "sealed",
+            Self::Allowlist(_) => "allowlist",
+            Self::Open => "open",
+        }
+    }
+
+    /// The hosts of an allowlist.
+    pub fn hosts(&self) -> &[String] {
+        match self {
+            Self::Allowlist(hosts) => hosts,
+            Self::Sealed | Self::Open => &[],
+        }
+    }
 }
 
 impl fmt::Display for Network {
@@ -272,12 +348,52 @@ mod tests {
     }
 
     #[test]
+    fn a_mistyped_word_is_no_allowlist() {
+        let allowlist = |hosts: &[&str]| {
+            Network::Allowlist(hosts.iter().map(|host| (*host).to_owned()).collect())
+        };
+        let cases = [
+            ("sealed", Network::Sealed),
+            ("open", Network::Open),
+            ("example.org", allowlist(&["example.org"])),
+            ("example.org, *.example.net:8443", allowlist(&["example.org", "*.example.net:8443"])),
+            ("mirror:3128,192.0.2.1", allowlist(&["mirror:3128", "192.0.2.1"])),
+            ("[2001:db8::1]:443,2001:db8::1", allowlist(&["[2001:db8::1]:443", "2001:db8::1"])),
+        ];
+        for (text, network) in cases {
+            assert_eq!(text.parse(), Ok(network), "{text}");
+        }
+        for (text, nearest) in [
+            ("seald", Some("sealed")),
+            ("Sealed", Some("sealed")),
+            ("opn", Some("open")),
+            ("example.org,opne", Some("open")),
+            ("none", None),
+            ("mirror", None),
+            ("mirror:", None),
+            ("mirror:0", None),
+            ("example.org:https", None),
+            ("https://example.org", None),
+            ("example..org", None),
+            ("*", None),
+            ("*.", None),
+            ("example.org,", None),
+            ("", None),
+        ] {
+            let error = text.parse::<Network>().unwrap_err().to_string();
+            let suggested = nearest.map(|nearest| format!("did you mean `{nearest}`?"));
+            assert_eq!(error.contains("did you mean"), nearest.is_some(), "{error}");
+            assert!(suggested.is_none_or(|suggested| error.contains(&suggested)), "{error}");
+        }
+    }
+
+    #[test]
     fn networks_have_stable_names() {
         let text = serde_json::to_string(&[
             Network::Sealed,
-            Network::Allowlist(vec!["pypi.org".into()]),
+            Network::Allowlist(vec!["example.org".into()]),
             Network::Open,
         ]);
-        assert_eq!(text.unwrap(), r#"["sealed",{"allowlist":["pypi.org"]},"open"]"#);
+        assert_eq!(text.unwrap(), r#"["sealed",{"allowlist":["example.org"]},"open"]"#);
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::attempt::agents::AgentSpec;
+use crate::attempt::launch::DataMode;
 use crate::attempt::limits::{GpuRequest, Limits, Network, seconds};
 
 /// The version of `plan.json` that this program writes.
@@ -36,6 +37,9 @@ pub struct Plan {
     pub limits: Limits,
     /// What agents can reach.
     pub network: Network,
+    /// How the public data get to agents.
+    #[serde(default, skip_serializing_if = "DataMode::is_read_only")]
+    pub data: DataMode,
     /// GPUs of every attempt.
     pub gpus: GpuRequest,
     /// How many attempts share one card.
@@ -53,6 +57,9 @@ pub struct Plan {
     pub parallel: Option<usize>,
     /// Tries again after a failure of the machine.
     pub retries: u32,
+    /// Whether the first attempt that fails ends the run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fail_fast: bool,
     /// How often a copy of the submission is taken.
     pub snapshot_every: Option<SnapshotEvery>,
     /// OCI runtime other than the daemon's default.
@@ -72,6 +79,16 @@ pub struct Plan {
     pub notes: Option<String>,
     /// One entry for each attempt, in the order in which they start.
     pub attempts: Vec<PlannedAttempt>,
+}
+
+impl Plan {
+    /// Whether an attempt of this plan is sealed, on an executor that can seal (`by_executor`): no
+    /// answers, nothing of the host and no network are in the agent's reach.
+    ///
+    /// All that says "sealed" to people or in files asks here.
+    pub fn is_sealed(&self, by_executor: bool) -> bool {
+        by_executor && self.network == Network::Sealed && !self.agent.privileged
+    }
 }
 
 /// Time between two snapshots of a submission.

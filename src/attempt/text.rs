@@ -1,26 +1,27 @@
 //! Facts as text, the same everywhere.
 
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+/// An error and its causes in one line; a cause that the text before it ends with is not repeated.
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
         source = cause.source();
     }
     text
 }
 
-/// A length of time as a person would say it: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min`.
-pub(crate) fn seconds(seconds: f64) -> String {
-    let whole = seconds.max(0.0).round() as u64;
-    match whole {
-        0..10 => format!("{seconds:.1} s"),
-        10..60 => format!("{whole} s"),
-        60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
-        _ => format!("{} h {:02} min", whole / 3600, whole / 60 % 60),
-    }
+/// A length of time as a person would say it, the same as in reports.
+pub fn duration(length: std::time::Duration) -> String {
+    seconds(length.as_secs_f64())
+}
+
+/// As [`duration`], of seconds.
+pub fn seconds(seconds: f64) -> String {
+    medalist_reports::text::duration(Some(seconds.max(0.0)))
 }
 
 /// Bytes as lower-case hexadecimal digits.
@@ -33,16 +34,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_of_time_read_well() {
-        let cases = [
-            (0.42, "0.4 s"),
-            (12.4, "12 s"),
-            (185.0, "3 min 05 s"),
-            (7620.0, "2 h 07 min"),
-            (-1.0, "-1.0 s"),
-        ];
-        for (value, text) in cases {
-            assert_eq!(seconds(value), text);
-        }
+    fn a_cause_that_was_said_is_not_said_again() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{0}")]
+        struct Said(&'static str, #[source] Option<Box<Said>>);
+        let inner = || Some(Box::new(Said("no such file", None)));
+        assert_eq!(chain(&Said("cannot read `x`", inner())), "cannot read `x`: no such file");
+        assert_eq!(chain(&Said("`x`: no such file", inner())), "`x`: no such file");
     }
 }

@@ -7,10 +7,10 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use medalist_competitions::{BriefSource, CompetitionSpec, imported_brief_path};
 
-use super::selection::Selection;
-use super::table::{Column, output_width, render};
+use super::selection::SelectionArgs;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
+use crate::app::table::{Column, output_width, render};
 
 /// Choose which text describes the competitions to agents.
 #[derive(Args, Debug)]
@@ -37,13 +37,13 @@ struct ImportArgs {
     #[arg(long)]
     obfuscated: bool,
     #[command(flatten)]
-    selection: Selection,
+    selection: SelectionArgs,
 }
 
 #[derive(Args, Debug)]
 struct RemoveArgs {
     #[command(flatten)]
-    selection: Selection,
+    selection: SelectionArgs,
 }
 
 /// Runs the subcommand.
@@ -61,9 +61,9 @@ fn import(args: &ImportArgs, context: &Context) -> Result<Exit, CliError> {
         if args.obfuscated { BriefSource::MleBenchObfuscated } else { BriefSource::MleBench };
     let file_name = if args.obfuscated { "description_obfuscated.md" } else { "description.md" };
     let catalogue = context.catalogue()?;
-    let named = args.selection.is_given();
+    let named = args.selection.selection().is_given();
     let specs = if named {
-        args.selection.resolve(&catalogue)?
+        args.selection.selection().resolve(&catalogue)?
     } else {
         catalogue.iter().filter(|spec| spec.kaggle_slug.is_some()).collect()
     };
@@ -85,7 +85,7 @@ fn import(args: &ImportArgs, context: &Context) -> Result<Exit, CliError> {
             fs_err::create_dir_all(parent)
                 .map_err(|error| CliError::new(Exit::Environment, error))?;
         }
-        crate::host::store::write_atomic(&to, text.as_bytes())?;
+        crate::host::files::write_atomic(&to, text.as_bytes())?;
         imported += 1;
     }
     for id in &missing {
@@ -100,8 +100,8 @@ fn import(args: &ImportArgs, context: &Context) -> Result<Exit, CliError> {
 
 fn remove(args: &RemoveArgs, context: &Context) -> Result<Exit, CliError> {
     let catalogue = context.catalogue()?;
-    let specs: Vec<&CompetitionSpec> = if args.selection.is_given() {
-        args.selection.resolve(&catalogue)?
+    let specs: Vec<&CompetitionSpec> = if args.selection.selection().is_given() {
+        args.selection.selection().resolve(&catalogue)?
     } else {
         catalogue.iter().collect()
     };

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use medalist_competitions::CompetitionSpec;
 use medalist_competitions::checkup::{Check, Checkup, Layer, State, Verdict};
 
-use super::selection::unknown;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
+use crate::app::names::unknown_competition;
 
 /// Check prepared competitions: every file, the published checksums, and that grading works on
 /// them.
@@ -35,10 +35,8 @@ pub(crate) struct Args {
 /// A competition is unknown or not prepared, nothing is prepared at all, or a file cannot be read.
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let catalogue = context.catalogue()?;
-    let is_prepared = |spec: &CompetitionSpec| {
-        let prepared = context.data_dir.join(spec.id.as_str()).join("prepared");
-        ["public", "private"].iter().all(|side| prepared.join(side).is_dir())
-    };
+    let data = context.data();
+    let is_prepared = |spec: &CompetitionSpec| data.is_prepared(spec.id.as_str());
     let specs: Vec<&CompetitionSpec> = match args.all {
         true => catalogue.iter().filter(|spec| is_prepared(spec)).collect(),
         false => args
@@ -46,7 +44,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
             .iter()
             .map(|id| catalogue.get(id))
             .collect::<Result<_, _>>()
-            .map_err(unknown)?,
+            .map_err(unknown_competition)?,
     };
     if let Some(spec) = specs.iter().find(|spec| !is_prepared(spec)) {
         return Err(not_prepared(

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::run::{executor_error, start_runtime};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
+use crate::app::run::{executor_error, start_runtime};
 use crate::attempt::launch::{LABEL, LABEL_NAME};
 use crate::sandbox::Executor as _;
 use crate::sandbox::docker::DockerExecutor;

@@ -6,9 +6,9 @@ use medalist_reports::compare::{self, Comparison, Gate};
 use medalist_reports::plots::{self, Plot, Theme};
 use medalist_reports::{compare_text, export, html};
 
-use super::report::{Experiment, Source, read_groups};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
+use crate::app::report::{Experiment, Source, read_groups};
 
 /// Compare two versions of an agent, and fail if the new one is worse.
 #[derive(clap::Args, Debug)]

@@ -11,11 +11,11 @@ use medalist_grading::{Direction, Thresholds};
 use serde::Serialize;
 
 use super::checkup;
-use super::selection::unknown;
-use super::table::{Column, output_width, render, wrap};
 use crate::app::boards::Board;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
+use crate::app::names::{self, unknown_competition};
+use crate::app::table::{Column, output_width, render, wrap};
 
 /// Look at the competitions in the catalogue.
 #[derive(Args, Debug)]
@@ -37,14 +37,14 @@ enum CompetitionsCommand {
 struct ListArgs {
     /// Only those of a suite: low (or lite), medium, high, all (or split75), dev, systemcard, demo.
     #[arg(long, value_name = "NAME")]
-    suite: Option<Suite>,
+    suite: Option<String>,
     /// Only those of a modality: image, text, tabular, time-series, audio, video, sequence,
     /// multimodal.
     #[arg(long, value_name = "KIND")]
-    modality: Option<Modality>,
+    modality: Option<String>,
     /// Only those of a complexity: low, medium, high, dev, demo, unrated.
     #[arg(long, value_name = "LEVEL")]
-    complexity: Option<Complexity>,
+    complexity: Option<String>,
     /// Print a JSON array of what `show --json` prints.
     #[arg(long)]
     json: bool,
@@ -73,11 +73,14 @@ pub(crate) fn run(args: &CompetitionsArgs, context: &Context) -> Result<Exit, Cl
 }
 
 fn list(args: &ListArgs, catalogue: &Catalogue, context: &Context) -> Result<Exit, CliError> {
+    let suite = args.suite.as_deref().map(names::suite).transpose()?;
+    let modality = args.modality.as_deref().map(names::modality).transpose()?;
+    let complexity = args.complexity.as_deref().map(names::complexity).transpose()?;
     let specs: Vec<&CompetitionSpec> = catalogue
         .iter()
-        .filter(|spec| args.suite.is_none_or(|suite| suite.contains(spec)))
-        .filter(|spec| args.modality.is_none_or(|modality| spec.modality == modality))
-        .filter(|spec| args.complexity.is_none_or(|complexity| spec.complexity == complexity))
+        .filter(|spec| suite.is_none_or(|suite| suite.contains(spec)))
+        .filter(|spec| modality.is_none_or(|modality| spec.modality == modality))
+        .filter(|spec| complexity.is_none_or(|complexity| spec.complexity == complexity))
         .collect();
     if args.json {
         let boards =
@@ -130,7 +133,7 @@ fn list_table(specs: &[&CompetitionSpec], width: usize) -> String {
 }
 
 fn show(args: &ShowArgs, catalogue: &Catalogue, context: &Context) -> Result<Exit, CliError> {
-    let spec = catalogue.get(&args.id).map_err(unknown)?;
+    let spec = catalogue.get(&args.id).map_err(unknown_competition)?;
     if args.brief {
         let brief = spec.brief().ok_or_else(|| {
             CliError::message(

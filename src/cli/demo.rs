@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::run::{exit_of, make_plan, open_executor, run_plan, start_runtime};
 use super::typed;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
-use crate::attempt::plan::{ExecutorKind, Plan};
-use crate::host::store::{GroupDir, write_json};
+use crate::app::run::{exit_of, open_executor, run_new_group, start_runtime};
+use crate::attempt::plan::ExecutorKind;
 
 /// Prepare four small competitions, run two agents on them in sealed containers, grade, and write a
 /// report.
@@ -56,17 +55,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
              --disk 1GiB"
         ));
         say(&command);
-        let plan = make_plan(&typed(command.into_iter().skip(1))?, &context)?;
-        let stats = runtime.block_on(async {
-            let opened = open_executor(executor).await?;
-            let (dir, name) = GroupDir::create(&context.runs_dir, &plan.group)?;
-            let plan = Plan { group: name, ..plan };
-            write_json(&dir.plan(), &plan)?;
-            let stats = run_plan(plan, &dir, None, opened, None, &context).await?;
-            groups.push(dir.root().display().to_string());
-            Ok::<_, CliError>(stats)
-        })?;
-        match exit_of(&stats) {
+        let args: super::run::Args = typed(command.into_iter().skip(1))?;
+        let plan = args.plan(&context)?;
+        let (dir, summary) = runtime.block_on(run_new_group(plan, None, &context))?;
+        groups.push(dir.root().display().to_string());
+        match exit_of(&summary) {
             Exit::Success => {}
             Exit::Interrupted => return Ok(Exit::Interrupted),
             other => worst = other,

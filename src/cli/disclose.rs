@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use medalist_reports::disclose;
 
-use super::report::{Experiment, Source, read_groups};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
+use crate::app::report::{Experiment, Source, read_groups};
 
 /// Print what a leaderboard entry must disclose: hardware, time, feedback, network, versions.
 #[derive(clap::Args, Debug)]

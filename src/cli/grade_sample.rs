@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::grade::Target;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
+use crate::app::grading::{Grading, GradingError};
 
 /// Grade one submission.
 ///
@@ -32,12 +32,11 @@ pub struct Args {
 /// # Errors
 /// The competition is unknown, or its answers cannot be read.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
-    let catalogue = context.catalogue()?;
-    let target = Target::new(&catalogue, &args.competition, &context.data_dir)
-        .map_err(|error| CliError::message(Exit::BadInput, error))?;
-    let answers = args.answers.clone().unwrap_or_else(|| target.answers_path(&context.data_dir));
+    let grading = Grading::new(context.catalogue()?, context.data());
+    let target = grading.target(&args.competition).map_err(GradingError::for_user)?;
+    let answers = args.answers.clone().unwrap_or_else(|| target.answers_path());
     let submission = Some(args.submission.as_path()).filter(|path| *path != Path::new("None"));
-    let report = target.report(submission, &answers)?;
+    let report = target.report(submission, &answers).map_err(GradingError::for_user)?;
     if args.json {
         context.print(format_args!("{}\n", serde_json::to_string(&report)?))?;
         return Ok(Exit::Success);

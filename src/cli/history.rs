@@ -6,9 +6,9 @@ use medalist_reports::history::History;
 use medalist_reports::{export, plots};
 
 use super::compare::write_picture;
-use super::report::{Experiment, Source, read_groups};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
+use crate::app::report::{Experiment, Source, read_groups};
 
 /// Show each agent's medal rate over time, one line a run group.
 #[derive(clap::Args, Debug)]

@@ -10,8 +10,10 @@ use medalist_reports::record::AttemptRecord;
 
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
+use crate::app::run::find_error;
+use crate::attempt::dir::AttemptDir;
+use crate::host::files::read_json_if_there;
 use crate::host::store::find::{self, Found};
-use crate::host::store::{AttemptDir, read_json_if_there};
 
 /// Between two looks at a log that is followed.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -77,12 +79,6 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     }
 }
 
-/// A [`find::FindError`] with the way on.
-pub(super) fn find_error(error: find::FindError) -> CliError {
-    CliError::new(Exit::BadInput, error)
-        .hint("name an attempt by its folder or by competition/agent/seed, and its group with --group; --runs-dir says where groups are")
-}
-
 /// The log of a try that the machine failed; the last try's is the attempt's own.
 fn tried(dir: &AttemptDir, number: u32) -> Result<PathBuf, CliError> {
     let record: Option<AttemptRecord> = read_json_if_there(&dir.record())?;
@@ -95,7 +91,7 @@ fn tried(dir: &AttemptDir, number: u32) -> Result<PathBuf, CliError> {
     if number as usize == tries {
         return Ok(dir.log());
     }
-    Ok(dir.root().join("tries").join(number.to_string()).join("run.log"))
+    Ok(dir.earlier_try(number).log())
 }
 
 fn show(path: &Path, tail: Option<u64>, out: &mut Output<impl Write>) -> io::Result<()> {

@@ -6,6 +6,7 @@ use medalist_grading::{METRICS, Metric};
 
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
+use crate::app::names;
 
 /// List the metrics, or explain one.
 #[derive(clap::Args, Debug)]
@@ -32,10 +33,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         context.print(text)?;
         return Ok(Exit::Success);
     };
-    let metric = Metric::find(name).ok_or_else(|| {
-        CliError::message(Exit::BadInput, format_args!("unknown metric `{name}`"))
-            .hint("`medalist metrics` lists them")
-    })?;
+    let metric = names::metric(name)?;
     context.print(if args.json { format!("{}\n", json(metric)) } else { explain(metric) })?;
     Ok(Exit::Success)
 }

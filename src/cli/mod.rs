@@ -11,8 +11,6 @@ pub mod competitions;
 pub mod demo;
 pub mod disclose;
 pub mod doctor;
-mod download;
-mod gpu;
 pub mod grade;
 pub mod grade_sample;
 pub mod history;
@@ -27,14 +25,13 @@ pub mod run;
 pub mod selection;
 pub mod serve;
 pub mod stop;
-mod table;
 pub mod validate;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::app::context::{Context, default_data_dir};
 use crate::app::error::{CliError, Exit};
@@ -141,29 +138,58 @@ fn command() -> clap::Command {
 
 /// Parses the command line, runs the subcommand and gives the process's exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = command().try_get_matches();
+    let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, given(&matches))));
+    let (cli, given) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8));
+            return exit_of_usage(&error);
         }
     };
     start_logging(&cli.global);
     let context = context(&cli.global);
-    match dispatch(cli.command, &context) {
+    match dispatch(cli.command, &given, &context) {
         Ok(exit) => exit.into(),
         Err(error) => error.report(),
     }
 }
 
-fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError> {
+/// The exit code of a command line that clap refuses: a name that does not exist is bad input
+/// wherever it stands, all else is wrong usage.
+fn exit_of_usage(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        clap::error::ErrorKind::InvalidValue => Exit::BadInput.into(),
+        _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8)),
+    }
+}
+
+/// The flags that were typed, each as `--flag`: neither defaults nor environment variables.
+fn given(matches: &clap::ArgMatches) -> Vec<String> {
+    let Some((name, matches)) = matches.subcommand() else { return Vec::new() };
+    let mut cli = command();
+    // Global flags are only in a subcommand once the command is built.
+    cli.build();
+    let Some(command) = cli.find_subcommand(name) else { return Vec::new() };
+    command
+        .get_arguments()
+        .filter(|argument| {
+            let id = argument.get_id().as_str();
+            matches!(matches.try_contains_id(id), Ok(true))
+                && matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine)
+        })
+        .filter_map(|argument| argument.get_long().map(|long| format!("--{long}")))
+        .collect()
+}
+
+fn dispatch(command: Command, given: &[String], context: &Context) -> Result<Exit, CliError> {
     match command {
         Command::Demo(args) => demo::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Competitions(args) => competitions::run(&args, context),
         Command::Prepare(args) => prepare::run(&args, context),
         Command::Briefs(args) => briefs::run(&args, context),
-        Command::Run(args) => run::run(&args, context),
+        Command::Run(args) => run::run(&args, given, context),
         Command::Attempt(args) => run::attempt(&args, context),
         Command::Status(args) => replay::status(&args, context),
         Command::Replay(args) => replay::replay(&args, context),

@@ -1,24 +1,24 @@
-//! Which competitions a command is about: `-c`, `--suite`, `--lite`, `-a`, `-l`.
+//! The flags that choose competitions: `-c`, `--suite`, `--lite`, `-a`, `-l`.
 
 use std::path::PathBuf;
 
-use medalist_competitions::{Catalogue, CatalogueError, CompetitionSpec, Suite};
+use medalist_competitions::Suite;
 
-use crate::app::error::{CliError, Exit};
+use crate::app::selection::Selection;
 
 /// The flags that choose competitions, as MLE-bench has them and ours.
 #[derive(clap::Args, Debug, Clone, Default)]
-pub struct Selection {
+pub struct SelectionArgs {
     /// Ids of competitions; may be given several times.
     #[arg(short = 'c', long = "competition", value_name = "ID", num_args = 1..)]
     pub competitions: Vec<String>,
     /// A suite: low (or lite), medium, high, all, dev, systemcard, demo.
     #[arg(short = 's', long, value_name = "NAME")]
     pub suite: Option<String>,
-    /// The 22 competitions of low complexity.
+    /// The competitions of low complexity.
     #[arg(long, conflicts_with_all = ["suite", "all"])]
     pub lite: bool,
-    /// All 75 competitions.
+    /// All competitions of MLE-bench.
     #[arg(short = 'a', long, conflicts_with = "suite")]
     pub all: bool,
     /// A file with one id a line; blank lines and lines that begin with `#` are skipped.
@@ -26,105 +26,14 @@ pub struct Selection {
     pub list: Option<PathBuf>,
 }
 
-impl Selection {
-    /// Whether any of the flags was given.
-    pub fn is_given(&self) -> bool {
-        !self.competitions.is_empty()
-            || self.suite.is_some()
-            || self.lite
-            || self.all
-            || self.list.is_some()
-    }
-
-    /// The suite that was named, if any.
-    ///
-    /// # Errors
-    /// An unknown name, with those there are.
-    pub fn suite(&self) -> Result<Option<Suite>, CliError> {
-        match (&self.suite, self.lite, self.all) {
-            (Some(name), ..) => name
-                .parse()
-                .map(Some)
-                .map_err(|error| CliError::new(Exit::BadInput, anyhow::Error::new(error))),
-            (None, true, _) => Ok(Some(Suite::Low)),
-            (None, _, true) => Ok(Some(Suite::All)),
-            (None, false, false) => Ok(None),
-        }
-    }
-
-    /// The chosen competitions in the order named, each once.
-    ///
-    /// # Errors
-    /// An unknown id (with the nearest known one), an unreadable list, or nothing chosen.
-    pub fn resolve<'a>(
-        &self,
-        catalogue: &'a Catalogue,
-    ) -> Result<Vec<&'a CompetitionSpec>, CliError> {
-        let mut ids = self.competitions.clone();
-        if let Some(path) = &self.list {
-            let text = std::fs::read_to_string(path).map_err(|error| {
-                CliError::new(
-                    Exit::BadInput,
-                    anyhow::Error::new(error).context(format!("cannot read `{}`", path.display())),
-                )
-            })?;
-            ids.extend(
-                text.lines()
-                    .map(str::trim)
-                    .filter(|line| !line.is_empty() && !line.starts_with('#'))
-                    .map(str::to_owned),
-            );
-        }
-        if let Some(suite) = self.suite()? {
-            ids.extend(catalogue.suite(suite).map(|spec| spec.id.as_str().to_owned()));
-        }
-        if ids.is_empty() {
-            return Err(CliError::message(Exit::Usage, "no competition chosen")
-                .hint("name some with `-c ID...`, `--suite NAME`, `--lite`, `--all` or `-l FILE`; `medalist competitions list` shows them"));
-        }
-        let mut chosen: Vec<&CompetitionSpec> = Vec::new();
-        for id in &ids {
-            let spec = catalogue.get(id).map_err(unknown)?;
-            if !chosen.iter().any(|known| known.id == spec.id) {
-                chosen.push(spec);
-            }
-        }
-        Ok(chosen)
-    }
-}
-
-/// A catalogue's error as the command line shows it.
-pub fn unknown(error: CatalogueError) -> CliError {
-    CliError::new(Exit::BadInput, anyhow::Error::new(error))
-        .hint("`medalist competitions list` shows all ids")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_come_once_and_in_order() {
-        let catalogue = Catalogue::embedded().unwrap();
-        let temp = tempfile::tempdir().unwrap();
-        let list = temp.path().join("ids.txt");
-        std::fs::write(&list, "# mine\n\nAI4Code\nspaceship-titanic\n").unwrap();
-        let selection = Selection {
-            competitions: vec!["spaceship-titanic".into()],
-            list: Some(list),
-            ..Selection::default()
+impl SelectionArgs {
+    /// What these flags choose.
+    pub fn selection(&self) -> Selection {
+        let suite = match (self.lite, self.all) {
+            (true, _) => Some(Suite::Low.as_str().to_owned()),
+            (_, true) => Some(Suite::All.as_str().to_owned()),
+            (false, false) => self.suite.clone(),
         };
-        let ids: Vec<&str> =
-            selection.resolve(&catalogue).unwrap().iter().map(|spec| spec.id.as_str()).collect();
-        assert_eq!(ids, ["spaceship-titanic", "AI4Code"]);
-    }
-
-    #[test]
-    fn nothing_and_nonsense_are_refused() {
-        let catalogue = Catalogue::embedded().unwrap();
-        assert_eq!(Selection::default().resolve(&catalogue).unwrap_err().exit(), Exit::Usage);
-        let wrong =
-            Selection { competitions: vec!["spaceship-titanc".into()], ..Selection::default() };
-        assert!(wrong.resolve(&catalogue).unwrap_err().render().contains("`spaceship-titanic`"));
+        Selection { competitions: self.competitions.clone(), suite, list: self.list.clone() }
     }
 }

@@ -6,12 +6,14 @@ use std::time::Duration;
 use medalist_grading::GradeReport;
 use medalist_reports::record::AttemptRecord;
 
-use super::logs::{find_error, is_over};
+use super::logs::is_over;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
+use crate::app::run::find_error;
 use crate::attempt::outcome::CancelReason;
+use crate::host::files::read_json;
+use crate::host::store::GroupDir;
 use crate::host::store::find::{self, Found};
-use crate::host::store::{GroupDir, read_json};
 use crate::run::events::GradeLine;
 use crate::run::{StopRequest, stop};
 

@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use medalist_grading::table::Limits;
-use medalist_grading::{InvalidSubmission, PublicFacts};
+use medalist_grading::InvalidSubmission;
 
-use super::grade::Target;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
+use crate::app::grading::{Grading, GradingError, Target};
 
 /// Check a submission's format, without a score.
 ///
@@ -35,10 +34,9 @@ pub struct Args {
 /// # Errors
 /// The competition is unknown, or neither its answers nor its sample submission can be read.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
-    let catalogue = context.catalogue()?;
-    let target = Target::new(&catalogue, &args.competition, &context.data_dir)
-        .map_err(|error| CliError::message(Exit::BadInput, error))?;
-    let refusal = refusal(args, context, &target)?;
+    let grading = Grading::new(context.catalogue()?, context.data());
+    let target = grading.target(&args.competition).map_err(GradingError::for_user)?;
+    let refusal = refusal(args, &target)?;
     let message = match &refusal {
         None => "Submission is valid.".to_owned(),
         Some(Refusal::File(message)) => format!("Submission invalid! {message}"),
@@ -67,11 +65,7 @@ enum Refusal {
     Content(Box<InvalidSubmission>),
 }
 
-fn refusal(
-    args: &Args,
-    context: &Context,
-    target: &Target<'_>,
-) -> Result<Option<Refusal>, CliError> {
+fn refusal(args: &Args, target: &Target<'_>) -> Result<Option<Refusal>, CliError> {
     let path = args.submission.as_path();
     if path.symlink_metadata().is_err() {
         return Ok(Some(Refusal::File(format!(
@@ -82,19 +76,6 @@ fn refusal(
     if path.extension().is_none_or(|extension| extension != "csv") {
         return Ok(Some(Refusal::File("Submission file must be a CSV file.".to_owned())));
     }
-    let sample = target.sample_path(&context.data_dir);
-    let bad = |error: anyhow::Error| {
-        let id = &args.competition;
-        CliError::new(Exit::BadInput, error)
-            .hint(format!("prepare the competition with `medalist prepare -c {id}`"))
-    };
-    let facts = PublicFacts::read(&sample).map_err(|error| {
-        let what = format!("cannot read the sample submission `{}`", sample.display());
-        bad(anyhow::Error::new(error).context(what))
-    })?;
-    let valid = target
-        .grader
-        .validate_file(path, &facts, &Limits::default())
-        .map_err(|error| bad(error.into()))?;
+    let valid = target.validate(path).map_err(GradingError::for_user)?;
     Ok(valid.err().map(|invalid| Refusal::Content(Box::new(invalid))))
 }

@@ -1,5 +1,6 @@
 //! What the harness stands on: the machine, the files it keeps, Kaggle, secrets.
 
+pub mod files;
 pub mod gpu;
 pub mod http;
 pub mod kaggle;

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::gpu::GpuWatch;
+use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::{ExecutorError, LABEL_NAME, LaunchSpec, PreparedImage};
 use crate::attempt::limits::Limits;
 use crate::attempt::outcome::{CancelReason, Outcome, Usage};
@@ -498,8 +499,7 @@ async fn watch(
             && Instant::now() >= at
         {
             let elapsed = running.elapsed_before() + base.elapsed();
-            let path =
-                spec.attempt_dir.join("snapshots").join(format!("{:07}.csv", elapsed.as_secs()));
+            let path = AttemptDir::new(&spec.attempt_dir).snapshot(elapsed.as_secs());
             if running.snapshot(&path).await.unwrap_or(false) {
                 report(AttemptEvent::Snapshot { path, elapsed });
             }

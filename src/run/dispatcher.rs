@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use medalist_reports::record::HardwareRecord;
+use medalist_reports::record::{HardwareRecord, OutcomeKind};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -24,7 +24,8 @@ use crate::attempt::agents::Build;
 use crate::attempt::launch::{ExecutorError, Program};
 use crate::attempt::outcome::CancelReason;
 use crate::attempt::plan::{ExecutorKind, Plan, PlannedAttempt};
-use crate::host::store::{GroupDir, GroupLock, StoreError, write_json};
+use crate::host::files::{StoreError, write_json};
+use crate::host::store::{GroupDir, GroupLock};
 use crate::run::events::{EventKind, EventSink, RunEvent, RunStats};
 use crate::sandbox::{Executor, ExecutorInfo};
 
@@ -136,6 +137,15 @@ struct Dispatcher<'a> {
     passed_over: BTreeMap<String, CancelReason>,
 }
 
+/// What a run came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunSummary {
+    /// Counts of the whole group.
+    pub stats: RunStats,
+    /// Why it was stopped, if it was.
+    pub stopped: Option<CancelReason>,
+}
+
 /// Runs the attempts of the plan that are not over yet, and returns the counts of the whole group.
 ///
 /// `cancels` brings wishes to stop: anything below [`CancelReason::Kill`] gives agents their grace.
@@ -149,7 +159,7 @@ pub async fn run(
     _lock: &GroupLock,
     sinks: &mut Vec<Box<dyn EventSink>>,
     cancels: &mut mpsc::Receiver<StopRequest>,
-) -> Result<RunStats, RunError> {
+) -> Result<RunSummary, RunError> {
     let labels = [(super::GROUP_LABEL.to_owned(), run.plan.group.clone())].into();
     let orphans = run.executor.list_orphans(&labels).await?;
     let state = group_state(&run, &orphans)?;
@@ -177,7 +187,7 @@ impl Dispatcher<'_> {
         state: GroupState,
         cancels: &mut mpsc::Receiver<StopRequest>,
         resumed: bool,
-    ) -> Result<RunStats, RunError> {
+    ) -> Result<RunSummary, RunError> {
         for finished in &state.finished {
             self.count(finished);
         }
@@ -186,7 +196,7 @@ impl Dispatcher<'_> {
             group: self.run.plan.group.clone(),
             agent: self.run.plan.agent.id.clone(),
             executor: self.run.info.name.clone(),
-            sealed: self.run.info.sealed,
+            sealed: self.run.plan.is_sealed(self.run.info.sealed),
             resumed,
             stats: self.stats,
         });
@@ -245,7 +255,7 @@ impl Dispatcher<'_> {
         self.write_metadata()?;
         self.write_group((self.stats.finished == self.stats.planned).then(Utc::now))?;
         self.emit(EventKind::GroupFinished { stats: self.stats });
-        Ok(self.stats)
+        Ok(RunSummary { stats: self.stats, stopped: self.cancel })
     }
 
     /// Takes up what runs already, and starts what the scheduler says.
@@ -397,6 +407,8 @@ impl Dispatcher<'_> {
         finished: FinishedAttempt,
     ) -> Result<(), StoreError> {
         self.count(&finished);
+        let failed = finished.outcome.kind != OutcomeKind::Cancelled
+            && (finished.outcome.infrastructure || !finished.grade.valid);
         let mut written = Ok(());
         if Instant::now() >= self.metadata_due {
             written = self.write_metadata();
@@ -409,6 +421,9 @@ impl Dispatcher<'_> {
             took_s: finished.took.as_secs_f64(),
             stats: self.stats,
         });
+        if failed && self.run.plan.fail_fast {
+            self.cancel(CancelReason::FailFast);
+        }
         written
     }
 

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use medalist_reports::record::GpuRecord;
-use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::time::Instant;
 
 use super::pool::Lease;
 use crate::attempt::limits::{GpuAccess, GpuHandle};
 use crate::attempt::outcome::GpuUsage;
+use crate::host::files::{self, StoreError};
 use crate::host::gpu::{Gpu, GpuDriver, Inventory, Sample};
 use crate::sandbox::gpu::handle;
 
@@ -265,24 +265,17 @@ impl GpuWatch {
             FlockArg::LockExclusiveNonblock
         };
         for unit in &self.units {
-            let opened = fs_err::create_dir_all(dir).and_then(|()| {
-                File::options()
-                    .create(true)
-                    .append(true)
-                    .open(dir.join(format!("{}.lock", unit.uuid)))
-            });
-            match opened.map(|file| Flock::lock(file, how)) {
-                Ok(Ok(lock)) => claimed.push(lock),
-                Ok(Err((_, Errno::EWOULDBLOCK))) => {
+            let path = dir.join(format!("{}.lock", unit.uuid));
+            let made = fs_err::create_dir_all(dir).map_err(StoreError::io("create", dir));
+            match made.and_then(|()| files::lock(&path, how)) {
+                Ok(lock) => claimed.push(lock),
+                Err(StoreError::Locked { .. }) => {
                     claimed.clear();
                     let cause = "another medalist has an attempt on it".to_owned();
                     return Err(BadCard { card: unit.card.clone(), cause });
                 }
                 // A directory that cannot be used must not stop a run that may well be the only
                 // one.
-                Ok(Err((_, error))) => {
-                    tracing::warn!(%error, gpu = unit.uuid, "the card cannot be claimed")
-                }
                 Err(error) => tracing::warn!(%error, gpu = unit.uuid, "the card cannot be claimed"),
             }
         }

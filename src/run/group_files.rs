@@ -10,7 +10,8 @@ use medalist_reports::record::{
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::plan::Plan;
-use crate::host::store::{GroupDir, StoreError, write_json};
+use crate::host::files::{StoreError, write_json};
+use crate::host::store::GroupDir;
 
 /// MLE-bench's `metadata.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,7 +51,7 @@ pub fn write_group(
         id: plan.group.clone(),
         agent: AgentRecord {
             id: plan.agent.id.clone(),
-            version: None,
+            version: plan.agent.version.clone(),
             backbone: Some(plan.agent.backbone.clone()).filter(|text| !text.is_empty()),
             image: Some(plan.agent.image.clone()),
             files_sha256: Some(plan.agent.files_sha256.clone()),

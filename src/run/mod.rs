@@ -26,7 +26,7 @@ pub mod stop;
 mod tests;
 mod tries;
 
-pub use dispatcher::{Run, RunError, run};
+pub use dispatcher::{Run, RunError, RunSummary, run};
 pub use gpu::{BadCard, GpuWatch, Gpus};
 pub use group_files::write_group;
 pub use queue::forecast;

@@ -11,7 +11,7 @@ use medalist_reports::record::{AttemptRecord, OutcomeKind};
 use super::dispatcher::Run;
 use super::messages::{FinishedAttempt, StartPoint};
 use crate::attempt::plan::PlannedAttempt;
-use crate::host::store::{StoreError, read_json_if_there};
+use crate::host::files::{StoreError, read_json_if_there};
 use crate::sandbox::{Orphan, RunToken};
 
 /// Where every attempt of a group is.

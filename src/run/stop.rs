@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::attempt::outcome::CancelReason;
-use crate::host::store::{GroupDir, StoreError, write_atomic};
+use crate::host::files::{StoreError, write_atomic};
+use crate::host::store::GroupDir;
 
 /// Name of the request that means the whole group; no attempt's folder is called so, they end in a
 /// UUID.

@@ -15,11 +15,12 @@ use uuid::Uuid;
 
 use super::*;
 use crate::attempt::agents::{AgentSpec, Build};
-use crate::attempt::launch::ValidationReply;
+use crate::attempt::launch::{DataMode, LaunchSpec, ValidationReply};
 use crate::attempt::limits::{GpuRequest, Limits, Network};
 use crate::attempt::outcome::CancelReason;
 use crate::attempt::plan::{ExecutorKind, PLAN_FORMAT, Plan, attempts};
-use crate::host::store::{GroupDir, read_json};
+use crate::host::files::read_json;
+use crate::host::store::GroupDir;
 use crate::run::events::{EventKind, EventSink, RunEvent, RunStats, SinkError};
 use crate::sandbox::Executor as _;
 use crate::sandbox::fake::{FakeExecutor, Script};
@@ -55,7 +56,7 @@ impl Judge for NumberJudge {
         let gold = score.is_some_and(|score| score > 0.9);
         let report = serde_json::json!({
             "competition_id": competition, "score": score, "gold_threshold": 0.9, "silver_threshold": 0.8,
-            "bronze_threshold": 0.7, "median_threshold": 0.5, "any_medal": gold, "gold_medal": gold,
+            "bronze_threshold": 0.7, "median_threshold": 0.5, "any_medal": gold, "gold_medal": gold, "medal": gold.then_some("gold"),
             "silver_medal": false, "bronze_medal": false, "above_median": gold, "submission_exists": score.is_some(),
             "valid_submission": score.is_some(), "is_lower_better": false, "created_at": "", "submission_path": "",
         });
@@ -116,6 +117,7 @@ pub(super) fn plan(competitions: usize, seeds: u32) -> Plan {
             ..Limits::default()
         },
         network: Network::Sealed,
+        data: DataMode::ReadOnly,
         gpus: GpuRequest::None,
         gpu_share: 1,
         gpu_pool: Vec::new(),
@@ -123,6 +125,7 @@ pub(super) fn plan(competitions: usize, seeds: u32) -> Plan {
         mounts: Vec::new(),
         parallel: None,
         retries: 2,
+        fail_fast: false,
         snapshot_every: None,
         runtime: None,
         cpuset: None,
@@ -135,6 +138,7 @@ pub(super) fn plan(competitions: usize, seeds: u32) -> Plan {
         agent: AgentSpec {
             id: "agent".into(),
             description: String::new(),
+            version: None,
             backbone: String::new(),
             image: "image".into(),
             build: Build::Image,
@@ -185,7 +189,7 @@ pub(super) async fn until_the_bell(
     tokio::select! {
         biased;
         () = bell.notified() => None,
-        stats = run(state, &lock, &mut sinks, cancels) => Some(stats.unwrap()),
+        summary = run(state, &lock, &mut sinks, cancels) => Some(summary.unwrap().stats),
     }
 }
 
@@ -338,6 +342,60 @@ async fn a_cancelled_run_starts_nothing_more_and_can_go_on() {
     assert_eq!((stats.finished, stats.cancelled, stats.gold), (4, 0, 2));
     let record: AttemptRecord = read_json(&group.attempt(&plan.attempts[0].dir).record()).unwrap();
     assert_eq!(record.tries.len(), 2, "the cancelled try is kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_failure_ends_the_run_where_that_is_asked() {
+    let fails = |spec: &LaunchSpec| match spec.competition.as_str() {
+        // A submission that is no number.
+        "c0" => Script {
+            takes: Some(Duration::from_secs(1)),
+            submission: Some(b"nonsense".to_vec()),
+            ..Script::default()
+        },
+        _ => Script {
+            takes: Some(Duration::from_secs(20)),
+            submission: Some(b"0.95".to_vec()),
+            ..Script::default()
+        },
+    };
+    for (fail_fast, finished, cancelled) in [(true, 2, 1), (false, 4, 0)] {
+        let temp = tempfile::tempdir().unwrap();
+        let (group, _) = GroupDir::create(temp.path(), "group").unwrap();
+        let plan = Plan { fail_fast, ..plan(4, 1) };
+        let (executor, recorder) = (Arc::new(FakeExecutor::new(fails)), Recorder::default());
+        let stats = life(&plan, &group, &executor, &recorder, &mut never()).await.unwrap();
+        assert_eq!((stats.finished, stats.cancelled), (finished, cancelled), "{fail_fast}");
+        let began = recorder.kinds().into_iter().any(|kind| matches!(kind, EventKind::CancelBegan { reason } if reason.contains("after another failure")));
+        assert_eq!(began, fail_fast);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_sealed_is_never_called_sealed() {
+    let sealed = plan(1, 1);
+    let privileged = AgentSpec { privileged: true, ..sealed.agent.clone() };
+    let cases = [
+        (sealed.clone(), true),
+        (Plan { network: Network::Open, ..sealed.clone() }, false),
+        (Plan { network: Network::Allowlist(vec!["example.org".into()]), ..sealed.clone() }, false),
+        (Plan { agent: privileged, ..sealed }, false),
+    ];
+    for (plan, expected) in cases {
+        let temp = tempfile::tempdir().unwrap();
+        let (group, _) = GroupDir::create(temp.path(), "group").unwrap();
+        let recorder = Recorder::default();
+        life(&plan, &group, &Arc::new(scores()), &recorder, &mut never()).await.unwrap();
+        let told = recorder.kinds().into_iter().find_map(|kind| match kind {
+            EventKind::GroupStarted { sealed, .. } => Some(sealed),
+            _ => None,
+        });
+        let dir = group.attempt(&plan.attempts[0].dir);
+        let record: AttemptRecord = read_json(&dir.record()).unwrap();
+        assert_eq!((told, record.conditions.sealed), (Some(expected), expected), "{plan:?}");
+        assert_eq!(record.conditions.network, plan.network.mode());
+    }
+    assert!(!plan(1, 1).is_sealed(false), "an executor that cannot seal seals nothing");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::Utc;
-use medalist_grading::GradeReport;
 use medalist_reports::record::{
     AttemptRecord, ConditionsRecord, LimitsRecord, OutcomeKind, OutcomeRecord, Phase, PhaseRecord,
     RECORD_FORMAT, SnapshotRecord, SubmissionRecord, TryRecord, UsageRecord,
@@ -18,13 +17,14 @@ use super::dispatcher::{Run, RunError};
 use super::gpu::GpuWatch;
 use super::messages::{AttemptMessage, AttemptUpdate, FinishedAttempt, StartPoint, TaskEnd};
 use super::pool::Lease;
+use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::LaunchSpec;
-use crate::attempt::limits::{GpuRequest, Network};
+use crate::attempt::limits::GpuRequest;
 use crate::attempt::outcome::{CancelReason, Outcome, Usage};
 use crate::attempt::plan::{ExecutorKind, Plan, PlannedAttempt};
-use crate::host::store::{AttemptDir, StoreError, file_sha256, write_json};
+use crate::host::files::{StoreError, file_sha256, write_json};
 use crate::run::events::GradeLine;
-use crate::sandbox::{Postponed, RunToken};
+use crate::sandbox::Postponed;
 
 /// Runs one attempt to its grade. Everything but a failure of our own files is an outcome.
 pub(super) async fn run_tries(
@@ -41,7 +41,7 @@ pub(super) async fn run_tries(
         path: dir.root().to_owned(),
         source,
     })?;
-    let mut record = crate::host::store::read_json_if_there::<AttemptRecord>(&dir.record())?
+    let mut record = crate::host::files::read_json_if_there::<AttemptRecord>(&dir.record())?
         .unwrap_or_else(|| fresh_record(&run, &attempt));
     let watch = match &run.gpus {
         Some(gpus) if !lease.uuids.is_empty() => Some(gpus.watch(&lease, run.plan.gpu_share)),
@@ -258,8 +258,7 @@ fn on_event(
         }
         AttemptEvent::Snapshot { path, elapsed } => {
             let bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
-            let path =
-                path.strip_prefix(dir.root()).unwrap_or(&path).to_string_lossy().into_owned();
+            let path = dir.relative(&path);
             record.snapshots.push(SnapshotRecord {
                 after_s: elapsed.as_secs_f64(),
                 path,
@@ -311,12 +310,9 @@ fn fresh_record(run: &Run, attempt: &PlannedAttempt) -> AttemptRecord {
         competition: attempt.competition.clone(),
         conditions: ConditionsRecord {
             executor: plan.executor.to_string(),
-            network: network_name(&plan.network).to_owned(),
-            network_hosts: match &plan.network {
-                Network::Allowlist(hosts) => hosts.clone(),
-                Network::Sealed | Network::Open => Vec::new(),
-            },
-            sealed: run.info.sealed && plan.network == Network::Sealed && !plan.agent.privileged,
+            network: plan.network.mode().to_owned(),
+            network_hosts: plan.network.hosts().to_vec(),
+            sealed: plan.is_sealed(run.info.sealed),
             limits: limits_record(plan, attempt),
             gpu_access: None,
             mounts: plan.mounts.iter().map(ToString::to_string).collect(),
@@ -330,14 +326,6 @@ fn fresh_record(run: &Run, attempt: &PlannedAttempt) -> AttemptRecord {
             hardware: run.hardware.clone(),
         },
         ..AttemptRecord::default()
-    }
-}
-
-fn network_name(network: &Network) -> &'static str {
-    match network {
-        Network::Sealed => "sealed",
-        Network::Allowlist(_) => "allowlist",
-        Network::Open => "open",
     }
 }
 
@@ -398,7 +386,7 @@ fn launch_spec(
         env: env.into_iter().collect(),
         public_dir: absolute(&material.public_dir)?,
         description: material.description,
-        instructions: crate::attempt::instructions::text(&plan.limits),
+        instructions: crate::attempt::instructions::text(&plan.limits, plan.data),
         attempt_dir: absolute(dir.root())?,
         limits: plan.limits.clone(),
         network: plan.network.clone(),
@@ -409,7 +397,7 @@ fn launch_spec(
             .iter()
             .map(|mount| (mount.source.clone(), mount.target.clone()))
             .collect(),
-        data_mode: crate::attempt::launch::DataMode::ReadOnly,
+        data_mode: plan.data,
         seed: attempt.key.seed,
         privileged: plan.agent.privileged,
         cpuset: plan.cpuset.clone(),
@@ -435,14 +423,14 @@ fn failed_before_start(cause: String) -> AttemptEnd {
 /// nothing is lost.
 fn set_aside_last_try(dir: &AttemptDir, record: &AttemptRecord) -> Result<(), StoreError> {
     let Some(last) = record.tries.last() else { return Ok(()) };
-    let aside = dir.root().join("tries").join(last.number.to_string());
-    for name in ["run.log", "submission", "logs", "code", "snapshots"] {
+    let aside = dir.earlier_try(last.number);
+    for name in AttemptDir::LEFT_BY_A_TRY {
         let from = dir.root().join(name);
         if !from.exists() {
             continue;
         }
-        let to = aside.join(name);
-        std::fs::create_dir_all(&aside)
+        let to = aside.root().join(name);
+        std::fs::create_dir_all(aside.root())
             .and_then(|()| std::fs::rename(&from, &to))
             .map_err(|source| StoreError::Io { verb: "move", path: from, source })?;
     }
@@ -546,7 +534,7 @@ async fn grade(
 fn submission_record(dir: &AttemptDir) -> Option<SubmissionRecord> {
     let path = dir.submission();
     let (sha256, bytes) = file_sha256(&path).ok()?;
-    let path = path.strip_prefix(dir.root()).unwrap_or(&path).to_string_lossy().into_owned();
+    let path = dir.relative(&path);
     Some(SubmissionRecord { path, bytes, sha256: Some(sha256) })
 }
 

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use super::{ExitCause, ExitReport};
 use crate::attempt::launch::LaunchSpec;
 use crate::attempt::outcome::Usage;
+use crate::attempt::text::hex;
 
 /// The container init, compiled by build.rs.
 static INIT: &[u8] = include_bytes!(env!("MEDALIST_INIT"));
@@ -216,10 +217,7 @@ pub(crate) fn init_program() -> io::Result<PathBuf> {
 fn write_init() -> io::Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
     let digest = Sha256::digest(INIT);
-    let mut name = "medalist-init-".to_string();
-    for byte in &digest[..8] {
-        let _ = write!(name, "{byte:02x}");
-    }
+    let name = format!("medalist-init-{}", hex(&digest[..8]));
     let dir = cache_dir();
     let path = dir.join(name);
     if fs_err::read(&path).is_ok_and(|bytes| bytes == INIT) {

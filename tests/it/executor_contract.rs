@@ -319,7 +319,7 @@ contract! {
         let run = bench
             .drive(spec, Some(token), |event, _| {
                 if let AttemptEvent::Phase(phase) = event {
-                    phases.lock().unwrap().push(*phase);
+                    phases.lock().unwrap().push(phase.clone());
                 }
             })
             .await;

@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use medalist::cli::report::Source;
-use medalist::cli::serve::{Shown, serve};
+use medalist::app::report::Source;
+use medalist::app::serve::{Shown, serve};
 use medalist_competitions::Catalogue;
 use medalist_reports::record::{
     AgentRecord, AttemptKey, AttemptRecord, GroupRecord, LlmUsageRecord, OutcomeRecord,

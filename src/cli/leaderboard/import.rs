@@ -16,7 +16,7 @@ use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::attempt::text::hex;
 use crate::cli::briefs::{checkout_folder, refuse_pointer};
-use crate::cli::selection::Selection;
+use crate::cli::selection::SelectionArgs;
 
 /// Boards have at most some ten thousand teams; no list of submissions is larger than this.
 const MAX_BYTES: u64 = 256 << 20;
@@ -33,7 +33,7 @@ pub(super) struct ImportArgs {
     #[arg(value_name = "SOURCE", required_unless_present = "remove", conflicts_with = "remove")]
     source: Option<PathBuf>,
     #[command(flatten)]
-    selection: Selection,
+    selection: SelectionArgs,
     /// Go back to the catalogue's leaderboards: for the chosen competitions, or for all.
     #[arg(long)]
     remove: bool,
@@ -56,8 +56,8 @@ fn chosen<'c>(
     args: &ImportArgs,
     catalogue: &'c medalist_competitions::Catalogue,
 ) -> Result<Vec<&'c CompetitionSpec>, CliError> {
-    if args.selection.is_given() {
-        args.selection.resolve(catalogue)
+    if args.selection.selection().is_given() {
+        args.selection.selection().resolve(catalogue)
     } else {
         Ok(catalogue.iter().collect())
     }
@@ -65,8 +65,11 @@ fn chosen<'c>(
 
 fn import_file(source: &Path, args: &ImportArgs, context: &Context) -> Result<Exit, CliError> {
     let catalogue = context.catalogue()?;
-    let specs =
-        if args.selection.is_given() { args.selection.resolve(&catalogue)? } else { Vec::new() };
+    let specs = if args.selection.selection().is_given() {
+        args.selection.selection().resolve(&catalogue)?
+    } else {
+        Vec::new()
+    };
     let [spec] = specs[..] else {
         return Err(CliError::message(
             Exit::BadInput,
@@ -93,7 +96,7 @@ fn import_checkout(source: &Path, args: &ImportArgs, context: &Context) -> Resul
         let file = folder.join(spec.id.as_str()).join("leaderboard.csv");
         if file.is_file() {
             boards.push((read_board(&file, spec)?, spec));
-        } else if args.selection.is_given() {
+        } else if args.selection.selection().is_given() {
             missing.push(spec.id.as_str());
         }
     }

@@ -11,9 +11,10 @@ use medalist_reports::leaderboard::{self, Row};
 use medalist_reports::read::{CompetitionSource, Group};
 use serde_json::json;
 
-use super::report::{Experiment, Seeds, Source, read_groups};
+use super::report::{ExperimentArgs, SeedArgs};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
+use crate::app::report::{Source, read_groups};
 
 /// Print MLE-bench's leaderboard, with rows of your own run groups computed as MLE-bench does.
 #[derive(clap::Args, Debug)]
@@ -25,9 +26,9 @@ pub struct Args {
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
-    experiment: Experiment,
+    experiment: ExperimentArgs,
     #[command(flatten)]
-    seeds: Seeds,
+    seeds: SeedArgs,
     /// Name of the measured rows' agent; that of the run groups by default.
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
@@ -61,9 +62,10 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         return import::run(args, context);
     }
     let source = Source::new(context.catalogue()?, &context.data_dir);
-    let asked = !args.paths.is_empty() || args.experiment.is_named();
-    let reading =
-        asked.then(|| read_groups(&args.paths, &args.experiment, context, &source)).transpose()?;
+    let asked = !args.paths.is_empty() || args.experiment.experiment().id.is_some();
+    let reading = asked
+        .then(|| read_groups(&args.paths, &args.experiment.experiment(), context, &source))
+        .transpose()?;
     let groups: &[Group] = reading.as_ref().map_or(&[], |reading| &reading.groups);
     if let Some(split) = &args.split {
         return aggregate(args, context, &source, groups, split);

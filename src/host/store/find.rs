@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{GroupDir, StoreError, read_json};
+use super::GroupDir;
 use crate::attempt::plan::{Plan, PlannedAttempt};
+use crate::host::files::{StoreError, read_json};
 
 /// How many candidates an ambiguity names.
 const NAMED: usize = 8;

@@ -1,4 +1,4 @@
-//! The run directory: every path of it is built here, and every write is atomic or an append.
+//! The run directory: every path of a group is built here, and every write is atomic or an append.
 //!
 //! ```text
 //! <runs>/<timestamp>_run-group_<agent>/
@@ -13,58 +13,14 @@
 
 pub mod find;
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use sha2::{Digest as _, Sha256};
 
-use crate::attempt::text::hex;
-
-/// A file could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The system refused.
-    #[error("cannot {verb} `{path}`")]
-    Io {
-        /// `read`, `write`, ...
-        verb: &'static str,
-        /// The file.
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    /// The content is not what the file should hold.
-    #[error("`{path}` is damaged: {message}")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What the parser says, with line and column.
-        message: String,
-    },
-    /// Another process works on the group.
-    #[error("another medalist is working on `{path}`")]
-    Locked {
-        /// The group's folder.
-        path: PathBuf,
-    },
-}
-
-impl StoreError {
-    fn io<'a>(verb: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
-        move |source| Self::Io { verb, path: path.to_owned(), source }
-    }
-
-    /// Whether a full disk or quota is the cause.
-    pub fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. }
-            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
-    }
-}
+use super::files::{StoreError, lock};
+use crate::attempt::dir::AttemptDir;
 
 /// The folder of a run group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,7 +90,7 @@ impl GroupDir {
 
     /// One attempt's folder.
     pub fn attempt(&self, dir: &str) -> AttemptDir {
-        AttemptDir { root: self.root.join(dir) }
+        AttemptDir::new(self.root.join(dir))
     }
 
     /// Takes the group for this process; given back when the value is dropped or the process dies.
@@ -142,7 +98,7 @@ impl GroupDir {
     /// # Errors
     /// [`StoreError::Locked`] if another process holds it.
     pub fn lock(&self) -> Result<GroupLock, StoreError> {
-        let lock = flock(&self.root, "group.lock", FlockArg::LockExclusiveNonblock)?;
+        let lock = lock(&self.root.join("group.lock"), FlockArg::LockExclusiveNonblock)?;
         Ok(GroupLock { _locks: vec![lock] })
     }
 
@@ -152,10 +108,10 @@ impl GroupDir {
     /// # Errors
     /// [`StoreError::Locked`] if another process holds the attempt or the whole group.
     pub fn lock_attempt(&self, dir: &str) -> Result<GroupLock, StoreError> {
-        let group = flock(&self.root, "group.lock", FlockArg::LockSharedNonblock)?;
+        let group = lock(&self.root.join("group.lock"), FlockArg::LockSharedNonblock)?;
         let attempt = self.root.join(dir);
         std::fs::create_dir_all(&attempt).map_err(StoreError::io("create", &attempt))?;
-        let attempt = flock(&attempt, "attempt.lock", FlockArg::LockExclusiveNonblock)?;
+        let attempt = lock(&attempt.join("attempt.lock"), FlockArg::LockExclusiveNonblock)?;
         Ok(GroupLock { _locks: vec![group, attempt] })
     }
 }
@@ -164,144 +120,6 @@ impl GroupDir {
 #[derive(Debug)]
 pub struct GroupLock {
     _locks: Vec<Flock<File>>,
-}
-
-fn flock(folder: &Path, name: &str, how: FlockArg) -> Result<Flock<File>, StoreError> {
-    let path = folder.join(name);
-    let file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .map_err(StoreError::io("open", &path))?;
-    Flock::lock(file, how).map_err(|(_, errno)| match errno {
-        nix::errno::Errno::EWOULDBLOCK => StoreError::Locked { path: folder.to_owned() },
-        errno => StoreError::io("lock", &path)(errno.into()),
-    })
-}
-
-/// The folder of an attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttemptDir {
-    root: PathBuf,
-}
-
-impl AttemptDir {
-    /// The folder itself.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// What reports read of the attempt.
-    pub fn record(&self) -> PathBuf {
-        self.root.join("attempt.json")
-    }
-
-    /// The grade of what was submitted.
-    pub fn grade(&self) -> PathBuf {
-        self.root.join("grade.json")
-    }
-
-    /// What happened, where the attempt was run by a process of its own.
-    pub fn events(&self) -> PathBuf {
-        self.root.join("events.jsonl")
-    }
-
-    /// What a resumed run needs to find a running container again.
-    pub fn token(&self) -> PathBuf {
-        self.root.join("running.json")
-    }
-
-    /// The salvaged submission, whether or not there is one.
-    pub fn submission(&self) -> PathBuf {
-        self.root.join("submission").join("submission.csv")
-    }
-
-    /// What the agent printed.
-    pub fn log(&self) -> PathBuf {
-        self.root.join("run.log")
-    }
-
-    /// Copies of the submission taken while the agent ran.
-    pub fn snapshots(&self) -> PathBuf {
-        self.root.join("snapshots")
-    }
-}
-
-/// Writes a file aside, flushes it to disk and renames it into place: readers see the old content
-/// or the new, never a part.
-///
-/// # Errors
-/// [`StoreError::Io`]; the old file is then untouched.
-pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let write = || -> io::Result<()> {
-        let mut aside = tempfile::Builder::new()
-            .prefix(".aside-")
-            .permissions(std::fs::Permissions::from_mode(0o644))
-            .tempfile_in(dir)?;
-        aside.write_all(bytes)?;
-        aside.as_file().sync_all()?;
-        aside.persist(path).map_err(|error| error.error)?;
-        // The rename itself must survive a power loss too.
-        File::open(dir)?.sync_all()
-    };
-    write().map_err(StoreError::io("write", path))
-}
-
-/// Writes a value as indented JSON through [`write_atomic`].
-///
-/// # Errors
-/// As [`write_atomic`].
-pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
-    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| StoreError::Damaged {
-        path: path.to_owned(),
-        message: error.to_string(),
-    })?;
-    bytes.push(b'\n');
-    write_atomic(path, &bytes)
-}
-
-/// Reads a JSON file.
-///
-/// # Errors
-/// [`StoreError::Io`] if it cannot be read, [`StoreError::Damaged`] if it is not what it should be.
-pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
-    let bytes = std::fs::read(path).map_err(StoreError::io("read", path))?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| StoreError::Damaged { path: path.to_owned(), message: error.to_string() })
-}
-
-/// As [`read_json`], with `None` for a file that does not exist.
-///
-/// # Errors
-/// As [`read_json`].
-pub fn read_json_if_there<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
-    match read_json(path) {
-        Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-        other => other.map(Some),
-    }
-}
-
-/// SHA-256 of a file, as hexadecimal digits, and its length.
-///
-/// # Errors
-/// [`StoreError::Io`] if it cannot be read.
-pub fn file_sha256(path: &Path) -> Result<(String, u64), StoreError> {
-    let read = || -> io::Result<(String, u64)> {
-        let mut file = File::open(path)?;
-        let mut hash = Sha256::new();
-        let mut buffer = vec![0; 1 << 16];
-        let mut length = 0;
-        loop {
-            let count = file.read(&mut buffer)?;
-            if count == 0 {
-                return Ok((hex(&hash.finalize()), length));
-            }
-            hash.update(&buffer[..count]);
-            length += count as u64;
-        }
-    };
-    read().map_err(StoreError::io("read", path))
 }
 
 #[cfg(test)]
@@ -318,25 +136,5 @@ mod tests {
         drop(held);
         group.lock().unwrap();
         assert_eq!(GroupDir::create(temp.path(), "g").unwrap().1, "g-2");
-    }
-
-    #[test]
-    fn a_failed_write_leaves_the_old_file() {
-        let temp = tempfile::tempdir().unwrap();
-        let path = temp.path().join("a.json");
-        write_json(&path, &1).unwrap();
-        assert!(write_json(&temp.path().join("no").join("a.json"), &2).is_err());
-        write_json(&path, &3).unwrap();
-        assert_eq!(read_json::<i32>(&path).unwrap(), 3);
-        assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 1, "nothing is left aside");
-    }
-
-    #[test]
-    fn damage_is_told_from_absence() {
-        let temp = tempfile::tempdir().unwrap();
-        let path = temp.path().join("a.json");
-        assert_eq!(read_json_if_there::<i32>(&path).unwrap(), None);
-        std::fs::write(&path, "{").unwrap();
-        assert!(matches!(read_json_if_there::<i32>(&path), Err(StoreError::Damaged { .. })));
     }
 }

@@ -99,8 +99,8 @@ async fn an_agent_that_ends_by_itself_is_finished() {
     assert_eq!(end.outcome, Outcome::Finished { exit: 3 });
     assert_eq!(end.took.as_secs(), 60);
     assert!(end.salvage.unwrap().submission);
-    use Phase::{Collecting, Image, Removing, Running, Starting};
-    assert_eq!(phases, [Image, Starting, Running, Collecting, Removing]);
+    use Phase::{Agent, Collect, Create, Image, Remove};
+    assert_eq!(phases, [Image, Create, Agent, Collect, Remove]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -382,9 +382,10 @@ mod tests {
     #[test]
     fn only_an_open_network_has_one() {
         let mut spec = spec();
-        for (network, mode) in
-            [(Network::Open, "bridge"), (Network::Allowlist(vec!["pypi.org".to_string()]), "none")]
-        {
+        for (network, mode) in [
+            (Network::Open, "bridge"),
+            (Network::Allowlist(vec!["example.org".to_string()]), "none"),
+        ] {
             spec.network = network;
             assert_eq!(body(&spec)["HostConfig"]["NetworkMode"], mode);
         }

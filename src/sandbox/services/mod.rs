@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use self::allowlist::Allowlist;
 use self::validate::ValidationService;
+use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::LaunchSpec;
 use crate::attempt::limits::Network;
 
@@ -72,7 +73,8 @@ impl Services {
         let mut tasks = vec![Service::spawn(Arc::clone(&validation).serve(listener))];
         if let Network::Allowlist(hosts) = &spec.network {
             let listener = listen(dir, PROXY_SOCKET)?;
-            let proxy = Arc::new(Allowlist::new(hosts, spec.attempt_dir.join("network.jsonl")));
+            let proxy =
+                Arc::new(Allowlist::new(hosts, AttemptDir::new(&spec.attempt_dir).network_log()));
             tasks.push(Service::spawn(proxy.serve(listener)));
         }
         Ok(Self { validation, _tasks: tasks })

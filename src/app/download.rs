@@ -12,13 +12,14 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use futures_util::StreamExt as _;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use medalist_competitions::CompetitionSpec;
 use medalist_competitions::prepare::Fetch;
+use medalist_competitions::{CompetitionSpec, DataDir};
 use serde::Serialize;
 
+use super::context::Context;
+use super::error::{CliError, Exit};
+use super::run::start_runtime;
 use super::table::{Column, render};
-use crate::app::context::Context;
-use crate::app::error::{CliError, Exit};
 use crate::host::kaggle::{
     Access, Credentials, DownloadReporter, DownloadRequest, Downloaded, KaggleClient, KaggleError,
     KaggleOptions, RemoteObject, SilentReporter,
@@ -186,7 +187,7 @@ pub(super) fn fetch_missing(wanted: &Wanted<'_>, context: &Context) -> Result<Ou
         ),
         Err(_) => None,
     };
-    let runtime = super::run::start_runtime()?;
+    let runtime = start_runtime()?;
     let competitions = runtime.block_on(look(wanted, client.as_ref(), context));
     let preflight = Preflight {
         disk_needed_bytes: competitions.iter().map(|row| row.disk_bytes).sum(),
@@ -231,15 +232,14 @@ pub(super) fn fetch_missing(wanted: &Wanted<'_>, context: &Context) -> Result<Ou
 
 /// How things stand without asking Kaggle; none if it must be asked.
 fn state_at_home(spec: &CompetitionSpec, data_dir: &Path, again: bool) -> Option<State> {
-    let home = data_dir.join(spec.id.as_str());
-    let is_filled = |folder: &str| {
-        std::fs::read_dir(home.join(folder)).is_ok_and(|mut entries| entries.next().is_some())
-    };
-    let is_whole = spec.missing_files(&home.join("prepared")).is_empty();
-    if !again && is_whole && is_filled("prepared/public") && is_filled("prepared/private") {
+    let (data, id) = (DataDir::new(data_dir), spec.id.as_str());
+    let is_filled =
+        |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    let is_whole = spec.missing_files(&data.prepared(id)).is_empty();
+    if !again && is_whole && is_filled(&data.public(id)) && is_filled(&data.private(id)) {
         return Some(State::Prepared);
     }
-    let at_hand = home.join(format!("{}.zip", spec.id)).is_file() || is_filled("raw");
+    let at_hand = data.archive(id).is_file() || is_filled(&data.raw(id));
     (at_hand || spec.kaggle_slug.is_none()).then_some(State::RawAtHand)
 }
 
@@ -287,7 +287,7 @@ async fn fetch(
         .map(|row| DownloadRequest {
             id: row.slug.clone(),
             object: RemoteObject::All,
-            path: context.data_dir.join(&row.id).join(format!("{}.zip", row.id)),
+            path: context.data().archive(&row.id),
         })
         .collect();
     let bars =
@@ -382,9 +382,7 @@ impl Fetch for FetchElsewhere {
         };
         let download = || {
             let client = KaggleClient::new(KaggleOptions::new(None)).map_err(cli_error)?;
-            super::run::start_runtime()?
-                .block_on(client.download(&request, &SilentReporter))
-                .map_err(cli_error)
+            start_runtime()?.block_on(client.download(&request, &SilentReporter)).map_err(cli_error)
         };
         download().map(drop).map_err(|error: CliError| error.message_chain())
     }

@@ -1,42 +1,36 @@
-//! GPU flags of `run`, what this machine has to meet them, and the way into its containers.
+//! What a run asks of GPUs, what this machine has to meet them, and the way into its containers.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use medalist_reports::record::{AttemptRecord, CompetitionFacts, HardwareRecord};
 
-use crate::app::context::Context;
-use crate::app::error::{CliError, Exit};
-use crate::attempt::limits::{GpuAccess, GpuRequest, uuid};
+use super::context::Context;
+use super::error::{CliError, Exit};
+use super::run::{capacity, executor_error};
+use crate::attempt::limits::{GpuAccess, GpuRequest};
 use crate::attempt::plan::{AccessKind, ExecutorKind, MountSpec, Plan};
+use crate::host::files::read_json_if_there;
 use crate::host::gpu::{Gpu, Inventory, NvidiaSmi, PROGRAM_VARIABLE};
-use crate::host::store::{GroupDir, read_json_if_there};
+use crate::host::store::GroupDir;
 use crate::run::Gpus;
 use crate::sandbox::gpu::{Probe, probe};
 use crate::sandbox::{Executor, ExecutorInfo};
 
 /// What each attempt gets of the machine's GPUs and files.
-#[derive(clap::Args, Debug, Clone)]
-pub struct GpuArgs {
-    /// GPUs of each attempt: a number of whole cards (or one MIG slice), `all`, exactly these
-    /// UUIDs, or `none` (the default).
-    #[arg(long, value_name = "N|all|UUID,...|none")]
+#[derive(Debug, Clone, Default)]
+pub struct GpuOptions {
+    /// GPUs of each attempt.
     pub gpus: Option<GpuRequest>,
-    /// Another number for one competition, or for all of a complexity: `--gpus-for high=2`.
-    #[arg(long, value_name = "ID|COMPLEXITY=N")]
+    /// Another number for some competitions.
     pub gpus_for: Vec<GpusFor>,
-    /// Attempts that share one card.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    /// Attempts that share one GPU.
     pub gpu_share: u32,
-    /// The cards that this run may use, by UUID; all if not given.
-    #[arg(long, value_name = "UUID,...", value_delimiter = ',', value_parser = uuid)]
+    /// The GPUs that the run may use, by UUID; all if empty.
     pub gpu_pool: Vec<String>,
-    /// How GPUs get into containers; the first way that works if not given.
-    #[arg(long, value_enum, value_name = "WAY")]
+    /// How GPUs get into containers; the first way that works if none.
     pub gpu_access: Option<AccessKind>,
-    /// A directory or file of this machine that agents see read-only, e.g. model weights; results
-    /// name it.
-    #[arg(long = "mount", value_name = "SOURCE[:TARGET]")]
+    /// What of this machine agents see read-only.
     pub mounts: Vec<MountSpec>,
 }
 
@@ -61,10 +55,10 @@ impl std::str::FromStr for GpusFor {
     }
 }
 
-impl GpuArgs {
+impl GpuOptions {
     /// What the competition gets, where that is not what all get; a rule for its id goes before one
     /// for its complexity.
-    pub(super) fn of(&self, competition: &CompetitionFacts) -> Option<GpuRequest> {
+    pub fn of(&self, competition: &CompetitionFacts) -> Option<GpuRequest> {
         let rule = |name: &str| self.gpus_for.iter().rfind(|rule| rule.which == name);
         rule(&competition.id)
             .or_else(|| rule(&competition.complexity))
@@ -72,11 +66,7 @@ impl GpuArgs {
     }
 
     /// Refuses rules that fit no competition of the run, and mounts that would break the seal.
-    pub(super) fn check(
-        &self,
-        chosen: &[CompetitionFacts],
-        context: &Context,
-    ) -> Result<(), CliError> {
+    pub fn check(&self, chosen: &[CompetitionFacts], context: &Context) -> Result<(), CliError> {
         for rule in &self.gpus_for {
             if !chosen.iter().any(|facts| facts.id == rule.which || facts.complexity == rule.which)
             {
@@ -105,7 +95,7 @@ fn wants_gpus(plan: &Plan) -> bool {
 ///
 /// # Errors
 /// There is no driver, or it does not have what the plan names.
-pub(super) async fn find(plan: &Plan) -> Result<Option<(NvidiaSmi, Inventory)>, CliError> {
+pub async fn find(plan: &Plan) -> Result<Option<(NvidiaSmi, Inventory)>, CliError> {
     if !wants_gpus(plan) {
         return Ok(None);
     }
@@ -136,8 +126,7 @@ pub(super) async fn find(plan: &Plan) -> Result<Option<(NvidiaSmi, Inventory)>, 
     if !plan.gpu_pool.is_empty() {
         inventory.gpus.retain(|gpu| plan.gpu_pool.contains(&gpu.uuid));
     }
-    let unschedulable =
-        crate::run::forecast(plan, super::run::capacity(plan), &inventory.gpus).unschedulable;
+    let unschedulable = crate::run::forecast(plan, capacity(plan), &inventory.gpus).unschedulable;
     if unschedulable > 0 {
         let message = format!(
             "{unschedulable} attempts ask for more GPUs than this run has ({})",
@@ -149,7 +138,7 @@ pub(super) async fn find(plan: &Plan) -> Result<Option<(NvidiaSmi, Inventory)>, 
 }
 
 /// Cards by model: `2 x NVIDIA H100 80GB HBM3`.
-pub(super) fn models(gpus: &[Gpu]) -> String {
+pub fn models(gpus: &[Gpu]) -> String {
     let mut counts: Vec<(&str, usize)> = Vec::new();
     for gpu in gpus {
         match counts.iter_mut().find(|(model, _)| *model == gpu.model) {
@@ -163,7 +152,7 @@ pub(super) fn models(gpus: &[Gpu]) -> String {
 }
 
 /// What `--dry-run` says of a plan's GPUs.
-pub(super) fn describe(plan: &Plan, gpus: &[Gpu]) -> String {
+pub fn describe(plan: &Plan, gpus: &[Gpu]) -> String {
     if !wants_gpus(plan) {
         return "none".to_owned();
     }
@@ -186,7 +175,7 @@ pub(super) fn describe(plan: &Plan, gpus: &[Gpu]) -> String {
 ///
 /// # Errors
 /// None is left, or none gets into a container.
-pub(super) async fn open(
+pub async fn open(
     plan: &Plan,
     dir: &GroupDir,
     executor: &dyn Executor,
@@ -203,7 +192,7 @@ pub(super) async fn open(
                 reference: plan.agent.image.clone(),
                 argv: Vec::new(),
             };
-            executor.prepare_image(&program).await.map_err(super::run::executor_error)?;
+            executor.prepare_image(&program).await.map_err(executor_error)?;
             let found = probe(
                 executor,
                 info,
@@ -269,15 +258,15 @@ fn held(plan: &Plan, dir: &GroupDir) -> Result<Vec<String>, CliError> {
 }
 
 /// What `doctor` says: the cards, and every way into a container that was tried with one of them.
-pub(super) struct Checkup {
+pub struct Checkup {
     /// The cards and the driver, or why there are none.
-    pub(super) cards: Result<Inventory, String>,
+    pub cards: Result<Inventory, String>,
     /// The ways into a container, if an engine answers.
-    pub(super) probe: Option<Probe>,
+    pub probe: Option<Probe>,
 }
 
 /// Looks at the cards and tries them in containers of the embedded sample agent.
-pub(super) async fn checkup(scratch: &Path) -> Checkup {
+pub async fn checkup(scratch: &Path) -> Checkup {
     let Some(smi) = NvidiaSmi::find() else {
         return Checkup { cards: Ok(Inventory::default()), probe: None };
     };
@@ -306,31 +295,16 @@ mod tests {
 
     #[test]
     fn a_rule_for_an_id_goes_before_one_for_a_complexity() {
-        #[derive(clap::Parser)]
-        struct Cli {
-            #[command(flatten)]
-            gpus: GpuArgs,
-        }
-        let typed = [
-            "x",
-            "--gpus",
-            "1",
-            "--gpus-for",
-            "high=2",
-            "--gpus-for",
-            "a=none",
-            "--gpu-pool",
-            "GPU-1,GPU-2",
-        ];
-        let args = <Cli as clap::Parser>::try_parse_from(typed).unwrap().gpus;
+        let rules = ["high=2", "a=none"].map(|text| text.parse::<GpusFor>().unwrap());
+        let options = GpuOptions { gpus_for: rules.to_vec(), ..GpuOptions::default() };
         let facts = |id: &str| CompetitionFacts {
             id: id.into(),
             complexity: "high".into(),
             ..CompetitionFacts::default()
         };
-        assert_eq!(args.of(&facts("a")), Some(GpuRequest::None));
-        assert_eq!(args.of(&facts("b")), Some(GpuRequest::Count(2)));
-        assert_eq!(args.of(&CompetitionFacts::default()), None);
-        assert_eq!(args.gpu_pool, ["GPU-1", "GPU-2"]);
+        assert_eq!(options.of(&facts("a")), Some(GpuRequest::None));
+        assert_eq!(options.of(&facts("b")), Some(GpuRequest::Count(2)));
+        assert_eq!(options.of(&CompetitionFacts::default()), None);
+        assert!("high".parse::<GpusFor>().is_err() && "high=two".parse::<GpusFor>().is_err());
     }
 }

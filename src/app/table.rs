@@ -3,45 +3,46 @@
 
 use std::fmt::Write as _;
 
+use unicode_width::UnicodeWidthStr as _;
+
 /// A column of a table.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Column {
+pub struct Column {
     /// What stands above it.
-    pub(crate) header: &'static str,
+    pub header: &'static str,
     /// Numbers are set to the right.
-    pub(crate) right: bool,
+    pub right: bool,
     /// Columns of the highest weight are the last to be left out; 0 is never left out.
-    pub(crate) drop_order: u8,
+    pub drop_order: u8,
 }
 
 impl Column {
     /// A column of text that is never left out.
-    pub(crate) const fn new(header: &'static str) -> Self {
+    pub const fn new(header: &'static str) -> Self {
         Self { header, right: false, drop_order: 0 }
     }
 
     /// Sets the column to the right.
-    pub(crate) const fn right(mut self) -> Self {
+    pub const fn right(mut self) -> Self {
         self.right = true;
         self
     }
 
     /// Says that the column may be left out: 1 goes first, then 2, and so on.
-    pub(crate) const fn optional(mut self, drop_order: u8) -> Self {
+    pub const fn optional(mut self, drop_order: u8) -> Self {
         self.drop_order = drop_order;
         self
     }
 }
 
 /// Renders a table at most `width` characters wide, if leaving out optional columns can achieve it.
-pub(crate) fn render(columns: &[Column], rows: &[Vec<String>], width: usize) -> String {
+pub fn render(columns: &[Column], rows: &[Vec<String>], width: usize) -> String {
     let widths: Vec<usize> = columns
         .iter()
         .enumerate()
         .map(|(index, column)| {
-            let cells =
-                rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.chars().count());
-            cells.max().unwrap_or(0).max(column.header.chars().count())
+            let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.width());
+            cells.max().unwrap_or(0).max(column.header.width())
         })
         .collect();
     let mut shown: Vec<usize> = (0..columns.len()).collect();
@@ -58,7 +59,7 @@ pub(crate) fn render(columns: &[Column], rows: &[Vec<String>], width: usize) -> 
         let mut line = String::new();
         for &index in &shown {
             let (cell, width) = (cell(index), widths[index]);
-            let padding = " ".repeat(width - cell.chars().count());
+            let padding = " ".repeat(width - cell.width());
             let (before, after) =
                 if columns[index].right { (padding.as_str(), "") } else { ("", padding.as_str()) };
             let _ = write!(line, "{before}{cell}{after}  ");
@@ -75,7 +76,7 @@ pub(crate) fn render(columns: &[Column], rows: &[Vec<String>], width: usize) -> 
 
 /// How wide output may be: `COLUMNS`, else the terminal on stdout, else no limit (a pipe or a
 /// file).
-pub(crate) fn output_width() -> usize {
+pub fn output_width() -> usize {
     let stated = std::env::var("COLUMNS")
         .ok()
         .and_then(|columns| columns.parse().ok())
@@ -90,13 +91,13 @@ pub(crate) fn output_width() -> usize {
 
 /// Breaks a text at blanks into lines of at most `width` characters; a longer word has a line of
 /// its own.
-pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let line = lines.last_mut().expect("it starts with one line and only grows");
         if line.is_empty() {
             line.push_str(word);
-        } else if line.chars().count() + 1 + word.chars().count() <= width {
+        } else if line.width() + 1 + word.width() <= width {
             line.push(' ');
             line.push_str(word);
         } else {
@@ -122,6 +123,13 @@ mod tests {
         assert_eq!(render(&columns, &rows, 80), "ID     KIND  SIZE\nalpha  x       10\nb\n");
         assert_eq!(render(&columns, &rows, 16), "ID     KIND\nalpha  x\nb\n");
         assert_eq!(render(&columns, &rows, 3), "ID\nalpha\nb\n");
+    }
+
+    #[test]
+    fn wide_characters_take_two_places() {
+        let columns = [Column::new("ID"), Column::new("SIZE").right()];
+        let rows = [vec!["猫".to_owned(), "1".to_owned()], vec!["é".to_owned(), "20".to_owned()]];
+        assert_eq!(render(&columns, &rows, 80), "ID  SIZE\n猫     1\né     20\n");
     }
 
     #[test]

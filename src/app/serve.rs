@@ -1,0 +1,364 @@
+//! The report's page, kept fresh while a group runs.
+
+use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::extract::{Path as UrlPath, Query, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use chrono::Utc;
+use futures_util::{Stream, stream};
+use medalist_reports::attempt::{Attempt, Ending};
+use medalist_reports::data::{AttemptReport, ReportData, ReportOptions};
+use medalist_reports::html::{self, PageOptions};
+use medalist_reports::leaderboard::SeedRule;
+use medalist_reports::read::{self, Reading};
+use medalist_reports::record::AttemptKey;
+use medalist_reports::{export, plots};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpListener;
+
+use super::context::Context;
+use super::error::{CliError, Exit};
+use super::report::{Source, default_title};
+use crate::attempt::dir::AttemptDir;
+use crate::attempt::text::hex;
+
+/// How often run groups are looked at for changes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Serves the report at an address until the process is interrupted.
+///
+/// # Errors
+/// Nothing to read, or the address is taken.
+pub async fn run(shown: Shown, address: SocketAddr, context: &Context) -> Result<(), CliError> {
+    let token = shown.token.clone();
+    // What cannot be read at all is said here and not in a browser.
+    shown.reading()?;
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        CliError::new(Exit::Environment, error)
+            .context(format!("cannot listen on `{address}`"))
+            .hint("choose another port with `--port`, or 0 for a free one")
+    })?;
+    let local = listener.local_addr()?;
+    if !local.ip().is_loopback() {
+        context.warn(format_args!(
+            "`{local}` can be reached by other machines; the token is all that keeps them out"
+        ));
+    }
+    context.print(format_args!("http://{local}/?token={token}\n"))?;
+    let stop = async {
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    Ok(serve(listener, shown, stop).await?)
+}
+
+/// What is served, and to whom.
+#[derive(Debug)]
+pub struct Shown {
+    /// Where run groups are read from.
+    pub paths: Vec<PathBuf>,
+    /// Facts of competitions.
+    pub source: Source,
+    /// What every address must carry.
+    pub token: String,
+}
+
+impl Shown {
+    fn reading(&self) -> Result<Reading, CliError> {
+        read::read(&self.paths, &self.source)
+            .map_err(|error| CliError::new(Exit::BadInput, anyhow::Error::new(error)))
+    }
+
+    fn report(&self) -> Result<ReportData, CliError> {
+        let reading = self.reading()?;
+        let options = ReportOptions {
+            title: default_title(&reading),
+            generated_at: Utc::now(),
+            seed_rule: SeedRule::default(),
+        };
+        Ok(ReportData::compute(&reading, &self.source, &options))
+    }
+
+    fn page(&self) -> Result<String, CliError> {
+        let data = self.report()?;
+        let events = self.address("/events");
+        let ids =
+            attempt_ids(data.attempts.iter().map(|attempt| (attempt.group.as_str(), &attempt.key)));
+        let links: Vec<String> =
+            ids.iter().map(|id| self.address(&format!("/attempts/{id}"))).collect();
+        Ok(html::page_with(
+            &data,
+            &plots::all(&data)?,
+            PageOptions { links: &links, live: Some(&events) },
+        )?)
+    }
+
+    /// An address of this server with the token that it needs.
+    fn address(&self, path: &str) -> String {
+        // A user's own token may hold anything.
+        let token = utf8_percent_encode(&self.token, NON_ALPHANUMERIC);
+        format!("{path}?token={token}")
+    }
+
+    /// The attempt with this id, which is looked up: no path comes from the address.
+    fn attempt(&self, id: &str) -> Result<Option<Attempt>, CliError> {
+        let reading = self.reading()?;
+        let ids =
+            attempt_ids(reading.attempts().map(|attempt| (attempt.group.as_str(), &attempt.key)));
+        let at = ids.iter().position(|known| known == id);
+        Ok(at.and_then(|at| reading.groups.into_iter().flat_map(|group| group.attempts).nth(at)))
+    }
+
+    fn attempt_page(&self, id: &str) -> Result<Option<String>, CliError> {
+        let Some(attempt) = self.attempt(id)? else { return Ok(None) };
+        let log = attempt.dir.as_deref().and_then(export::log_tail);
+        let events = format!("{}&attempt={id}", self.address("/events"));
+        let page = html::attempt_page(
+            &AttemptReport::from(&attempt),
+            log.as_deref(),
+            &self.address("/"),
+            Some(&events),
+        )?;
+        Ok(Some(page))
+    }
+}
+
+/// A short name of every attempt for addresses, made of its group and key. It stays the same while
+/// groups run and come and go; the same attempt in a second group of the same name gets a number.
+fn attempt_ids<'a>(attempts: impl Iterator<Item = (&'a str, &'a AttemptKey)>) -> Vec<String> {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    attempts
+        .map(|(group, key)| {
+            let digest = Sha256::digest(format!("{group}\0{key}"));
+            let id = hex(&digest[..8]);
+            let times = seen.entry(id.clone()).or_default();
+            *times += 1;
+            if *times == 1 { id } else { format!("{id}-{times}") }
+        })
+        .collect()
+}
+
+/// Serves until `stop` is done.
+///
+/// # Errors
+/// The listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    shown: Shown,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let shown = Arc::new(shown);
+    let (closing, closed) = tokio::sync::watch::channel(false);
+    let app = Router::new()
+        .route("/", get(page))
+        .route("/attempts/{id}", get(attempt))
+        .route("/report.json", get(report_json))
+        .route("/events", get(events))
+        .layer(middleware::from_fn_with_state(shown.clone(), check_token))
+        .with_state((shown, closed));
+    axum::serve(listener, app)
+        .with_graceful_shutdown(async move {
+            stop.await;
+            // Event streams never end by themselves and would keep the server alive.
+            let _ = closing.send(true);
+        })
+        .await
+}
+
+type Shared = (Arc<Shown>, tokio::sync::watch::Receiver<bool>);
+
+#[derive(Deserialize)]
+struct Token {
+    #[serde(default)]
+    token: String,
+}
+
+async fn check_token(
+    State(shown): State<Arc<Shown>>,
+    Query(given): Query<Token>,
+    request: Request,
+    next: Next,
+) -> Response {
+    // Digests are compared, so that the time it takes says nothing about the token.
+    if Sha256::digest(given.token.as_bytes()) != Sha256::digest(shown.token.as_bytes()) {
+        return (
+            StatusCode::FORBIDDEN,
+            "the address needs the token that `medalist serve` printed\n",
+        )
+            .into_response();
+    }
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    headers.insert(header::REFERRER_POLICY, header::HeaderValue::from_static("no-referrer"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
+    headers.insert(header::X_FRAME_OPTIONS, header::HeaderValue::from_static("DENY"));
+    response
+}
+
+async fn page(State((shown, _)): State<Shared>) -> Response {
+    answer(shown, |shown| shown.page().map(|text| Html(text).into_response())).await
+}
+
+async fn attempt(State((shown, _)): State<Shared>, UrlPath(id): UrlPath<String>) -> Response {
+    answer(shown, move |shown| {
+        Ok(match shown.attempt_page(&id)? {
+            Some(page) => Html(page).into_response(),
+            None => (
+                StatusCode::NOT_FOUND,
+                "there is no such attempt any more; go back to the report\n",
+            )
+                .into_response(),
+        })
+    })
+    .await
+}
+
+async fn report_json(State((shown, _)): State<Shared>) -> Response {
+    answer(shown, |shown| {
+        let text = export::json_text(&shown.report()?);
+        Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
+    })
+    .await
+}
+
+/// Reading and drawing take a while, so they stay off the threads that serve.
+async fn answer(
+    shown: Arc<Shown>,
+    make: impl FnOnce(&Shown) -> Result<Response, CliError> + Send + 'static,
+) -> Response {
+    match tokio::task::spawn_blocking(move || make(&shown)).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.render()).into_response(),
+        Err(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "the report could not be made\n").into_response()
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Watched {
+    attempt: Option<String>,
+}
+
+/// `progress` whenever the counts or the running attempts change, and `changed` whenever the page
+/// would: the report's, or that of one attempt.
+async fn events(
+    State((shown, closed)): State<Shared>,
+    Query(Watched { attempt }): Query<Watched>,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let start = Watch { shown, closed, attempt, told: None, seen: None, pending: Vec::new() };
+    let stream = stream::unfold(start, |mut watch| async move {
+        loop {
+            if let Some(event) = watch.pending.pop() {
+                return Some((Ok(event), watch));
+            }
+            if watch.told.is_some() {
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                    _ = watch.closed.changed() => return None,
+                }
+            }
+            watch.look().await;
+        }
+    });
+    Sse::new(stream).keep_alive(KeepAlive::default())
+}
+
+struct Watch {
+    shown: Arc<Shown>,
+    closed: tokio::sync::watch::Receiver<bool>,
+    attempt: Option<String>,
+    told: Option<String>,
+    seen: Option<BTreeSet<FileState>>,
+    pending: Vec<Event>,
+}
+
+impl Watch {
+    async fn look(&mut self) {
+        let (shown, attempt) = (self.shown.clone(), self.attempt.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            let files: BTreeSet<_> = match attempt {
+                None => shown.paths.iter().flat_map(|path| state_files(path, 3)).collect(),
+                Some(id) => {
+                    let dir = shown.attempt(&id).ok().flatten().and_then(|attempt| attempt.dir);
+                    dir.iter()
+                        .flat_map(|dir| {
+                            [state_files(dir, 1), state_of(&AttemptDir::new(dir).log())]
+                        })
+                        .flatten()
+                        .collect()
+                }
+            };
+            let progress = shown.reading().map(|reading| progress(&reading)).ok();
+            (files, progress)
+        });
+        let Ok((files, progress)) = looked.await else { return };
+        // Events are sent from the end of the list. One without data would not reach the page.
+        if self.seen.as_ref().is_some_and(|seen| *seen != files) {
+            self.pending.push(Event::default().event("changed").data("files"));
+        }
+        self.seen = Some(files);
+        let progress = progress.unwrap_or_default();
+        if self.told.as_ref() != Some(&progress) {
+            let mut value: serde_json::Value =
+                serde_json::from_str(&progress).unwrap_or_else(|_| json!({}));
+            value["at"] = json!(Utc::now());
+            self.pending.push(Event::default().event("progress").data(value.to_string()));
+        }
+        self.told = Some(progress);
+    }
+}
+
+fn progress(reading: &Reading) -> String {
+    let running: Vec<String> = reading
+        .attempts()
+        .filter(|a| {
+            a.ending == Ending::Unfinished
+                && a.record.as_ref().is_some_and(|r| r.started_at.is_some())
+        })
+        .map(|a| a.key.to_string())
+        .collect();
+    let planned = reading.attempts().count();
+    let ended = reading.attempts().filter(|a| a.has_ended()).count();
+    json!({ "planned": planned, "ended": ended, "running": running }).to_string()
+}
+
+/// A file with its size and time of change.
+type FileState = (PathBuf, u64, Option<SystemTime>);
+
+fn state_of(path: &Path) -> Vec<FileState> {
+    path.metadata()
+        .map(|metadata| (path.to_owned(), metadata.len(), metadata.modified().ok()))
+        .into_iter()
+        .collect()
+}
+
+/// The files that a report depends on.
+fn state_files(path: &Path, depth: usize) -> Vec<FileState> {
+    let Ok(metadata) = path.metadata() else { return Vec::new() };
+    if metadata.is_file() {
+        let watched = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
+            matches!(name, "group.json" | "attempt.json" | "grade.json")
+                || name.contains("grading_report")
+        });
+        return if watched { state_of(path) } else { Vec::new() };
+    }
+    if depth == 0 {
+        return Vec::new();
+    }
+    let Ok(entries) = std::fs::read_dir(path) else { return Vec::new() };
+    entries.filter_map(Result::ok).flat_map(|entry| state_files(&entry.path(), depth - 1)).collect()
+}

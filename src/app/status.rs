@@ -1,0 +1,190 @@
+//! What happened in a group and where it stands, from the events of all who ran it.
+//!
+//! A group is run by one harness, which keeps `events.jsonl` in the group's folder, or by many that
+//! run an attempt each (`medalist attempt`), which keep one in the attempt's folder. Both are read
+//! and merged by time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use medalist_grading::GradeReport;
+use medalist_reports::record::{AttemptKey, AttemptRecord, OutcomeKind, OutcomeRecord, Phase};
+
+use super::context::Context;
+use super::error::{CliError, Exit};
+use super::run::{find_error, read_plan};
+use crate::attempt::plan::Plan;
+use crate::host::files::read_json_if_there;
+use crate::host::store::{GroupDir, find};
+use crate::run::events::{EventKind, GradeLine, RunEvent, RunStats};
+use crate::run::sinks::jsonl;
+
+/// An event of a group and who wrote it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupEvent {
+    /// Folder of the attempt whose own process wrote it; `None` for the harness of the group.
+    pub attempt: Option<String>,
+    /// What happened.
+    pub event: RunEvent,
+}
+
+/// A group with everything that happened in it.
+#[derive(Debug)]
+pub struct GroupEvents {
+    /// The group.
+    pub group: GroupDir,
+    /// What was planned.
+    pub plan: Plan,
+    /// What happened, in the order of time.
+    pub events: Vec<GroupEvent>,
+}
+
+/// Reads the events of a group: of the one that is named, or the newest.
+///
+/// # Errors
+/// There is no such group, its files cannot be read, or nothing has happened in it yet.
+pub fn read_events(group: Option<&Path>, context: &Context) -> Result<GroupEvents, CliError> {
+    let found = match group {
+        Some(group) => find::group(&context.runs_dir, group),
+        None => find::newest_group(&context.runs_dir),
+    };
+    let group = found.map_err(find_error)?;
+    let plan = read_plan(&group)?;
+    let attempts = plan.attempts.iter();
+    let mut logs: Vec<(Option<String>, PathBuf)> = attempts
+        .map(|attempt| (Some(attempt.dir.clone()), group.attempt(&attempt.dir).events()))
+        .collect();
+    logs.insert(0, (None, group.events()));
+    logs.retain(|(_, path)| path.exists());
+    if logs.is_empty() {
+        return Err(CliError::message(
+            Exit::BadInput,
+            format_args!("nothing has happened in `{}` yet", group.root().display()),
+        )
+        .hint(format!(
+            "it is only planned; `medalist run --resume {}` runs it",
+            group.root().display()
+        )));
+    }
+    let mut events = Vec::new();
+    for (attempt, path) in logs {
+        let (read, damaged) = jsonl::read(&path).map_err(|error| {
+            let what = format!("cannot read `{}`", path.display());
+            CliError::new(Exit::BadInput, anyhow::Error::new(error).context(what))
+        })?;
+        if damaged > 0 {
+            context.warn(format_args!("`{}`: {damaged} damaged lines skipped", path.display()));
+        }
+        let read = read.into_iter().map(|event| GroupEvent { attempt: attempt.clone(), event });
+        events.extend(read);
+    }
+    // Equal times keep the order of their log.
+    events.sort_by_key(|event| event.event.at);
+    Ok(GroupEvents { group, plan, events })
+}
+
+/// Where a group stands.
+#[derive(Debug, Default)]
+pub struct Status {
+    /// Counts of the whole group.
+    pub stats: RunStats,
+    /// What runs, as far as its events tell.
+    pub running: BTreeMap<AttemptKey, RunningAttempt>,
+}
+
+/// What the last events say of an attempt that runs.
+#[derive(Debug, Default)]
+pub struct RunningAttempt {
+    /// When its try began.
+    pub since: DateTime<Utc>,
+    /// Its time limit.
+    pub timeout_s: f64,
+    /// Where it is.
+    pub phase: Phase,
+    /// Memory and processors in use, once they were looked at.
+    pub usage: Option<(u64, f64)>,
+    /// The end of the last line that the agent printed.
+    pub last_line: String,
+}
+
+impl GroupEvents {
+    /// Where the group stands: what its events say, and what is on disk of attempts whose end no
+    /// event tells, which a killed harness leaves.
+    pub fn status(&self) -> Status {
+        let mut finished: BTreeMap<AttemptKey, (OutcomeRecord, GradeLine)> = BTreeMap::new();
+        let mut running: BTreeMap<AttemptKey, RunningAttempt> = BTreeMap::new();
+        for GroupEvent { attempt, event } in &self.events {
+            match &event.kind {
+                EventKind::GroupStarted { .. } => {
+                    // A harness that begins again knows nothing of what the last one had running,
+                    // and makes again what a failing machine or a person ended.
+                    let of_it = self.keys_of(attempt.as_deref());
+                    running.retain(|key, _| !of_it.contains(key));
+                    finished.retain(|key, (outcome, _)| {
+                        let is_final =
+                            !outcome.infrastructure && outcome.kind != OutcomeKind::Cancelled;
+                        is_final || !of_it.contains(key)
+                    });
+                }
+                EventKind::Started { key, timeout_s, .. } => {
+                    finished.remove(key);
+                    let attempt = RunningAttempt {
+                        since: event.at,
+                        timeout_s: *timeout_s,
+                        ..RunningAttempt::default()
+                    };
+                    running.insert(key.clone(), attempt);
+                }
+                EventKind::Phase { key, phase } => {
+                    if let Some(known) = running.get_mut(key) {
+                        known.phase.clone_from(phase);
+                    }
+                }
+                EventKind::Usage { key, memory_bytes, cpus, last_line, .. } => {
+                    if let Some(known) = running.get_mut(key) {
+                        known.usage = Some((*memory_bytes, *cpus));
+                        known.last_line.clone_from(last_line);
+                    }
+                }
+                EventKind::Finished { key, outcome, grade, .. } => {
+                    running.remove(key);
+                    finished.insert(key.clone(), (outcome.clone(), grade.clone()));
+                }
+                EventKind::TryFailed { .. }
+                | EventKind::Snapshot { .. }
+                | EventKind::Warning { .. }
+                | EventKind::CancelBegan { .. }
+                | EventKind::GroupFinished { .. } => {}
+            }
+        }
+        for attempt in &self.plan.attempts {
+            if !running.contains_key(&attempt.key) && !finished.contains_key(&attempt.key) {
+                finished
+                    .extend(self.ended_on_disk(&attempt.dir).map(|end| (attempt.key.clone(), end)));
+            }
+        }
+        let mut stats = RunStats {
+            planned: self.plan.attempts.len(),
+            running: running.len(),
+            ..RunStats::default()
+        };
+        finished.values().for_each(|(outcome, grade)| stats.count(outcome, grade));
+        Status { stats, running }
+    }
+
+    /// The attempts that a log is about: one, or all.
+    fn keys_of(&self, dir: Option<&str>) -> BTreeSet<AttemptKey> {
+        let attempts = self.plan.attempts.iter();
+        let of_it = attempts.filter(|attempt| dir.is_none_or(|dir| attempt.dir == dir));
+        of_it.map(|attempt| attempt.key.clone()).collect()
+    }
+
+    /// The end of an attempt that is on disk whole, grade included.
+    fn ended_on_disk(&self, dir: &str) -> Option<(OutcomeRecord, GradeLine)> {
+        let dir = self.group.attempt(dir);
+        let record = read_json_if_there::<AttemptRecord>(&dir.record()).ok()??;
+        let grade = read_json_if_there::<GradeReport>(&dir.grade()).ok()??;
+        Some((record.outcome?, GradeLine::from(&grade)))
+    }
+}

@@ -1,0 +1,83 @@
+//! The folder of an attempt: every path in it is built here.
+
+use std::path::{Path, PathBuf};
+
+/// The folder of an attempt.
+///
+/// ```text
+/// <competition>_<uuid>/
+///   attempt.json   what reports read          grade.json    what the submission is worth
+///   run.log        what the agent printed     events.jsonl  where a process of its own ran it
+///   submission/ logs/ code/                   what the agent left
+///   snapshots/     copies of the submission   tries/<number>/  what earlier tries left
+///   control/       how harness and init talk while it runs
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptDir {
+    root: PathBuf,
+}
+
+impl AttemptDir {
+    /// What an agent leaves, and what is moved away before another try.
+    pub const LEFT_BY_A_TRY: [&str; 5] = ["run.log", "submission", "logs", "code", "snapshots"];
+
+    /// The folder at `root`, which need not exist.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What reports read of the attempt.
+    pub fn record(&self) -> PathBuf {
+        self.root.join("attempt.json")
+    }
+
+    /// The grade of what was submitted.
+    pub fn grade(&self) -> PathBuf {
+        self.root.join("grade.json")
+    }
+
+    /// What happened, where the attempt was run by a process of its own.
+    pub fn events(&self) -> PathBuf {
+        self.root.join("events.jsonl")
+    }
+
+    /// What a resumed run needs to find a running container again.
+    pub fn token(&self) -> PathBuf {
+        self.root.join("running.json")
+    }
+
+    /// The collected submission, whether or not there is one.
+    pub fn submission(&self) -> PathBuf {
+        self.root.join("submission").join("submission.csv")
+    }
+
+    /// What the agent printed.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("run.log")
+    }
+
+    /// The connections that an allowlist's proxy was asked for.
+    pub fn network_log(&self) -> PathBuf {
+        self.root.join("network.jsonl")
+    }
+
+    /// A copy of the submission taken after so many seconds.
+    pub fn snapshot(&self, after_s: u64) -> PathBuf {
+        self.root.join("snapshots").join(format!("{after_s:07}.csv"))
+    }
+
+    /// What an earlier try left, under the same names.
+    pub fn earlier_try(&self, number: u32) -> Self {
+        Self::new(self.root.join("tries").join(number.to_string()))
+    }
+
+    /// A path in the folder as records keep it.
+    pub fn relative(&self, path: &Path) -> String {
+        path.strip_prefix(&self.root).unwrap_or(path).to_string_lossy().into_owned()
+    }
+}
