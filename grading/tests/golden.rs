@@ -1,12 +1,11 @@
-//! Grades the golden submissions and compares with the reference's scores.
-//!
-//! The sample in `tests/golden/grading` is always run. `MEDALIST_GOLDEN=DIR` runs another
-//! collection of the same shape, and `MEDALIST_GOLDEN_IDS=a,b` only some of its competitions.
+//! Grades the golden submissions and compares with the reference's scores: a test for each
+//! competition of `tests/golden/grading`, or of another collection in `MEDALIST_GOLDEN`.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
+use libtest_mimic::{Arguments, Failed, Trial};
 use medalist_grading::table::Limits;
 use medalist_grading::{Grader, GradingSpec, Verdict};
 use serde::Deserialize;
@@ -33,15 +32,12 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn grader(id: &str) -> Option<Grader> {
+fn grader(id: &str) -> Grader {
     let path = repository().join("competitions/catalog").join(id).join("competition.toml");
     let entry: Entry = toml::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    if entry.grading["metric"].as_str() == Some("unset") {
-        return None;
-    }
     let spec: GradingSpec =
         entry.grading.try_into().unwrap_or_else(|error| panic!("{id}: {error}"));
-    Some(Grader::new(spec).unwrap_or_else(|error| panic!("{id}: {error}")))
+    Grader::new(spec).unwrap_or_else(|error| panic!("{id}: {error}"))
 }
 
 /// What is wrong with the verdict on a case, if anything.
@@ -75,49 +71,45 @@ fn fault(id: &str, case: &Case, folder: &Path, answers: &Path, grader: &Grader) 
     (!close).then(|| format!("score {} ({}), expected {raw} ({rounded})", score.raw, score.rounded))
 }
 
-#[test]
-fn golden_submissions_score_as_the_reference_says() {
-    let folder = std::env::var_os("MEDALIST_GOLDEN")
-        .map_or_else(|| repository().join("tests/golden/grading"), PathBuf::from);
-    let only = std::env::var("MEDALIST_GOLDEN_IDS").ok();
-    let mut folders: Vec<PathBuf> =
-        fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    folders.sort();
-    let (mut cases_run, mut faults, mut unset) = (0, BTreeMap::new(), Vec::new());
-    for folder in folders {
-        let id = folder.file_name().unwrap().to_str().unwrap().to_owned();
-        if !folder.join("cases.json").is_file()
-            || only.as_ref().is_some_and(|only| !only.split(',').any(|o| o == id))
-        {
-            continue;
-        }
-        let Some(grader) = grader(&id) else {
-            unset.push(id);
-            continue;
-        };
-        let read = |name: &str| -> Vec<Case> {
-            serde_json::from_str(&fs::read_to_string(folder.join(name)).unwrap()).unwrap()
-        };
-        let mut cases = read("cases.json");
-        if folder.join("cases_alt.json").is_file() {
-            cases.extend(read("cases_alt.json"));
-        }
-        let answers = ["answers.csv", "answers.jsonl"]
-            .map(|name| folder.join(name))
-            .into_iter()
-            .find(|path| path.is_file());
-        let answers = answers.unwrap_or_else(|| folder.join("answers.csv"));
-        for case in &cases {
-            cases_run += 1;
-            if let Some(fault) = fault(&id, case, &folder, &answers, &grader) {
-                faults
-                    .entry(id.clone())
-                    .or_insert_with(Vec::new)
-                    .push(format!("{}: {fault}", case.case));
-            }
+/// Grades every case of a competition.
+fn check(folder: &Path) -> Result<(), Failed> {
+    let id = folder.file_name().unwrap().to_str().unwrap();
+    let grader = grader(id);
+    let mut cases = Vec::<Case>::new();
+    for name in ["cases.json", "cases_alt.json"] {
+        if let Ok(text) = fs::read_to_string(folder.join(name)) {
+            let read: Vec<Case> = serde_json::from_str(&text)?;
+            cases.extend(read);
         }
     }
-    println!("{cases_run} cases, {} competitions with faults, {} unset", faults.len(), unset.len());
-    assert!(cases_run > 0, "no cases in {}", folder.display());
-    assert!(faults.is_empty(), "{faults:#?}");
+    if cases.is_empty() {
+        return Err("it has no cases".into());
+    }
+    let answers = ["answers.jsonl", "answers.csv"].map(|name| folder.join(name));
+    let answers = answers.iter().find(|path| path.is_file()).unwrap_or(&answers[1]);
+    let faults: Vec<String> = cases
+        .iter()
+        .filter_map(|case| {
+            let fault = fault(id, case, folder, answers, &grader)?;
+            Some(format!("{}: {fault}", case.case))
+        })
+        .collect();
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n").into()) }
+}
+
+fn main() -> ExitCode {
+    let root = std::env::var_os("MEDALIST_GOLDEN")
+        .map_or_else(|| repository().join("tests/golden/grading"), PathBuf::from);
+    let entries = fs::read_dir(&root).unwrap_or_else(|error| panic!("{}: {error}", root.display()));
+    let folders = entries.map(|entry| entry.unwrap().path());
+    let mut trials: Vec<Trial> = folders
+        .filter(|folder| folder.join("cases.json").is_file())
+        .map(|folder| {
+            let id = folder.file_name().unwrap().to_string_lossy().into_owned();
+            Trial::test(id, move || check(&folder))
+        })
+        .collect();
+    assert!(!trials.is_empty(), "no competitions in {}", root.display());
+    trials.sort_by(|a, b| a.name().cmp(b.name()));
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -88,3 +88,26 @@ fn the_version_names_the_commit_and_records_have_it() {
     let group: serde_json::Value = serde_json::from_slice(&group).unwrap();
     assert_eq!(group["harness_version"], version);
 }
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages =
+        vec![root.join("README.md"), root.join("CONTRIBUTING.md"), root.join("SECURITY.md")];
+    let below = walkdir::WalkDir::new(root.join("docs")).into_iter().map(|entry| entry.unwrap());
+    pages.extend(
+        below
+            .map(walkdir::DirEntry::into_path)
+            .filter(|path| path.extension().is_some_and(|extension| extension == "md")),
+    );
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = target.split('#').next().unwrap();
+            if !target.contains("://") && !file.is_empty() {
+                let path = page.parent().unwrap().join(file);
+                assert!(path.exists(), "{}: `{target}` leads nowhere", page.display());
+            }
+        }
+    }
+}
