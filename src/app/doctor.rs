@@ -190,7 +190,7 @@ async fn gpus() -> Vec<Finding> {
             "GPUs",
             Level::Note,
             error.clone(),
-            "the driver is not loaded or a card is lost; `nvidia-smi` must work before medalist can use a GPU",
+            "the driver is not loaded or a GPU is lost; `nvidia-smi` must work before medalist can use a GPU",
         )],
     };
     let access = found.probe.map(|probe| match &probe.works {

@@ -161,7 +161,7 @@ pub fn describe(plan: &Plan, gpus: &[Gpu]) -> String {
         request => format!("{request} for each attempt"),
     };
     if plan.gpu_share > 1 {
-        text.push_str(&format!(", {} attempts on a card", plan.gpu_share));
+        text.push_str(&format!(", {} attempts per GPU", plan.gpu_share));
     }
     text.push_str(&format!("; of {}", models(gpus)));
     for gpu in gpus {

@@ -316,7 +316,7 @@ pub async fn run_one_attempt(
     if stop::is_stopped(&found.group) {
         let root = found.group.root().display();
         return Err(CliError::message(Exit::Interrupted, format!("`{root}` was stopped"))
-            .hint(format!("`medalist run --resume {root}` goes on with it")));
+            .hint(format!("resume with: medalist run --resume {root}")));
     }
     check_consent(&plan)?;
     let dir = found.attempt.dir.clone();
@@ -550,7 +550,7 @@ pub async fn run_plan(
             RunError::Executor(_) | RunError::EngineAway { .. } => Exit::Environment,
         };
         CliError::new(exit, error).hint(format!(
-            "what was finished is safe; go on with: medalist run --resume {}",
+            "finished work is safe; resume with: medalist run --resume {}",
             dir.root().display()
         ))
     })
@@ -594,7 +594,7 @@ async fn watch_signals(cancels: mpsc::Sender<StopRequest>) {
         _ = terminate.recv() => {}
     }
     eprintln!(
-        "error: stopped at once; containers may still run: go on with `medalist run --resume`, or remove them with `medalist clean`"
+        "error: stopped at once; containers may still run: resume with `medalist run --resume`, or remove them with `medalist clean`"
     );
     std::process::exit(i32::from(Exit::Interrupted as u8));
 }

@@ -185,7 +185,7 @@ impl fmt::Display for GpuRequest {
 /// A text that asks for GPUs in no known way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no number of GPUs, expected a number, `all`, `none`, or UUIDs such as `GPU-…,GPU-…`"
+    "`{0}` is not a number of GPUs, expected a number, `all`, `none`, or UUIDs such as `GPU-…,GPU-…`"
 )]
 pub struct GpuRequestError(String);
 

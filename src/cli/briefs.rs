@@ -33,7 +33,7 @@ enum BriefsCommand {
 struct ImportArgs {
     /// The checkout of MLE-bench, or its `mlebench/competitions` folder.
     dir: PathBuf,
-    /// Take the descriptions that disguise where a competition comes from.
+    /// Import the obfuscated descriptions, which hide where a competition comes from.
     #[arg(long)]
     obfuscated: bool,
     #[command(flatten)]

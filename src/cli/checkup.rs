@@ -13,15 +13,15 @@ use crate::app::names::unknown_competition;
 /// Check prepared competitions: every file, the published checksums, and that grading works on
 /// them.
 ///
-/// Three verdicts are kept apart: the raw data, prepared data that grading does not need, and what
-/// grading needs. Exit code 0 if nothing differs, 5 if something does, 3 if a competition is
-/// unknown, not prepared or cannot be read.
+/// There are three separate verdicts: on the raw data, on prepared data that grading does not need,
+/// and on what grading needs. The exit code is 0 if nothing differs, 5 if something does, and 3 if
+/// a competition is unknown, not prepared or unreadable.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Ids of competitions.
+    /// Competition ids.
     #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
     ids: Vec<String>,
-    /// All competitions that are prepared.
+    /// All prepared competitions.
     #[arg(short, long)]
     all: bool,
     /// Print the findings as a JSON array.

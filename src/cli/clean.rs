@@ -9,16 +9,16 @@ use crate::attempt::launch::{LABEL, LABEL_NAME};
 use crate::sandbox::Executor as _;
 use crate::sandbox::docker::DockerExecutor;
 
-/// Remove containers of medalist that no harness looks after any more.
+/// Remove orphans: containers of medalist whose harness is gone.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Only those of this run group.
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
-    /// Remove those that still run, too: their agents are killed and what they made is lost.
+    /// Also remove running ones: their agents are killed and their work is lost.
     #[arg(long)]
     running: bool,
-    /// Say what would be removed, and remove nothing.
+    /// Show what would be removed, and remove nothing.
     #[arg(long)]
     dry_run: bool,
 }

@@ -13,41 +13,42 @@ use crate::app::report::{Experiment, Source, read_groups};
 /// Compare two versions of an agent, and fail if the new one is worse.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Run groups or grading reports of the version before.
+    /// Run groups or grading reports of the old version.
     #[arg(value_name = "BASELINE", required = true)]
     baseline: Vec<PathBuf>,
-    /// Run groups or grading reports of the version after.
+    /// Run groups or grading reports of the new version.
     #[arg(long, value_name = "CANDIDATE", required = true, num_args = 1..)]
     against: Vec<PathBuf>,
-    /// Exit with code 6 if the medal rate fell: beyond chance at `--confidence`, and by `--margin`
-    /// points or more.
+    /// Exit with code 6 if the medal rate fell significantly (at `--confidence`) and by at least
+    /// `--margin` points.
     #[arg(long)]
     fail_on_regression: bool,
-    /// Smallest drop of the medal rate, in percentage points, that fails.
+    /// Smallest drop of the medal rate that fails, in percentage points.
     #[arg(long, value_name = "POINTS", default_value_t = 0.0)]
     margin: f64,
-    /// One minus the rate of false alarms when nothing changed, in percent.
+    /// Confidence level of the gate, in percent: 95 gives a false alarm in 5 % of comparisons where
+    /// nothing changed.
     #[arg(long, value_name = "PERCENT", default_value_t = 95.0)]
     confidence: f64,
-    /// Compare although brief, data, time limit or network differ.
+    /// Compare even if brief, data, time limit or network differ.
     #[arg(long)]
     allow_differing_conditions: bool,
-    /// Print `comparison.json` in place of the table.
+    /// Print `comparison.json` instead of the table.
     #[arg(long)]
     json: bool,
-    /// Write a summary for a pull request.
+    /// Write a Markdown summary for a pull request.
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
     /// Write JUnit XML for CI.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Write a self-contained page.
+    /// Write a self-contained HTML page.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Write the picture of what moved.
+    /// Write a plot of the differences as SVG.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Write the same picture as PNG, in light colours.
+    /// Write the same plot as PNG, in light colours.
     #[arg(long, value_name = "FILE")]
     png: Option<PathBuf>,
 }

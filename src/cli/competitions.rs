@@ -35,17 +35,18 @@ enum CompetitionsCommand {
 
 #[derive(Args, Debug)]
 struct ListArgs {
-    /// Only those of a suite: low (or lite), medium, high, all (or split75), dev, systemcard, demo.
+    /// Only competitions of a suite: low (or lite), medium, high, all (or split75), dev,
+    /// systemcard, demo.
     #[arg(long, value_name = "NAME")]
     suite: Option<String>,
-    /// Only those of a modality: image, text, tabular, time-series, audio, video, sequence,
+    /// Only competitions of a modality: image, text, tabular, time-series, audio, video, sequence,
     /// multimodal.
     #[arg(long, value_name = "KIND")]
     modality: Option<String>,
-    /// Only those of a complexity: low, medium, high, dev, demo, unrated.
+    /// Only competitions of a complexity: low, medium, high, dev, demo, unrated.
     #[arg(long, value_name = "LEVEL")]
     complexity: Option<String>,
-    /// Print a JSON array of what `show --json` prints.
+    /// Print a JSON array; its objects are those of `show --json`.
     #[arg(long)]
     json: bool,
 }

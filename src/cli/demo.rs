@@ -13,13 +13,13 @@ use crate::attempt::plan::ExecutorKind;
 /// report.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Where everything is put.
+    /// Directory for data, runs and the report.
     #[arg(long, default_value = "medalist-demo", value_name = "DIR")]
     dir: PathBuf,
-    /// What runs attempts; docker if a daemon answers, else process (not sealed).
+    /// Executor; docker if an engine answers, else process (not sealed).
     #[arg(long, value_enum, env = "MEDALIST_EXECUTOR")]
     executor: Option<ExecutorKind>,
-    /// Seeds of each agent.
+    /// Number of seeds per agent.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=20))]
     seeds: u32,
 }

@@ -6,7 +6,7 @@ use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::grade::grade_list;
 
-/// Grade the submissions of a JSON-lines file and write one grading report.
+/// Grade the submissions listed in a JSON-lines file and write one grading report.
 ///
 /// Each line is an object with `competition_id` and `submission_path` (null where there is none);
 /// empty lines and lines that begin with `#` or `//` are skipped. A line that cannot be graded is
@@ -16,7 +16,7 @@ pub struct Args {
     /// The list of submissions, as `make_submission.py` writes it.
     #[arg(long, value_name = "FILE")]
     submission: PathBuf,
-    /// Where `<timestamp>_grading_report.json` is written.
+    /// Directory for `<timestamp>_grading_report.json`.
     #[arg(long, value_name = "DIR")]
     output_dir: PathBuf,
     /// Print the report to stdout as well.

@@ -9,8 +9,7 @@ use crate::app::grading::{Grading, GradingError};
 /// Grade one submission.
 ///
 /// The report goes to stderr in MLE-bench's form, or to stdout as one JSON object with `--json`.
-/// The exit code is 0 also where the submission is invalid: being able to say so is what was asked
-/// for.
+/// The exit code is 0 for an invalid submission too, because that is the answer to the question.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The submission, a CSV file; `None` prints the thresholds alone.
@@ -19,7 +18,7 @@ pub struct Args {
     /// The competition.
     #[arg(value_name = "ID")]
     competition: String,
-    /// The answers, in place of the prepared ones in the data directory.
+    /// The answers, instead of the prepared ones in the data directory.
     #[arg(long, value_name = "FILE")]
     answers: Option<PathBuf>,
     /// Print the report to stdout as one JSON object.
@@ -44,8 +43,10 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     if let Some(invalid) = &report.invalid {
         context.warn(format_args!("invalid submission: {invalid}"));
     } else if submission.is_some() && !report.submission_exists {
-        context
-            .warn(format_args!("`{}` is no file with a name in `.csv`", args.submission.display()));
+        context.warn(format_args!(
+            "`{}` is not a file whose name ends in `.csv`",
+            args.submission.display()
+        ));
     }
     if let Some(origin) = &report.own_leaderboard {
         context.warn(format_args!("measured against a leaderboard of your own: {origin}"));

@@ -10,7 +10,7 @@ use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::report::{Experiment, Source, read_groups};
 
-/// Show each agent's medal rate over time, one line a run group.
+/// Show each agent's medal rate over time, one line per run group.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Run groups or folders of them; all of `--runs-dir` by default.
@@ -19,13 +19,13 @@ pub struct Args {
     /// Only this agent.
     #[arg(long, value_name = "ID")]
     agent: Option<String>,
-    /// Draw the lines into this SVG file.
+    /// Write a plot as SVG.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Draw them into this PNG file, in light colours.
+    /// Write the plot as PNG, in light colours.
     #[arg(long, value_name = "FILE")]
     png: Option<PathBuf>,
-    /// Print JSON in place of the table.
+    /// Print JSON instead of the table.
     #[arg(long)]
     json: bool,
 }

@@ -20,23 +20,23 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Bytes read at once.
 const BLOCK: usize = 1 << 16;
 
-/// Print what an attempt's agent prints.
+/// Print the output of an attempt's agent.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The attempt: its folder, its key (competition/agent/seed), or its competition if the group
     /// has one attempt on it.
     #[arg(value_name = "ATTEMPT")]
     attempt: String,
-    /// The attempt's group, by folder or name; the newest that has the attempt otherwise.
+    /// The attempt's run group, by folder or name; by default the newest that has the attempt.
     #[arg(long, value_name = "GROUP")]
     group: Option<PathBuf>,
-    /// Go on printing until the attempt is over.
+    /// Keep printing until the attempt ends.
     #[arg(short, long, conflicts_with = "try_number")]
     follow: bool,
-    /// Begin with the last N lines.
+    /// Start with the last N lines.
     #[arg(short = 'n', long, value_name = "N")]
     tail: Option<u64>,
-    /// The log of an earlier try, which the machine failed.
+    /// The log of an earlier try that failed because of the machine.
     #[arg(long = "try", value_name = "N")]
     try_number: Option<u32>,
 }
@@ -145,7 +145,7 @@ fn follow(
         }
         if abandoned {
             context.warn(format_args!(
-                "no harness runs `{}` now; go on with it: medalist run --resume {}",
+                "no harness runs `{}` now; resume with: medalist run --resume {}",
                 found.attempt.key,
                 found.group.root().display()
             ));

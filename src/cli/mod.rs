@@ -49,23 +49,22 @@ struct Cli {
 /// Options that every subcommand takes.
 #[derive(clap::Args, Debug, Clone)]
 pub struct Global {
-    /// Where prepared competitions live, laid out as MLE-bench does.
+    /// Directory of prepared competitions, in MLE-bench's layout.
     #[arg(long, global = true, env = "MEDALIST_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Where run groups are written.
+    /// Directory of run groups.
     #[arg(long, global = true, env = "MEDALIST_RUNS_DIR", value_name = "DIR")]
     runs_dir: Option<PathBuf>,
-    /// A folder of competitions of your own, read besides the built-in catalogue; may be given
-    /// several times.
+    /// A folder with your own competitions, added to the built-in catalogue; may be repeated.
     #[arg(long = "catalog", global = true, env = "MEDALIST_CATALOG", value_name = "DIR")]
     catalog: Vec<PathBuf>,
-    /// Say less on stderr; twice for nothing but errors.
+    /// Print less on stderr; twice for errors only.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     quiet: u8,
-    /// Say more on stderr; twice for the details of every call.
+    /// Print more on stderr; twice for the details of every call.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// Draw no progress bars.
+    /// Show no progress bars.
     #[arg(long, global = true, env = "MEDALIST_NO_PROGRESS")]
     no_progress: bool,
 }

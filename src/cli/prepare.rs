@@ -15,34 +15,34 @@ pub struct Args {
     /// Kaggle's archive, instead of `<id>.zip` in the data directory.
     #[arg(long, value_name = "FILE", conflicts_with = "raw_dir")]
     raw_zip: Option<PathBuf>,
-    /// A directory as Kaggle's archive unpacks to; it is only read.
+    /// A directory with the unpacked archive; it is only read.
     #[arg(long, value_name = "DIR")]
     raw_dir: Option<PathBuf>,
     /// A folder with the extra files that some competitions need from elsewhere.
     #[arg(long, value_name = "DIR")]
     downloads: Option<PathBuf>,
-    /// Change a constant of a recipe, such as the size of a split; may be given several times.
+    /// Change a constant of a recipe, such as the size of a split; may be repeated.
     #[arg(long = "override", value_name = "KEY=VALUE", value_parser = key_and_value)]
     overrides: Vec<(String, String)>,
     /// Unpack the archive to `raw/` and keep it there.
     #[arg(long)]
     keep_raw: bool,
-    /// Do not compare with the published checksums.
+    /// Skip the comparison with the published checksums.
     #[arg(long)]
     skip_verification: bool,
-    /// Leave out of the public data what is known to leak labels; runs on such data are marked.
+    /// Omit public data that is known to leak labels; runs on such data are marked.
     #[arg(long)]
     fixed: bool,
-    /// Prepare again what is prepared already.
+    /// Prepare again even if already prepared.
     #[arg(long)]
     force: bool,
-    /// Only say what would be downloaded, how much disk it takes and what is in the way.
+    /// Only check: what would be downloaded, how much disk it needs, and what is missing.
     #[arg(long, conflicts_with_all = ["raw_zip", "raw_dir", "offline"])]
     check: bool,
-    /// Fetch nothing from the internet.
+    /// Download nothing.
     #[arg(long)]
     offline: bool,
-    /// Competitions prepared at a time; each of them uses all processors where it can.
+    /// Number of competitions prepared at the same time; each uses all processors where it can.
     #[arg(short, long, default_value_t = 1, value_name = "N")]
     jobs: usize,
     /// Print the outcome as JSON.

@@ -12,7 +12,7 @@ use crate::attempt::text::seconds;
 use crate::run::events::EventSink as _;
 use crate::run::sinks::Lines;
 
-/// Show again what happened in a run group.
+/// Replay the events of a run group.
 #[derive(clap::Args, Debug)]
 pub struct ReplayArgs {
     /// The group's folder, or its name below the runs folder; the newest group otherwise.
@@ -22,7 +22,7 @@ pub struct ReplayArgs {
     json: bool,
 }
 
-/// Say where a run group stands, also while it runs.
+/// Show the state of a run group, running or not.
 #[derive(clap::Args, Debug)]
 pub struct StatusArgs {
     /// The group's folder, or its name below the runs folder; the newest group otherwise.
@@ -68,7 +68,7 @@ pub fn status(args: &StatusArgs, context: &Context) -> Result<Exit, CliError> {
     if !group.is_running() && stats.finished < stats.planned {
         let root = group.root().display();
         text.push_str(&format!(
-            "no harness runs it now; go on with: medalist run --resume {root}\n"
+            "no harness runs it now; resume with: medalist run --resume {root}\n"
         ));
     }
     context.print(text)?;

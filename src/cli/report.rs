@@ -15,7 +15,7 @@ use crate::app::report::{Experiment, Output, ReportRequest, write_report};
 /// Most attempts, and most files of one folder, that the terminal lists.
 const LISTED: usize = 60;
 
-/// Write a report on run groups: a table here, and a page, pictures and data in a folder.
+/// Write a report on run groups: a table on stdout, and a page, plots and data in a folder.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Run groups, folders of run groups, MLE-bench run directories or grading reports; all of
@@ -26,7 +26,8 @@ pub struct Args {
     experiment: ExperimentArgs,
     #[command(flatten)]
     seeds: SeedArgs,
-    /// Where the files go; `report/` inside the run group, or `medalist-report/` for several paths.
+    /// Output folder; by default `report/` inside the run group, or `medalist-report/` for several
+    /// paths.
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// What to write.
@@ -35,7 +36,7 @@ pub struct Args {
     /// Heading of the report.
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
-    /// Print `report.json` to stdout in place of the table.
+    /// Print `report.json` instead of the table.
     #[arg(long)]
     json: bool,
 }

@@ -25,22 +25,22 @@ pub struct Args {
     /// config.yaml.
     #[arg(long, required_unless_present = "resume", value_name = "NAME|DIR")]
     pub agent: Option<String>,
-    /// Where agents are looked for.
+    /// Directory of agents.
     #[arg(long, default_value = "agents", env = "MEDALIST_AGENTS_DIR", value_name = "DIR")]
     pub agents_dir: PathBuf,
     #[command(flatten)]
     pub selection: SelectionArgs,
-    /// Seeds 0 to N-1.
+    /// Number of seeds per competition: 0 to N-1.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub seeds: u32,
-    /// What runs attempts; docker is sealed, process is not.
+    /// Executor: docker is sealed, process is not.
     #[arg(long, value_enum, default_value_t = ExecutorKind::Docker, env = "MEDALIST_EXECUTOR")]
     pub executor: ExecutorKind,
     #[command(flatten)]
     pub limits: LimitArgs,
     #[command(flatten)]
     pub gpus: GpuArgs,
-    /// Attempts at once; as many as processors, memory and GPUs allow if not given.
+    /// Attempts at the same time; by default as many as processors, memory and GPUs allow.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub parallel: Option<u64>,
     /// Tries again after a failure of this machine (never after one of the agent); 2 if not given.
@@ -53,93 +53,94 @@ pub struct Args {
     /// How the data get into containers; MLE-bench's agents with OBFUSCATE need `copy`.
     #[arg(long, value_enum, default_value_t = DataMode::ReadOnly)]
     pub data: DataMode,
-    /// Keep and grade a copy of the submission every so often, e.g. 30min.
+    /// Interval at which a copy of the submission is kept and graded, e.g. 30min.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub snapshot_every: Option<Duration>,
-    /// Put the secrets that the agent names into its container, where it can read them.
+    /// Pass the secrets that the agent's `env` names into its container, where it can read them.
     #[arg(long)]
     pub pass_secrets: bool,
-    /// Write events to a file as JSON lines, or to stdout for `-`.
+    /// Write events as JSON lines to a file, or to stdout with `-`.
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
-    /// Words to keep with the group and show on its report.
+    /// A note that is kept with the run group and shown in its report.
     #[arg(long)]
     pub notes: Option<String>,
-    /// Write the group's plan and stop; `medalist attempt` then runs its attempts one by one, on
-    /// any machine.
+    /// Write the run group's plan and exit; `medalist attempt` then runs its attempts one by one,
+    /// on any machine.
     #[arg(long, conflicts_with = "resume")]
     pub plan_only: bool,
-    /// Show what would run, and stop.
+    /// Show what would run, and exit.
     #[arg(long)]
     pub dry_run: bool,
-    /// With --dry-run: print the plan as JSON.
+    /// With --dry-run, print the plan as JSON.
     #[arg(long, requires = "dry_run")]
     pub json: bool,
-    /// Go on with a group that was cut short: its folder, or its name below the runs folder.
+    /// Resume a run group that was cut short, named by its folder or by its name in the runs
+    /// directory.
     #[arg(long, value_name = "GROUP", conflicts_with_all = ["agent", "competitions", "suite", "lite", "all", "list", "dry_run"])]
     pub resume: Option<PathBuf>,
 }
 
-/// What each attempt may use.
+/// Limits of each attempt.
 #[derive(clap::Args, Debug, Clone)]
 pub struct LimitArgs {
-    /// Wall clock of the agent, e.g. 24h or 90min; then it gets SIGTERM.
+    /// Time limit of the agent, e.g. 24h or 90min; then it gets SIGTERM.
     #[arg(long, default_value = "24h", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub timeout: Duration,
-    /// Time between SIGTERM and the kill.
+    /// Grace period between SIGTERM and the kill.
     #[arg(long, default_value = "2min", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub grace: Duration,
-    /// Processors; 4, or all there are if fewer.
+    /// Processors; default 4, or all if there are fewer.
     #[arg(long, value_name = "N")]
     pub cpus: Option<f64>,
-    /// Memory, swap included; 32GiB, or nine tenths of the machine's if less.
+    /// Memory including swap; default 32GiB, or nine tenths of the machine's if that is less.
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<ByteSize>,
-    /// Shared memory; 4GiB.
+    /// Shared memory; default 4GiB.
     #[arg(long, value_name = "SIZE")]
     pub shm: Option<ByteSize>,
-    /// Processes and threads; 4096.
+    /// Processes and threads; default 4096.
     #[arg(long, value_name = "N")]
     pub pids: Option<u64>,
-    /// Bytes the agent may write; 200GiB.
+    /// Disk space the agent may use.
     #[arg(long, default_value = "200GiB", value_name = "SIZE")]
     pub disk: ByteSize,
-    /// Bytes of output that are kept.
+    /// Size of the output that is kept.
     #[arg(long, default_value = "256MiB", value_name = "SIZE")]
     pub log_size: ByteSize,
     /// What the agent can reach: `sealed` (nothing, the default), `open`, or hosts such as
     /// `example.org,*.example.org:443`.
     #[arg(long, value_name = "MODE|HOSTS")]
     pub network: Option<String>,
-    /// OCI runtime other than the daemon's default, e.g. sysbox-runc or runsc.
+    /// OCI runtime instead of the engine's default, e.g. sysbox-runc or runsc.
     #[arg(long, value_name = "NAME")]
     pub runtime: Option<String>,
-    /// MLE-bench's container_config JSON; flags given beside it win.
+    /// MLE-bench's container_config JSON; flags override it.
     #[arg(long, value_name = "FILE")]
     pub container_config: Option<PathBuf>,
 }
 
-/// What each attempt gets of the machine's GPUs and files.
+/// GPUs and files of the machine that attempts get.
 #[derive(clap::Args, Debug, Clone)]
 pub struct GpuArgs {
-    /// GPUs of each attempt: a number of whole cards (or one MIG slice), `all`, exactly these
-    /// UUIDs, or `none` (the default).
+    /// GPUs of each attempt: a number of whole GPUs (or one MIG slice), `all`, a list of UUIDs, or
+    /// `none` (the default).
     #[arg(long, value_name = "N|all|UUID,...|none")]
     pub gpus: Option<GpuRequest>,
-    /// Another number for one competition, or for all of a complexity: `--gpus-for high=2`.
+    /// A different number for one competition, or for one complexity: `--gpus-for high=2`.
     #[arg(long, value_name = "ID|COMPLEXITY=N")]
     pub gpus_for: Vec<GpusFor>,
-    /// Attempts that share one card.
+    /// Number of attempts that share one GPU.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub gpu_share: u32,
-    /// The cards that this run may use, by UUID; all if not given.
+    /// GPUs that this run may use, by UUID; all by default.
     #[arg(long, value_name = "UUID,...", value_delimiter = ',', value_parser = uuid)]
     pub gpu_pool: Vec<String>,
-    /// How GPUs get into containers; the first way that works if not given.
+    /// How GPUs get into containers; the first way that works by default.
     #[arg(long, value_enum, value_name = "WAY")]
     pub gpu_access: Option<AccessKind>,
-    /// A directory or file of this machine that agents see read-only, e.g. model weights; results
-    /// name it.
+    /// A directory or file of this machine that is mounted read-only, e.g. model weights; recorded
+    /// in the results.
     #[arg(long = "mount", value_name = "SOURCE[:TARGET]")]
     pub mounts: Vec<MountSpec>,
 }
@@ -271,8 +272,8 @@ pub fn run(args: &Args, given: &[String], context: &Context) -> Result<Exit, Cli
     Ok(exit_of(&summary))
 }
 
-/// Run one attempt of a planned group in this process: for schedulers, and for several machines
-/// that share the group's folder.
+/// Run one attempt of a planned run group in this process, for batch schedulers and for several
+/// machines that share the group's folder.
 #[derive(clap::Args, Debug)]
 pub struct AttemptArgs {
     /// The group: its folder, or its name below the runs folder.

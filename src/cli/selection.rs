@@ -6,10 +6,10 @@ use medalist_competitions::Suite;
 
 use crate::app::selection::Selection;
 
-/// The flags that choose competitions, as MLE-bench has them and ours.
+/// Flags that select competitions: MLE-bench's and ours.
 #[derive(clap::Args, Debug, Clone, Default)]
 pub struct SelectionArgs {
-    /// Ids of competitions; may be given several times.
+    /// Competition ids; may be repeated.
     #[arg(short = 'c', long = "competition", value_name = "ID", num_args = 1..)]
     pub competitions: Vec<String>,
     /// A suite: low (or lite), medium, high, all, dev, systemcard, demo.
@@ -21,7 +21,7 @@ pub struct SelectionArgs {
     /// All competitions of MLE-bench.
     #[arg(short = 'a', long, conflicts_with = "suite")]
     pub all: bool,
-    /// A file with one id a line; blank lines and lines that begin with `#` are skipped.
+    /// A file with one id per line; blank lines and lines that begin with `#` are skipped.
     #[arg(short = 'l', long, value_name = "FILE")]
     pub list: Option<PathBuf>,
 }

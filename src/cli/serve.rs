@@ -9,20 +9,20 @@ use crate::app::report::Source;
 use crate::app::run::start_runtime;
 use crate::app::serve::{self, Shown};
 
-/// Show the report in a browser and keep it fresh while groups run.
+/// Serve the report to a browser and keep it up to date while groups run.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Run groups or folders of them; all of `--runs-dir` by default.
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Address to listen on. Anything but loopback shows the report to your network, to whoever has
-    /// the token.
+    /// Address to listen on. Any address but loopback exposes the report to your network, to
+    /// everyone who has the token.
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     bind: IpAddr,
-    /// Port; 0 takes a free one.
+    /// Port; 0 picks a free one.
     #[arg(long, value_name = "N", default_value_t = 0)]
     port: u16,
-    /// Token that every address must carry; a random one by default.
+    /// Token that every request must carry; random by default.
     #[arg(long, value_name = "TEXT", env = "MEDALIST_SERVE_TOKEN", hide_env_values = true)]
     token: Option<String>,
 }

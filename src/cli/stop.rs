@@ -20,7 +20,7 @@ use crate::run::{StopRequest, stop};
 /// Between two looks at whether it is over.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// End an attempt, or a whole group, that another medalist runs. Its submission is collected and
+/// Stop an attempt, or a whole run group, that another medalist runs. Submissions are salvaged and
 /// graded.
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -28,16 +28,16 @@ pub struct Args {
     /// has one attempt on it.
     #[arg(value_name = "ATTEMPT", required_unless_present = "all")]
     attempt: Option<String>,
-    /// The attempt's group, by folder or name; the newest that has the attempt otherwise.
+    /// The attempt's run group, by folder or name; by default the newest that has the attempt.
     #[arg(long, value_name = "GROUP")]
     group: Option<PathBuf>,
-    /// All attempts of the group, and start no more: as Ctrl-C where it runs.
+    /// Stop all attempts of the group and start no more, like Ctrl-C in its terminal.
     #[arg(long, requires = "group", conflicts_with = "attempt")]
     all: bool,
-    /// Kill the agent at once instead of giving it its grace.
+    /// Kill the agent at once, without the grace period.
     #[arg(long)]
     kill: bool,
-    /// Do not wait until it is over.
+    /// Do not wait for the end.
     #[arg(long)]
     no_wait: bool,
 }
@@ -106,7 +106,10 @@ fn stop_group(group: &Path, args: &Args, context: &Context) -> Result<Exit, CliE
     while group.is_running() {
         std::thread::sleep(LOOK_EVERY);
     }
-    context.say(format_args!("over; go on with: medalist run --resume {}", group.root().display()));
+    context.say(format_args!(
+        "stopped; resume with: medalist run --resume {}",
+        group.root().display()
+    ));
     Ok(Exit::Success)
 }
 

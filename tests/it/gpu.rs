@@ -63,7 +63,7 @@ fn a_dry_run_shows_cards_and_refuses_what_is_not_there() {
         run(&context, &smi, &["--gpus", "1", "--gpu-share", "2", "--seeds", "5", "--dry-run"]);
     assert_eq!(shown.code, 0, "{shown:#?}");
     assert!(
-        shown.stdout.contains("1 for each attempt, 2 attempts on a card; of 2 x NVIDIA Test 80GB"),
+        shown.stdout.contains("1 for each attempt, 2 attempts per GPU; of 2 x NVIDIA Test 80GB"),
         "{}",
         shown.stdout
     );
@@ -85,7 +85,7 @@ fn a_dry_run_shows_cards_and_refuses_what_is_not_there() {
         ),
         (vec!["--gpus", "2", "--gpu-pool", "GPU-aaaa"], 4, "1 attempts ask for more"),
         (vec!["--gpus", "1", "--gpus-for", "hihg=2"], 3, "`--gpus-for hihg` fits no competition"),
-        (vec!["--gpus", "0,1"], 2, "`0` is no number of GPUs"),
+        (vec!["--gpus", "0,1"], 2, "`0` is not a number of GPUs"),
         (vec!["--mount", "/"], 2, "the harness's or the kernel's"),
         (vec!["--mount", "/run:/x"], 3, "holds answers, runs or sockets"),
     ];

@@ -21,7 +21,7 @@ use crate::cli::selection::SelectionArgs;
 /// Boards have at most some ten thousand teams; no list of submissions is larger than this.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// Use a leaderboard of your own in place of the catalogue's.
+/// Use your own leaderboard instead of the catalogue's.
 ///
 /// Medal thresholds are computed from it by MLE-bench's rule; grade, run, report and serve use it,
 /// and every result says so. Only the scores are kept, in the data directory.
@@ -34,7 +34,7 @@ pub(super) struct ImportArgs {
     source: Option<PathBuf>,
     #[command(flatten)]
     selection: SelectionArgs,
-    /// Go back to the catalogue's leaderboards: for the chosen competitions, or for all.
+    /// Restore the catalogue's leaderboards, for the chosen competitions or for all.
     #[arg(long)]
     remove: bool,
 }

@@ -29,25 +29,25 @@ pub struct Args {
     experiment: ExperimentArgs,
     #[command(flatten)]
     seeds: SeedArgs,
-    /// Name of the measured rows' agent; that of the run groups by default.
+    /// Agent name on the measured rows; by default that of the run groups.
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
-    /// LLMs that the measured rows used.
+    /// Language models of the measured rows.
     #[arg(long, value_name = "NAME")]
     llm: Option<String>,
-    /// Leave the published rows out.
+    /// Omit the published rows.
     #[arg(long)]
     measured_only: bool,
     /// Print what MLE-bench's aggregator prints, for one split: low, medium, high, all, dev,
     /// systemcard, or a file of ids.
     #[arg(long, value_name = "SPLIT", conflicts_with = "json")]
     split: Option<String>,
-    /// Print JSON in place of Markdown.
+    /// Print JSON instead of Markdown.
     #[arg(long)]
     json: bool,
 }
 
-/// What else there is to do with leaderboards.
+/// Subcommands of `leaderboard`.
 #[derive(clap::Subcommand, Debug)]
 enum Subcommand {
     Import(import::ImportArgs),
