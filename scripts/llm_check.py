@@ -1,10 +1,12 @@
-"""What scripts/llm-check runs: DIR has the environments `new`, `old` and `model`; GATEWAY is the example."""
+"""What scripts/llm-check runs: DIR has the environments `new`, `old` and `model`, perhaps `agents`; GATEWAY is the example."""
+import http.client
 import json
 import os
 import pathlib
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -85,24 +87,59 @@ except anthropic.APIStatusError as e: assert e.status_code == 402; print('anthro
 
 
 class Scripted(BaseHTTPRequestHandler):
-    """Gemini's answers, and whether the real key arrived."""
+    """Short answers in the dialects that the real model does not speak, or not well enough for agents."""
     protocol_version = 'HTTP/1.1'
+    seen = []
 
     def do_POST(self):
-        self.rfile.read(int(self.headers['content-length']))
-        assert self.headers['x-goog-api-key'] == KEY
-        usage = {'promptTokenCount': 10, 'candidatesTokenCount': 2, 'thoughtsTokenCount': 3, 'totalTokenCount': 15}
-        part = lambda text, **more: {'candidates': [{'content': {'role': 'model', 'parts': [{'text': text}]}, **more}], 'usageMetadata': usage}
-        if 'stream' in self.path:
-            body = ''.join(f'data: {json.dumps(p)}\r\n\r\n' for p in [part('Hi'), part('!', finishReason='STOP')]).encode()
-            kind = 'text/event-stream'
+        body = json.loads(self.rfile.read(int(self.headers['content-length'])))
+        Scripted.seen.append((self.path, body))
+        key = self.headers['x-goog-api-key'] or self.headers['x-api-key'] or self.headers['authorization'].removeprefix('Bearer ')
+        assert key == KEY
+        events = self.codex_events() if 'responses' in self.path else self.claude_events(body) if 'messages' in self.path else self.gemini_events()
+        named = lambda e: f'event: {e["type"]}\n' if 'type' in e else ''
+        if ':generateContent' in self.path:
+            text, kind = json.dumps(self.part('Hi!', finishReason='STOP')), 'application/json'
         else:
-            body, kind = json.dumps(part('Hi!', finishReason='STOP')).encode(), 'application/json'
+            text, kind = ''.join(f'{named(e)}data: {json.dumps(e)}\n\n' for e in events), 'text/event-stream'
         self.send_response(200)
         self.send_header('content-type', kind)
-        self.send_header('content-length', str(len(body)))
+        self.send_header('content-length', str(len(text)))
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(text.encode())
+
+    def part(self, text, **more):
+        usage = {'promptTokenCount': 10, 'candidatesTokenCount': 2, 'thoughtsTokenCount': 3, 'totalTokenCount': 15}
+        return {'candidates': [{'content': {'role': 'model', 'parts': [{'text': text}]}, **more}], 'usageMetadata': usage}
+
+    def gemini_events(self):
+        return [self.part('Hi'), self.part('!', finishReason='STOP')]
+
+    def codex_events(self):
+        item = {'id': 'msg_1', 'type': 'message', 'role': 'assistant', 'status': 'completed',
+                'content': [{'type': 'output_text', 'text': 'hello from afar', 'annotations': []}]}
+        usage = {'input_tokens': 100, 'input_tokens_details': {'cached_tokens': 20}, 'output_tokens': 5,
+                 'output_tokens_details': {'reasoning_tokens': 0}, 'total_tokens': 105}
+        whole = {'id': 'resp_1', 'object': 'response', 'created_at': 1, 'status': 'completed', 'model': 'gpt-5', 'output': [item], 'usage': usage}
+        return [
+            {'type': 'response.created', 'response': {**whole, 'status': 'in_progress', 'output': [], 'usage': None}},
+            {'type': 'response.output_item.added', 'output_index': 0, 'item': {**item, 'content': []}},
+            {'type': 'response.output_text.delta', 'item_id': 'msg_1', 'output_index': 0, 'content_index': 0, 'delta': 'hello from afar'},
+            {'type': 'response.output_item.done', 'output_index': 0, 'item': item},
+            {'type': 'response.completed', 'response': whole},
+        ]
+
+    def claude_events(self, body):
+        message = {'id': 'msg_1', 'type': 'message', 'role': 'assistant', 'model': body['model'], 'content': [], 'stop_reason': None,
+                   'stop_sequence': None, 'usage': {'input_tokens': 30, 'output_tokens': 1}}
+        return [
+            {'type': 'message_start', 'message': message},
+            {'type': 'content_block_start', 'index': 0, 'content_block': {'type': 'text', 'text': ''}},
+            {'type': 'content_block_delta', 'index': 0, 'delta': {'type': 'text_delta', 'text': 'hello from afar'}},
+            {'type': 'content_block_stop', 'index': 0},
+            {'type': 'message_delta', 'delta': {'stop_reason': 'end_turn', 'stop_sequence': None}, 'usage': {'output_tokens': 4}},
+            {'type': 'message_stop'},
+        ]
 
     def log_message(self, *_):
         pass
@@ -228,10 +265,59 @@ def real_model():
 def scripted():
     server = ThreadingHTTPServer(('127.0.0.1', 0), Scripted)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    gateway = Gateway('scripted', f'[upstreams.gemini]\nbase_url = "http://127.0.0.1:{server.server_port}"\nkey = {{ command = ["echo", "{KEY}"] }}')
+    base, key = f'http://127.0.0.1:{server.server_port}', f'key = {{ command = ["echo", "{KEY}"] }}'
+    upstream = lambda name, base: f'[upstreams.{name}]\nbase_url = "{base}"\n{key}\n'
+    text = upstream('gemini', base) + upstream('openai', base + '/v1') + upstream('anthropic', base)
+    gateway = Gateway('scripted', text)
     print(gateway.run('new', GEMINI), end='')
+    strict_tls(gateway)
     totals = gateway.end()['totals']
-    assert totals['tokens']['output'] == 10 and totals['picodollars'] > 0, totals
+    assert totals['tokens']['output'] == 15 and totals['picodollars'] > 0, totals
+    if (DIR / 'agents').exists():
+        agents(text)
+
+
+def strict_tls(gateway):
+    """As strict as Python 3.13 is by default."""
+    context = ssl.create_default_context(cafile=gateway.dir / 'llm/ca.pem')
+    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+    host = 'generativelanguage.googleapis.com'
+    connection = http.client.HTTPSConnection('127.0.0.1', gateway.tls_port, context=context)
+    connection.sock = context.wrap_socket(socket.create_connection(('127.0.0.1', gateway.tls_port)), server_hostname=host)
+    connection.request('POST', '/v1beta/models/gemini-2.5-pro:generateContent', '{"contents":[]}', {'host': host})
+    answer = connection.getresponse()
+    assert answer.status == 200 and answer.read()
+    print('TLS by a provider\'s own name, verified as Python 3.13 does')
+
+
+def agents(text):
+    """Claude Code and Codex as they are, and what they do when the budget is used up."""
+    claude = next((DIR / 'agents').rglob('_bundled/claude'))
+    codex = next(p for p in (DIR / 'agents').rglob('codex*') if p.is_file() and os.access(p, os.X_OK) and p.stat().st_size > 10 << 20)
+    for limit in ('', '[budget.attempt]\ncalls = 0\n'):
+        gateway = Gateway('agents-' + ('limited' if limit else 'free'), text + limit)
+        base = f'http://localhost:{gateway.port}'
+        home = gateway.dir / 'home'
+        (home / '.codex').mkdir(parents=True)
+        (home / '.codex/config.toml').write_text(
+            f'model_provider = "gw"\n[model_providers.gw]\nname = "gw"\nbase_url = "{base}/openai/v1"\nenv_key = "OPENAI_API_KEY"\nwire_api = "responses"\n')
+        env = {'HOME': str(home), 'CODEX_HOME': str(home / '.codex'), 'PATH': '/usr/bin:/bin', 'OPENAI_API_KEY': 'dummy',
+               'ANTHROPIC_BASE_URL': f'{base}/anthropic', 'ANTHROPIC_AUTH_TOKEN': 'dummy', 'DISABLE_AUTOUPDATER': '1',
+               'CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC': '1'}
+        for name, command in {
+            'Claude Code': [claude, '-p', 'say hi', '--output-format', 'json'],
+            'Codex': [codex, 'exec', '--skip-git-repo-check', '--dangerously-bypass-approvals-and-sandbox', '-m', 'gpt-5', 'say hi'],
+        }.items():
+            started = time.time()
+            done = subprocess.run(command, env=env, cwd=home, text=True, capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
+            told = 'hello from afar' in done.stdout, 'budget of this attempt is used up' in done.stdout + done.stderr
+            print(f'{name}: exit {done.returncode} in {time.time() - started:.1f} s, '
+                  f'{"answered" if told[0] else "told of the budget" if told[1] else done.stdout[-500:] + done.stderr[-500:]}')
+            assert told == ((True, False) if not limit else (False, True))
+        gateway.end()
+        if not limit:
+            for call in gateway.calls():
+                print(f'  {call["route"]}: {call["tokens"]}, stripped {call.get("stripped", [])}')
 
 
 def key_is_nowhere():

@@ -416,9 +416,11 @@ impl Gateway {
             idle: Box::pin(tokio::time::sleep(idle_for)),
             idle_for,
             upstream: route.upstream.clone(),
+            events,
             done: false,
+            gone: false,
         };
-        let mut answer = Response::new(AnswerBody::Relay(Box::new(relay)));
+        let mut answer = Response::new(AnswerBody::Relay(Some(Box::new(relay))));
         *answer.status_mut() = parts.status;
         *answer.headers_mut() = headers;
         answer

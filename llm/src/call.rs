@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chrono::Utc;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use serde_json::Value;
 use tokio::time::Sleep;
 
@@ -22,6 +23,9 @@ use crate::prices::Price;
 use crate::record::{Answer, CallRecord, Capture, Job, Lost, Outcome};
 use crate::scrub::Scrubber;
 use crate::usage::{Buckets, UsageSource};
+
+/// How long the rest of an answer is read that its client has left.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// What a call costs by the tier it was served with.
 pub(crate) type Pricing = Box<dyn Fn(Option<&str>) -> Option<Price> + Send + Sync>;
@@ -271,10 +275,24 @@ pub(crate) struct Relay {
     pub(crate) idle: Pin<Box<Sleep>>,
     pub(crate) idle_for: Duration,
     pub(crate) upstream: String,
+    /// Whether the answer is a stream of events.
+    pub(crate) events: bool,
     pub(crate) done: bool,
+    /// The client has left, and the rest is read for its usage alone.
+    pub(crate) gone: bool,
 }
 
 impl Relay {
+    /// Reads the rest of an answer that its client has left, for what it says of its cost.
+    ///
+    /// An answer that is no stream has been paid for when its first byte comes.
+    async fn drain(mut self: Box<Self>) {
+        self.gone = true;
+        let rest = async { while let Some(Ok(_)) = self.frame().await {} };
+        // What has not come by then is estimated.
+        let _ = tokio::time::timeout(DRAIN, rest).await;
+    }
+
     fn meter(&mut self) -> &mut Meter {
         self.call.meter.as_mut().expect("a relayed call has a meter")
     }
@@ -310,7 +328,7 @@ impl Relay {
         if !last.is_empty() {
             self.call.passed(&last);
         }
-        self.call.book(Outcome::Ok);
+        self.call.book(if self.gone { Outcome::ClientGone } else { Outcome::Ok });
         self.call.hand_over(true);
         Poll::Ready((!last.is_empty()).then(|| Ok(Frame::data(last))))
     }
@@ -431,8 +449,19 @@ impl Body for Replayed {
 /// The body of any answer.
 pub(crate) enum AnswerBody {
     Full(Option<Bytes>),
-    Relay(Box<Relay>),
+    /// Always there; an option so that what a client leaves can be taken out.
+    Relay(Option<Box<Relay>>),
     Replayed(Box<Replayed>),
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        let Self::Relay(relay) = self else { return };
+        let unread = relay.take_if(|relay| !relay.done && !relay.events);
+        if let (Some(relay), Ok(runtime)) = (unread, tokio::runtime::Handle::try_current()) {
+            runtime.spawn(relay.drain());
+        }
+    }
 }
 
 impl Body for AnswerBody {
@@ -447,7 +476,8 @@ impl Body for AnswerBody {
             Self::Full(body) => {
                 Poll::Ready(body.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b))))
             }
-            Self::Relay(relay) => Pin::new(relay).poll_frame(cx),
+            Self::Relay(Some(relay)) => Pin::new(relay).poll_frame(cx),
+            Self::Relay(None) => Poll::Ready(None),
             Self::Replayed(replayed) => Pin::new(replayed).poll_frame(cx),
         }
     }

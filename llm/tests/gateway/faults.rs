@@ -204,6 +204,24 @@ async fn a_client_that_leaves_stops_the_provider_and_pays_for_what_came() {
 }
 
 #[tokio::test]
+async fn an_answer_that_its_client_leaves_is_read_to_its_end_for_the_bill() {
+    use tokio::io::AsyncReadExt;
+    let body = CHAT.replace("Hi", &"x".repeat(8 << 20));
+    let provider = Provider::start(move |_, _| reply(200, "", &body)).await;
+    let bench = Bench::new(&provider, "");
+    let mut client = bench.connect();
+    client
+        .write_all(&request("POST", CHAT_PATH, "", ASK.as_bytes()))
+        .await
+        .expect("the gateway reads");
+    client.read_u8().await.expect("the answer begins");
+    drop(client);
+    let calls = bench.calls_when(|c| c.len() == 1).await;
+    assert_eq!((calls[0].outcome, calls[0].usage), (Outcome::ClientGone, UsageSource::Reported));
+    assert_eq!(calls[0].tokens.total(), 15);
+}
+
+#[tokio::test]
 async fn large_answers_pass_unchanged_and_their_usage_is_found() {
     let provider = Provider::start(|_, _| {
         let body = CHAT.replace("Hi", &"x".repeat(24 << 20));
