@@ -6,6 +6,7 @@ use crate::invalid::{
     InvalidKind, InvalidSubmission, Refusal, bad_answer, missing_column, missing_value,
     not_a_number,
 };
+use crate::labels::not_numeric;
 use crate::spec::Check;
 use crate::table::{Column, Values};
 use crate::task::Task;
@@ -169,16 +170,7 @@ fn numeric(column: &Column<'_>) -> Result<(), Refusal> {
     if column.is_numeric() {
         return Ok(());
     }
-    // The cell to blame is the first one that is no number; a column without rows has none.
-    let culprit = (0..column.len())
-        .find(|&row| column.text(row).is_some_and(|cell| cell.parse::<f64>().is_err()));
-    Err(match culprit {
-        Some(row) => not_a_number(row, column),
-        None => InvalidSubmission::new(InvalidKind::NotANumber, "the column is not numeric")
-            .in_column(column.name())
-            .expecting("numbers"),
-    }
-    .into())
+    Err(not_numeric(column).into())
 }
 
 fn text(column: &Column<'_>) -> Result<(), Refusal> {
@@ -270,12 +262,18 @@ fn row_sum(form: &Form<'_>) -> Result<(), Refusal> {
                 "the row's values do not add up to 1",
             )
             .at(row)
-            .with_value(sum.to_string())
-            .expecting(format!("a sum of 1 within {tolerance:e}"))
+            .with_value(plain_number(sum))
+            .expecting(format!("a sum of 1 within {tolerance:?}"))
             .into());
         }
     }
     Ok(())
+}
+
+/// A computed number as people write it: without the digits that only binary fractions make.
+pub(crate) fn plain_number(value: f64) -> String {
+    let short: f64 = format!("{value:.9e}").parse().unwrap_or(value);
+    short.to_string()
 }
 
 fn ids(form: &Form<'_>, rule: IdRule) -> Result<(), Refusal> {
@@ -287,15 +285,18 @@ fn ids(form: &Form<'_>, rule: IdRule) -> Result<(), Refusal> {
         columns.iter().map(|c| c.raw(row)).collect::<Vec<_>>().join(", ")
     };
     let names = || form.spec.id_columns.join(", ");
-    match id_difference((&expected_ids, expected), (&submission_ids, submission), rule) {
+    let difference = id_difference((&expected_ids, expected), (&submission_ids, submission), rule);
+    if let (Some(_), Some(invalid)) = (difference, other_kind(&expected_ids, &submission_ids)) {
+        return Err(invalid.into());
+    }
+    match difference {
         None => Ok(()),
-        Some(IdDifference::Missing { answer_row }) => Err(InvalidSubmission::new(
-            InvalidKind::Ids,
-            "an id is missing from the submission (or another kind of id is there)",
-        )
-        .in_column(names())
-        .expecting(format!("a row with id `{}`", show(&expected_ids, answer_row)))
-        .into()),
+        Some(IdDifference::Missing { answer_row }) => {
+            Err(InvalidSubmission::new(InvalidKind::Ids, "an id is missing from the submission")
+                .in_column(names())
+                .expecting(format!("a row with id `{}`", show(&expected_ids, answer_row)))
+                .into())
+        }
         Some(IdDifference::Unknown { submission_row }) => Err(InvalidSubmission::new(
             InvalidKind::Ids,
             "an id is not one of the test set's, or occurs too often",
@@ -306,6 +307,22 @@ fn ids(form: &Form<'_>, rule: IdRule) -> Result<(), Refusal> {
         .expecting("each id of the test set, as often as it occurs there")
         .into()),
     }
+}
+
+/// The verdict that ids are text where they should be numbers, or the other way round: then none is
+/// equal to any.
+fn other_kind(answers: &[Column<'_>], submission: &[Column<'_>]) -> Option<InvalidSubmission> {
+    let mut pairs = answers.iter().zip(submission);
+    let (answer, id) = pairs.find(|(a, s)| a.is_text() != s.is_text() && !s.is_empty())?;
+    let message = "the ids are of another kind than the test set's, and so none of them is equal";
+    let verdict = InvalidSubmission::new(InvalidKind::Ids, message).in_column(id.name());
+    Some(match id.not_numeric() {
+        Some(rejected) if !answer.is_text() => verdict
+            .at(rejected.row)
+            .with_value(id.raw(rejected.row))
+            .expecting("a number, since one text makes all ids of the column texts"),
+        _ => verdict.at(0).with_value(id.raw(0)).expecting("texts (digits alone read as numbers)"),
+    })
 }
 
 fn unique_ids(form: &Form<'_>) -> Result<(), Refusal> {

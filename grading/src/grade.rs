@@ -5,10 +5,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{check, check_answers};
+use crate::explain::explain;
 use crate::form::{Form, PublicFacts};
 use crate::invalid::{AnswersError, InvalidKind, InvalidSubmission, Refusal};
 use crate::metrics::{METRICS, Metric, OptionKind};
 use crate::spec::{Check, GradingSpec};
+use crate::strict;
 use crate::table::{Limits, ReadError, Table};
 use crate::task::{Answers, Task};
 
@@ -198,15 +200,26 @@ impl Grader {
         submission: &Table,
         answers: &Answers,
     ) -> Result<Graded, GradeError> {
+        if let Answers::Table(table) = answers
+            && table.rows() == 0
+        {
+            return Err(AnswersError::Empty.into());
+        }
         let task = Task::new(&self.spec, submission, answers);
         let verdict = self.verdict(&task)?;
         let Verdict::Scored(score) = verdict else {
             return Ok(Graded { verdict, strict_score: None, strict_issues: Vec::new() });
         };
-        let mut issues = Vec::new();
+        let mut issues: Vec<InvalidSubmission> = Vec::new();
         for extra in self.spec.strict.iter().flat_map(|strict| &strict.checks) {
             if let Err(invalid) = ours(check_any(&task, *extra))? {
                 issues.push(invalid);
+            }
+        }
+        for issue in ours(strict::issues(&task, self.metric))?.unwrap_or_default() {
+            if !issues.iter().any(|known| (known.row, &known.column) == (issue.row, &issue.column))
+            {
+                issues.push(issue);
             }
         }
         if !score.raw.is_finite() && issues.is_empty() {
@@ -312,7 +325,7 @@ impl Grader {
             self.spec.checks.iter().try_for_each(|&c| check(&form, c))?;
             (self.metric.validate)(&form)
         };
-        ours(checked())
+        Ok(ours(checked())?.map_err(|invalid| explain(invalid, submission)))
     }
 
     /// Reads and validates a submission file.
@@ -339,7 +352,7 @@ impl Grader {
         };
         Ok(match ours(scored())? {
             Ok(raw) => Verdict::Scored(Score { raw, rounded: task.spec.rounding.round(raw) }),
-            Err(invalid) => Verdict::Invalid(invalid),
+            Err(invalid) => Verdict::Invalid(explain(invalid, task.submission)),
         })
     }
 }

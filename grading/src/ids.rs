@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use rayon::prelude::*;
 
-use crate::table::{Column, Values, is_missing};
+use crate::table::{Cell, Column, Values};
 
 /// An order of a table's rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,37 +38,207 @@ impl Rows {
     }
 
     /// The row numbers in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = usize> + Clone + '_ {
         (0..self.len()).map(|place| self.at(place))
     }
 }
 
 /// The rows sorted ascending by the given columns, the first one counting most.
 ///
-/// Numbers sort by value, text by code point, missing cells last; equal rows stay in file order.
+/// Numbers sort by value, text by code point, missing cells last. With several columns equal rows
+/// stay in file order; with one, rows of equal ids come in the order that numpy's quicksort leaves
+/// them in.
+///
+/// # Source
+/// pandas 2.2.3 `sort_values`: `lexsort_indexer` for several columns, `nargsort` for one.
 pub fn sorted_rows(columns: &[Column<'_>]) -> Rows {
     let rows = columns.first().map_or(0, Column::len);
     let ordered = |a: usize, b: usize| {
         columns.iter().map(|c| compare(*c, a, *c, b)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
     };
-    let in_order = match columns {
-        [column] if let Values::Int(values) = column.values() => values.is_sorted(),
-        _ => (1..rows).all(|row| ordered(row - 1, row).is_le()),
+    let [column] = columns else {
+        return if (1..rows).all(|row| ordered(row - 1, row).is_le()) {
+            Rows::InOrder(rows)
+        } else {
+            Rows::Listed(sort_by(rows, ordered))
+        };
     };
-    if in_order {
+    let rising = match column.values() {
+        Values::Int(values) => values.is_sorted_by(|a, b| a < b),
+        _ => (1..rows).all(|row| ordered(row - 1, row).is_lt()),
+    };
+    if rising {
         return Rows::InOrder(rows);
     }
-    if let [column] = columns {
-        return Rows::Listed(match column.values() {
-            Values::Int(values) => sort_ints(values),
-            Values::Float(values) => {
-                sort_by_key(rows, |row| (values[row].is_nan(), sortable(values[row])))
-            }
-            Values::Text => sort_text(*column),
-            _ => sort_by(rows, ordered),
-        });
+    let sorted = Rows::Listed(match column.values() {
+        Values::Int(values) => sort_ints(values),
+        Values::Float(values) => {
+            sort_by_key(rows, |row| (values[row].is_nan(), sortable(values[row])))
+        }
+        Values::Text => sort_text(*column),
+        _ => sort_by(rows, ordered),
+    });
+    if rows <= SMALL_SORT || !has_repeats(*column, &sorted) { sorted } else { quicksorted(*column) }
+}
+
+/// The rows sorted ascending by a column as `sort_index` sorts them: rows that are in order stay as
+/// they are, those of equal ids included.
+///
+/// # Source
+/// pandas 2.2.3 `sort_index`, which looks at `is_monotonic_increasing` first.
+pub fn sorted_index(column: Column<'_>) -> Rows {
+    let in_order =
+        |row: usize| !column.is_missing(row) && compare(column, row - 1, column, row).is_le();
+    if (1..column.len()).all(in_order) {
+        Rows::InOrder(column.len())
+    } else {
+        sorted_rows(&[column])
     }
-    Rows::Listed(sort_by(rows, ordered))
+}
+
+/// The longest list that numpy sorts by insertion, which keeps equal values in order.
+const SMALL_SORT: usize = 16;
+
+/// Whether some id of a column occurs twice; `sorted`: its rows, sorted.
+fn has_repeats(column: Column<'_>, sorted: &Rows) -> bool {
+    if let Values::Int(values) = column.values()
+        && run_start(values).is_some()
+    {
+        return false;
+    }
+    let places = (1..sorted.len()).into_par_iter().with_min_len(16_384);
+    places.any(|place| same(column, sorted.at(place - 1), column, sorted.at(place)))
+}
+
+/// The first row whose id occurs a second time, if the order among equal ids depends on the
+/// machine: numpy sorts numbers with AVX-512 where there is any, which leaves equal ones in another
+/// order.
+pub fn arbitrary_order(column: Column<'_>, sorted: &Rows) -> Option<usize> {
+    if column.len() <= SMALL_SORT || column.is_text() {
+        return None;
+    }
+    let mut places = 1..sorted.len();
+    places
+        .find(|&place| same(column, sorted.at(place - 1), column, sorted.at(place)))
+        .map(|place| sorted.at(place))
+}
+
+/// The rows sorted as numpy's `argsort(kind="quicksort")` sorts them without vector instructions,
+/// missing cells behind: equal ids come in an order of their own.
+fn quicksorted(column: Column<'_>) -> Rows {
+    let rows = 0..column.len() as u32;
+    let (missing, mut order): (Vec<u32>, Vec<u32>) =
+        rows.partition(|&row| column.is_missing(row as usize));
+    quicksort(&mut order, &|a, b| compare(column, a as usize, column, b as usize).is_lt());
+    order.extend(missing);
+    Rows::Listed(order)
+}
+
+/// Introsort: median of three, the smaller part first, insertion of short parts, heapsort where it
+/// goes too deep.
+///
+/// # Source
+/// numpy 1.26.4 `npysort/quicksort.cpp`: `aquicksort_` for numbers, `npy_aquicksort` for objects.
+fn quicksort(order: &mut [u32], less: &impl Fn(u32, u32) -> bool) {
+    if order.is_empty() {
+        return;
+    }
+    let mut depth = 2 * i64::from(order.len().ilog2());
+    // First place, number of values, and how much deeper a part may go.
+    let mut waiting: Vec<(usize, usize, i64)> = Vec::new();
+    let (mut start, mut count) = (0, order.len());
+    loop {
+        if depth < 0 {
+            heapsort(&mut order[start..start + count], less);
+        } else {
+            while count > SMALL_SORT {
+                let pivot = partition(&mut order[start..start + count], less);
+                let (before, behind) = (pivot, count - 1 - pivot);
+                depth -= 1;
+                if before < behind {
+                    waiting.push((start + pivot + 1, behind, depth));
+                    count = before;
+                } else {
+                    waiting.push((start, before, depth));
+                    (start, count) = (start + pivot + 1, behind);
+                }
+            }
+            insertion_sort(&mut order[start..start + count], less);
+        }
+        match waiting.pop() {
+            Some(next) => (start, count, depth) = next,
+            None => return,
+        }
+    }
+}
+
+/// Parts at least three values around the median of the first, middle and last one; returns its
+/// place.
+fn partition(part: &mut [u32], less: &impl Fn(u32, u32) -> bool) -> usize {
+    let last = part.len() - 1;
+    let middle = last / 2;
+    for (a, b) in [(middle, 0), (last, middle), (middle, 0)] {
+        if less(part[a], part[b]) {
+            part.swap(a, b);
+        }
+    }
+    let pivot = part[middle];
+    let (mut up, mut down) = (0, last - 1);
+    part.swap(middle, down);
+    loop {
+        // The pivot stops the one, the smallest of the three the other.
+        up += 1;
+        while less(part[up], pivot) {
+            up += 1;
+        }
+        down -= 1;
+        while less(pivot, part[down]) {
+            down -= 1;
+        }
+        if up >= down {
+            break;
+        }
+        part.swap(up, down);
+    }
+    part.swap(up, last - 1);
+    up
+}
+
+fn insertion_sort(part: &mut [u32], less: &impl Fn(u32, u32) -> bool) {
+    for end in 1..part.len() {
+        let value = part[end];
+        let place = (0..end).rev().find(|&k| !less(value, part[k])).map_or(0, |k| k + 1);
+        part[place..=end].rotate_right(1);
+    }
+}
+
+fn heapsort(part: &mut [u32], less: &impl Fn(u32, u32) -> bool) {
+    let sift = |part: &mut [u32], mut hole: usize, value: u32| {
+        loop {
+            let mut child = 2 * hole + 1;
+            if child >= part.len() {
+                break;
+            }
+            if child + 1 < part.len() && less(part[child], part[child + 1]) {
+                child += 1;
+            }
+            if !less(value, part[child]) {
+                break;
+            }
+            part[hole] = part[child];
+            hole = child;
+        }
+        part[hole] = value;
+    };
+    for root in (0..part.len() / 2).rev() {
+        let value = part[root];
+        sift(part, root, value);
+    }
+    for end in (1..part.len()).rev() {
+        let value = part[end];
+        part[end] = part[0];
+        sift(&mut part[..end], 0, value);
+    }
 }
 
 fn sort_by(rows: usize, ordered: impl Fn(usize, usize) -> Ordering + Sync) -> Vec<u32> {
@@ -172,18 +342,28 @@ pub fn compare(a: Column<'_>, row_a: usize, b: Column<'_>, row_b: usize) -> Orde
             (Some(a), Some(b)) => a.cmp(b),
             (a, b) => a.is_none().cmp(&b.is_none()),
         },
-        (Values::UInt(a), Values::UInt(b)) => a[row_a].cmp(&b[row_b]),
-        (Values::Text, _) => {
-            if b.is_missing(row_b) && !a.is_missing(row_a) {
-                Ordering::Less
-            } else {
-                Ordering::Greater
-            }
-        }
-        (_, Values::Text) => compare(b, row_b, a, row_a).reverse(),
-        _ => {
-            let (a, b) = (a.number(row_a).unwrap_or(f64::NAN), b.number(row_b).unwrap_or(f64::NAN));
-            a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+        _ => compare_cells(a.cell(row_a), b.cell(row_b)),
+    }
+}
+
+fn compare_cells(a: Cell<'_>, b: Cell<'_>) -> Ordering {
+    let missing = |cell: Cell<'_>| matches!(cell, Cell::Float(value) if value.is_nan());
+    if missing(a) || missing(b) {
+        return missing(a).cmp(&missing(b));
+    }
+    match (a, b) {
+        (Cell::Text(a), Cell::Text(b)) => a.cmp(b),
+        (Cell::Text(_), _) => Ordering::Greater,
+        (_, Cell::Text(_)) => Ordering::Less,
+        (Cell::Int(a), Cell::Int(b)) => a.cmp(&b),
+        (a, b) => {
+            let number = |cell: Cell<'_>| match cell {
+                Cell::Int(value) => value as f64,
+                Cell::Float(value) => value,
+                Cell::Bool(value) => f64::from(u8::from(value)),
+                Cell::Text(_) => f64::NAN,
+            };
+            number(a).partial_cmp(&number(b)).unwrap_or(Ordering::Equal)
         }
     }
 }
@@ -191,10 +371,7 @@ pub fn compare(a: Column<'_>, row_a: usize, b: Column<'_>, row_b: usize) -> Orde
 /// Whether two ids are equal: integers and floats by value, text by its characters, text never to a
 /// number, a missing id to nothing.
 pub fn same(a: Column<'_>, row_a: usize, b: Column<'_>, row_b: usize) -> bool {
-    a.is_text() == b.is_text()
-        && !a.is_missing(row_a)
-        && !b.is_missing(row_b)
-        && compare(a, row_a, b, row_b).is_eq()
+    !a.is_missing(row_a) && !b.is_missing(row_b) && compare(a, row_a, b, row_b).is_eq()
 }
 
 /// The least of integers that fill a range, each once, in any order. `None` for others.
@@ -226,7 +403,7 @@ fn all_same((a, a_rows): (Column<'_>, &Rows), (b, b_rows): (Column<'_>, &Rows)) 
         }
         (Values::Text, Values::Text) => places.into_par_iter().all(|place| {
             let (x, y) = (a.raw(a_rows.at(place)), b.raw(b_rows.at(place)));
-            x == y && !is_missing(x)
+            x == y && !a.is_missing(a_rows.at(place)) && !b.is_missing(b_rows.at(place))
         }),
         _ => places.into_par_iter().all(|place| same(a, a_rows.at(place), b, b_rows.at(place))),
     }
@@ -377,6 +554,56 @@ mod tests {
         assert_eq!(order("a10 a9 a1 NA a9"), [2, 0, 1, 4, 3]);
         assert_eq!(order("prefix_aaaaaaaaaab prefix_aaaaaaaaaaa prefix_a"), [2, 1, 0]);
         assert_eq!(order("x \u{e9} \u{1f600} a"), [3, 0, 1, 2]);
+    }
+
+    /// A number that tells orders apart.
+    fn digest(order: &[u32]) -> u64 {
+        let digest = order
+            .iter()
+            .fold(0_u128, |digest, &row| (digest * 31 + u128::from(row)) % ((1 << 61) - 1));
+        digest as u64
+    }
+
+    /// The orders are those of `numpy.argsort(kind="quicksort")`, numpy 1.26.4 without AVX-512, for
+    /// integers and for Python texts alike.
+    #[test]
+    fn equal_values_come_as_numpy_leaves_them() {
+        let sorted = |keys: &[u32]| {
+            let mut order: Vec<u32> = (0..keys.len() as u32).collect();
+            quicksort(&mut order, &|a, b| keys[a as usize] < keys[b as usize]);
+            order
+        };
+        let few = [2, 1, 2, 1, 2, 2, 2, 2, 0, 1, 0, 2, 0, 0, 0, 1, 1];
+        assert_eq!(sorted(&few[..16]), [8, 10, 12, 13, 14, 1, 3, 9, 15, 0, 2, 4, 5, 6, 7, 11]);
+        assert_eq!(sorted(&few), [8, 14, 13, 12, 10, 9, 15, 16, 3, 1, 6, 5, 4, 11, 2, 7, 0]);
+        let keys = |count: u32| (0..count).map(|i| (i * i * 7 + 3 * i) % 11).collect::<Vec<_>>();
+        assert_eq!(digest(&sorted(&keys(1_000))), 1_259_320_604_413_119_272);
+        assert_eq!(digest(&sorted(&keys(20_000))), 1_692_144_053_325_442_034);
+        // A list made to send medians of three astray, so that a part is sorted as a heap.
+        let half = 10_000;
+        let low = (1..=half).map(|i| if i % 2 == 1 { i } else { half + i - 1 });
+        let killer: Vec<u32> = low.chain((1..=half).map(|i| 2 * i)).map(|v| v / 2).collect();
+        assert_eq!(digest(&sorted(&killer)), 515_806_763_055_810_064);
+    }
+
+    #[test]
+    fn repeated_ids_are_sorted_as_numpy_sorts_them() {
+        let keys =
+            ["2", "1", "2", "1", "2", "2", "2", "2", "0", "1", "0", "2", "0", "0", "0", "1", "1"];
+        let expected = [8, 14, 13, 12, 10, 9, 15, 16, 3, 1, 6, 5, 4, 11, 2, 7, 0];
+        assert_eq!(order(&keys.join(" ")), expected);
+        assert_eq!(order(&format!("a{}", keys.join(" a"))), expected);
+        assert_eq!(order(&format!("{}.5", keys.join(".5 "))), expected);
+        // A missing id goes last and takes no part.
+        let mut with_gap = expected.to_vec();
+        with_gap.push(17);
+        assert_eq!(order(&format!("a{} NA", keys.join(" a"))), with_gap);
+        let table = ids(&keys.join(" "));
+        let column = table.column("id").unwrap();
+        assert!(arbitrary_order(column, &sorted_rows(&[column])).is_some());
+        let table = ids("1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18");
+        let column = table.column("id").unwrap();
+        assert_eq!(arbitrary_order(column, &sorted_rows(&[column])), None);
     }
 
     fn difference(answers: &str, submission: &str, rule: IdRule) -> Option<IdDifference> {

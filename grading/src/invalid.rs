@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::table::{Column, ReadError, Table};
+use crate::untrusted::{Shown, name_list};
 
 /// What is wrong with a submission, coarsely; agents and reports may branch on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -54,6 +55,11 @@ pub enum InvalidKind {
     Answers,
 }
 
+/// The most characters of a column's name or a cell's value that a verdict keeps.
+const LONGEST_VALUE: usize = 80;
+/// The most characters of a message.
+const LONGEST_MESSAGE: usize = 1_000;
+
 /// A submission without a score: what is wrong, where, and what was expected.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InvalidSubmission {
@@ -78,7 +84,9 @@ pub struct InvalidSubmission {
 impl InvalidSubmission {
     /// A fault of a kind, in words; places are added with the `with_…` and `at` methods.
     pub fn new(kind: InvalidKind, message: impl Into<String>) -> Self {
-        Self { kind, row: None, column: None, value: None, expected: None, message: message.into() }
+        // A message may quote what an agent wrote.
+        let message = Shown::cut(&message.into(), LONGEST_MESSAGE).into_string();
+        Self { kind, row: None, column: None, value: None, expected: None, message }
     }
 
     /// Names the data row, counted from 0 here.
@@ -90,27 +98,22 @@ impl InvalidSubmission {
 
     /// Names the column.
     #[must_use]
-    pub fn in_column(mut self, column: impl Into<String>) -> Self {
-        self.column = Some(column.into());
+    pub fn in_column(mut self, column: impl AsRef<str>) -> Self {
+        self.column = Some(Shown::cut(column.as_ref(), LONGEST_VALUE).into_string());
         self
     }
 
-    /// Shows the value; only its first 80 characters are kept.
+    /// Shows the value, at most 80 characters of it.
     #[must_use]
     pub fn with_value(mut self, value: impl AsRef<str>) -> Self {
-        let value = value.as_ref();
-        let mut short: String = value.chars().take(80).collect();
-        if short.len() < value.len() {
-            short.push('…');
-        }
-        self.value = Some(short);
+        self.value = Some(Shown::cut(value.as_ref(), LONGEST_VALUE).into_string());
         self
     }
 
     /// Says what would have been right.
     #[must_use]
     pub fn expecting(mut self, expected: impl Into<String>) -> Self {
-        self.expected = Some(expected.into());
+        self.expected = Some(Shown::cut(&expected.into(), LONGEST_MESSAGE).into_string());
         self
     }
 }
@@ -145,9 +148,9 @@ impl From<&ReadError> for InvalidSubmission {
             | ReadError::TooManyCells { .. } => (InvalidKind::TooLarge, None),
             ReadError::Foreign(_) => (InvalidKind::ForeignFormat, None),
             ReadError::NotUtf8 { .. } => (InvalidKind::Encoding, None),
-            ReadError::OpenQuote { row } | ReadError::LongRow { row, .. } => {
-                (InvalidKind::Malformed, Some(*row as u64))
-            }
+            ReadError::OpenQuote { row }
+            | ReadError::LongRow { row, .. }
+            | ReadError::LoneReturn { row } => (InvalidKind::Malformed, Some(*row as u64)),
         };
         let message = match error {
             ReadError::Io { source } => format!("the submission cannot be read: {source}"),
@@ -193,6 +196,9 @@ pub enum AnswersError {
         /// The column.
         column: String,
     },
+    /// There is no row.
+    #[error("the answers are empty")]
+    Empty,
     /// The file cannot be read.
     #[error("the answers cannot be read")]
     Unreadable {
@@ -319,14 +325,10 @@ pub fn bad_answer(row: usize, column: &Column<'_>, message: &str) -> Refusal {
 /// The verdict that a column is missing, with what is there instead.
 pub(crate) fn missing_column(table: &Table, name: &str) -> InvalidSubmission {
     let names = table.names();
-    let mut there: Vec<String> = names.iter().take(12).map(|n| format!("`{n}`")).collect();
-    if names.len() > 12 {
-        there.push(format!("… ({} columns)", names.len()));
-    }
     let message = if names.is_empty() {
         "the submission is empty".to_owned()
     } else {
-        format!("the submission has no column `{name}`; its columns are {}", there.join(", "))
+        format!("the submission has no column `{name}`; its columns are {}", name_list(names))
     };
     InvalidSubmission::new(InvalidKind::MissingColumn, message).in_column(name)
 }

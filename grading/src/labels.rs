@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::invalid::{InvalidKind, InvalidSubmission};
-use crate::table::{Column, Values};
+use crate::table::{Column, Values, Why};
 
 /// Whether a column may hold class labels: integers, booleans, integral floats, or text without
 /// gaps.
@@ -24,9 +24,13 @@ pub fn check_labels(column: &Column<'_>) -> Result<(), InvalidSubmission> {
     match column.values() {
         Values::Int(_) | Values::UInt(_) | Values::Bool(_) => Ok(()),
         Values::Float(values) => {
-            match values.iter().position(|v| !v.is_finite() || v.fract() != 0.0) {
+            let integral = |v: f64| v.fract() == 0.0 && (-TWO_TO_63..TWO_TO_63).contains(&v);
+            match values.iter().position(|&v| !integral(v)) {
                 Some(row) if values[row].is_nan() => {
                     bad(row, InvalidKind::MissingValue, "the label is missing")
+                }
+                Some(row) if values[row].fract() == 0.0 => {
+                    bad(row, InvalidKind::BadLabel, "the label is beyond 64 bits")
                 }
                 Some(row) => bad(row, InvalidKind::BadLabel, "the label is not an integer"),
                 None => Ok(()),
@@ -36,7 +40,26 @@ pub fn check_labels(column: &Column<'_>) -> Result<(), InvalidSubmission> {
             Some(row) => bad(row, InvalidKind::MissingValue, "the label is missing"),
             None => Ok(()),
         },
+        Values::Mixed(_) => {
+            let row = column.not_numeric().map_or(0, |rejected| rejected.row);
+            bad(row, InvalidKind::BadLabel, "the label is of another kind than those before it")
+        }
     }
+}
+
+/// 2^63, the first double beyond the integers of 64 bits.
+const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
+
+/// The place of the first of some Python integers that numpy has no integer type for together with
+/// the others: one beyond 64 bits, or one that needs the last bit beside a negative one.
+///
+/// # Source
+/// scikit-learn 1.5.2 `type_of_target`, which calls an array of such objects unknown.
+pub fn beyond_64_bits(labels: &[i128]) -> Option<usize> {
+    let negative = labels.iter().any(|&label| label < 0);
+    labels.iter().position(|&label| {
+        i64::try_from(label).is_err() && (negative || u64::try_from(label).is_err())
+    })
 }
 
 /// Checks that a truth and a prediction column can be compared as labels.
@@ -66,16 +89,43 @@ pub fn check_comparable(
 
 /// The verdict that labels are text where numbers belong, or the other way round.
 pub fn different_kinds(prediction: &Column<'_>, text_expected: bool) -> InvalidSubmission {
-    let row =
-        (0..prediction.len()).find(|&row| prediction.raw(row).parse::<f64>().is_err()).unwrap_or(0);
-    InvalidSubmission::new(
+    let verdict = InvalidSubmission::new(
         InvalidKind::BadLabel,
         "the labels are of another kind than the answers'",
     )
-    .at(row)
     .in_column(prediction.name())
-    .with_value(prediction.raw(row))
-    .expecting(if text_expected { "text" } else { "numbers" })
+    .expecting(if text_expected { "text" } else { "numbers" });
+    // A number among texts is text; so only texts among numbers have one to blame.
+    match prediction.not_numeric() {
+        Some(rejected) if !text_expected => {
+            verdict.at(rejected.row).with_value(prediction.raw(rejected.row))
+        }
+        _ => verdict,
+    }
+}
+
+/// The verdict on a column that is not numeric: on the cell that keeps it from being so, if it has
+/// any.
+pub fn not_numeric(column: &Column<'_>) -> InvalidSubmission {
+    let Some(rejected) = column.not_numeric() else {
+        return InvalidSubmission::new(InvalidKind::NotANumber, "the column is not numeric")
+            .in_column(column.name())
+            .expecting("numbers");
+    };
+    let (kind, message, expected) = match rejected.why {
+        Why::Syntax => (InvalidKind::NotANumber, "the cell is not a number", "a number"),
+        Why::Overflow => (
+            InvalidKind::NotANumber,
+            "the number is too large",
+            "an integer of at most 64 bits, or a number below 1.8e308",
+        ),
+        Why::Missing => (InvalidKind::MissingValue, "the cell is missing", "a value"),
+    };
+    InvalidSubmission::new(kind, message)
+        .at(rejected.row)
+        .in_column(column.name())
+        .with_value(column.raw(rejected.row))
+        .expecting(expected)
 }
 
 /// Whether a column holds at most two distinct labels.
@@ -105,7 +155,7 @@ pub fn integer_labels<'t>(
 ) -> Result<Option<impl Fn(usize) -> i128 + Copy + use<'t>>, InvalidSubmission> {
     check_labels(column)?;
     let values = column.values();
-    if matches!(values, Values::BoolOrMissing(_) | Values::Text) {
+    if matches!(values, Values::BoolOrMissing(_) | Values::Text | Values::Mixed(_)) {
         return Ok(None);
     }
     Ok(Some(move |row: usize| match values {
@@ -113,6 +163,6 @@ pub fn integer_labels<'t>(
         Values::UInt(values) => i128::from(values[row]),
         Values::Bool(values) => i128::from(values[row]),
         Values::Float(values) => values[row] as i128,
-        Values::BoolOrMissing(_) | Values::Text => 0,
+        Values::BoolOrMissing(_) | Values::Text | Values::Mixed(_) => 0,
     }))
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::medal::{Direction, Thresholds};
 use crate::table::{Limits, ReadError, Table};
+use crate::untrusted::{Shown, name_list};
 
 /// The scores of a board, best first as the board lists them.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,9 +32,75 @@ pub enum LeaderboardError {
         /// The cell.
         value: String,
     },
+    /// A row of Kaggle's board names no team.
+    #[error("row {row} of the leaderboard names no team")]
+    NoTeam {
+        /// The row, from 1.
+        row: usize,
+    },
     /// There are no scores.
     #[error("the leaderboard has no rows")]
     Empty,
+}
+
+/// What makes it doubtful that a board is the competition's final one.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Doubt {
+    /// All teams have one score, as in boards that Kaggle serves before a competition has ended.
+    #[error("all {teams} scores are {score}")]
+    AllEqual {
+        /// How many there are.
+        teams: usize,
+        /// The score.
+        score: f64,
+    },
+    /// The board runs from the worst to the best score.
+    #[error("its first score is {first} and its last {last}, but {} is better here; expected the best first", words(*.direction))]
+    Backwards {
+        /// The first score.
+        first: f64,
+        /// The last one.
+        last: f64,
+        /// The competition's direction.
+        direction: Direction,
+    },
+    /// A score is better than the one before it.
+    #[error(
+        "score {place} is {score}, better than the {before} before it; expected the best first"
+    )]
+    Unsorted {
+        /// The better score's place, from 1.
+        place: usize,
+        /// That score.
+        score: f64,
+        /// The score before it.
+        before: f64,
+    },
+    /// The number of scores is far from the competition's number of teams.
+    #[error("it has {found} scores, but the competition had {published} teams")]
+    Teams {
+        /// How many scores there are.
+        found: usize,
+        /// How many teams there were.
+        published: u64,
+    },
+}
+
+impl Doubt {
+    /// Whether ranks and thresholds read off the board mean nothing.
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            Self::AllEqual { .. } | Self::Backwards { .. } => true,
+            Self::Unsorted { .. } | Self::Teams { .. } => false,
+        }
+    }
+}
+
+fn words(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Higher => "higher",
+        Direction::Lower => "lower",
+    }
 }
 
 impl Leaderboard {
@@ -85,6 +152,9 @@ impl Leaderboard {
         let mut scores = match table.column("TeamId").or_else(|| table.column("TeamName")) {
             None => scores,
             Some(team) => {
+                if let Some(row) = team.first_missing() {
+                    return Err(LeaderboardError::NoTeam { row: row + 1 });
+                }
                 let mut best: HashMap<&str, f64> = HashMap::new();
                 for (row, score) in scores.into_iter().enumerate() {
                     let known = best.entry(team.raw(row)).or_insert(score);
@@ -152,6 +222,31 @@ impl Leaderboard {
         }
     }
 
+    /// What speaks against the board, the worst first.
+    ///
+    /// `direction`: the competition's. `published`: its number of teams, where it is known; boards
+    /// leave out a few (hosts, benchmarks), so that only a larger gap counts.
+    pub fn doubts(&self, direction: Direction, published: Option<u64>) -> Vec<Doubt> {
+        let (scores, mut doubts) = (&self.scores, Vec::new());
+        let (first, last) = (scores[0], scores[scores.len() - 1]);
+        if scores.len() > 1 && scores.iter().all(|&score| score == first) {
+            doubts.push(Doubt::AllEqual { teams: scores.len(), score: first });
+        } else if direction.is_better(last, first) {
+            doubts.push(Doubt::Backwards { first, last, direction });
+        } else if let Some(place) =
+            (1..scores.len()).find(|&place| direction.is_better(scores[place], scores[place - 1]))
+        {
+            let (score, before) = (scores[place], scores[place - 1]);
+            doubts.push(Doubt::Unsorted { place: place + 1, score, before });
+        }
+        if let Some(published) = published
+            && published.abs_diff(scores.len() as u64) > (published / 100).max(10)
+        {
+            doubts.push(Doubt::Teams { found: scores.len(), published });
+        }
+        doubts
+    }
+
     /// Where a score would stand, or `None` for NaN. `direction` is the competition's, which a
     /// board of equal scores cannot tell.
     pub fn standing(&self, score: f64, direction: Direction) -> Option<Standing> {
@@ -170,16 +265,15 @@ impl Leaderboard {
 
 /// The column of scores, whole.
 fn score_column(table: &Table) -> Result<Vec<f64>, LeaderboardError> {
-    let column = table.column("score").or_else(|| table.column("Score")).ok_or_else(|| {
-        LeaderboardError::NoScoreColumn(
-            table.names().iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "),
-        )
-    })?;
+    let column = table
+        .column("score")
+        .or_else(|| table.column("Score"))
+        .ok_or_else(|| LeaderboardError::NoScoreColumn(name_list(table.names())))?;
     let score = |row: usize| {
         let number = column.number(row).filter(|score| !score.is_nan());
         number.ok_or_else(|| LeaderboardError::BadScore {
             row: row + 1,
-            value: column.raw(row).to_owned(),
+            value: Shown::cut(column.raw(row), 80).into_string(),
         })
     };
     (0..table.rows()).map(score).collect()
@@ -259,5 +353,27 @@ mod tests {
             Err(LeaderboardError::BadScore { row: 2, .. })
         ));
         assert!(matches!(Leaderboard::parse("score\n"), Err(LeaderboardError::Empty)));
+        let table = Table::parse("TeamId,Score\n7,0.5\n,0.9\n".into(), &Limits::default()).unwrap();
+        let nobody = Leaderboard::of_teams(&table, Direction::Higher);
+        assert!(matches!(nobody, Err(LeaderboardError::NoTeam { row: 2 })));
+    }
+
+    #[test]
+    fn doubtful_boards_are_told() {
+        let doubts = |scores: &[f64], published| {
+            let board = Leaderboard::new(scores.to_vec()).unwrap();
+            board.doubts(Direction::Higher, published)
+        };
+        assert_eq!(doubts(&[0.9, 0.8, 0.8, 0.1], None), []);
+        assert_eq!(doubts(&[0.9], Some(8)), []);
+        assert_eq!(doubts(&[0.5; 3], None), [Doubt::AllEqual { teams: 3, score: 0.5 }]);
+        let backwards = Doubt::Backwards { first: 0.1, last: 0.9, direction: Direction::Higher };
+        assert_eq!(doubts(&[0.1, 0.9], None), [backwards]);
+        let unsorted = Doubt::Unsorted { place: 3, score: 0.8, before: 0.5 };
+        assert_eq!(doubts(&[0.9, 0.5, 0.8, 0.1], None), [unsorted]);
+        let many: Vec<f64> = (0..1_000).map(|k| -f64::from(k)).collect();
+        assert_eq!(doubts(&many, Some(1_010)), []);
+        let teams = Doubt::Teams { found: 1_000, published: 2_000 };
+        assert_eq!(doubts(&many, Some(2_000)), [teams]);
     }
 }

@@ -44,6 +44,7 @@
 //! row of the registry.
 
 pub mod check;
+mod explain;
 pub mod form;
 pub mod grade;
 pub mod ids;
@@ -58,9 +59,11 @@ pub mod report;
 pub mod rle;
 pub mod round;
 pub mod spec;
+mod strict;
 pub mod sum;
 pub mod table;
 pub mod task;
+pub mod untrusted;
 
 pub use form::{Form, PublicFacts};
 pub use grade::{GradeError, Graded, Grader, Score, SpecError, Verdict};

@@ -119,12 +119,12 @@ pub fn grade_report(
 }
 
 /// The path, if it is a submission in MLE-bench's sense: something is there that is no directory,
-/// and its name ends in `.csv`.
+/// and its name ends in `.csv`, in capitals or not.
 ///
 /// Links and pipes pass; reading them is refused with a verdict that says so.
 pub fn submission_file(path: Option<&Path>) -> Option<&Path> {
     path.filter(|path| {
-        path.extension().is_some_and(|extension| extension == "csv")
+        path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
             && path.symlink_metadata().is_ok_and(|file| !file.is_dir())
     })
 }

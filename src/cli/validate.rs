@@ -73,7 +73,7 @@ fn refusal(args: &Args, target: &Target<'_>) -> Result<Option<Refusal>, CliError
             path.display()
         ))));
     }
-    if path.extension().is_none_or(|extension| extension != "csv") {
+    if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("csv")) {
         return Ok(Some(Refusal::File("Submission file must be a CSV file.".to_owned())));
     }
     let valid = target.validate(path).map_err(GradingError::for_user)?;

@@ -6,10 +6,12 @@ use super::{Metric, MetricError, MetricOption, OptionKind, check_lengths};
 use crate::form::Form;
 use crate::ids::{Rows, same};
 use crate::invalid::{InvalidKind, InvalidSubmission, Refusal, bad_answer};
-use crate::labels::{check_comparable, check_labels, different_kinds, integer_labels};
+use crate::labels::{
+    beyond_64_bits, check_comparable, check_labels, different_kinds, integer_labels,
+};
 use crate::pytext::{parse_int, split_words};
 use crate::sum::mean;
-use crate::table::{Column, Values};
+use crate::table::{Cell, Column, Values};
 
 /// Accuracy: the share of rows whose label is right.
 pub static ACCURACY: Metric = Metric {
@@ -93,10 +95,13 @@ pub static TOP_1_ERROR: Metric = Metric {
     options: &[],
     validate: |form| {
         let prediction = form.prediction(0)?;
-        form.submitted_rows()?.iter().try_for_each(|row| first_guess(&prediction, row).map(drop))
+        let rows = form.submitted_rows()?;
+        rows.iter().try_for_each(|row| first_guess(&prediction, row).map(drop))?;
+        check_width(&prediction, &rows, |row| first_guess(&prediction, row))
     },
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
+        check_width(&prediction, pairs.submission, |row| first_guess(&prediction, row))?;
         let matches: Result<Vec<bool>, Refusal> = pairs
             .expected
             .iter()
@@ -113,13 +118,37 @@ fn first_guess(column: &Column<'_>, row: usize) -> Result<i128, Refusal> {
         Values::UInt(values) => return Ok(i128::from(values[row])),
         Values::Bool(values) => return Ok(i128::from(values[row])),
         // One float makes the whole column float, which the reference cannot split.
-        Values::Float(_) | Values::BoolOrMissing(_) => None,
+        Values::Float(_) | Values::BoolOrMissing(_) | Values::Mixed(_) => None,
         Values::Text => {
             column.text(row).and_then(|text| split_words(text).next()).and_then(parse_int)
         }
     };
-    Ok(guess
-        .ok_or_else(|| bad_label(column, row, "an integer, or integers separated by blanks"))?)
+    // In a column of floats the first float is to blame, wherever it stands.
+    let culprit = || match column.values() {
+        Values::Text => row,
+        _ => column.not_integer().map_or(row, |rejected| rejected.row),
+    };
+    Ok(guess.ok_or_else(|| {
+        bad_label(column, culprit(), "an integer, or integers separated by blanks")
+    })?)
+}
+
+/// Checks that texts that were read as integers fit a type of numpy's together.
+fn check_width(
+    column: &Column<'_>,
+    rows: &Rows,
+    label: impl Fn(usize) -> Result<i128, Refusal>,
+) -> Result<(), Refusal> {
+    if !column.is_text() {
+        return Ok(());
+    }
+    let labels = rows.iter().map(label).collect::<Result<Vec<_>, _>>()?;
+    match beyond_64_bits(&labels) {
+        Some(place) => {
+            Err(bad_label(column, rows.at(place), "an integer of at most 64 bits").into())
+        }
+        None => Ok(()),
+    }
 }
 
 fn bad_label(column: &Column<'_>, row: usize, expected: &str) -> InvalidSubmission {
@@ -148,13 +177,11 @@ fn check_whole_numbers(truth: &Column<'_>, rows: &Rows) -> Result<(), Refusal> {
 /// A cell as Python's `int()` takes it: floats are cut toward zero, text follows the integer
 /// syntax.
 fn cut_to_integer(column: &Column<'_>, row: usize) -> Option<i128> {
-    match column.values() {
-        Values::Int(values) => Some(i128::from(values[row])),
-        Values::UInt(values) => Some(i128::from(values[row])),
-        Values::Bool(values) => Some(i128::from(values[row])),
-        Values::Float(values) => values[row].is_finite().then(|| values[row] as i128),
-        Values::BoolOrMissing(values) => values[row].map(i128::from),
-        Values::Text => column.text(row).and_then(parse_int),
+    match column.cell(row) {
+        Cell::Int(value) => Some(value),
+        Cell::Float(value) => value.is_finite().then_some(value as i128),
+        Cell::Bool(value) => Some(value.into()),
+        Cell::Text(text) => parse_int(text),
     }
 }
 
@@ -273,12 +300,15 @@ pub static F1_MACRO: Metric = Metric {
     options: &[],
     validate: |form| {
         let prediction = form.prediction(0)?;
-        form.submitted_rows()?.iter().try_for_each(|row| class(&prediction, row).map(drop))
+        let rows = form.submitted_rows()?;
+        rows.iter().try_for_each(|row| class(&prediction, row).map(drop))?;
+        check_width(&prediction, &rows, |row| class(&prediction, row))
     },
     score: |task| {
         let (truth, prediction, pairs) = (task.truth(0)?, task.prediction(0)?, task.pairs()?);
         check_whole_numbers(&truth, pairs.expected)?;
         pairs.submission.iter().try_for_each(|row| class(&prediction, row).map(drop))?;
+        check_width(&prediction, pairs.submission, |row| class(&prediction, row))?;
         check_lengths(pairs.expected.len(), pairs.submission.len())?;
         let class = |column, row| cut_to_integer(column, row).unwrap_or_default();
         let rows = pairs.expected.iter().zip(pairs.submission.iter());

@@ -3,9 +3,10 @@
 use super::{Metric, check_finite};
 use crate::form::Form;
 use crate::ids::{Rows, compare, same};
-use crate::invalid::{InvalidKind, InvalidSubmission, Refusal, not_a_number};
+use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
+use crate::labels::not_numeric;
 use crate::sum::mean;
-use crate::table::{Column, Values};
+use crate::table::Column;
 use crate::task::Task;
 
 /// Spearman's rank correlation, averaged over the target columns.
@@ -95,11 +96,10 @@ fn two_rows(form: &Form<'_>) -> Result<(), Refusal> {
 }
 
 fn ordinary_numbers(prediction: &Column<'_>) -> Result<(), InvalidSubmission> {
-    if !matches!(prediction.values(), Values::Text | Values::BoolOrMissing(_)) {
+    if prediction.is_numeric() || prediction.is_empty() {
         return Ok(());
     }
-    let row = (0..prediction.len()).find(|&row| prediction.number(row).is_none()).unwrap_or(0);
-    Err(not_a_number(row, prediction))
+    Err(not_numeric(prediction))
 }
 
 fn pearson_of_columns(task: &Task<'_>) -> Result<f64, Refusal> {

@@ -6,8 +6,9 @@ use super::Metric;
 use crate::form::Form;
 use crate::ids::{Rows, same};
 use crate::invalid::{InvalidKind, InvalidSubmission, Refusal, bad_answer, not_a_number};
+use crate::labels::not_numeric;
 use crate::spec::Pairing;
-use crate::table::Column;
+use crate::table::{Column, Values};
 use crate::task::Task;
 
 /// Quantiles of distances, trip by trip.
@@ -29,12 +30,10 @@ pub static TRIP_DISTANCE: Metric = Metric {
 /// The numbers of a coordinate column; text is refused even where it reads as a number.
 fn coordinates<'t>(form: &Form<'t>, target: usize) -> Result<Column<'t>, Refusal> {
     let column = form.prediction(target)?;
-    match (0..column.len()).find(|_| !column.is_numeric()) {
-        None => Ok(column),
-        Some(_) => {
-            let row = (0..column.len()).find(|&row| column.number(row).is_none()).unwrap_or(0);
-            Err(not_a_number(row, &column).into())
-        }
+    if column.is_numeric() || column.is_empty() {
+        Ok(column)
+    } else {
+        Err(not_numeric(&column).into())
     }
 }
 
@@ -83,8 +82,9 @@ fn trip_distance(task: &Task<'_>) -> Result<f64, Refusal> {
     let truth = [task.truth(0)?, task.truth(1)?];
     let predicted = [coordinates(task.form(), 0)?, coordinates(task.form(), 1)?];
     let place = |columns: &[Column<'_>; 2], row: u32| {
-        Some([columns[0].number(row as usize)?, columns[1].number(row as usize)?])
+        Some(Place::of(columns[0].number(row as usize)?, columns[1].number(row as usize)?))
     };
+    let halves = predicted.map(|column| matches!(column.values(), Values::Bool(_)));
     let trips = trips(task.form())?;
     let mut total = 0.0;
     for trip in &trips {
@@ -94,7 +94,7 @@ fn trip_distance(task: &Task<'_>) -> Result<f64, Refusal> {
                 .ok_or_else(|| bad_answer(row as usize, &truth[0], "is no coordinate"))?;
             let guess = place(&predicted, partner)
                 .ok_or_else(|| not_a_number(partner as usize, &predicted[0]))?;
-            distances.push(haversine(guess, actual));
+            distances.push(great_circle(guess.with_halves(halves), actual));
         }
         total += (quantile(&mut distances, 0.5) + quantile(&mut distances, 0.95)) / 2.0;
     }
@@ -120,11 +120,44 @@ const EARTH_RADIUS: f64 = 6_371_000.0;
 /// MLE-bench `smartphone-decimeter-2022/notebook.py`.
 #[must_use]
 pub fn haversine([lat1, lon1]: [f64; 2], [lat2, lon2]: [f64; 2]) -> f64 {
-    let (lat1, lon1, lat2, lon2) =
-        (lat1.to_radians(), lon1.to_radians(), lat2.to_radians(), lon2.to_radians());
-    let a = ((lat2 - lat1) / 2.0).sin().powi(2)
-        + lat1.cos() * lat2.cos() * ((lon2 - lon1) / 2.0).sin().powi(2);
-    2.0 * EARTH_RADIUS * a.sqrt().asin()
+    great_circle(Place::of(lat1, lon1), Place::of(lat2, lon2))
+}
+
+fn great_circle(a: Place, b: Place) -> f64 {
+    let chord = ((b.latitude - a.latitude) / 2.0).sin().powi(2)
+        + a.cosine * b.cosine * ((b.longitude - a.longitude) / 2.0).sin().powi(2);
+    2.0 * EARTH_RADIUS * chord.sqrt().asin()
+}
+
+/// A place on the globe, in radians.
+#[derive(Clone, Copy)]
+struct Place {
+    latitude: f64,
+    longitude: f64,
+    /// Of the latitude.
+    cosine: f64,
+}
+
+impl Place {
+    /// A place given in degrees.
+    fn of(latitude: f64, longitude: f64) -> Self {
+        let (latitude, longitude) = (latitude.to_radians(), longitude.to_radians());
+        Self { latitude, longitude, cosine: latitude.cos() }
+    }
+
+    /// The place as numpy has it where a column holds booleans: it turns true, one degree, into
+    /// radians with half precision, and takes the cosine likewise.
+    fn with_halves(mut self, [latitude, longitude]: [bool; 2]) -> Self {
+        const TRUE: f64 = 0.017_456_054_687_5;
+        let half = |value: f64| if value == 0.0 { 0.0 } else { TRUE };
+        if latitude {
+            (self.latitude, self.cosine) = (half(self.latitude), 1.0);
+        }
+        if longitude {
+            self.longitude = half(self.longitude);
+        }
+        self
+    }
 }
 
 /// Quantile `q` (0 to 1) of `values` with linear interpolation; NaN if any value is NaN or there is

@@ -4,10 +4,11 @@ use super::ranking::roc_auc;
 use super::{Metric, MetricOption, OptionKind};
 use crate::check::{check, finite};
 use crate::form::Form;
-use crate::ids::{Rows, id_matches};
+use crate::ids::{Rows, id_matches, sorted_index};
 use crate::invalid::{
     InvalidKind, InvalidSubmission, Refusal, bad_answer, missing_value, not_a_number,
 };
+use crate::labels::not_numeric;
 use crate::spec::Check;
 use crate::sum::mean;
 use crate::table::Column;
@@ -33,10 +34,8 @@ pub static MARKED_MEAN_ROC_AUC: Metric = Metric {
 /// The pairs (row of the expected ids, row of the submission) of equal ids.
 fn known_comments(form: &Form<'_>) -> Result<Vec<(u32, u32)>, Refusal> {
     let (expected_ids, submission_ids) = (form.expected_ids()?, form.submission_ids()?);
-    let matches = id_matches(
-        (&expected_ids, form.sorted_expected()?),
-        (&submission_ids, form.sorted_submission()?),
-    );
+    let sorted = sorted_index(submission_ids[0]);
+    let matches = id_matches((&expected_ids, form.sorted_expected()?), (&submission_ids, &sorted));
     if matches.len() < form.submission.rows() {
         let mut known = vec![false; form.submission.rows()];
         matches.iter().for_each(|&(_, row)| known[row as usize] = true);
@@ -62,22 +61,11 @@ fn class_columns<'t>(form: &Form<'t>) -> Result<Vec<Column<'t>>, Refusal> {
     names.map(|name| form.submitted(name)).collect()
 }
 
-fn no_text(column: &Column<'_>) -> Result<(), InvalidSubmission> {
-    if !column.is_text() {
-        return Ok(());
-    }
-    let row = (0..column.len()).find(|&row| column.number(row).is_none()).unwrap_or(0);
-    Err(not_a_number(row, column))
-}
-
 /// Finite scores for every comment once: which comments are graded is not public.
 fn scored_comments(form: &Form<'_>) -> Result<(), Refusal> {
     known_comments(form)?;
     check(form, Check::Ids)?;
-    class_columns(form)?.iter().try_for_each(|column| {
-        no_text(column)?;
-        finite(column)
-    })
+    class_columns(form)?.iter().try_for_each(finite)
 }
 
 fn toxic(task: &Task<'_>) -> Result<f64, Refusal> {
@@ -107,11 +95,14 @@ fn toxic(task: &Task<'_>) -> Result<f64, Refusal> {
         .iter()
         .zip(&columns)
         .map(|(truth, column)| {
-            no_text(column)?;
+            // Rows that are not graded are dropped before cells are read as numbers.
+            let bad = |row: usize| -> Refusal { not_a_number(row, column).into() };
             let positive: Vec<bool> =
                 kept_answers.iter().map(|row| truth.number(row) == Some(1.0)).collect();
-            let scores: Vec<f64> =
-                kept_submission.iter().map(|row| column.number(row).unwrap_or(f64::NAN)).collect();
+            let scores = kept_submission
+                .iter()
+                .map(|row| column.number(row).ok_or_else(|| bad(row)))
+                .collect::<Result<Vec<f64>, Refusal>>()?;
             roc_auc(&positive, &scores).map_err(|error| {
                 let place = error.index().map(|index| kept_submission.at(index));
                 let invalid = InvalidSubmission::from(error).in_column(column.name());
@@ -175,10 +166,7 @@ fn bias_prediction<'t>(form: &Form<'t>) -> Result<Column<'t>, Refusal> {
         (Err(refusal), None) => return Err(refusal),
     };
     if prediction.is_text() {
-        let row = (0..prediction.len())
-            .find(|&row| prediction.text(row).is_some_and(|t| t.parse::<f64>().is_err()))
-            .unwrap_or(0);
-        return Err(not_a_number(row, &prediction).into());
+        return Err(not_numeric(&prediction).into());
     }
     Ok(prediction)
 }

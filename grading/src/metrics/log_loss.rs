@@ -2,7 +2,8 @@
 
 use super::{Metric, MetricError, check_lengths};
 use crate::form::Form;
-use crate::invalid::{InvalidKind, InvalidSubmission, Refusal, not_a_number};
+use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
+use crate::labels::not_numeric;
 use crate::sum::mean;
 use crate::table::{Column, Values};
 use crate::task::Task;
@@ -128,10 +129,7 @@ fn all_probabilities(form: &Form<'_>) -> Result<(), Refusal> {
     let columns: Vec<Column<'_>> =
         others.map(|name| form.submitted(name)).collect::<Result<_, _>>()?;
     if let Some(column) = columns.iter().find(|column| !column.is_numeric()) {
-        let row = (0..column.len())
-            .find(|&row| column.text(row).is_some_and(|t| t.parse::<f64>().is_err()))
-            .unwrap_or(0);
-        return Err(not_a_number(row, column).into());
+        return Err(not_numeric(column).into());
     }
     for row in 0..form.submission.rows() {
         let mut sum = 0.0;
@@ -156,7 +154,7 @@ fn all_probabilities(form: &Form<'_>) -> Result<(), Refusal> {
                 "the row's values, further columns included, do not add up to 1",
             )
             .at(row)
-            .with_value(sum.to_string())
+            .with_value(crate::check::plain_number(sum))
             .expecting("a sum of 1")
             .into());
         }

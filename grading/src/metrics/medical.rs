@@ -10,6 +10,7 @@ use crate::ids::Rows;
 use crate::invalid::{
     InvalidKind, InvalidSubmission, Refusal, bad_answer, missing_value, not_a_number,
 };
+use crate::labels::not_numeric;
 use crate::pytext::parse_int;
 use crate::spec::Check;
 use crate::table::Column;
@@ -79,9 +80,10 @@ pub static PROBABILISTIC_F1: Metric = Metric {
 
 /// Refuses a column of text, even of text that reads as numbers.
 fn numeric_column(prediction: &Column<'_>) -> Result<(), InvalidSubmission> {
-    match (0..prediction.len()).find(|_| prediction.is_text()) {
-        Some(row) => Err(not_a_number(row, prediction)),
-        None => Ok(()),
+    if prediction.is_text() && !prediction.is_empty() {
+        Err(not_numeric(prediction))
+    } else {
+        Ok(())
     }
 }
 

@@ -39,7 +39,7 @@ pub static RMSE: Metric = Metric {
     source: "scikit-learn 1.5.2 `root_mean_squared_error`",
     options: &[WHERE_COLUMN, WHERE_VALUE, WHERE_BY_POSITION],
     validate: super::finite_cells,
-    score: |task| mean_over_columns(task, rmse),
+    score: |task| mean_over_columns(task, 1.0, rmse),
 };
 
 /// Mean absolute error.
@@ -62,7 +62,7 @@ pub static MAE: Metric = Metric {
     ],
     validate: super::finite_cells,
     score: |task| {
-        let error = mean_over_columns(task, mae)?;
+        let error = mean_over_columns(task, 1.0, mae)?;
         Ok(if task.spec.flag("whole_number") { error.round_ties_even() } else { error })
     },
 };
@@ -78,7 +78,8 @@ pub static RMSLE: Metric = Metric {
     validate: |form| {
         form.finite_targets(|value, index| (value < 0.0).then_some(MetricError::Negative { index }))
     },
-    score: |task| mean_over_columns(task, rmsle),
+    // numpy takes the logarithm of a boolean with half precision.
+    score: |task| mean_over_columns(task, HALF_LN_2.exp_m1(), rmsle),
 };
 
 /// Root mean squared error: `sqrt(mean((truth - predicted)^2))`.
@@ -161,17 +162,31 @@ fn graded_rows<'f>(task: &'f Task<'_>) -> Result<GradedRows<'f>, Refusal> {
     Ok(GradedRows { answers: listed(answers.collect()), submission: listed(submission.collect()) })
 }
 
-/// The mean of an error over the target columns.
+/// The double next to ln 2 that has half precision.
+const HALF_LN_2: f64 = 0.693_359_375;
+
+/// The mean of an error over the target columns; `true_as`: what a boolean true counts for.
 fn mean_over_columns(
     task: &Task<'_>,
+    true_as: f64,
     error: impl Fn(&[f64], &[f64]) -> Result<f64, MetricError>,
 ) -> Result<f64, Refusal> {
     let rows = graded_rows(task)?;
     let mut errors = Vec::with_capacity(task.spec.target_columns.len());
     for target in 0..task.spec.target_columns.len() {
         let (truth, prediction) = (task.truth(target)?, task.prediction(target)?);
-        let predicted =
+        let mut predicted =
             numbers(&prediction, &rows.submission).map_err(|row| not_a_number(row, &prediction))?;
+        if let (Values::Bool(_), Values::Bool(_)) = (truth.values(), prediction.values()) {
+            let message = "true and false cannot be subtracted from true and false";
+            return Err(InvalidSubmission::new(InvalidKind::NotANumber, message)
+                .in_column(prediction.name())
+                .expecting("numbers")
+                .into());
+        }
+        if let (Values::Bool(_), true) = (prediction.values(), true_as != 1.0) {
+            predicted.iter_mut().for_each(|value| *value *= true_as);
+        }
         let actual = numbers(&truth, &rows.answers)
             .map_err(|row| bad_answer(row, &truth, "is no number"))?;
         if let Some(place) = actual.iter().position(|v| !v.is_finite()) {

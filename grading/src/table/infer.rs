@@ -1,7 +1,11 @@
 //! Column types, decided over all cells of a column in pandas' order: integer, float, boolean,
 //! text.
+//!
+//! pandas reads a long file in pieces and types each piece of a column on its own, so that a column
+//! may come out as a mixture.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
@@ -23,6 +27,52 @@ pub enum Values {
     BoolOrMissing(Vec<Option<bool>>),
     /// Anything else; the cells are read through [`Column::text`](super::Column::text).
     Text,
+    /// Pieces of different types, as pandas leaves them in long files; the cells are read through
+    /// [`Column::cell`](super::Column::cell).
+    Mixed(Vec<Piece>),
+}
+
+/// Consecutive rows of a [`Values::Mixed`] column.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Piece {
+    /// The row behind the last one.
+    pub(super) end: usize,
+    pub(super) typed: Typed,
+}
+
+/// Values, and how gaps are read beside them.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Typed {
+    pub(super) values: Values,
+    /// Whether the words for a missing value are text like any other, which pandas makes of a
+    /// column that is all integers but for 64 bits and a gap or a sign.
+    pub(super) verbatim: bool,
+}
+
+impl From<Values> for Typed {
+    fn from(values: Values) -> Self {
+        Self { values, verbatim: false }
+    }
+}
+
+/// A cell that keeps a column from being of a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its row, from 0.
+    pub row: usize,
+    /// Why the reader of that type did not take it.
+    pub why: Why,
+}
+
+/// Why a cell is not of a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It is not written as such a value.
+    Syntax,
+    /// It is written as a number, but is too large for one.
+    Overflow,
+    /// It is missing.
+    Missing,
 }
 
 /// Whether a cell's text stands for a missing value.
@@ -55,117 +105,283 @@ pub fn is_missing(cell: &str) -> bool {
     )
 }
 
+/// Rows that pandas reads at a time from a file with that many columns.
+///
+/// # Source
+/// pandas 2.2.3 `_libs/parsers.pyx` `TextReader.__cinit__` (`buffer_lines`), with `low_memory`.
+fn piece_rows(columns: usize) -> usize {
+    let most = (1_usize << 20) / columns.max(1);
+    let mut rows = 1;
+    while rows * 2 < most {
+        rows *= 2;
+    }
+    rows
+}
+
 /// Types one column.
+///
+/// # Source
+/// pandas 2.2.3 `io/parsers/c_parser_wrapper.py` `_concatenate_chunks`.
+pub(super) fn infer(table: &Table, column: usize) -> Typed {
+    if table.rows == 0 {
+        return Values::Text.into();
+    }
+    let whole = infer_rows(table, column, 0..table.rows);
+    let step = piece_rows(table.stride);
+    // Pieces of integers and of floats that hold no integer of more than 63 bits together are what
+    // the column is as a whole.
+    let settled = match &whole.values {
+        Values::Int(_) | Values::Bool(_) => true,
+        Values::Float(values) => !values.iter().any(|v| v.abs() >= TWO_TO_63),
+        _ => false,
+    };
+    if settled || table.rows <= step {
+        return whole;
+    }
+    let pieces = (0..table.rows).step_by(step).map(|start| {
+        let end = (start + step).min(table.rows);
+        Piece { end, typed: infer_rows(table, column, start..end) }
+    });
+    join(pieces.collect(), whole)
+}
+
+const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
+
+/// Puts the pieces of a column together; `whole` is the column typed at once.
+fn join(mut pieces: Vec<Piece>, whole: Typed) -> Typed {
+    let same = |typed: &Typed| match (&typed.values, &whole.values) {
+        (Values::Text, Values::Text) => typed.verbatim == whole.verbatim,
+        // A piece without any text is gaps beside text.
+        (Values::Float(values), Values::Text) => {
+            !whole.verbatim && values.iter().all(|v| v.is_nan())
+        }
+        (Values::Float(values), Values::BoolOrMissing(_)) => values.iter().all(|v| v.is_nan()),
+        (Values::Bool(_) | Values::BoolOrMissing(_), Values::BoolOrMissing(_))
+        | (Values::UInt(_), Values::UInt(_))
+        | (Values::Float(_), Values::Float(_)) => true,
+        _ => false,
+    };
+    if pieces.iter().all(|piece| same(&piece.typed)) {
+        return whole;
+    }
+    let any = |is: fn(&Values) -> bool| pieces.iter().any(|piece| is(&piece.typed.values));
+    let objects = any(|v| matches!(v, Values::Text | Values::BoolOrMissing(_) | Values::Mixed(_)));
+    let float = any(|v| matches!(v, Values::Float(_)))
+        || any(|v| matches!(v, Values::Int(_))) && any(|v| matches!(v, Values::UInt(_)));
+    let bools = any(|v| matches!(v, Values::Bool(_)));
+    if objects {
+        return Values::Mixed(pieces).into();
+    }
+    // Numbers of several types become doubles, or whole numbers if the others are booleans.
+    if float {
+        let values = pieces.iter().flat_map(|piece| doubles(&piece.typed.values)).collect();
+        let (values, end) = (Values::Float(values), pieces.last().map_or(0, |piece| piece.end));
+        return if bools {
+            Values::Mixed(vec![Piece { end, typed: values.into() }]).into()
+        } else {
+            values.into()
+        };
+    }
+    for piece in &mut pieces {
+        if let Values::Bool(values) = &piece.typed.values {
+            piece.typed.values = Values::Int(values.iter().map(|&v| i64::from(v)).collect());
+        }
+    }
+    Values::Mixed(pieces).into()
+}
+
+fn doubles(values: &Values) -> Vec<f64> {
+    match values {
+        Values::Int(values) => values.iter().map(|&v| v as f64).collect(),
+        Values::UInt(values) => values.iter().map(|&v| v as f64).collect(),
+        Values::Float(values) => values.clone(),
+        Values::Bool(values) => values.iter().map(|&v| f64::from(u8::from(v))).collect(),
+        Values::BoolOrMissing(_) | Values::Text | Values::Mixed(_) => Vec::new(),
+    }
+}
+
+/// Types some rows of a column.
 ///
 /// # Source
 /// pandas 2.2.3 `_libs/parsers.pyx` `_convert_tokens` and `tokenizer.c` (`str_to_int64`,
 /// `str_to_uint64`, `round_trip`, `to_boolean`), with `float_precision="round_trip"`.
-pub(super) fn infer(table: &Table, column: usize) -> Values {
-    if table.rows == 0 {
-        return Values::Text;
+fn infer_rows(table: &Table, column: usize, rows: Range<usize>) -> Typed {
+    let cells = Reader { table, column, rows };
+    match cells.integers() {
+        Ok(values) => return Values::Int(values).into(),
+        Err(Rejected { why: Why::Overflow, .. }) => match cells.unsigned() {
+            Ok(Unsigned::Values(values)) => return Values::UInt(values).into(),
+            Ok(Unsigned::Conflict) => return Typed { values: Values::Text, verbatim: true },
+            Err(Rejected { why: Why::Overflow, .. }) => return Values::Text.into(),
+            Err(_) => {}
+        },
+        Err(_) => {}
     }
-    let missing = AtomicBool::new(false);
-    // No word for a missing value reads as a number, so the words are only looked for where reading
-    // fails.
-    let ints = fill(table, column, 0_i64, |cell| {
-        if let Some(value) = small_integer(cell.as_bytes()) {
-            return Ok(value);
-        }
-        match integer(cell) {
-            Ok(value) => i64::try_from(value).map_err(|_| IntError::Overflow),
-            Err(_) if is_missing(cell) => {
-                missing.store(true, Ordering::Relaxed);
-                Ok(0)
-            }
-            Err(error) => Err(error),
-        }
-    });
-    let any_missing = || (0..table.rows).any(|row| is_missing(table.cell(row, column)));
-    match ints {
-        Ok(values) if !missing.into_inner() => return Values::Int(values),
-        Ok(_) | Err(IntError::Syntax) => {}
-        Err(IntError::Overflow) => {
-            // pandas reads the column again as unsigned; a sign or a gap beside a value that needs
-            // the last bit makes it text.
-            let negative = AtomicBool::new(false);
-            let unsigned = fill(table, column, 0_u64, |cell| {
-                if is_missing(cell) {
-                    return Ok(0);
-                }
-                if cell.trim_start_matches(is_blank).starts_with('-') {
-                    negative.store(true, Ordering::Relaxed);
-                    return Ok(0);
-                }
-                let value = integer(cell)?;
-                u64::try_from(value).map_err(|_| IntError::Overflow)
-            });
-            match unsigned {
-                Err(IntError::Overflow) => return Values::Text,
-                Ok(values) => {
-                    let conflict = negative.into_inner() || any_missing();
-                    return if conflict { Values::Text } else { Values::UInt(values) };
-                }
-                Err(IntError::Syntax) => {}
-            }
-        }
+    if let Ok(values) = cells.floats() {
+        return Values::Float(values).into();
     }
-    let floats = fill(table, column, 0_f64, |cell| match float(cell) {
-        Some(value) => Ok(value),
-        None if is_missing(cell) => Ok(f64::NAN),
-        None => Err(()),
-    });
-    if let Ok(values) = floats {
-        return Values::Float(values);
-    }
-    let bools = fill(table, column, None, |cell| {
-        if is_missing(cell) { Ok(None) } else { boolean(cell).map(Some).ok_or(()) }
-    });
-    match bools {
+    match cells.booleans() {
         Ok(values) if values.iter().all(Option::is_some) => {
-            Values::Bool(values.into_iter().flatten().collect())
+            Values::Bool(values.into_iter().flatten().collect()).into()
         }
-        Ok(values) => Values::BoolOrMissing(values),
-        Err(()) => Values::Text,
+        Ok(values) => Values::BoolOrMissing(values).into(),
+        Err(_) => Values::Text.into(),
     }
 }
 
-/// Parses every cell of a column, both cores at work on long ones. The error is that of the first
-/// row that has one.
-fn fill<T, E>(
-    table: &Table,
-    column: usize,
-    empty: T,
-    parse: impl Fn(&str) -> Result<T, E> + Sync,
-) -> Result<Vec<T>, E>
-where
-    T: Clone + Send + Sync,
-    E: Send,
-{
-    const BLOCK: usize = 32_768;
-    // Most columns that are not of a kind show it in their first cell.
-    parse(table.cell(0, column))?;
-    let mut values = vec![empty; table.rows];
-    let block = |(number, chunk): (usize, &mut [T])| {
-        for (offset, value) in chunk.iter_mut().enumerate() {
-            *value = parse(table.cell(number * BLOCK + offset, column))
-                .map_err(|error| (number, error))?;
+/// The cell that keeps a column from being numeric: what the readers of numbers themselves say.
+pub(super) fn not_numeric(table: &Table, column: usize, values: &Values) -> Option<Rejected> {
+    let cells = |rows: Range<usize>| Reader { table, column, rows };
+    match values {
+        Values::Int(_) | Values::UInt(_) | Values::Float(_) | Values::Bool(_) => None,
+        Values::BoolOrMissing(values) => {
+            let row = values.iter().position(Option::is_none)?;
+            Some(Rejected { row, why: Why::Missing })
         }
-        Ok(())
-    };
-    let worst = if table.rows <= BLOCK {
-        block((0, &mut values)).err()
-    } else {
-        values
-            .par_chunks_mut(BLOCK)
-            .enumerate()
-            .map(block)
-            .filter_map(Result::err)
-            .min_by_key(|(number, _)| *number)
-    };
-    match worst {
-        Some((_, error)) => Err(error),
-        None => Ok(values),
+        Values::Text => cells(0..table.rows).not_numeric(),
+        Values::Mixed(pieces) => {
+            let starts = std::iter::once(0).chain(pieces.iter().map(|piece| piece.end));
+            let mut ranges = starts.zip(pieces);
+            ranges.find_map(|(start, piece)| cells(start..piece.end).not_numeric())
+        }
     }
+}
+
+/// The cell that keeps a column from being integers.
+pub(super) fn not_integer(table: &Table, column: usize) -> Option<Rejected> {
+    Reader { table, column, rows: 0..table.rows }.integers().err()
+}
+
+/// Some rows of a column. Each way of reading them names the first cell that it does not take.
+struct Reader<'t> {
+    table: &'t Table,
+    column: usize,
+    rows: Range<usize>,
+}
+
+/// What reading as unsigned integers gives.
+enum Unsigned {
+    Values(Vec<u64>),
+    /// A sign or a gap beside a value that needs the last bit.
+    Conflict,
+}
+
+impl Reader<'_> {
+    fn integers(&self) -> Result<Vec<i64>, Rejected> {
+        let missing = AtomicUsize::new(usize::MAX);
+        // No word for a missing value reads as a number, so the words are only looked for where
+        // reading fails.
+        let values = self.fill(0_i64, |row, cell| {
+            if let Some(value) = small_integer(cell.as_bytes()) {
+                return Ok(value);
+            }
+            match integer(cell) {
+                Ok(value) => i64::try_from(value).map_err(|_| Why::Overflow),
+                Err(_) if is_missing(cell) => {
+                    missing.fetch_min(row, Ordering::Relaxed);
+                    Ok(0)
+                }
+                Err(IntError::Overflow) => Err(Why::Overflow),
+                Err(IntError::Syntax) => Err(Why::Syntax),
+            }
+        })?;
+        match missing.into_inner() {
+            usize::MAX => Ok(values),
+            row => Err(Rejected { row, why: Why::Missing }),
+        }
+    }
+
+    /// pandas reads a column again as unsigned where an integer has more than 63 bits.
+    fn unsigned(&self) -> Result<Unsigned, Rejected> {
+        let conflict = AtomicUsize::new(usize::MAX);
+        let values = self.fill(0_u64, |row, cell| {
+            if is_missing(cell) || cell.trim_start_matches(is_blank).starts_with('-') {
+                conflict.fetch_min(row, Ordering::Relaxed);
+                return Ok(0);
+            }
+            match integer(cell) {
+                Ok(value) => u64::try_from(value).map_err(|_| Why::Overflow),
+                Err(IntError::Overflow) => Err(Why::Overflow),
+                Err(IntError::Syntax) => Err(Why::Syntax),
+            }
+        })?;
+        let conflict = conflict.into_inner() != usize::MAX;
+        Ok(if conflict { Unsigned::Conflict } else { Unsigned::Values(values) })
+    }
+
+    fn floats(&self) -> Result<Vec<f64>, Rejected> {
+        self.fill(0_f64, |_, cell| match float(cell) {
+            Some(value) => Ok(value),
+            None if is_missing(cell) => Ok(f64::NAN),
+            None if is_overflow(cell) => Err(Why::Overflow),
+            None => Err(Why::Syntax),
+        })
+    }
+
+    fn booleans(&self) -> Result<Vec<Option<bool>>, Rejected> {
+        self.fill(None, |_, cell| {
+            if is_missing(cell) { Ok(None) } else { boolean(cell).map(Some).ok_or(Why::Syntax) }
+        })
+    }
+
+    fn not_numeric(&self) -> Option<Rejected> {
+        match self.integers() {
+            Ok(_) => return None,
+            Err(signed @ Rejected { why: Why::Overflow, .. }) => match self.unsigned() {
+                Ok(Unsigned::Values(_)) => return None,
+                Ok(Unsigned::Conflict) => return Some(signed),
+                Err(unsigned @ Rejected { why: Why::Overflow, .. }) => return Some(unsigned),
+                Err(_) => {}
+            },
+            Err(_) => {}
+        }
+        self.floats().err()
+    }
+
+    /// Parses every cell, all cores at work on long columns.
+    ///
+    /// # Errors
+    /// The first cell that `parse` refuses.
+    fn fill<T>(
+        &self,
+        empty: T,
+        parse: impl Fn(usize, &str) -> Result<T, Why> + Sync,
+    ) -> Result<Vec<T>, Rejected>
+    where
+        T: Clone + Send + Sync,
+    {
+        const BLOCK: usize = 32_768;
+        let one = |row: usize| {
+            parse(row, self.table.cell(row, self.column)).map_err(|why| Rejected { row, why })
+        };
+        // Most columns that are not of a kind show it in their first cell.
+        one(self.rows.start)?;
+        let mut values = vec![empty; self.rows.len()];
+        let block = |(number, chunk): (usize, &mut [T])| {
+            let start = self.rows.start + number * BLOCK;
+            chunk.iter_mut().enumerate().try_for_each(|(offset, value)| {
+                *value = one(start + offset)?;
+                Ok(())
+            })
+        };
+        let first = if values.len() <= BLOCK {
+            block((0, &mut values)).err()
+        } else {
+            let blocks = values.par_chunks_mut(BLOCK).enumerate().map(block);
+            blocks.filter_map(Result::err).min_by_key(|rejected: &Rejected| rejected.row)
+        };
+        match first {
+            Some(rejected) => Err(rejected),
+            None => Ok(values),
+        }
+    }
+}
+
+/// Whether a cell that is no float is written as one, but is too large.
+fn is_overflow(cell: &str) -> bool {
+    let number = cell.trim_matches(is_blank);
+    number.parse::<f64>().is_ok()
+        && !number.trim_start_matches(['+', '-']).starts_with(char::is_alphabetic)
 }
 
 fn boolean(cell: &str) -> Option<bool> {

@@ -23,10 +23,11 @@ mod scan;
 use std::path::Path;
 use std::sync::OnceLock;
 
-pub use infer::{Values, is_missing};
+pub use infer::{Piece, Rejected, Values, Why, is_missing};
 pub use open::{ForeignFormat, read_bytes};
 pub use scan::ReadError;
 
+use infer::Typed;
 use plain::Plain;
 
 /// How much of a file is read before it is refused.
@@ -69,7 +70,9 @@ pub struct Table {
     /// Cells in front of each row that the header does not name; pandas makes them an index.
     index_cells: usize,
     rows: usize,
-    typed: Vec<OnceLock<Values>>,
+    /// The first row that ends in a lone carriage return, where others end in line feeds.
+    stray_return: Option<usize>,
+    typed: Vec<OnceLock<Typed>>,
 }
 
 /// Where each cell starts, row by row, and one entry for the end. A cell ends one byte before the
@@ -130,6 +133,18 @@ impl Table {
         &self.names
     }
 
+    /// Cells in front of each row that the header has no name for. pandas takes them for an index, so
+    /// that every column stands under its left neighbour's name.
+    pub fn index_cells(&self) -> usize {
+        self.index_cells
+    }
+
+    /// The first data row, from 0, that ends in a lone carriage return where others end in line
+    /// feeds: most likely a text with a line break that was not quoted.
+    pub fn stray_return(&self) -> Option<usize> {
+        self.stray_return
+    }
+
     /// Whether a column of that name exists.
     pub fn has_column(&self, name: &str) -> bool {
         self.names.iter().any(|n| n == name)
@@ -145,8 +160,8 @@ impl Table {
     /// # Panics
     /// If `index` is not below the number of columns.
     pub fn column_at(&self, index: usize) -> Column<'_> {
-        let values = init_once(&self.typed[index], || infer::infer(self, index));
-        Column { table: self, index, values }
+        let typed = init_once(&self.typed[index], || infer::infer(self, index));
+        Column { table: self, index, typed }
     }
 
     /// The raw text of a cell (unquoted), empty where the row is short.
@@ -183,7 +198,20 @@ pub(crate) fn init_once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> T) -> &T {
 pub struct Column<'t> {
     table: &'t Table,
     index: usize,
-    values: &'t Values,
+    typed: &'t Typed,
+}
+
+/// A cell as the Python object that pandas makes of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cell<'t> {
+    /// An integer of 64 bits, with or without sign.
+    Int(i128),
+    /// A double; a missing cell is NaN.
+    Float(f64),
+    /// A boolean.
+    Bool(bool),
+    /// A text.
+    Text(&'t str),
 }
 
 impl<'t> Column<'t> {
@@ -204,7 +232,7 @@ impl<'t> Column<'t> {
 
     /// The typed values.
     pub fn values(&self) -> &'t Values {
-        self.values
+        &self.typed.values
     }
 
     /// The cell as it is written in the file (unquoted); the missing-value words appear as
@@ -215,52 +243,99 @@ impl<'t> Column<'t> {
 
     /// The cell's text, or `None` where it is missing.
     pub fn text(&self, row: usize) -> Option<&'t str> {
-        Some(self.raw(row)).filter(|cell| !is_missing(cell))
+        Some(self.raw(row)).filter(|cell| self.piece(row).0.verbatim || !is_missing(cell))
+    }
+
+    /// The piece of the column that holds a row, and the row's place in it.
+    fn piece(&self, row: usize) -> (&'t Typed, usize) {
+        match &self.typed.values {
+            Values::Mixed(pieces) => {
+                let at = pieces.partition_point(|piece| piece.end <= row);
+                let start = at.checked_sub(1).map_or(0, |before| pieces[before].end);
+                (&pieces[at].typed, row - start)
+            }
+            _ => (self.typed, row),
+        }
+    }
+
+    /// The cell as the object that pandas makes of it.
+    pub fn cell(&self, row: usize) -> Cell<'t> {
+        let (typed, place) = self.piece(row);
+        match &typed.values {
+            Values::Int(values) => Cell::Int(values[place].into()),
+            Values::UInt(values) => Cell::Int(values[place].into()),
+            Values::Float(values) => Cell::Float(values[place]),
+            Values::Bool(values) => Cell::Bool(values[place]),
+            Values::BoolOrMissing(values) => {
+                values[place].map_or(Cell::Float(f64::NAN), Cell::Bool)
+            }
+            Values::Text | Values::Mixed(_) => {
+                self.text(row).map_or(Cell::Float(f64::NAN), Cell::Text)
+            }
+        }
     }
 
     /// Whether the cell is missing.
     pub fn is_missing(&self, row: usize) -> bool {
-        match self.values {
+        match &self.typed.values {
             Values::Int(_) | Values::UInt(_) | Values::Bool(_) => false,
             Values::Float(values) => values[row].is_nan(),
             Values::BoolOrMissing(values) => values[row].is_none(),
-            Values::Text => is_missing(self.raw(row)),
+            Values::Text => !self.typed.verbatim && is_missing(self.raw(row)),
+            Values::Mixed(_) => matches!(self.cell(row), Cell::Float(value) if value.is_nan()),
         }
     }
 
     /// The first missing cell's row.
     pub fn first_missing(&self) -> Option<usize> {
-        match self.values {
+        match self.typed.values {
             Values::Int(_) | Values::UInt(_) | Values::Bool(_) => None,
             _ => (0..self.len()).find(|&row| self.is_missing(row)),
         }
     }
 
-    /// Whether the column holds text (also when some cells are missing).
+    /// Whether the column holds text (also when some cells are missing), or text in some of its
+    /// pieces.
     pub fn is_text(&self) -> bool {
-        matches!(self.values, Values::Text)
+        matches!(self.typed.values, Values::Text | Values::Mixed(_))
     }
 
     /// Whether pandas calls the column numeric: integers, floats or booleans without a missing
     /// cell.
     pub fn is_numeric(&self) -> bool {
-        matches!(self.values, Values::Int(_) | Values::UInt(_) | Values::Float(_) | Values::Bool(_))
+        matches!(
+            self.typed.values,
+            Values::Int(_) | Values::UInt(_) | Values::Float(_) | Values::Bool(_)
+        )
+    }
+
+    /// The cell that keeps the column from being numeric, as the reader of numbers found it; none
+    /// if the column is numeric or has no rows.
+    pub fn not_numeric(&self) -> Option<Rejected> {
+        if self.is_empty() {
+            return None;
+        }
+        infer::not_numeric(self.table, self.index, self.values())
+    }
+
+    /// The cell that keeps the column from being integers, as the reader of integers found it; none
+    /// if they are, or the column has no rows.
+    pub fn not_integer(&self) -> Option<Rejected> {
+        if self.is_empty() || matches!(self.values(), Values::Int(_) | Values::UInt(_)) {
+            return None;
+        }
+        infer::not_integer(self.table, self.index)
     }
 
     /// The cell as pandas' `astype(str)` prints it: text as it is, numbers printed again, a missing
     /// cell as `nan`.
     pub fn printed(&self, row: usize) -> std::borrow::Cow<'t, str> {
-        match self.values {
-            Values::Int(values) => values[row].to_string().into(),
-            Values::UInt(values) => values[row].to_string().into(),
-            Values::Float(values) => crate::pytext::float_repr(values[row]).into(),
-            Values::Bool(values) => if values[row] { "True" } else { "False" }.into(),
-            Values::BoolOrMissing(values) => match values[row] {
-                Some(true) => "True".into(),
-                Some(false) => "False".into(),
-                None => "nan".into(),
-            },
-            Values::Text => self.text(row).unwrap_or("nan").into(),
+        match self.cell(row) {
+            Cell::Int(value) => value.to_string().into(),
+            Cell::Float(value) => crate::pytext::float_repr(value).into(),
+            Cell::Bool(true) => "True".into(),
+            Cell::Bool(false) => "False".into(),
+            Cell::Text(text) => text.into(),
         }
     }
 
@@ -277,17 +352,16 @@ impl<'t> Column<'t> {
     ///
     /// `None` where a text does not follow that syntax.
     pub fn number(&self, row: usize) -> Option<f64> {
-        Some(match self.values {
+        Some(match &self.typed.values {
             Values::Int(values) => values[row] as f64,
             Values::UInt(values) => values[row] as f64,
             Values::Float(values) => values[row],
             Values::Bool(values) => f64::from(u8::from(values[row])),
-            Values::BoolOrMissing(values) => {
-                values[row].map_or(f64::NAN, |v| f64::from(u8::from(v)))
-            }
-            Values::Text => match self.text(row) {
-                None => f64::NAN,
-                Some(text) => crate::pytext::parse_float(text)?,
+            Values::BoolOrMissing(_) | Values::Text | Values::Mixed(_) => match self.cell(row) {
+                Cell::Int(value) => value as f64,
+                Cell::Float(value) => value,
+                Cell::Bool(value) => f64::from(u8::from(value)),
+                Cell::Text(text) => crate::pytext::parse_float(text)?,
             },
         })
     }

@@ -10,6 +10,7 @@ use memchr::{memchr, memchr_iter, memchr2, memchr3, memrchr};
 use rayon::prelude::*;
 
 use super::number::{IntError, decimal_at, float, integer, integer_at};
+use super::scan::short_name;
 use super::{Limits, Values, is_missing};
 
 /// Bytes of text that a core takes at a time; few where small texts should try all there is to try.
@@ -67,7 +68,7 @@ impl Plain {
 
     /// The names as they are written.
     pub(super) fn names(&self, text: &str) -> Vec<String> {
-        text[self.header.clone()].split(',').map(str::to_owned).collect()
+        text[self.header.clone()].split(',').map(short_name).collect()
     }
 
     /// Where each cell starts, and the end of the text; `None` if some row is blank or has another

@@ -4,15 +4,16 @@
 //! on all cores. In any other, cells are moved down over the quotes, carriage returns and blank
 //! lines that are dropped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::OnceLock;
 
 use memchr::{memchr, memchr_iter};
 
+use super::infer::Typed;
 use super::open::ForeignFormat;
 use super::plain::Plain;
-use super::{Cells, Limits, Table, Values};
+use super::{Cells, Limits, Table};
 
 /// Why a file is no table.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +78,15 @@ pub enum ReadError {
         /// The data row, from 1; 0 is the header.
         row: usize,
     },
+    /// A row begins with blanks behind a lone carriage return, which sends pandas round in circles.
+    #[error(
+        "row {row} begins with a blank behind a lone carriage return (CR), where pandas loses its way; a text \
+         with a line break must be quoted"
+    )]
+    LoneReturn {
+        /// The data row, from 1; 0 is the header.
+        row: usize,
+    },
     /// A row has more cells than the header and the first data row.
     #[error("row {row} has {found} cells, expected at most {expected}")]
     LongRow {
@@ -119,9 +129,9 @@ pub(super) fn scan(bytes: Vec<u8>, limits: &Limits, wanted: &[&str]) -> Result<T
         };
         if let Some(starts) = starts {
             check_rows(plain.rows(), limits)?;
-            let typed: Vec<OnceLock<Values>> = names.iter().map(|_| OnceLock::new()).collect();
+            let typed: Vec<OnceLock<Typed>> = names.iter().map(|_| OnceLock::new()).collect();
             for (place, values) in places.into_iter().zip(numbers.unwrap_or_default()) {
-                let _ = typed[place].set(values);
+                let _ = typed[place].set(values.into());
             }
             let (stride, rows) = (plain.stride(), plain.rows());
             return Ok(Table {
@@ -131,11 +141,13 @@ pub(super) fn scan(bytes: Vec<u8>, limits: &Limits, wanted: &[&str]) -> Result<T
                 stride,
                 index_cells: 0,
                 rows,
+                stray_return: None,
                 typed,
             });
         }
     }
-    let Split { text, starts, stride, index_cells, names } = general_cells(text, limits)?;
+    let Split { text, starts, stride, index_cells, stray_return, names } =
+        general_cells(text, limits)?;
     let rows = (starts.len() - 1).checked_div(stride).unwrap_or(0);
     check_rows(rows, limits)?;
     let typed = names.iter().map(|_| OnceLock::new()).collect();
@@ -146,6 +158,7 @@ pub(super) fn scan(bytes: Vec<u8>, limits: &Limits, wanted: &[&str]) -> Result<T
         stride,
         index_cells,
         rows,
+        stray_return,
         typed,
     })
 }
@@ -162,6 +175,7 @@ struct Split {
     starts: Vec<u32>,
     stride: usize,
     index_cells: usize,
+    stray_return: Option<usize>,
     names: Vec<String>,
 }
 
@@ -171,6 +185,7 @@ fn general_cells(text: String, limits: &Limits) -> Result<Split, ReadError> {
     let mut scanner = Scanner {
         read: start,
         write: start,
+        ends: Ends::default(),
         starts: Vec::new(),
         bytes: text.into_bytes(),
         columns: limits.columns,
@@ -184,7 +199,7 @@ fn general_cells(text: String, limits: &Limits) -> Result<Split, ReadError> {
     // Each name ends before the separator in front of the next one.
     let name = |pair: &[u32]| {
         let name = &scanner.bytes[pair[0] as usize..pair[1] as usize - 1];
-        String::from_utf8_lossy(name).into_owned()
+        short_name(&String::from_utf8_lossy(&name[..name.len().min(2 * LONGEST_NAME)]))
     };
     let names: Vec<String> = header.windows(2).map(name).collect();
 
@@ -194,7 +209,7 @@ fn general_cells(text: String, limits: &Limits) -> Result<Split, ReadError> {
         scanner.pad(stride - first);
         scanner.rows(stride, limits)?;
     }
-    let Scanner { mut bytes, mut starts, write, .. } = scanner;
+    let Scanner { mut bytes, mut starts, write, ends, .. } = scanner;
     starts.push(write as u32);
     bytes.truncate(write);
     // Cells were moved as wholes, so what is left is as valid as what came in.
@@ -202,7 +217,14 @@ fn general_cells(text: String, limits: &Limits) -> Result<Split, ReadError> {
         let (offset, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
         ReadError::NotUtf8 { offset, line: 1, byte: bytes[offset] }
     })?;
-    Ok(Split { text, starts, stride, index_cells: first.saturating_sub(columns), names })
+    Ok(Split {
+        text,
+        starts,
+        stride,
+        index_cells: first.saturating_sub(columns),
+        stray_return: ends.stray(),
+        names,
+    })
 }
 
 struct Scanner {
@@ -212,6 +234,31 @@ struct Scanner {
     read: usize,
     write: usize,
     starts: Vec<u32>,
+    ends: Ends,
+}
+
+/// How rows end.
+#[derive(Default)]
+struct Ends {
+    /// Rows that end in a line feed.
+    line_feeds: usize,
+    /// The first row that ends in a lone carriage return, from 1; 0 is the header.
+    first_return: Option<usize>,
+    /// Whether there is a lone carriage return since the last line feed, or since the second row
+    /// began.
+    lone_return: bool,
+}
+
+impl Ends {
+    fn line_feed(&mut self) {
+        self.line_feeds += 1;
+        self.lone_return = false;
+    }
+
+    /// The data row, from 0, whose end is the odd one out.
+    fn stray(&self) -> Option<usize> {
+        self.first_return.filter(|_| self.line_feeds > 1)?.checked_sub(1)
+    }
 }
 
 impl Scanner {
@@ -246,7 +293,7 @@ impl Scanner {
     /// Splits the next line that is not blank and returns its number of cells; 0 at the end of the
     /// file.
     fn record(&mut self, row: usize) -> Result<usize, ReadError> {
-        self.skip_blank_lines();
+        self.skip_blank_lines(row)?;
         if self.read == self.bytes.len() {
             return Ok(0);
         }
@@ -267,19 +314,43 @@ impl Scanner {
         }
     }
 
-    fn skip_blank_lines(&mut self) {
-        let mut at = self.read;
-        while at < self.bytes.len() {
-            match self.bytes[at] {
-                b'\n' | b'\r' => {
-                    at += 1;
-                    self.read = at;
+    /// Moves behind blank lines.
+    ///
+    /// # Errors
+    /// [`ReadError::LoneReturn`]: where a line begins with blanks, pandas' tokenizer goes back to the
+    /// last line feed. If a lone carriage return lies between, it comes here again and again, and
+    /// gives up, or goes on after a quarter of a million rows.
+    ///
+    /// # Source
+    /// pandas 2.2.3 `tokenizer.c` `tokenize_bytes`, state `WHITESPACE_LINE`.
+    fn skip_blank_lines(&mut self, row: usize) -> Result<(), ReadError> {
+        let mut blanks = false;
+        while let Some(&byte) = self.bytes.get(self.read) {
+            match byte {
+                b'\n' => {
+                    self.ends.lone_return = false;
+                    blanks = false;
                 }
-                b' ' | b'\t' => at += 1,
-                _ => return,
+                b'\r' => {
+                    self.ends.lone_return = true;
+                    blanks = false;
+                }
+                b' ' | b'\t' => blanks = true,
+                _ if blanks && self.ends.lone_return => {
+                    return Err(ReadError::LoneReturn { row });
+                }
+                // The blanks belong to the cell.
+                _ if blanks => {
+                    let line = &self.bytes[..self.read];
+                    let blank = |b: &&u8| matches!(b, b' ' | b'\t');
+                    self.read -= line.iter().rev().take_while(blank).count();
+                    return Ok(());
+                }
+                _ => return Ok(()),
             }
+            self.read += 1;
         }
-        self.read = at;
+        Ok(())
     }
 
     /// Copies one cell down and returns the separator that ended it: a comma or a line feed (also
@@ -305,12 +376,21 @@ impl Scanner {
                     }
                 }
                 b',' | b'\n' if !quoted => {
+                    if byte == b'\n' {
+                        self.ends.line_feed();
+                    }
                     self.cut_at_nul(start);
                     return Ok(byte);
                 }
                 b'\r' if !quoted => {
                     if self.bytes.get(self.read) == Some(&b'\n') {
                         self.read += 1;
+                        self.ends.line_feed();
+                    } else {
+                        self.ends.first_return.get_or_insert(row);
+                        // The first two lines are read for the sake of the header; what follows
+                        // starts afresh.
+                        self.ends.lone_return = row != 1;
                     }
                     self.cut_at_nul(start);
                     return Ok(b'\n');
@@ -330,9 +410,30 @@ impl Scanner {
     }
 }
 
+/// The most bytes of a column's name that are kept.
+const LONGEST_NAME: usize = 1_000;
+
+/// A column's name. No competition asks for one of a kilobyte, so that longer ones, which would cost
+/// memory several times over, are cut.
+pub(super) fn short_name(name: &str) -> String {
+    let mut end = name.len().min(LONGEST_NAME);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut short = name[..end].to_owned();
+    if end < name.len() {
+        short.push('…');
+    }
+    short
+}
+
 /// Names columns as pandas does: `Unnamed: k` for an empty name, `.1`, `.2`, … for repeats, later
 /// ones giving way.
 fn unique_names(mut names: Vec<String>) -> Vec<String> {
+    let mut seen = HashSet::with_capacity(names.len());
+    if names.iter().all(|name| !name.is_empty() && seen.insert(name.as_str())) {
+        return names;
+    }
     let mut unnamed = Vec::new();
     for (k, name) in names.iter_mut().enumerate() {
         if name.is_empty() {

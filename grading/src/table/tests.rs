@@ -117,6 +117,127 @@ fn types_columns_as_pandas_does() {
 }
 
 #[test]
+fn long_files_are_typed_in_pieces() {
+    // Two columns: pieces of 262,144 rows.
+    let piece = 262_144;
+    let text = |rows: usize, last: &str, first: &str| {
+        let mut text = format!("i,x\n0,{first}\n");
+        for row in 1..rows - 1 {
+            text.push_str(&format!("{row},1\n"));
+        }
+        table(&(text + &format!("{},{last}\n", rows - 1)))
+    };
+    let mixed = text(piece + 1, "x", "7");
+    let column = mixed.column("x").unwrap();
+    assert!(matches!(column.values(), Values::Mixed(pieces) if pieces.len() == 2));
+    assert!(column.is_text() && !column.is_numeric());
+    assert_eq!(column.cell(0), Cell::Int(7));
+    assert_eq!(column.cell(piece), Cell::Text("x"));
+    assert_eq!((column.number(1), column.number(piece)), (Some(1.0), None));
+    assert_eq!(column.not_numeric(), Some(Rejected { row: piece, why: Why::Syntax }));
+
+    let whole = text(piece, "x", "7");
+    assert_eq!(whole.column("x").unwrap().cell(0), Cell::Text("7"));
+    let wide = text(piece + 1, "18446744073709551615", "7");
+    assert!(matches!(wide.column("x").unwrap().values(), Values::Float(v) if v[0] == 7.0));
+    let float = text(piece + 1, "0.5", "7");
+    assert!(matches!(float.column("x").unwrap().values(), Values::Float(_)));
+    // Booleans beside whole numbers are objects that print as numbers.
+    let mut bools = String::from("i,x\n");
+    (0..piece).for_each(|row| bools.push_str(&format!("{row},True\n")));
+    let bools = table(&(bools + "0,5\n"));
+    let column = bools.column("x").unwrap();
+    assert_eq!((column.cell(3), column.cell(piece)), (Cell::Int(1), Cell::Int(5)));
+    assert_eq!((column.is_numeric(), column.printed(3).as_ref()), (false, "1"));
+    // A gap in one piece is no reason for another to be floats, but then both are.
+    let gaps = text(piece + 1, "", "7");
+    assert!(matches!(gaps.column("x").unwrap().values(), Values::Float(v) if v[piece].is_nan()));
+    let texts = text(piece + 1, "", "x");
+    assert_eq!(texts.column("x").unwrap().values(), &Values::Text);
+}
+
+#[test]
+fn the_reader_names_the_cell_it_rejects() {
+    let named = |cells: &str| {
+        let mut csv = String::from("i,x\n");
+        cells.split('|').enumerate().for_each(|(k, cell)| csv.push_str(&format!("{k},{cell}\n")));
+        let table = table(&csv);
+        let column = table.column("x").unwrap();
+        let place = |rejected: Option<Rejected>| rejected.map(|r| (r.row, r.why));
+        (place(column.not_numeric()), place(column.not_integer()))
+    };
+    let (syntax, overflow) = (|row| Some((row, Why::Syntax)), |row| Some((row, Why::Overflow)));
+    let missing = |row| Some((row, Why::Missing));
+    for (cells, not_numeric, not_integer) in [
+        ("1|2|3", None, None),
+        ("1|2.5|3", None, syntax(1)),
+        ("1||3", None, missing(1)),
+        ("0.5|0.1|1e309|x", overflow(2), syntax(0)),
+        ("1|0|-9223372036854775809|0", overflow(2), overflow(2)),
+        ("1|18446744073709551616", overflow(1), overflow(1)),
+        // The gap and the sign are fine; the number that needs the last bit is not.
+        ("1||9223372036854775808", overflow(2), overflow(2)),
+        ("-1|9223372036854775808", overflow(1), overflow(1)),
+        ("1|2|four|five", syntax(2), syntax(2)),
+        ("0.5|True", syntax(1), syntax(0)),
+        ("True||False", missing(1), syntax(0)),
+        ("0.5| inf", syntax(1), syntax(0)),
+        ("1_0|2", syntax(0), syntax(0)),
+    ] {
+        assert_eq!(named(cells), (not_numeric, not_integer), "{cells}");
+    }
+}
+
+#[test]
+fn a_gap_beside_64_bits_stays_text() {
+    let table = table("i,x\n0,1\n1,\n2,9223372036854775808\n3,NA\n");
+    let column = table.column("x").unwrap();
+    assert!(column.is_text());
+    assert_eq!(
+        (column.first_missing(), column.text(1), column.text(3)),
+        (None, Some(""), Some("NA"))
+    );
+}
+
+#[test]
+fn lone_returns_end_rows_unless_blanks_follow() {
+    let rows = |text: &str| Table::parse(text.into(), &Limits::default()).map(|table| table.rows());
+    for (text, expected) in [
+        ("a,b\n1,2\n3,4\r5,6\n", 3),
+        // The line feed behind the header's first rows, or before the blanks, keeps pandas straight.
+        ("a,b\n1,2\r  3,4\n5,6\n", 2 + 1),
+        ("a,b\r1,2\r  3,4\r5,6\r", 3),
+        ("a,b\n1,2\n \r3,4\n5,6\n", 3),
+        ("a,b\n1,2\r \n3,4\n5,6\n", 3),
+        ("a,b\n1,2\n\r\n 3,4\n5,6\n", 3),
+    ] {
+        assert_eq!(rows(text).unwrap(), expected, "{text:?}");
+    }
+    for (text, row) in [
+        ("a,b\n1,2\n\r  3,4\n5,6\n", 2),
+        ("a,b\n1,2\n \r 3,4\n5,6\n", 2),
+        ("a,b\n1,2\r\r 3,4\n5,6\n", 2),
+        ("a,b\n1,2\n7,8\r 3,4\n", 3),
+    ] {
+        let error = rows(text).unwrap_err();
+        assert!(matches!(error, ReadError::LoneReturn { row: r } if r == row), "{text:?} {error}");
+    }
+    let stray = table("a,b\n1,x\n2,y\ry\n3,z\n").stray_return();
+    assert_eq!(stray, Some(1));
+    assert_eq!(table("a,b\r1,x\r2,y\r").stray_return(), None);
+}
+
+#[test]
+fn long_names_cost_no_more_than_they_are() {
+    let long = "n".repeat(5_000);
+    for text in [format!("id,{long}\n1,2\n"), format!("id,\"{long}\"\n1,2\n")] {
+        let table = table(&text);
+        assert_eq!(table.names()[1].chars().count(), 1_001);
+        assert!(table.names()[1].ends_with('…'));
+    }
+}
+
+#[test]
 fn plain_and_general_scanners_agree() {
     let mut plain = String::from("a,b\n");
     for k in 0..200_000 {
@@ -171,7 +292,7 @@ fn columns_typed_at_once_are_those_typed_later() {
         };
         let (later, now) = (parse(&[]), parse(&["x", "id", "absent"]));
         assert_eq!(now.typed[0].get().is_some(), *at_once, "{middle:?}");
-        assert_eq!(now.typed[2].get(), None);
+        assert!(now.typed[2].get().is_none());
         for name in ["id", "x", "note"] {
             let (a, b) = (later.column(name).unwrap(), now.column(name).unwrap());
             // A missing cell is NaN, which equals nothing.

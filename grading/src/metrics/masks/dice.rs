@@ -90,7 +90,8 @@ fn predicted_mask(
     empty: Option<&str>,
 ) -> Result<Vec<Run>, InvalidSubmission> {
     match empty {
-        Some(_) if prediction.is_missing(row) => Err(missing_value(prediction, row)),
+        Some(empty) if prediction.is_missing(row) => Err(missing_value(prediction, row)
+            .expecting(format!("run lengths, or `{empty}` for an empty mask"))),
         Some(empty) if prediction.raw(row) == empty => Ok(Vec::new()),
         _ => submitted_mask(prediction, row, pixels),
     }

@@ -90,6 +90,13 @@ pub static DICE_HAUSDORFF: Metric = Metric {
     score: dice_hausdorff,
 };
 
+/// The verdict that a mask is missing where it must be there.
+fn no_mask(column: &Column<'_>, row: usize) -> InvalidSubmission {
+    missing_value(column, row).expecting(
+        "run lengths; an empty mask is a cell of one blank, since an empty cell reads as a missing one",
+    )
+}
+
 /// A cell of a mask column: blank where it is missing.
 fn mask_text<'t>(column: &Column<'t>, row: usize) -> Result<&'t str, InvalidSubmission> {
     if column.is_missing(row) {
@@ -211,7 +218,7 @@ fn filled_row(
             .with_value(found.raw(row))
             .expecting(format!("`{}`", expected.raw(expected_row))));
     }
-    if prediction.is_missing(row) { Err(missing_value(prediction, row)) } else { Ok(()) }
+    if prediction.is_missing(row) { Err(no_mask(prediction, row)) } else { Ok(()) }
 }
 
 fn filled_masks(form: &Form<'_>) -> Result<(), Refusal> {
