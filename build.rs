@@ -1,57 +1,71 @@
-//! Compiles the container init and the built-in agents as static programs without any crate, so
-//! that the harness can carry them inside itself.
+//! Compiles the container init and the built-in agents as static programs, so that the harness can
+//! carry them inside itself.
+//!
+//! Their sources come out of their packages as text: a build script cannot name another package's
+//! binary, and a published package holds no files of its neighbours.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::SystemTime;
 
 mod build_version;
 
 fn main() {
     build_version::emit();
+    assert!(
+        variable("CARGO_CFG_TARGET_OS") == "linux",
+        "medalist runs on Linux: build it there, in WSL2, or on the Linux machine that runs your containers"
+    );
     // The init is small rather than fast; the agents learn.
-    compile("src/init/main.rs", "init", "s");
-    compile("agents/sample/main.rs", "agent_sample", "s");
-    compile("agents/baseline/main.rs", "agent_baseline", "3");
+    compile("init", &medalist_init::SOURCES, "s");
+    for agent in medalist_agents::AGENTS {
+        let opt_level = if agent.id == "sample" { "s" } else { "3" };
+        compile(&format!("agent_{}", agent.id), agent.sources, opt_level);
+    }
+}
+
+fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| panic!("cargo sets `{name}` for build scripts"))
 }
 
 /// Compiles one program and tells its path to the crate as `MEDALIST_<NAME>`.
-fn compile(source: &str, name: &str, opt_level: &str) {
-    println!(
-        "cargo::rerun-if-changed={}",
-        Path::new(source).parent().unwrap_or(Path::new(".")).display()
-    );
-    let variable = |name: &str| {
-        env::var(name).unwrap_or_else(|_| panic!("cargo sets `{name}` for build scripts"))
-    };
-    let out = PathBuf::from(variable("OUT_DIR")).join(format!("medalist-{name}"));
+fn compile(name: &str, sources: &[(&str, &str)], opt_level: &str) {
+    let out = PathBuf::from(variable("OUT_DIR"));
+    let folder = out.join(name);
+    fs::create_dir_all(&folder).unwrap_or_else(|error| failed(&folder, &error));
+    for (file, text) in sources {
+        let path = folder.join(file);
+        fs::write(&path, text).unwrap_or_else(|error| failed(&path, &error));
+    }
+    let program = out.join(format!("medalist-{name}"));
     let target = variable("TARGET");
     let mut command = Command::new(variable("RUSTC"));
     command
         .args(["--edition=2024", "--crate-type=bin", &format!("--crate-name=medalist_{name}")])
         .args(["-C", "target-feature=+crt-static", "-C", &format!("opt-level={opt_level}")])
         .args(["-C", "panic=abort", "-C", "strip=symbols"])
-        .args(["-D", "warnings", "--target", &target, "-o"])
-        .arg(&out)
-        .arg(source);
+        .args(["--cap-lints", "allow", "--target", &target, "-o"])
+        .arg(&program)
+        .arg(folder.join(sources[0].0));
+    if let Some(linker) = env::var_os("RUSTC_LINKER") {
+        command.arg("-C").arg(format!("linker={}", linker.to_string_lossy()));
+    }
     // This script runs again whenever a source of the harness changes, for the sake of the version.
-    let (stamp, made) =
-        (out.with_extension("stamp"), format!("{command:?} of {:?}", newest(source)));
-    if !(out.exists() && fs::read_to_string(&stamp).is_ok_and(|old| old == made)) {
+    let stamp = program.with_extension("stamp");
+    let texts: Vec<&str> = sources.iter().map(|(_, text)| *text).collect();
+    let made = format!("{command:?}\n{}", texts.join("\n"));
+    if !(program.exists() && fs::read_to_string(&stamp).is_ok_and(|old| old == made)) {
         match command.status() {
             Ok(status) if status.success() => {}
-            Ok(status) => panic!("compiling {source} for {target} failed: {status}"),
-            Err(error) => panic!("cannot run rustc to compile {source}: {error}"),
+            Ok(status) => panic!("compiling `{name}` for {target} failed: {status}"),
+            Err(error) => panic!("cannot run rustc to compile `{name}`: {error}"),
         }
-        fs::write(&stamp, made).unwrap_or_else(|error| panic!("cannot write a stamp: {error}"));
+        fs::write(&stamp, made).unwrap_or_else(|error| failed(&stamp, &error));
     }
-    println!("cargo::rustc-env=MEDALIST_{}={}", name.to_uppercase(), out.display());
+    println!("cargo::rustc-env=MEDALIST_{}={}", name.to_uppercase(), program.display());
 }
 
-/// When a source beside `source` was last changed.
-fn newest(source: &str) -> Option<SystemTime> {
-    let folder = fs::read_dir(Path::new(source).parent()?).ok()?;
-    folder.filter_map(|entry| entry.ok()?.metadata().ok()?.modified().ok()).max()
+fn failed(path: &Path, error: &std::io::Error) -> ! {
+    panic!("cannot write `{}`: {error}", path.display())
 }

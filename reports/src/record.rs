@@ -263,6 +263,8 @@ words! {
         TooManyProcesses = "too_many_processes",
         /// A person or another failure asked for the end.
         Cancelled = "cancelled",
+        /// The image cannot be run under the seal, or its agent cannot be started.
+        ImageRefused = "image_refused",
         /// The engine, or the process that stands for it, went away under the attempt.
         EngineLost = "engine_lost",
         /// The machine's own disk ran full.
@@ -296,6 +298,7 @@ impl OutcomeKind {
             | Self::DiskFull
             | Self::TooManyProcesses
             | Self::Cancelled
+            | Self::ImageRefused
             | Self::Other(_) => false,
         }
     }
@@ -392,6 +395,35 @@ pub struct AttemptRecord {
     /// How often the agent asked whether a submission is valid.
     #[serde(default)]
     pub validations: Option<u64>,
+    /// What of the agent's files was not taken over; `None` if all were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salvage: Option<SalvageRecord>,
+}
+
+/// What was left behind of what an agent left.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SalvageRecord {
+    /// Entries that were refused, the first 100.
+    #[serde(default)]
+    pub refused: Vec<RefusedRecord>,
+    /// How many were refused in all.
+    #[serde(default)]
+    pub refused_count: u64,
+    /// What could not be read at all, one sentence each.
+    #[serde(default)]
+    pub errors: Vec<String>,
+    /// What may have been meant as the submission where there is none.
+    #[serde(default)]
+    pub hint: Option<String>,
+}
+
+/// An entry that was not taken over.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RefusedRecord {
+    /// Its path below the attempt.
+    pub path: String,
+    /// Why, such as `a symbolic link`.
+    pub why: String,
 }
 
 /// Facts of a competition that a report shows or groups by.

@@ -497,19 +497,23 @@ pub async fn run_plan(
     let Opened { executor, info, engine } = opened;
     // The program outlives the run: it is deleted when this function returns.
     let mut local_program = None;
-    let image = &plan.agent.image;
+    let mut plan = plan;
+    let image = plan.agent.image.clone();
     match (&plan.agent.build, &engine) {
         (Build::Embedded { program }, None) => {
             local_program = Some(embedded::write_program(program)?)
         }
         (Build::Embedded { program }, Some(engine)) => {
-            embedded::ensure_program_image(engine, image, program).await.map_err(executor_error)?;
+            embedded::ensure_program_image(engine, &image, program)
+                .await
+                .map_err(executor_error)?;
         }
         (Build::Dockerfile { dir, dockerfile }, Some(engine)) => {
             let mut on_line = |line: &str| context.say(format_args!("  {line}"));
-            embedded::ensure_built_image(engine, image, dir, dockerfile, &mut on_line)
-                .await
-                .map_err(executor_error)?;
+            let files = &plan.agent.files_sha256;
+            let built =
+                embedded::ensure_built_image(engine, &image, dir, dockerfile, files, &mut on_line);
+            plan.agent.image = built.await.map_err(executor_error)?;
         }
         (Build::Dockerfile { .. }, None) | (Build::Image, _) => {}
     }

@@ -5,12 +5,14 @@
 //! secrets are resolved when an attempt starts and never stored.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
+use medalist_agents::AGENTS;
 use medalist_competitions::suggestion;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::build_context::{BuildContext, repository};
 use super::text::hex;
 
 /// The default start command, MLE-bench's own.
@@ -179,12 +181,6 @@ impl KwargsType {
     }
 }
 
-/// The agents that this binary carries: id and `agent.toml`.
-const EMBEDDED: [(&str, &str); 2] = [
-    ("sample", include_str!("../../agents/sample/agent.toml")),
-    ("baseline", include_str!("../../agents/baseline/agent.toml")),
-];
-
 impl AgentSpec {
     /// Finds an agent: a built-in name, a folder with `agent.toml`, `<agents_dir>/<name>`, or an id
     /// in one of the `config.yaml` files below `agents_dir`.
@@ -197,10 +193,14 @@ impl AgentSpec {
                 return Self::from_folder(&dir);
             }
         }
-        if let Some((_, text)) = EMBEDDED.iter().find(|(id, _)| *id == name) {
-            return Self::from_toml(text, Path::new(&format!("agents/{name}/agent.toml")), None);
+        if let Some(agent) = AGENTS.iter().find(|agent| agent.id == name) {
+            return Self::from_toml(
+                agent.settings,
+                Path::new(&format!("agents/{name}/agent.toml")),
+                None,
+            );
         }
-        let mut known: Vec<String> = EMBEDDED.iter().map(|(id, _)| (*id).to_owned()).collect();
+        let mut known: Vec<String> = AGENTS.iter().map(|agent| agent.id.to_owned()).collect();
         known.extend(own_folders(agents_dir));
         for config in mlebench_configs(agents_dir) {
             let agents = Self::from_mlebench(&config)?;
@@ -229,7 +229,7 @@ impl AgentSpec {
         let build = match (&toml.build, dir) {
             (BuildKind::Scratch, _) => {
                 let program = toml.program.clone().unwrap_or_else(|| toml.id.clone());
-                if !EMBEDDED.iter().any(|(id, _)| *id == program) {
+                if !AGENTS.iter().any(|agent| agent.id == program) {
                     return Err(malformed(format!(
                         "`build = \"scratch\"` has no embedded program `{program}`"
                     )));
@@ -237,8 +237,9 @@ impl AgentSpec {
                 Build::Embedded { program }
             }
             (BuildKind::Image, _) => Build::Image,
+            // A group may be resumed from another folder.
             (BuildKind::Dockerfile, Some(dir)) => Build::Dockerfile {
-                dir: dir.to_owned(),
+                dir: std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()),
                 dockerfile: toml.dockerfile.clone().unwrap_or_else(|| PathBuf::from("Dockerfile")),
             },
             (BuildKind::Dockerfile, None) => {
@@ -250,17 +251,19 @@ impl AgentSpec {
             .arguments(toml.kwargs.iter().map(|(key, value)| (key.as_str(), toml_text(value))));
         let mut command = toml.command.unwrap_or_else(|| START.map(str::to_owned).to_vec());
         command.extend(arguments);
-        let files_sha256 = match dir {
-            Some(dir) => files_hash(dir)?,
-            None => hex(&Sha256::digest(text.as_bytes())),
+        let files_sha256 = match (dir, &build) {
+            (Some(dir), Build::Dockerfile { dockerfile, .. }) => files_hash(dir, dockerfile)?,
+            (Some(dir), _) => files_hash(dir, Path::new("Dockerfile"))?,
+            (None, _) => hex(&Sha256::digest(text.as_bytes())),
         };
+        let image = toml.image.unwrap_or_else(|| format!("medalist/{}", repository(&toml.id)));
         Ok(Self {
-            // The tag of an image that is built here is its files' hash, so that a changed agent
-            // never meets its old image.
-            image: toml.image.unwrap_or_else(|| match build {
-                Build::Dockerfile { .. } => format!("medalist/{}:{}", toml.id, &files_sha256[..12]),
-                Build::Embedded { .. } | Build::Image => format!("medalist/{}", toml.id),
-            }),
+            image: match &build {
+                Build::Dockerfile { dockerfile, .. } => {
+                    built_image(&image, &files_sha256, dockerfile)
+                }
+                Build::Embedded { .. } | Build::Image => image,
+            },
             id: toml.id,
             description: toml.description,
             version: toml.version,
@@ -292,7 +295,6 @@ impl AgentSpec {
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default();
-        let files_sha256 = files_hash(dir)?;
         let mut agents = Vec::new();
         for (id, value) in &root {
             let Some(entry) = value.as_object().filter(|entry| entry.contains_key("start")) else {
@@ -331,22 +333,23 @@ impl AgentSpec {
                     kwargs.iter().map(|(key, value)| (key.as_str(), python_text(value))),
                 ),
             );
+            // Written relative to the agents folder; the build context is the agent's own.
             let dockerfile = entry.get("dockerfile").and_then(|file| file.as_str()).map_or_else(
                 || PathBuf::from("Dockerfile"),
-                // Written relative to the agents folder; the build context is the agent's own.
                 |file| {
-                    Path::new(file)
-                        .file_name()
-                        .map_or_else(|| PathBuf::from("Dockerfile"), PathBuf::from)
+                    let file = Path::new(file);
+                    let below = file.strip_prefix(&image).unwrap_or(file);
+                    below.components().filter(|part| matches!(part, Component::Normal(_))).collect()
                 },
             );
+            let files_sha256 = files_hash(dir, &dockerfile)?;
             agents.push(Self {
                 id: id.clone(),
                 description: String::new(),
                 version: None,
                 backbone: String::new(),
-                image: image.clone(),
-                build: Build::Dockerfile { dir: dir.to_owned(), dockerfile },
+                image: built_image(&repository(&image), &files_sha256, &dockerfile),
+                build: Build::Dockerfile { dir: absolute.clone(), dockerfile },
                 command,
                 env: map("env_vars")?
                     .iter()
@@ -356,7 +359,7 @@ impl AgentSpec {
                     .get("privileged")
                     .and_then(serde_json::Value::as_bool)
                     .unwrap_or(false),
-                files_sha256: files_sha256.clone(),
+                files_sha256,
             });
         }
         Ok(agents)
@@ -437,7 +440,7 @@ fn own_folders(agents_dir: &Path) -> Vec<String> {
     let folders = entries.filter(|entry| entry.path().join("agent.toml").is_file());
     let mut names: Vec<String> =
         folders.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.retain(|name| !EMBEDDED.iter().any(|(id, _)| id == name));
+    names.retain(|name| !AGENTS.iter().any(|agent| agent.id == name));
     names.sort();
     names
 }
@@ -461,33 +464,28 @@ fn mlebench_configs(agents_dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// SHA-256 over names and contents of the regular files below `dir`, in the order of their names.
-fn files_hash(dir: &Path) -> Result<String, AgentError> {
-    let mut files = Vec::new();
-    let mut pending = vec![dir.to_owned()];
-    while let Some(folder) = pending.pop() {
-        let read = |source| AgentError::Read { path: folder.clone(), source };
-        for entry in std::fs::read_dir(&folder).map_err(read)? {
-            let entry = entry.map_err(read)?;
-            match entry.file_type().map_err(read)? {
-                kind if kind.is_dir() => pending.push(entry.path()),
-                kind if kind.is_file() => files.push(entry.path()),
-                _ => {}
-            }
-        }
-    }
-    files.sort();
+/// The hash of what an agent's image is built from.
+fn files_hash(dir: &Path, dockerfile: &Path) -> Result<String, AgentError> {
+    BuildContext::read(dir, dockerfile)
+        .and_then(|context| context.sha256())
+        .map_err(|source| AgentError::Read { path: dir.to_owned(), source })
+}
+
+/// The name of an image that is built here: its tag holds the hash of what it is built from, so
+/// that a changed agent never meets its old image, whatever name its author chose.
+fn built_image(name: &str, files_sha256: &str, dockerfile: &Path) -> String {
     let mut hash = Sha256::new();
-    for file in files {
-        let bytes = std::fs::read(&file)
-            .map_err(|source| AgentError::Read { path: file.clone(), source })?;
-        let name = file.strip_prefix(dir).unwrap_or(&file).to_string_lossy().into_owned();
-        hash.update((name.len() as u64).to_le_bytes());
-        hash.update(name.as_bytes());
-        hash.update((bytes.len() as u64).to_le_bytes());
-        hash.update(&bytes);
+    hash.update(files_sha256);
+    hash.update(dockerfile.as_os_str().as_encoded_bytes());
+    let hash = &hex(&hash.finalize())[..12];
+    // A colon before the last slash is a registry's port.
+    match name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')) {
+        Some((name, tag)) => {
+            let tag: String = tag.chars().take(64).collect();
+            format!("{name}:{tag}-{hash}")
+        }
+        None => format!("{name}:{hash}"),
     }
-    Ok(hex(&hash.finalize()))
 }
 
 #[cfg(test)]
@@ -510,7 +508,7 @@ mod tests {
         );
         let agents_dir = temp.path().join("agents");
         let aide = AgentSpec::find("aide", &agents_dir).unwrap();
-        assert_eq!(aide.image, "aide");
+        assert!(aide.image.starts_with("aide:"), "{}", aide.image);
         assert_eq!(
             aide.command[2..],
             ["agent.steps=500", "agent.debug=True", "agent.model=gpt-4"].map(str::to_owned)
@@ -543,11 +541,39 @@ mod tests {
     }
 
     #[test]
-    fn files_hash_sees_every_change() {
+    fn a_built_image_is_named_after_what_it_is_built_from() {
         let temp = tempfile::tempdir().unwrap();
-        write(temp.path(), "a", "1");
-        let before = files_hash(temp.path()).unwrap();
-        write(&temp.path().join("b"), "c", "");
-        assert_ne!(before, files_hash(temp.path()).unwrap());
+        write(temp.path(), "Dockerfile", "FROM scratch");
+        let of = |settings: &str| {
+            write(temp.path(), "agent.toml", settings);
+            AgentSpec::from_folder(temp.path()).unwrap()
+        };
+        let named = of("id = \"AIDE\"\nbuild = \"dockerfile\"\n");
+        assert!(named.image.starts_with("medalist/aide:"), "{}", named.image);
+        let fixed = "id = \"x\"\nbuild = \"dockerfile\"\nimage = \"reg:5/a/b:v1\"\n";
+        let before = of(fixed).image;
+        assert!(before.starts_with("reg:5/a/b:v1-"), "{before}");
+        write(temp.path(), "start.sh", "new");
+        assert_ne!(of(fixed).image, before, "a name that an author chose stands for no content");
+        let taken = of("id = \"x\"\nbuild = \"image\"\nimage = \"a/b:v1\"\n");
+        assert_eq!(taken.image, "a/b:v1");
+    }
+
+    #[test]
+    fn two_dockerfiles_of_one_folder_make_two_images() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("aide");
+        write(&dir, "Dockerfile", "FROM a");
+        write(&dir.join("gpu"), "Dockerfile", "FROM b");
+        write(
+            &dir,
+            "config.yaml",
+            "one:\n  start: aide/start.sh\n  dockerfile: aide/Dockerfile\ntwo:\n  start: aide/start.sh\n  dockerfile: aide/gpu/Dockerfile\n",
+        );
+        let agents = AgentSpec::from_mlebench(&dir.join("config.yaml")).unwrap();
+        assert_ne!(agents[0].image, agents[1].image);
+        let Build::Dockerfile { dir, dockerfile } = &agents[1].build else { panic!() };
+        assert!(dir.is_absolute());
+        assert_eq!(dockerfile, Path::new("gpu/Dockerfile"));
     }
 }

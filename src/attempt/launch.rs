@@ -133,7 +133,7 @@ impl fmt::Debug for LaunchSpec {
 }
 
 /// An image that is here.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PreparedImage {
     /// The reference asked for.
     pub reference: String,
@@ -173,6 +173,14 @@ pub enum ExecutorError {
         image: String,
         /// What would help.
         hint: String,
+    },
+    /// The image cannot be run under the seal.
+    #[error("image `{image}` is refused: {why}")]
+    ImageRefused {
+        /// The reference.
+        image: String,
+        /// What is wrong with it.
+        why: String,
     },
     /// The machine's disk is full.
     #[error("no space left on the machine's disk: {cause}")]
@@ -228,6 +236,7 @@ impl ExecutorError {
             ),
             Self::ImageMissing { hint, .. } => Some(hint.clone()),
             Self::HostFull { .. } => Some("free some space; `medalist clean` removes what old runs left".to_string()),
+            Self::ImageRefused { .. } => Some("docs/containers.md says what an image may hold".to_string()),
             Self::Unsupported { .. } | Self::Engine { .. } | Self::Gone { .. } | Self::Io(_) => None,
         }
     }

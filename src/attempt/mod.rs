@@ -3,6 +3,7 @@
 //! This folder uses nothing else of `src/`.
 
 pub mod agents;
+pub(crate) mod build_context;
 pub mod dir;
 pub mod instructions;
 pub mod launch;

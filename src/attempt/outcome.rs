@@ -51,6 +51,11 @@ pub enum Outcome {
         /// What was seen.
         cause: String,
     },
+    /// The image cannot be run under the seal, or its agent cannot be started.
+    ImageRefused {
+        /// What is wrong with it.
+        cause: String,
+    },
     /// There is no such image here and none could be had.
     ImageMissing {
         /// The reference looked for.
@@ -103,6 +108,7 @@ impl Outcome {
             Self::EngineLost { .. } => OutcomeKind::EngineLost,
             Self::HostFull { .. } => OutcomeKind::HostFull,
             Self::GpuLost { .. } => OutcomeKind::GpuLost,
+            Self::ImageRefused { .. } => OutcomeKind::ImageRefused,
             Self::ImageMissing { .. } => OutcomeKind::ImageMissing,
             Self::SetupFailed { .. } => OutcomeKind::SetupFailed,
         }
@@ -142,6 +148,7 @@ impl fmt::Display for Outcome {
             Self::EngineLost { cause } => write!(f, "container engine lost: {cause}"),
             Self::HostFull { cause } => write!(f, "the machine's disk is full: {cause}"),
             Self::GpuLost { cause } => write!(f, "GPU lost: {cause}"),
+            Self::ImageRefused { cause } => write!(f, "image refused: {cause}"),
             Self::ImageMissing { image } => write!(f, "image `{image}` is missing"),
             Self::SetupFailed { cause } => write!(f, "could not be started: {cause}"),
         }
@@ -234,6 +241,7 @@ mod tests {
             Outcome::DiskFull,
             Outcome::TooManyProcesses,
             Outcome::Cancelled { reason: CancelReason::Interrupt },
+            Outcome::ImageRefused { cause: cause() },
             Outcome::EngineLost { cause: cause() },
             Outcome::HostFull { cause: cause() },
             Outcome::GpuLost { cause: cause() },
@@ -254,7 +262,7 @@ mod tests {
     #[test]
     fn the_agents_endings_come_first_and_are_not_infrastructure() {
         let flags: Vec<bool> = every_outcome().iter().map(Outcome::is_infrastructure).collect();
-        assert_eq!(flags, [[false; 6].as_slice(), &[true; 5]].concat());
+        assert_eq!(flags, [[false; 7].as_slice(), &[true; 5]].concat());
     }
 
     #[test]

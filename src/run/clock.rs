@@ -9,7 +9,7 @@
 //! The executor knows how to start, stop and collect; when to do so is decided here, for all of
 //! them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::attempt::limits::Limits;
 use crate::attempt::outcome::{CancelReason, Outcome, Usage};
 use crate::attempt::text::chain;
 use crate::sandbox::{
-    Executor, ExitCause, ExitReport, Postponed, RunToken, Running, Salvage, Stop,
+    Executor, ExitCause, ExitReport, Postponed, RunToken, Running, Salvage, Stop, StopReason,
 };
 
 /// What an attempt tells while it goes on.
@@ -79,6 +79,8 @@ pub struct WatchOptions {
     pub gpus: Option<Arc<GpuWatch>>,
 }
 
+/// The longest pause between two looks at the machine's disks, which cost next to nothing.
+const HOST_EVERY: Duration = Duration::from_secs(1);
 /// Between two tries to reach an engine that is away.
 const ENGINE_EVERY: Duration = Duration::from_secs(1);
 /// How often a transfer that broke off is begun again while the engine answers.
@@ -186,8 +188,15 @@ pub async fn run_attempt(
     report(AttemptEvent::Started(token));
     report(AttemptEvent::Phase(Phase::Agent));
 
-    let mut drive =
-        Drive { running: &*running, spec: &spec, options, report, base, usage: Usage::default() };
+    let mut drive = Drive {
+        running: &*running,
+        spec: &spec,
+        options,
+        report,
+        base,
+        usage: Usage::default(),
+        inherited: false,
+    };
     let (cause, ending, ran) = match drive.until_the_end(requests).await {
         Ok(end) => end,
         Err(error) => return AttemptEnd::kept(Postponed::EngineAway, outcome_of(&error)),
@@ -195,7 +204,10 @@ pub async fn run_attempt(
     // What the init measured is exact, and all there is if it ended unwatched; where we ended it,
     // our clock counts.
     let watched = running.elapsed_before() + base.elapsed();
-    let took = if ending.is_some() { watched } else { ran.unwrap_or(watched) };
+    let took = match ran {
+        Some(ran) if ending.is_none() || drive.inherited => ran,
+        _ => watched,
+    };
     let mut outcome = outcome_at_end(cause, ending, took, &spec.limits);
     // A card that failed spoils what was computed on it, however the agent took it. It is looked at
     // before the end is written down, so that no harness that dies in between leaves a good outcome
@@ -330,16 +342,6 @@ impl Host<'_> {
     }
 }
 
-/// What made the driver end the agent.
-#[derive(Debug, Clone, PartialEq)]
-enum Ending {
-    TimedOut { killed: bool },
-    Cancelled(CancelReason),
-    DiskFull,
-    HostFull(String),
-    GpuLost(String),
-}
-
 struct Drive<'a> {
     running: &'a dyn Running,
     spec: &'a LaunchSpec,
@@ -347,6 +349,8 @@ struct Drive<'a> {
     report: &'a (dyn Fn(AttemptEvent) + Sync),
     base: Instant,
     usage: Usage,
+    /// Its end was asked for by a harness before this one.
+    inherited: bool,
 }
 
 impl Drive<'_> {
@@ -355,13 +359,20 @@ impl Drive<'_> {
     async fn until_the_end(
         &mut self,
         requests: &mut mpsc::Receiver<CancelReason>,
-    ) -> Result<(ExitCause, Option<Ending>, Option<Duration>), ExecutorError> {
+    ) -> Result<(ExitCause, Option<StopReason>, Option<Duration>), ExecutorError> {
         let (running, limits, options) = (self.running, &self.spec.limits, self.options);
         let before = running.elapsed_before();
         let soft = self.base + limits.timeout.saturating_sub(before);
         let hard = self.base + (limits.timeout + limits.grace).saturating_sub(before);
-        let mut ending: Option<Ending> = None;
+        let mut ending: Option<StopReason> = None;
         let mut kill_at: Option<Instant> = None;
+        // A harness before this one has asked it to end: its reason stands, and its grace runs on.
+        if let Some((why, ago)) = running.stopped().await {
+            (self.report)(AttemptEvent::Phase(Phase::Grace));
+            kill_at = Some(Instant::now() + limits.grace.saturating_sub(ago));
+            ending = Some(why);
+            self.inherited = true;
+        }
         let mut give_up_at: Option<Instant> = None;
         let mut watching = true;
         let mut wait = running.wait();
@@ -406,29 +417,29 @@ impl Drive<'_> {
                 reason = next_request(requests) => {
                     let grace = reason != CancelReason::Kill;
                     match &mut ending {
-                        Some(Ending::Cancelled(known)) => *known = reason.max(*known),
+                        Some(StopReason::Cancelled { reason: known }) => *known = reason.max(*known),
                         Some(_) => {}
-                        none => *none = Some(Ending::Cancelled(reason)),
+                        none => *none = Some(StopReason::Cancelled { reason }),
                     }
                     if !grace {
                         kill_at = Some(Instant::now());
                     } else if kill_at.is_none() && give_up_at.is_none() {
                         (self.report)(AttemptEvent::Phase(Phase::Grace));
-                        stop(running, Stop::Term).await;
+                        stop(running, Stop::Term, ending.as_ref()).await;
                         kill_at = Some(Instant::now() + limits.grace);
                     }
                 }
                 () = sleep_until(soft), if ending.is_none() => {
-                    ending = Some(Ending::TimedOut { killed: false });
+                    ending = Some(StopReason::TimedOut { killed: false });
                     (self.report)(AttemptEvent::Phase(Phase::Grace));
-                    stop(running, Stop::Term).await;
+                    stop(running, Stop::Term, ending.as_ref()).await;
                     kill_at = Some(hard);
                 }
                 () = sleep_until(kill_at.unwrap_or(far)), if kill_at.is_some() => {
-                    if let Some(Ending::TimedOut { killed }) = &mut ending {
+                    if let Some(StopReason::TimedOut { killed }) = &mut ending {
                         *killed = true;
                     }
-                    stop(running, Stop::Kill).await;
+                    stop(running, Stop::Kill, ending.as_ref()).await;
                     kill_at = None;
                     give_up_at = Some(Instant::now() + options.kill_patience);
                 }
@@ -454,7 +465,8 @@ impl Drive<'_> {
     }
 }
 
-/// Looks at a running attempt again and again; ends only when it must be ended.
+/// Looks at a running attempt again and again; ends only when it must be ended. Each look has a
+/// timer of its own: one that takes long, as the size of millions of files does, holds up no other.
 async fn watch(
     running: &dyn Running,
     spec: &LaunchSpec,
@@ -462,29 +474,31 @@ async fn watch(
     base: Instant,
     usage: &std::sync::Mutex<Usage>,
     report: &(dyn Fn(AttemptEvent) + Sync),
-) -> Ending {
-    let mut next_disk = base + options.disk_every;
-    let mut next_snapshot = options.snapshot_every.map(|every| base + every);
+) -> StopReason {
+    let look_now = tokio::sync::Notify::new();
+    tokio::select! {
+        verdict = watch_usage(running, options, usage, report) => verdict,
+        verdict = watch_disk(running, spec, options, usage, &look_now) => verdict,
+        verdict = watch_host(running, spec, options, usage, &look_now) => verdict,
+        verdict = take_snapshots(running, spec, options, base, report) => verdict,
+    }
+}
+
+/// Memory, processes and GPUs.
+async fn watch_usage(
+    running: &dyn Running,
+    options: &WatchOptions,
+    usage: &std::sync::Mutex<Usage>,
+    report: &(dyn Fn(AttemptEvent) + Sync),
+) -> StopReason {
     loop {
         tokio::time::sleep(options.sample_every).await;
         let mut now = running.usage().await;
         let mut verdict = None;
         match options.gpus.as_ref().map(|gpus| gpus.usage()) {
             Some(Ok(gpu)) => now.gpu = gpu,
-            Some(Err(bad)) => verdict = Some(Ending::GpuLost(bad.to_string())),
+            Some(Err(bad)) => verdict = Some(StopReason::GpuLost { cause: bad.to_string() }),
             None => {}
-        }
-        if Instant::now() >= next_disk {
-            let began = Instant::now();
-            now.disk_bytes = running.disk_bytes().await;
-            // A walk over millions of files must not keep the machine busy.
-            next_disk = Instant::now() + options.disk_every.max(began.elapsed() * 10);
-            let limit = spec.limits.disk_bytes;
-            if limit > 0 && now.disk_bytes.is_some_and(|bytes| bytes > limit) {
-                verdict = Some(Ending::DiskFull);
-            } else {
-                verdict = verdict.or_else(|| host_full(running, spec, options.host_reserve_bytes));
-            }
         }
         let merged = {
             let mut usage = lock(usage);
@@ -495,34 +509,119 @@ async fn watch(
         if let Some(verdict) = verdict {
             return verdict;
         }
-        if let (Some(every), Some(at)) = (options.snapshot_every, next_snapshot)
-            && Instant::now() >= at
-        {
-            let elapsed = running.elapsed_before() + base.elapsed();
-            let path = AttemptDir::new(&spec.attempt_dir).snapshot(elapsed.as_secs());
-            if running.snapshot(&path).await.unwrap_or(false) {
-                report(AttemptEvent::Snapshot { path, elapsed });
-            }
-            next_snapshot = Some(Instant::now() + every);
+    }
+}
+
+/// What the agent has on disk. A look that takes long is followed by a pause as long, unless the
+/// machine's disk fills faster than the agent may fill it.
+async fn watch_disk(
+    running: &dyn Running,
+    spec: &LaunchSpec,
+    options: &WatchOptions,
+    usage: &std::sync::Mutex<Usage>,
+    look_now: &tokio::sync::Notify,
+) -> StopReason {
+    let limit = spec.limits.disk_bytes;
+    let mut pause = options.disk_every;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = look_now.notified() => {}
+        }
+        let began = Instant::now();
+        let bytes = running.disk_bytes().await;
+        pause = options.disk_every.max(began.elapsed());
+        lock(usage).update(&Usage { disk_bytes: bytes, ..Usage::default() });
+        if limit > 0 && bytes.is_some_and(|bytes| bytes > limit) {
+            return StopReason::DiskFull;
         }
     }
 }
 
-/// Whether a disk of this machine has less free space than is kept in reserve.
-fn host_full(running: &dyn Running, spec: &LaunchSpec, reserve: u64) -> Option<Ending> {
+/// How much room this machine's disks have.
+async fn watch_host(
+    running: &dyn Running,
+    spec: &LaunchSpec,
+    options: &WatchOptions,
+    usage: &std::sync::Mutex<Usage>,
+    look_now: &tokio::sync::Notify,
+) -> StopReason {
+    let limit = spec.limits.disk_bytes;
+    let mut seen: Option<u64> = None;
+    // An agent that is done by the first look has not needed the room.
+    let mut pause = options.disk_every;
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = options.disk_every.min(HOST_EVERY);
+        let own_places = own_places(running, spec);
+        if let Some(free) = own_places.first().and_then(|place| free_bytes(place)) {
+            let left = limit.saturating_sub(lock(usage).disk_bytes.unwrap_or(0));
+            let falls = seen.is_some_and(|seen| free.saturating_add(left) < seen);
+            if limit > 0 && falls {
+                look_now.notify_one();
+            }
+            seen = if falls { Some(free) } else { seen.max(Some(free)) };
+        }
+        let reserve = options.host_reserve_bytes;
+        if let Some((place, free)) = full_place(running, spec, reserve) {
+            let own = if own_places.contains(&place) {
+                running.disk_bytes().await.or(lock(usage).disk_bytes).unwrap_or(0)
+            } else {
+                0
+            };
+            if is_own_doing(own, free, reserve) {
+                lock(usage).update(&Usage { disk_bytes: Some(own), ..Usage::default() });
+                return StopReason::DiskFull;
+            }
+            let place = place.display();
+            return StopReason::HostFull {
+                cause: format!("{free} bytes are free at `{place}`, {reserve} are kept in reserve"),
+            };
+        }
+    }
+}
+
+/// Whether a disk would have its reserve without what the agent wrote: then that is the agent's doing.
+fn is_own_doing(own: u64, free: u64, reserve: u64) -> bool {
+    own > 0 && free.saturating_add(own) >= reserve
+}
+
+/// Copies of the submission, if they are wanted; they end no agent.
+async fn take_snapshots(
+    running: &dyn Running,
+    spec: &LaunchSpec,
+    options: &WatchOptions,
+    base: Instant,
+    report: &(dyn Fn(AttemptEvent) + Sync),
+) -> StopReason {
+    let Some(every) = options.snapshot_every else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(every).await;
+        let elapsed = running.elapsed_before() + base.elapsed();
+        let path = AttemptDir::new(&spec.attempt_dir).snapshot(elapsed.as_secs());
+        if running.snapshot(&path).await.unwrap_or(false) {
+            report(AttemptEvent::Snapshot { path, elapsed });
+        }
+    }
+}
+
+/// The disks that the agent's own writes go to.
+fn own_places(running: &dyn Running, spec: &LaunchSpec) -> Vec<PathBuf> {
+    let storage = running.storage();
+    if storage.is_empty() { vec![spec.attempt_dir.clone()] } else { storage }
+}
+
+fn free_bytes(place: &Path) -> Option<u64> {
+    let stat = nix::sys::statvfs::statvfs(place).ok()?;
+    Some(stat.blocks_available().saturating_mul(stat.fragment_size()))
+}
+
+/// A disk of this machine that has less free space than is kept in reserve, and how much it has.
+fn full_place(running: &dyn Running, spec: &LaunchSpec, reserve: u64) -> Option<(PathBuf, u64)> {
     let mut places = running.storage();
     places.push(spec.attempt_dir.clone());
-    let full = |place: &PathBuf| {
-        let stat = nix::sys::statvfs::statvfs(place).ok()?;
-        let free = stat.blocks_available().saturating_mul(stat.fragment_size());
-        let place = place.display();
-        (free < reserve).then(|| {
-            Ending::HostFull(format!(
-                "{free} bytes are free at `{place}`, {reserve} are kept in reserve"
-            ))
-        })
-    };
-    places.iter().find_map(full)
+    let free = |place: PathBuf| free_bytes(&place).map(|free| (place, free));
+    places.into_iter().filter_map(free).find(|(_, free)| *free < reserve)
 }
 
 fn lock(usage: &std::sync::Mutex<Usage>) -> std::sync::MutexGuard<'_, Usage> {
@@ -539,8 +638,8 @@ pub(super) async fn next_request(requests: &mut mpsc::Receiver<CancelReason>) ->
 
 /// A signal that cannot be delivered is not the end: the wait tells whether the agent is still
 /// there.
-async fn stop(running: &dyn Running, how: Stop) {
-    if let Err(error) = running.stop(how).await {
+async fn stop(running: &dyn Running, how: Stop, why: Option<&StopReason>) {
+    if let Err(error) = running.stop(how, why.unwrap_or(&StopReason::Abandoned)).await {
         tracing::warn!(
             attempt = running.token().name,
             ?how,
@@ -552,23 +651,25 @@ async fn stop(running: &dyn Running, how: Stop) {
 
 fn outcome_at_end(
     cause: ExitCause,
-    ending: Option<Ending>,
+    ending: Option<StopReason>,
     took: Duration,
     limits: &Limits,
 ) -> Outcome {
     // While no harness watched, nobody sent SIGTERM at the soft deadline: to have run past it is to
     // have timed out.
     let overtime = took > limits.timeout + SLACK && matches!(cause, ExitCause::Exited(_));
-    let ending = ending.or_else(|| overtime.then_some(Ending::TimedOut { killed: false }));
+    let ending = ending.or_else(|| overtime.then_some(StopReason::TimedOut { killed: false }));
     match (cause, ending) {
         (ExitCause::Lost(cause), _) => Outcome::EngineLost { cause },
         (ExitCause::SetupFailed(cause), _) => Outcome::SetupFailed { cause },
+        (ExitCause::ImageRefused(cause), _) => Outcome::ImageRefused { cause },
         (ExitCause::Overtime, None) => Outcome::TimedOut { after: took, killed: true },
-        (_, Some(Ending::TimedOut { killed })) => Outcome::TimedOut { after: took, killed },
-        (_, Some(Ending::Cancelled(reason))) => Outcome::Cancelled { reason },
-        (_, Some(Ending::DiskFull)) | (ExitCause::DiskFull, None) => Outcome::DiskFull,
-        (_, Some(Ending::HostFull(cause))) => Outcome::HostFull { cause },
-        (_, Some(Ending::GpuLost(cause))) => Outcome::GpuLost { cause },
+        (_, Some(StopReason::TimedOut { killed })) => Outcome::TimedOut { after: took, killed },
+        (_, Some(StopReason::Cancelled { reason })) => Outcome::Cancelled { reason },
+        (_, Some(StopReason::Abandoned)) => Outcome::Cancelled { reason: CancelReason::Kill },
+        (_, Some(StopReason::DiskFull)) | (ExitCause::DiskFull, None) => Outcome::DiskFull,
+        (_, Some(StopReason::HostFull { cause })) => Outcome::HostFull { cause },
+        (_, Some(StopReason::GpuLost { cause })) => Outcome::GpuLost { cause },
         (ExitCause::Exited(exit), None) => Outcome::Finished { exit },
         (ExitCause::OutOfMemory, None) => Outcome::OutOfMemory,
         (ExitCause::TooManyProcesses, None) => Outcome::TooManyProcesses,
@@ -579,6 +680,9 @@ fn outcome_at_end(
 fn outcome_of(error: &ExecutorError) -> Outcome {
     match error {
         ExecutorError::ImageMissing { image, .. } => Outcome::ImageMissing { image: image.clone() },
+        ExecutorError::ImageRefused { image, why } => {
+            Outcome::ImageRefused { cause: format!("`{image}`: {why}") }
+        }
         ExecutorError::HostFull { cause } => Outcome::HostFull { cause: cause.clone() },
         ExecutorError::Unavailable { .. }
         | ExecutorError::EngineAway { .. }

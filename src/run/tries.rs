@@ -8,7 +8,8 @@ use std::time::Duration;
 use chrono::Utc;
 use medalist_reports::record::{
     AttemptRecord, ConditionsRecord, LimitsRecord, OutcomeKind, OutcomeRecord, Phase, PhaseRecord,
-    RECORD_FORMAT, SnapshotRecord, SubmissionRecord, TryRecord, UsageRecord,
+    RECORD_FORMAT, RefusedRecord, SalvageRecord, SnapshotRecord, SubmissionRecord, TryRecord,
+    UsageRecord,
 };
 use tokio::sync::mpsc;
 
@@ -24,7 +25,7 @@ use crate::attempt::outcome::{CancelReason, Outcome, Usage};
 use crate::attempt::plan::{ExecutorKind, Plan, PlannedAttempt};
 use crate::host::files::{StoreError, file_sha256, write_json};
 use crate::run::events::GradeLine;
-use crate::sandbox::Postponed;
+use crate::sandbox::{Postponed, Salvage};
 
 /// Runs one attempt to its grade. Everything but a failure of our own files is an outcome.
 pub(super) async fn run_tries(
@@ -163,6 +164,9 @@ pub(super) async fn run_tries(
             tell(AttemptUpdate::Warning(format!(
                 "its container could not be removed ({left}); `medalist clean` removes it"
             )));
+        }
+        if let Some(hint) = end.salvage.as_ref().and_then(|salvage| salvage.hint.as_ref()) {
+            tell(AttemptUpdate::Warning(hint.clone()));
         }
         finish_try(&mut record, &end);
         write_json(&dir.record(), &record)?;
@@ -446,6 +450,20 @@ fn remove_token(dir: &AttemptDir) -> Result<(), StoreError> {
     }
 }
 
+/// What of an agent's files was not taken over; `None` if all were.
+fn salvage_record(salvage: &Salvage) -> Option<SalvageRecord> {
+    let refused = salvage.refused.iter();
+    let record = SalvageRecord {
+        refused: refused
+            .map(|entry| RefusedRecord { path: entry.path.clone(), why: entry.why.clone() })
+            .collect(),
+        refused_count: salvage.refused_count,
+        errors: salvage.errors.clone(),
+        hint: salvage.hint.clone(),
+    };
+    (record != SalvageRecord::default()).then_some(record)
+}
+
 /// Notes how the last try ended; calling it twice for one end changes nothing.
 fn finish_try(record: &mut AttemptRecord, end: &AttemptEnd) {
     let outcome = end.outcome.record();
@@ -462,6 +480,7 @@ fn finish_try(record: &mut AttemptRecord, end: &AttemptEnd) {
             Some(image.digest.clone().unwrap_or_else(|| image.id.clone()));
     }
     record.validations = Some(end.usage.validations);
+    record.salvage = end.salvage.as_ref().and_then(salvage_record);
     record.usage = UsageRecord {
         memory_peak_bytes: end.usage.peak_memory_bytes,
         cpu_s: end.usage.cpu_time_s,

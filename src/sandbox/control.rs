@@ -1,18 +1,25 @@
-//! The control directory of an attempt: how the harness and the init talk through files.
+//! The control directory of an attempt: how the harness and the init talk through files
+//! ([`medalist_init::protocol`]).
 //!
-//! The harness writes `launch` and `files/` before the start and listens on sockets in it; the init
-//! answers with `usage`, then `exit` or `failed`. In a container only its root user, which is the
-//! init, can see the directory.
+//! The harness writes `launch`, `files/` and room for the last words before the start, listens on
+//! sockets in it and says in `stop` why it ends the agent; the init answers with `usage`, then
+//! `exit` or `failed`. In a container only its root user, which is the init, can see the directory.
+//! What comes back is read as if the agent had written it all the same: plain files only, no
+//! links, [`protocol::RECORD_LIMIT`] bytes, away from the async threads and with a deadline.
 
-use std::fmt::Write as _;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use medalist_init::protocol::{self, Blame, Failure, Forward, Launch, Reason, Record};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{ExitCause, ExitReport};
+use super::{ExitCause, ExitReport, StopReason};
 use crate::attempt::launch::LaunchSpec;
 use crate::attempt::outcome::Usage;
 use crate::attempt::text::hex;
@@ -28,6 +35,12 @@ pub(crate) const PROXY_PORT: u16 = 3128;
 const CONNECTIONS: usize = 32;
 /// How long after its hard limit an agent without a harness ends itself.
 const BACKSTOP: Duration = Duration::from_secs(60);
+/// How long a record may take to be read: the runs folder may lie on another machine.
+const READ_PATIENCE: Duration = Duration::from_secs(10);
+/// Room that is set aside for what must be written on a disk that has run full.
+const RESERVE_BYTES: usize = 4096;
+/// Room for [`protocol::STOP`].
+const STOP_RESERVE: &str = "stop.reserve";
 
 /// An attempt's control directory.
 #[derive(Debug, Clone)]
@@ -35,33 +48,22 @@ pub(crate) struct Control {
     dir: PathBuf,
 }
 
-/// What differs between executors in what the init is told.
-pub(crate) struct Launch<'a> {
-    /// In a container, as its first process.
-    pub(crate) container: bool,
-    /// The agent's /home, as the init sees it.
-    pub(crate) home: &'a str,
-    /// run.log, as the init sees it.
-    pub(crate) log: &'a str,
-    pub(crate) argv: &'a [String],
-    /// More environment for the agent.
-    pub(crate) env: &'a [(String, String)],
-    /// Ports and their sockets.
-    pub(crate) forwards: &'a [(u16, &'a str)],
-    /// The public data, as the init sees them, when it must copy them.
-    pub(crate) copy_data: Option<&'a str>,
+/// What the control directory says about the agent's end.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum End {
+    /// The init's account.
+    Account(Record),
+    /// The agent was not started.
+    Failed(Failure),
+    /// Something else stands where the account should.
+    Forged(String),
 }
 
-/// What the init wrote about the agent.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Record {
-    status: Option<i32>,
-    reason: Option<String>,
-    out_of_memory: u64,
-    pids_refused: u64,
-    elapsed: Option<Duration>,
-    empty: Vec<String>,
-    pub(crate) usage: Usage,
+/// Why the harness ended the agent, and since when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StopNote {
+    pub(crate) why: StopReason,
+    pub(crate) at: DateTime<Utc>,
 }
 
 impl Control {
@@ -74,17 +76,31 @@ impl Control {
         &self.dir
     }
 
-    /// Makes it afresh, and an empty run.log beside it.
+    /// Makes it afresh, for this user alone unless the engine's root is `another_user`, and an
+    /// empty run.log beside it.
     pub(crate) fn create(
         &self,
         spec: &LaunchSpec,
         instructions: &str,
-        launch: &Launch<'_>,
+        launch: &Launch,
+        another_user: bool,
     ) -> io::Result<()> {
         self.remove()?;
-        fs_err::create_dir_all(self.dir.join("files"))?;
-        fs_err::write(self.dir.join("files/instructions.txt"), instructions)?;
-        fs_err::write(self.dir.join("launch"), launch_text(spec, launch)?)?;
+        let text = launch.to_text();
+        let text = text.map_err(|message| io::Error::new(io::ErrorKind::InvalidInput, message))?;
+        let mode = if another_user { 0o777 } else { 0o700 };
+        std::fs::DirBuilder::new().recursive(true).mode(mode).create(&self.dir)?;
+        fs_err::set_permissions(&self.dir, PermissionsExt::from_mode(mode))?;
+        fs_err::create_dir(self.dir.join(protocol::FILES))?;
+        fs_err::write(self.dir.join(protocol::FILES).join("instructions.txt"), instructions)?;
+        fs_err::write(self.dir.join(protocol::LAUNCH), text)?;
+        for name in [protocol::RESERVE, STOP_RESERVE] {
+            fs_err::write(self.dir.join(name), [b'\n'; RESERVE_BYTES])?;
+        }
+        if another_user {
+            let everybody = PermissionsExt::from_mode(0o666);
+            fs_err::set_permissions(self.dir.join(protocol::RESERVE), everybody)?;
+        }
         fs_err::write(spec.attempt_dir.join("run.log"), b"")
     }
 
@@ -95,112 +111,184 @@ impl Control {
         }
     }
 
-    /// What the agent uses, by the init's last look.
-    pub(crate) fn usage(&self) -> Option<Record> {
-        std::fs::read_to_string(self.dir.join("usage")).ok().map(|text| Record::parse(&text))
-    }
-
-    /// True if the agent left nothing in this one of its directories, which then need not be
-    /// fetched.
-    pub(crate) fn left_nothing_in(&self, label: &str) -> bool {
-        let account = std::fs::read_to_string(self.dir.join("exit"));
-        account.is_ok_and(|text| Record::parse(&text).empty.iter().any(|name| name == label))
-    }
-
-    /// The init's account of the agent's end, once there is one.
-    pub(crate) fn end(&self) -> Option<ExitReport> {
-        if let Ok(text) = std::fs::read_to_string(self.dir.join("exit")) {
-            return Some(Record::parse(&text).report());
+    /// Says why the agent is ended, before it is signalled: a signal without a reason is somebody
+    /// else's. There is room for it on a full disk.
+    /// Where even that fails the agent is ended all the same.
+    pub(crate) async fn announce_stop(&self, why: &StopReason) {
+        let note = StopNote { why: why.clone(), at: Utc::now() };
+        let dir = self.dir.clone();
+        let written = tokio::task::spawn_blocking(move || write_stop(&dir, &note)).await;
+        if let Err(error) = written.map_err(io::Error::other).and_then(|written| written) {
+            tracing::warn!(control = %self.dir.display(), %error, "cannot note why the agent is ended");
         }
-        let message = std::fs::read_to_string(self.dir.join("failed")).ok()?;
-        let usage = self.usage().unwrap_or_default().usage;
-        Some(ExitReport {
-            cause: ExitCause::SetupFailed(message.trim().to_string()),
-            usage,
-            ran: None,
-        })
+    }
+
+    /// Why this harness, or one before it, has ended the agent.
+    pub(crate) async fn stop_note(&self) -> Option<StopNote> {
+        serde_json::from_str(&self.read(protocol::STOP).await.ok()??).ok()
+    }
+
+    /// The init's last look at what the agent uses; `None` before the agent began.
+    pub(crate) async fn usage(&self) -> Option<Record> {
+        Some(Record::parse(&self.read(protocol::USAGE).await.ok()??))
+    }
+
+    /// How the agent ended, once it has.
+    pub(crate) async fn end(&self) -> Option<End> {
+        match self.read(protocol::EXIT).await {
+            Ok(Some(text)) => return Some(End::Account(Record::parse(&text))),
+            Err(why) => return Some(End::Forged(why)),
+            Ok(None) => {}
+        }
+        match self.read(protocol::FAILED).await {
+            Ok(text) => Some(End::Failed(Failure::parse(&text?))),
+            Err(why) => Some(End::Forged(why)),
+        }
+    }
+
+    /// The text of a record, if it is there; an error says what stands there instead.
+    async fn read(&self, name: &'static str) -> Result<Option<String>, String> {
+        let path = self.dir.join(name);
+        let reading = tokio::task::spawn_blocking(move || read_record(&path));
+        match tokio::time::timeout(READ_PATIENCE, reading).await {
+            Ok(Ok(read)) => read.map_err(|what| format!("`control/{name}` {what}")),
+            Ok(Err(_)) => Ok(None),
+            // A disk that does not answer has forged nothing.
+            Err(_) => Ok(None),
+        }
     }
 }
 
-fn launch_text(spec: &LaunchSpec, launch: &Launch<'_>) -> io::Result<String> {
-    let mut text = String::new();
-    let mut record = |key: &str, value: &str| {
-        if value.contains('\0') {
-            let message =
-                format!("`{key}` of the agent holds a zero byte, which no program can be given");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-        }
-        let _ = write!(text, "{key}={value}\0");
-        Ok(())
+/// Reads what the init wrote; nothing that could wait, lead elsewhere or have no end is opened or
+/// read to its end.
+fn read_record(path: &Path) -> Result<Option<String>, String> {
+    let flags = nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK;
+    let file = match File::options().read(true).custom_flags(flags.bits()).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("cannot be read: {error}")),
     };
-    let limits = &spec.limits;
-    record("container", if launch.container { "1" } else { "0" })?;
-    record("home", launch.home)?;
-    record("log", launch.log)?;
-    record("log_limit", &limits.log_bytes.to_string())?;
-    for argument in launch.argv {
-        record("arg", argument)?;
+    let facts = file.metadata().map_err(|error| format!("cannot be read: {error}"))?;
+    if !facts.is_file() || facts.nlink() > 1 {
+        return Err("is no plain file".to_string());
     }
-    for (name, value) in launch.env {
-        record("env", &format!("{name}={value}"))?;
+    let limit = protocol::RECORD_LIMIT;
+    let mut bytes = Vec::new();
+    let read = file.take(limit as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|error| format!("cannot be read: {error}"))?;
+    if bytes.len() > limit {
+        return Err(format!("is longer than {limit} bytes"));
     }
-    for (port, socket) in launch.forwards {
-        record("forward", &format!("{port}:{CONNECTIONS}:{socket}"))?;
-    }
-    if let Some(from) = launch.copy_data {
-        record("copy_data", from)?;
-    }
-    if !launch.container {
-        record("watch_memory_bytes", &limits.memory_bytes.to_string())?;
-        record("watch_pids", &limits.pids.to_string())?;
-        record("nofile", &limits.nofile.to_string())?;
-        record("sample_ms", "100")?;
-    }
-    if spec.privileged {
-        record("privileged", "1")?;
-    }
-    record("backstop_s", &(limits.timeout + limits.grace + BACKSTOP).as_secs().to_string())?;
-    Ok(text)
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-impl Record {
-    fn parse(text: &str) -> Self {
-        let mut record = Self::default();
-        let usage = &mut record.usage;
-        for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
-            let number = value.parse::<u64>().ok();
-            match key {
-                "status" => record.status = value.parse().ok(),
-                "empty" => record.empty.push(value.to_string()),
-                "reason" => record.reason = Some(value.to_string()),
-                "out_of_memory" => record.out_of_memory = number.unwrap_or(0),
-                "pids_refused" => record.pids_refused = number.unwrap_or(0),
-                "elapsed_ms" => record.elapsed = number.map(Duration::from_millis),
-                "memory_bytes" => usage.memory_bytes = number,
-                "peak_memory_bytes" => usage.peak_memory_bytes = number,
-                "cpu_us" => usage.cpu_time_s = number.map(|microseconds| microseconds as f64 / 1e6),
-                "pids" => usage.pids = number,
-                "log_bytes" => usage.log_bytes = number.unwrap_or(0),
-                "log_dropped" => usage.log_bytes_dropped = number.unwrap_or(0),
-                _ => {}
+fn write_stop(dir: &Path, note: &StopNote) -> io::Result<()> {
+    let mut text = serde_json::to_vec(note)?;
+    // Over the whole room, so that it stays allocated for a later reason.
+    text.resize(RESERVE_BYTES.max(text.len()), b'\n');
+    let (place, reserve) = (dir.join(protocol::STOP), dir.join(STOP_RESERVE));
+    let flags = (nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK).bits();
+    let open = |path: &Path| File::options().write(true).custom_flags(flags).open(path);
+    if let Ok(file) = open(&place) {
+        return file.write_all_at(&text, 0);
+    }
+    if let Ok(file) = open(&reserve) {
+        file.write_all_at(&text, 0)?;
+        return fs_err::rename(reserve, place);
+    }
+    let aside = dir.join("stop.new");
+    let mut file =
+        File::options().write(true).create(true).truncate(true).custom_flags(flags).open(&aside)?;
+    file.write_all(&text)?;
+    fs_err::rename(aside, place)
+}
+
+/// What both kinds of executors tell the init: limits, output and services.
+pub(crate) fn launch(spec: &LaunchSpec, argv: &[String], forwards: &[(u16, &str)]) -> Launch {
+    let limits = &spec.limits;
+    Launch {
+        argv: argv.to_vec(),
+        log_limit: limits.log_bytes,
+        forwards: forwards
+            .iter()
+            .map(|(port, socket)| Forward {
+                port: *port,
+                connections: CONNECTIONS,
+                socket: (*socket).to_string(),
+            })
+            .collect(),
+        nofile: limits.nofile,
+        backstop: limits.timeout + limits.grace + BACKSTOP,
+        privileged: spec.privileged,
+        ..Launch::default()
+    }
+}
+
+/// The figures of a record, as attempts keep them.
+pub(crate) fn usage_of(record: &Record) -> Usage {
+    Usage {
+        memory_bytes: record.memory_bytes,
+        peak_memory_bytes: record.peak_memory_bytes,
+        cpu_time_s: record.cpu_us.map(|microseconds| microseconds as f64 / 1e6),
+        pids: record.pids,
+        log_bytes: record.log_bytes.unwrap_or(0),
+        log_bytes_dropped: record.log_dropped.unwrap_or(0),
+        ..Usage::default()
+    }
+}
+
+/// Why the agent was asked to end, and how long ago.
+pub(crate) async fn stopped(control: &Control) -> Option<(StopReason, Duration)> {
+    let note = control.stop_note().await?;
+    Some((note.why, (Utc::now() - note.at).to_std().unwrap_or(Duration::ZERO)))
+}
+
+/// When the agent's program began, if the record says so and it is no moment to come.
+pub(crate) fn began(record: &Record) -> Option<DateTime<Utc>> {
+    let began = DateTime::from_timestamp_millis(i64::try_from(record.began_ms?).ok()?)?;
+    (began <= Utc::now()).then_some(began)
+}
+
+impl End {
+    /// What the end was; `last` is what the agent was seen to use.
+    pub(crate) fn report(self, last: Usage) -> ExitReport {
+        match self {
+            Self::Account(record) => ExitReport {
+                cause: cause_of(&record),
+                usage: usage_of(&record),
+                ran: record.elapsed_ms.map(Duration::from_millis),
+            },
+            Self::Failed(Failure { blame, message }) => {
+                let cause = match blame {
+                    Blame::Image => ExitCause::ImageRefused(message),
+                    Blame::Machine => ExitCause::SetupFailed(message),
+                };
+                ExitReport { cause, usage: last, ran: None }
+            }
+            Self::Forged(why) => {
+                let message =
+                    format!("{why}: something in the container wrote to the harness's own files");
+                ExitReport { cause: ExitCause::ImageRefused(message), usage: last, ran: None }
             }
         }
-        record
     }
+}
 
-    fn report(self) -> ExitReport {
-        let status = self.status.unwrap_or(255);
-        let cause = match self.reason.as_deref() {
-            Some("memory") => ExitCause::OutOfMemory,
-            Some("pids") => ExitCause::TooManyProcesses,
-            Some("backstop") => ExitCause::Overtime,
-            Some("killed") => ExitCause::Exited(status),
-            // An agent that lost a process to a limit and went on to succeed has not failed by it.
-            _ if status != 0 && self.out_of_memory > 0 => ExitCause::OutOfMemory,
-            _ if status != 0 && self.pids_refused > 0 => ExitCause::TooManyProcesses,
-            _ => ExitCause::Exited(status),
-        };
-        ExitReport { cause, usage: self.usage, ran: self.elapsed }
+fn cause_of(record: &Record) -> ExitCause {
+    let status = record.status.unwrap_or(255);
+    let happened = |count: Option<u64>| count.unwrap_or(0) > 0;
+    match record.reason {
+        Some(Reason::Memory) => ExitCause::OutOfMemory,
+        Some(Reason::Processes) => ExitCause::TooManyProcesses,
+        Some(Reason::Backstop) => ExitCause::Overtime,
+        _ if let Some(signal) = record.outside_signal => ExitCause::Lost(format!(
+            "the agent was ended from outside by signal {signal}, as `docker stop` or a restarted daemon does"
+        )),
+        Some(Reason::Killed) => ExitCause::Exited(status),
+        // An agent that lost a process to a limit and went on to succeed has not failed by it.
+        _ if status != 0 && happened(record.out_of_memory) => ExitCause::OutOfMemory,
+        _ if status != 0 && happened(record.pids_refused) => ExitCause::TooManyProcesses,
+        _ => ExitCause::Exited(status),
     }
 }
 
@@ -215,18 +303,15 @@ pub(crate) fn init_program() -> io::Result<PathBuf> {
 }
 
 fn write_init() -> io::Result<PathBuf> {
-    use std::os::unix::fs::PermissionsExt;
-    let digest = Sha256::digest(INIT);
-    let name = format!("medalist-init-{}", hex(&digest[..8]));
-    let dir = cache_dir();
+    let name = format!("medalist-init-{}", hex(&Sha256::digest(INIT)[..8]));
+    let dir = own_cache_dir()?;
     let path = dir.join(name);
     if fs_err::read(&path).is_ok_and(|bytes| bytes == INIT) {
         return Ok(path);
     }
-    fs_err::create_dir_all(&dir)?;
     let file = tempfile::NamedTempFile::new_in(&dir)?;
     fs_err::write(file.path(), INIT)?;
-    fs_err::set_permissions(file.path(), std::fs::Permissions::from_mode(0o755))?;
+    fs_err::set_permissions(file.path(), PermissionsExt::from_mode(0o755))?;
     let (file, aside) = file.keep().map_err(|error| error.error)?;
     // A program that is open for writing cannot be started.
     drop(file);
@@ -244,13 +329,47 @@ pub(crate) fn cache_dir() -> PathBuf {
     cache.map_or_else(fallback, |cache| cache.join("medalist"))
 }
 
+/// [`cache_dir`], made if need be. Where somebody else owns it or may write to it, nothing in it can
+/// be trusted: its init would run as the root of every container.
+fn own_cache_dir() -> io::Result<PathBuf> {
+    let dir = cache_dir();
+    check_own_dir(&dir)?;
+    Ok(dir)
+}
+
+fn check_own_dir(dir: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let facts = fs_err::symlink_metadata(dir)?;
+    let owner = facts.uid();
+    let own = facts.is_dir() && owner == nix::unistd::getuid().as_raw();
+    if own && facts.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "`{}` must be a directory that only this user can write to (it has mode {:o} and user {owner}); set `XDG_CACHE_HOME`",
+        dir.display(),
+        facts.mode() & 0o7777,
+    );
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn control() -> (tempfile::TempDir, Control) {
+        let dir = tempfile::tempdir().unwrap();
+        let control = Control::of(dir.path());
+        fs_err::create_dir(control.dir()).unwrap();
+        (dir, control)
+    }
+
+    fn cause(text: &str) -> ExitCause {
+        End::Account(Record::parse(text)).report(Usage::default()).cause
+    }
+
     #[test]
     fn a_failed_agent_that_lost_processes_to_a_limit_failed_by_it() {
-        let cause = |text: &str| Record::parse(text).report().cause;
         let cases = [
             ("status 0\nreason exited\n", ExitCause::Exited(0)),
             ("status 3\nreason exited\n", ExitCause::Exited(3)),
@@ -272,13 +391,127 @@ mod tests {
     }
 
     #[test]
+    fn a_signal_that_is_not_ours_is_not_the_agents_doing() {
+        for text in [
+            "status 143\nreason exited\noutside_signal 15\n",
+            "status 0\nreason exited\noutside_signal 15\n",
+            "status 137\nreason killed\noutside_signal 12\nout_of_memory 1\n",
+        ] {
+            assert!(matches!(cause(text), ExitCause::Lost(_)), "{text:?}");
+        }
+    }
+
+    #[test]
     fn figures_are_read_from_lines() {
-        let record = Record::parse(
+        let usage = usage_of(&Record::parse(
             "memory_bytes 5\npeak_memory_bytes 9\ncpu_us 1500000\npids 3\nlog_bytes 7\nlog_dropped 2\n",
-        );
-        assert_eq!(record.usage.cpu_time_s, Some(1.5));
-        assert_eq!(record.usage.peak_memory_bytes, Some(9));
-        assert_eq!((record.usage.log_bytes, record.usage.log_bytes_dropped), (7, 2));
+        ));
+        assert_eq!(usage.cpu_time_s, Some(1.5));
+        assert_eq!(usage.peak_memory_bytes, Some(9));
+        assert_eq!((usage.log_bytes, usage.log_bytes_dropped), (7, 2));
+        let far = Record { began_ms: Some(u64::MAX), ..Record::default() };
+        assert_eq!(began(&far), None);
+        let later = Record { began_ms: Some(95_617_584_000_000), ..Record::default() };
+        assert_eq!(began(&later), None);
+    }
+
+    /// Puts something hostile where a record belongs.
+    type Forgery = fn(&Path);
+
+    const FORGERIES: [(&str, Forgery); 9] = [
+        ("a pipe", |path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap()),
+        ("a link to a device", |path| std::os::unix::fs::symlink("/dev/zero", path).unwrap()),
+        ("a link to a file", |path| {
+            let secret = path.with_file_name("secret");
+            fs_err::write(&secret, "status 0\n").unwrap();
+            std::os::unix::fs::symlink(secret, path).unwrap();
+        }),
+        ("a dangling link", |path| std::os::unix::fs::symlink("nowhere", path).unwrap()),
+        ("a link to itself", |path| std::os::unix::fs::symlink(path, path).unwrap()),
+        ("a directory", |path| fs_err::create_dir(path).unwrap()),
+        ("a socket", |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap())),
+        ("a second name of a file", |path| {
+            let secret = path.with_file_name("secret");
+            fs_err::write(&secret, "status 0\n").unwrap();
+            fs_err::hard_link(secret, path).unwrap();
+        }),
+        ("a huge file", |path| File::create(path).unwrap().set_len(1 << 40).unwrap()),
+    ];
+
+    #[tokio::test]
+    async fn whatever_stands_in_a_records_place_is_refused_at_once() {
+        for (what, forge) in FORGERIES {
+            for name in [protocol::EXIT, protocol::FAILED] {
+                let (_dir, control) = control();
+                forge(&control.dir().join(name));
+                let end = control.end().await;
+                assert!(matches!(end, Some(End::Forged(_))), "{what} as {name}: {end:?}");
+                let report = end.unwrap().report(Usage::default());
+                assert!(matches!(report.cause, ExitCause::ImageRefused(_)), "{what}: {report:?}");
+            }
+            let (_dir, control) = control();
+            forge(&control.dir().join(protocol::USAGE));
+            assert_eq!(control.usage().await, None, "{what}");
+            forge_stop(&control, forge);
+            assert_eq!(control.stop_note().await, None, "{what}");
+        }
+    }
+
+    fn forge_stop(control: &Control, forge: Forgery) {
+        let _ = fs_err::remove_file(control.dir().join("secret"));
+        forge(&control.dir().join(protocol::STOP));
+    }
+
+    #[tokio::test]
+    async fn garbage_in_a_record_is_no_end_of_the_harness() {
+        let (_dir, control) = control();
+        assert_eq!(control.end().await, None);
+        let texts: [&[u8]; 5] =
+            [b"", b"\xff\xfe\0\0", b"status", b"status 1e9\nstatus -5\n", &[b'x'; 65_536]];
+        for text in texts {
+            fs_err::write(control.dir().join(protocol::EXIT), text).unwrap();
+            let report = control.end().await.unwrap().report(Usage::default());
+            assert_eq!(report.cause, ExitCause::Exited(255), "{text:?}");
+        }
+        fs_err::remove_file(control.dir().join(protocol::EXIT)).unwrap();
+        fs_err::write(control.dir().join(protocol::FAILED), "image \u{1b}]0;title\u{7} is odd")
+            .unwrap();
+        let report = control.end().await.unwrap().report(Usage::default());
+        let ExitCause::ImageRefused(message) = report.cause else { panic!("{report:?}") };
+        assert!(!message.contains('\u{1b}'), "{message:?}");
+    }
+
+    #[tokio::test]
+    async fn the_reason_of_a_stop_is_kept_and_the_last_one_counts() {
+        let (_dir, control) = control();
+        fs_err::write(control.dir().join(STOP_RESERVE), [b'\n'; RESERVE_BYTES]).unwrap();
+        assert_eq!(control.stop_note().await, None);
+        for why in [
+            StopReason::HostFull { cause: "9 bytes are free".to_string() },
+            StopReason::TimedOut { killed: true },
+        ] {
+            control.announce_stop(&why).await;
+            assert_eq!(control.stop_note().await.unwrap().why, why);
+        }
+        assert!(!control.dir().join(STOP_RESERVE).exists());
+        // One that an older harness started has no room set aside.
+        let (_other, control) = self::control();
+        control.announce_stop(&StopReason::DiskFull).await;
+        assert_eq!(control.stop_note().await.unwrap().why, StopReason::DiskFull);
+    }
+
+    #[test]
+    fn only_a_directory_of_this_user_holds_the_init() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("a/b");
+        check_own_dir(&inner).unwrap();
+        assert_eq!(fs_err::metadata(&inner).unwrap().mode() & 0o777, 0o700);
+        fs_err::set_permissions(&inner, PermissionsExt::from_mode(0o777)).unwrap();
+        let error = check_own_dir(&inner).unwrap_err().to_string();
+        assert!(error.contains("777") && error.contains("XDG_CACHE_HOME"), "{error}");
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&inner, &link).unwrap();
+        assert!(check_own_dir(&link).is_err());
     }
 
     #[test]

@@ -1,19 +1,20 @@
 //! Attempts in sealed containers, through Docker or Podman.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use medalist_init::protocol::{self, Record};
 use tokio::sync::OnceCell;
 
-use super::control::{self, Control, Launch};
-use super::salvage::{self, Rules};
+use super::control::{self, Control, End};
+use super::salvage::{self, LABELS, Rules, SUBMISSION};
 use super::{
     Enforcement, Executor, ExecutorInfo, ExitCause, ExitReport, Orphan, Postponed, RunToken,
-    Running, Salvage, Stop,
+    Running, Salvage, Stop, StopReason,
 };
 use crate::attempt::launch::{
     BoxFuture, DataMode, ExecutorError, LABEL, LABEL_NAME, LaunchSpec, PreparedImage, Program,
@@ -23,14 +24,18 @@ use crate::attempt::limits::Network;
 use crate::attempt::outcome::Usage;
 use crate::attempt::text::chain;
 use crate::sandbox::engine::{
-    Capabilities, ContainerFacts, ContainerState, Engine, EngineError, EngineInfo, Mounts,
-    container_body,
+    Capabilities, ContainerFacts, ContainerState, Engine, EngineError, EngineInfo, Entry,
+    INIT_ITSELF, ImageFacts, Inner, Mounts, container_body,
 };
 use crate::sandbox::services::{self, Services};
 
 /// How long a killed agent's init may take for its last words, before the container is killed under
 /// it.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long an init may take to prepare a container: an image may hold a great many files in /home.
+const SETUP_PATIENCE: Duration = Duration::from_secs(300);
+/// Between two looks at whether a container that prepares itself has ended.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Entries of the public data that are mounted one by one when `description.md` is not among them.
 const SINGLE_MOUNTS: usize = 200;
 
@@ -40,6 +45,8 @@ pub struct DockerExecutor {
     info: OnceCell<EngineInfo>,
     /// Cleared when the engine refuses to limit a layer's size.
     layer_size: AtomicBool,
+    /// Images that [`DockerExecutor::vet`] has found sound, by id.
+    vetted: Mutex<HashSet<String>>,
 }
 
 impl DockerExecutor {
@@ -55,7 +62,7 @@ impl DockerExecutor {
     #[must_use]
     pub fn new(engine: Engine) -> Self {
         let layer_size = AtomicBool::new(true);
-        Self { engine, info: OnceCell::new(), layer_size }
+        Self { engine, info: OnceCell::new(), layer_size, vetted: Mutex::default() }
     }
 
     /// The engine, to build and look up images with.
@@ -78,6 +85,7 @@ impl DockerExecutor {
         supported && self.layer_size.load(Ordering::Relaxed)
     }
 
+    /// Creates the container; gives its id.
     async fn create(&self, spec: &LaunchSpec, control: &Control) -> Result<String, ExecutorError> {
         let Program::Image { reference, argv } = &spec.program else {
             return Err(ExecutorError::Unsupported {
@@ -94,34 +102,24 @@ impl DockerExecutor {
             );
             return Err(ExecutorError::Unsupported { what });
         }
-        let default_argv = ["bash".to_string(), "/home/agent/start.sh".to_string()];
-        let mut forwards = vec![(control::VALIDATE_PORT, services::VALIDATE_SOCKET)];
-        if let Network::Allowlist(_) = spec.network {
-            forwards.push((control::PROXY_PORT, services::PROXY_SOCKET));
-        }
-        let copied = format!("{}/data", crate::sandbox::engine::INNER);
-        let log = format!("{}/run.log", crate::sandbox::engine::INNER);
-        let launch = Launch {
-            container: true,
-            home: "/home",
-            log: &log,
-            argv: if argv.is_empty() { &default_argv } else { argv },
-            env: &[],
-            forwards: &forwards,
-            copy_data: (spec.data_mode == DataMode::Copy).then_some(copied.as_str()),
-        };
-        control.create(spec, &spec.instructions, &launch)?;
+        let image = self.engine.image_facts(reference).await?;
+        let image = image.ok_or_else(|| image_missing(reference, ""))?;
+        check_image(&image, spec.limits.disk_bytes, info)?;
+        let inner = Inner::draw();
+        let launch = container_launch(spec, argv, &image, &inner);
+        control.create(spec, &spec.instructions, &launch, remaps_users(info))?;
         let data = data_mounts(spec, control)?;
         let init = control::init_program()?;
         let log = spec.attempt_dir.join("run.log");
-        let mounts = Mounts { init: &init, control: control.dir(), log: &log, data: &data };
+        let mounts =
+            Mounts { inner: &inner, init: &init, control: control.dir(), log: &log, data: &data };
         let env = container_env(spec);
         let mut can =
             Capabilities { layer_size: self.may_limit_layers(info), told: podman_limits(info) };
         let name = container_name(spec);
         let mut replaced = false;
         loop {
-            let body = container_body(spec, reference, &env, &mounts, can);
+            let body = container_body(spec, &image, &env, &mounts, can);
             match self.engine.create(&name, body).await {
                 Ok(id) => return Ok(id),
                 Err(EngineError::NotFound { .. }) => return Err(image_missing(reference, "")),
@@ -141,9 +139,225 @@ impl DockerExecutor {
         }
     }
 
+    /// Starts a created container and waits until its agent runs: the clock begins there, whatever
+    /// the engine and the init did before.
+    async fn begin(
+        &self,
+        id: &str,
+        spec: &LaunchSpec,
+        control: &Control,
+    ) -> Result<Began, ExecutorError> {
+        self.vet(id, spec).await?;
+        self.engine.start(id).await.map_err(|error| why_not_started(spec, error))?;
+        let patience = tokio::time::Instant::now() + SETUP_PATIENCE;
+        let mut pause = Duration::from_millis(2);
+        let mut next_look = tokio::time::Instant::now() + LOOK_EVERY;
+        loop {
+            if let Some(record) = control.usage().await {
+                return Ok(Began::of(&record));
+            }
+            match control.end().await {
+                Some(End::Account(record)) => return Ok(Began::of(&record)),
+                Some(end) => return Err(not_begun(end, spec)),
+                None => {}
+            }
+            let now = tokio::time::Instant::now();
+            if now >= next_look {
+                next_look = now + LOOK_EVERY;
+                // One that ended without a word is left to whoever waits for its end.
+                if self.engine.inspect(id, false).await?.state == ContainerState::Ended {
+                    return Ok(Began::now());
+                }
+            }
+            if now >= patience {
+                let seconds = SETUP_PATIENCE.as_secs();
+                let why = format!("its /home could not be opened for the agent within {seconds} s");
+                return Err(refused(spec, why));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    /// Looks at what the engine itself touches in an image when it starts a container, before it
+    /// does: it mounts on directories, and reads the tables of users, where a pipe would keep it
+    /// waiting for ever. Once for each image.
+    async fn vet(&self, id: &str, spec: &LaunchSpec) -> Result<(), ExecutorError> {
+        let image = self.engine.container_image(id).await?;
+        if self.lock_vetted().contains(&image) {
+            return Ok(());
+        }
+        let odd = |path: &str, error: EngineError| match error {
+            // Links that lead in a circle, or through what is no directory.
+            EngineError::Refused { message, .. } => {
+                refused(spec, format!("`{path}` in it cannot be looked at: {message}"))
+            }
+            other => other.into(),
+        };
+        let is_not = |path: &str, entry: Entry, expected: &str| {
+            refused(spec, format!("`{path}` in it is {}, expected {expected}", entry.name()))
+        };
+        for path in MOUNTED_ON {
+            match self.engine.entry(id, path).await.map_err(|error| odd(path, error))? {
+                Some(Entry::Directory) | None => {}
+                Some(other) => return Err(is_not(path, other, "a directory")),
+            }
+        }
+        for path in ["/etc/passwd", "/etc/group"] {
+            match self.engine.followed(id, path).await.map_err(|error| odd(path, error))? {
+                Some(Entry::File) | None => {}
+                Some(other) => return Err(is_not(path, other, "a plain file")),
+            }
+        }
+        self.lock_vetted().insert(image);
+        Ok(())
+    }
+
+    fn lock_vetted(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.vetted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn is_ours(&self, spec: &LaunchSpec) -> Result<bool, ExecutorError> {
         let labels = BTreeMap::from([(LABEL_NAME.to_string(), spec.name.clone())]);
         Ok(!self.engine.list(&labels).await?.is_empty())
+    }
+}
+
+/// Where the engine mounts in every container, parents first.
+const MOUNTED_ON: [&str; 9] = [
+    "/proc",
+    "/sys",
+    "/sys/fs/cgroup",
+    "/dev",
+    "/dev/shm",
+    "/etc",
+    "/private",
+    "/home",
+    "/home/data",
+];
+
+/// Tells an image that cannot be started from an engine that cannot start one, as far as the
+/// engine's words go.
+fn why_not_started(spec: &LaunchSpec, error: EngineError) -> ExecutorError {
+    let EngineError::Refused { message, .. } = &error else {
+        return engine_error("start the container", error);
+    };
+    if message.contains("argument list too long") {
+        return refused(spec, "its environment is too large for any program".to_string());
+    }
+    if message.contains("unable to find user") || message.contains("unable to find group") {
+        let why = format!("the engine cannot read its `/etc/passwd` or `/etc/group`: {message}");
+        return refused(spec, why);
+    }
+    engine_error("start the container", error)
+}
+
+/// When an agent began, and what was in its container's layer by then.
+struct Began {
+    at: DateTime<Utc>,
+    baseline: u64,
+}
+
+impl Began {
+    fn of(record: &Record) -> Self {
+        let at = control::began(record).unwrap_or_else(Utc::now);
+        Self { at, baseline: record.baseline_bytes.unwrap_or(0) }
+    }
+
+    fn now() -> Self {
+        Self { at: Utc::now(), baseline: 0 }
+    }
+}
+
+fn refused(spec: &LaunchSpec, why: String) -> ExecutorError {
+    let image = match &spec.program {
+        Program::Image { reference, .. } => reference.clone(),
+        Program::Local { .. } => String::new(),
+    };
+    // An engine's words may hold the image's.
+    let why = protocol::Failure::image(why).message;
+    ExecutorError::ImageRefused { image, why }
+}
+
+/// Why the init did not start the agent.
+fn not_begun(end: End, spec: &LaunchSpec) -> ExecutorError {
+    match end.report(Usage::default()).cause {
+        ExitCause::ImageRefused(why) => refused(spec, why),
+        ExitCause::SetupFailed(message) => {
+            let action = "prepare the container".to_string();
+            ExecutorError::Engine { action, source: message.into() }
+        }
+        other => ExecutorError::Engine {
+            action: "start the agent".to_string(),
+            source: format!("{other:?}").into(),
+        },
+    }
+}
+
+/// Refuses an image that could not be held to the limits, or cannot run here.
+fn check_image(
+    image: &ImageFacts,
+    disk_bytes: u64,
+    info: &EngineInfo,
+) -> Result<(), ExecutorError> {
+    let refuse = |why: String| {
+        Err(ExecutorError::ImageRefused { image: image.prepared.reference.clone(), why })
+    };
+    let (image_is, machine_is) = (processor(&image.architecture), processor(&info.architecture));
+    let foreign = !image_is.is_empty() && !machine_is.is_empty() && image_is != machine_is;
+    if foreign || (!image.os.is_empty() && image.os != "linux") {
+        return refuse(format!(
+            "it is made for {}/{}, this machine is linux/{machine_is}; build it here, or with `--platform linux/{machine_is}`",
+            image.os, image.architecture
+        ));
+    }
+    if !image.volumes.is_empty() && disk_bytes > 0 {
+        let mut volumes = image.volumes.clone();
+        volumes.sort();
+        volumes.truncate(5);
+        return refuse(format!(
+            "it declares VOLUME `{}`, and what is written there is outside the disk limit; build it without that line, or              run it with `--disk 0`, without the limit",
+            volumes.join("`, `")
+        ));
+    }
+    Ok(())
+}
+
+/// One name for each kind of processor: images have Go's, engines the kernel's.
+fn processor(name: &str) -> &str {
+    match name {
+        "x86_64" | "amd64" => "amd64",
+        "aarch64" | "arm64" => "arm64",
+        other => other,
+    }
+}
+
+fn remaps_users(info: &EngineInfo) -> bool {
+    info.security.iter().any(|option| option.contains("userns"))
+}
+
+fn container_launch(
+    spec: &LaunchSpec,
+    argv: &[String],
+    image: &ImageFacts,
+    inner: &Inner,
+) -> protocol::Launch {
+    let default_argv = ["bash".to_string(), "/home/agent/start.sh".to_string()];
+    let mut argv = if argv.is_empty() { default_argv.to_vec() } else { argv.to_vec() };
+    if argv[0] == INIT_ITSELF {
+        argv[0] = inner.init();
+    }
+    let mut forwards = vec![(control::VALIDATE_PORT, services::VALIDATE_SOCKET)];
+    if let Network::Allowlist(_) = spec.network {
+        forwards.push((control::PROXY_PORT, services::PROXY_SOCKET));
+    }
+    let workdir = image.workdir.trim_end_matches('/');
+    protocol::Launch {
+        container: true,
+        home: "/home".to_string(),
+        workdir: (!workdir.is_empty()).then(|| workdir.to_string()),
+        copy_data: spec.data_mode == DataMode::Copy,
+        ..control::launch(spec, &argv, &forwards)
     }
 }
 
@@ -354,16 +568,11 @@ impl Executor for DockerExecutor {
             })?;
             let begin = async {
                 let services = Services::open(&spec, control.dir())?;
-                self.engine
-                    .start(&id)
-                    .await
-                    .map_err(|error| engine_error("start the container", error))?;
-                Ok::<_, ExecutorError>(services)
+                Ok::<_, ExecutorError>((services, self.begin(&id, &spec, &control).await?))
             };
             match begin.await {
-                Ok(services) => {
-                    let started = Utc::now();
-                    Ok(self.running(id, spec, control, services, started, Duration::ZERO))
+                Ok((services, began)) => {
+                    Ok(self.running(id, spec, control, services, began, Duration::ZERO))
                 }
                 Err(error) if error.is_engine_away() => Err(error),
                 Err(error) => {
@@ -393,28 +602,28 @@ impl Executor for DockerExecutor {
             };
             let control = Control::of(&spec.attempt_dir);
             let services = Services::open(&spec, control.dir())?;
-            let started = facts
-                .started
-                .filter(|_| facts.state != ContainerState::Created)
-                .unwrap_or(token.started);
-            let elapsed = (Utc::now() - started).to_std().unwrap_or(Duration::ZERO);
             if facts.state == ContainerState::Created {
                 // The harness died between creation and start: nothing of the attempt's time is
                 // used up.
-                self.engine
-                    .start(&token.id)
-                    .await
-                    .map_err(|error| engine_error("start the container", error))?;
-                return Ok(self.running(
-                    token.id.clone(),
-                    spec,
-                    control,
-                    services,
-                    Utc::now(),
-                    Duration::ZERO,
-                ));
+                let id = token.id.clone();
+                let began = match self.begin(&id, &spec, &control).await {
+                    Ok(began) => began,
+                    Err(error) if error.is_engine_away() => return Err(error),
+                    Err(error) => {
+                        let _ = self.engine.remove(&id).await;
+                        let _ = control.remove();
+                        return Err(error);
+                    }
+                };
+                return Ok(self.running(id, spec, control, services, began, Duration::ZERO));
             }
-            Ok(self.running(token.id.clone(), spec, control, services, started, elapsed))
+            let mut began = Began { at: facts.started.unwrap_or(token.started), baseline: 0 };
+            if let Some(record) = control.usage().await {
+                began.baseline = record.baseline_bytes.unwrap_or(0);
+                began.at = control::began(&record).unwrap_or(began.at);
+            }
+            let elapsed = (Utc::now() - began.at).to_std().unwrap_or(Duration::ZERO);
+            Ok(self.running(token.id.clone(), spec, control, services, began, elapsed))
         })
     }
 
@@ -458,9 +667,10 @@ struct DockerRunning {
     spec: Arc<LaunchSpec>,
     control: Control,
     services: Services,
-    started: DateTime<Utc>,
+    began: Began,
     elapsed_before: Duration,
     killed: AtomicBool,
+    podman: bool,
     /// The engine's own directory, if it is on this machine.
     storage: Option<PathBuf>,
 }
@@ -472,20 +682,22 @@ impl DockerExecutor {
         spec: Arc<LaunchSpec>,
         control: Control,
         services: Services,
-        started: DateTime<Utc>,
+        began: Began,
         elapsed_before: Duration,
     ) -> Box<dyn Running> {
         let engine = self.engine.clone();
         let root = self.info.get().map(|info| info.root_dir.clone());
+        let podman = self.info.get().is_some_and(|info| info.podman);
         Box::new(DockerRunning {
             engine,
             id,
             spec,
             control,
             services,
-            started,
+            began,
             elapsed_before,
             killed: AtomicBool::new(false),
+            podman,
             storage: root.filter(|root| root.is_absolute() && root.exists()),
         })
     }
@@ -497,7 +709,7 @@ impl DockerRunning {
     async fn ended(&self) -> Result<Option<ContainerFacts>, EngineError> {
         loop {
             let ended = match self.engine.wait(&self.id).await {
-                Ok(()) if self.control.end().is_some() => return Ok(None),
+                Ok(()) if self.control.end().await.is_some() => return Ok(None),
                 Ok(()) => self.engine.inspect(&self.id, false).await,
                 Err(error) => Err(error),
             };
@@ -505,15 +717,16 @@ impl DockerRunning {
                 Ok(facts) if facts.state == ContainerState::Ended => return Ok(Some(facts)),
                 Ok(_) => {}
                 // The init's account stands, whatever became of the daemon.
-                Err(_) if self.control.end().is_some() => return Ok(None),
+                Err(_) if self.control.end().await.is_some() => return Ok(None),
                 Err(error) => return Err(error),
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
     }
 
-    fn last_usage(&self) -> Usage {
-        let mut usage = self.control.usage().map(|record| record.usage).unwrap_or_default();
+    async fn last_usage(&self) -> Usage {
+        let record = self.control.usage().await;
+        let mut usage = record.as_ref().map(control::usage_of).unwrap_or_default();
         usage.validations = self.services.validations();
         usage
     }
@@ -532,25 +745,60 @@ impl DockerRunning {
         }
     }
 
-    async fn take(&self, label: &'static str, rules: Rules, salvage: Salvage) -> Salvage {
-        if self.control.left_nothing_in(label) {
-            return salvage;
+    /// What `submission.csv` is, where that must be known before it is asked for: Podman follows a
+    /// link that is asked for by its name, Docker gives the link.
+    async fn submission_entry(&self) -> Result<Option<Entry>, EngineError> {
+        if !self.podman {
+            return Ok(Some(Entry::File));
         }
+        self.engine.entry(&self.id, &format!("/home/{SUBMISSION}")).await
+    }
+
+    /// Takes over `submission.csv` by its own name, before and apart from all else.
+    async fn take_submission(&self, to: PathBuf, salvage: Salvage) -> Salvage {
+        let largest = self.spec.limits.submission_bytes;
+        let archive = match self.submission_entry().await {
+            Ok(Some(Entry::File)) => {
+                self.engine.archive(&self.id, &format!("/home/{SUBMISSION}")).await
+            }
+            Ok(None) => Ok(None),
+            Ok(Some(other)) => {
+                let mut salvage = salvage;
+                salvage.refuse(SUBMISSION, other.name());
+                return salvage;
+            }
+            Err(error) => Err(error),
+        };
+        salvage::in_background(salvage, move |salvage| match archive {
+            Ok(Some(tar)) => {
+                salvage.submission = salvage::file_from_tar(tar, SUBMISSION, &to, largest, salvage);
+            }
+            Ok(None) => {}
+            Err(error) => not_read(error, salvage),
+        })
+        .await
+    }
+
+    async fn take(&self, label: &'static str, salvage: Salvage) -> Salvage {
+        let rules = Rules::of(label, self.spec.limits.submission_bytes);
         let to = self.spec.attempt_dir.join(label);
         let archive = self.engine.archive(&self.id, &format!("/home/{label}")).await;
         salvage::in_background(salvage, move |salvage| match archive {
             Ok(Some(tar)) => salvage::from_tar(tar, label, &to, rules, salvage),
             Ok(None) => {}
-            Err(error) => {
-                let error = ExecutorError::from(error);
-                if error.is_engine_away() {
-                    salvage.postponed.get_or_insert(Postponed::EngineAway);
-                }
-                salvage.errors.push(chain(&error));
-            }
+            Err(error) => not_read(error, salvage),
         })
         .await
     }
+}
+
+/// Records that the engine did not hand over what the agent left.
+fn not_read(error: EngineError, salvage: &mut Salvage) {
+    let error = ExecutorError::from(error);
+    if error.is_engine_away() {
+        salvage.postponed.get_or_insert(Postponed::EngineAway);
+    }
+    salvage.errors.push(chain(&error));
 }
 
 impl Running for DockerRunning {
@@ -559,7 +807,7 @@ impl Running for DockerRunning {
             executor: "docker".to_string(),
             name: self.spec.name.clone(),
             id: self.id.clone(),
-            started: self.started,
+            started: self.began.at,
         }
     }
 
@@ -570,16 +818,16 @@ impl Running for DockerRunning {
     fn wait(&self) -> BoxFuture<'_, Result<ExitReport, ExecutorError>> {
         Box::pin(async {
             let ended = self.ended().await;
-            let validations = self.services.validations();
-            if let Some(mut report) = self.control.end() {
-                report.usage.validations = validations;
+            let usage = self.last_usage().await;
+            if let Some(end) = self.control.end().await {
+                let mut report = end.report(usage);
+                report.usage.validations = self.services.validations();
                 if matches!(report.cause, ExitCause::Exited(153)) {
                     // SIGXFSZ: a single file above the disk limit.
                     report.cause = ExitCause::DiskFull;
                 }
                 return Ok(report);
             }
-            let usage = self.last_usage();
             let cause = match ended {
                 Ok(Some(facts)) => self.cause_without_account(&facts),
                 Ok(None) => ExitCause::Lost("the init's account is gone".to_string()),
@@ -595,8 +843,13 @@ impl Running for DockerRunning {
         })
     }
 
-    fn stop(&self, how: Stop) -> BoxFuture<'_, Result<(), ExecutorError>> {
+    fn stop<'a>(
+        &'a self,
+        how: Stop,
+        why: &'a StopReason,
+    ) -> BoxFuture<'a, Result<(), ExecutorError>> {
         Box::pin(async move {
+            self.control.announce_stop(why).await;
             if how == Stop::Term {
                 return Ok(self.engine.kill(&self.id, "SIGTERM").await?);
             }
@@ -612,12 +865,20 @@ impl Running for DockerRunning {
         })
     }
 
+    fn stopped(&self) -> BoxFuture<'_, Option<(StopReason, Duration)>> {
+        Box::pin(control::stopped(&self.control))
+    }
+
     fn usage(&self) -> BoxFuture<'_, Usage> {
-        Box::pin(async { self.last_usage() })
+        Box::pin(self.last_usage())
     }
 
     fn disk_bytes(&self) -> BoxFuture<'_, Option<u64>> {
-        Box::pin(async { self.engine.inspect(&self.id, true).await.ok()?.layer_bytes })
+        Box::pin(async {
+            let layer = self.engine.inspect(&self.id, true).await.ok()?.layer_bytes?;
+            // What the init copied up from the image is no doing of the agent.
+            Some(layer.saturating_sub(self.began.baseline))
+        })
     }
 
     fn storage(&self) -> Vec<PathBuf> {
@@ -626,17 +887,15 @@ impl Running for DockerRunning {
 
     fn snapshot<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<bool, ExecutorError>> {
         Box::pin(async move {
-            let archive = self.engine.archive(&self.id, "/home/submission/submission.csv").await?;
-            let Some(tar) = archive else { return Ok(false) };
+            let path = format!("/home/{SUBMISSION}");
+            if self.submission_entry().await? != Some(Entry::File) {
+                return Ok(false);
+            }
+            let Some(tar) = self.engine.archive(&self.id, &path).await? else { return Ok(false) };
             let (to, largest) = (to.to_path_buf(), self.spec.limits.submission_bytes);
             let taken = tokio::task::spawn_blocking(move || {
-                salvage::file_from_tar(
-                    tar,
-                    "submission/submission.csv",
-                    &to,
-                    largest,
-                    &mut Salvage::default(),
-                )
+                let mut unrecorded = Salvage::default();
+                salvage::file_from_tar(tar, SUBMISSION, &to, largest, &mut unrecorded)
             });
             Ok(taken.await.unwrap_or(false))
         })
@@ -645,43 +904,28 @@ impl Running for DockerRunning {
     fn collect(&self) -> BoxFuture<'_, Salvage> {
         Box::pin(async {
             let mut salvage = Salvage::default();
-            for label in ["submission", "logs", "code"] {
-                if !salvage::make_room(&self.spec.attempt_dir.join(label), &mut salvage) {
+            let dir = &self.spec.attempt_dir;
+            for label in LABELS {
+                if !salvage::make_room(&dir.join(label), &mut salvage) {
                     return salvage;
                 }
             }
-            let largest = self.spec.limits.submission_bytes;
-            salvage = self.take("submission", Rules::submission(largest), salvage).await;
-            let csv = self.spec.attempt_dir.join("submission/submission.csv");
-            // Podman follows a link that is asked for by its name.
-            let refused =
-                salvage.refused.iter().any(|entry| entry.path == "submission/submission.csv");
-            if !csv.is_file() && !refused && !self.control.left_nothing_in("submission") {
-                // Something in its way may have ended the reading of the directory before it.
-                let archive =
-                    self.engine.archive(&self.id, "/home/submission/submission.csv").await;
-                let to = csv.clone();
-                salvage = salvage::in_background(salvage, move |salvage| {
-                    let mut once = Salvage::default();
-                    if let Ok(Some(tar)) = archive
-                        && salvage::file_from_tar(
-                            tar,
-                            "submission/submission.csv",
-                            &to,
-                            largest,
-                            &mut once,
-                        )
-                    {
-                        salvage.files += once.files;
-                        salvage.bytes += once.bytes;
-                    }
-                    salvage.postponed = salvage.postponed.or(once.postponed);
-                })
-                .await;
+            let account = match self.control.end().await {
+                Some(End::Account(record)) => record,
+                _ => Record::default(),
+            };
+            let is_empty = |label: &str| account.empty.iter().any(|empty| empty == label);
+            if !is_empty("submission") {
+                salvage = self.take_submission(dir.join(SUBMISSION), salvage).await;
             }
-            salvage.submission = csv.is_file();
-            salvage = self.take("logs", Rules::other(), salvage).await;
-            self.take("code", Rules::other(), salvage).await
+            for label in LABELS {
+                let done = label == "submission" && account.lone_submission == Some(1);
+                if !done && !is_empty(label) {
+                    salvage = self.take(label, salvage).await;
+                }
+            }
+            salvage::say_what_was_meant(dir, &mut salvage);
+            salvage
         })
     }
 

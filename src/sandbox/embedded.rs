@@ -1,14 +1,16 @@
 //! Agents that this binary carries, and images made of them or of an agent's Dockerfile.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::attempt::build_context::{BuildContext, base_images, needs_buildkit};
 use crate::attempt::launch::ExecutorError;
 use crate::attempt::text::hex;
-use crate::sandbox::engine::{BuildRequest, Engine, tar_directory};
+use crate::sandbox::engine::{BuildRequest, Engine};
 
 /// The programs of the built-in agents, compiled by the build script as static binaries.
 const PROGRAMS: [(&str, &[u8]); 2] = [
@@ -58,24 +60,46 @@ pub async fn ensure_program_image(
     Ok(())
 }
 
-/// Builds an agent's image from its folder unless it is here.
+/// Builds an agent's image from its folder unless it is here, and gives its reference: `image`,
+/// whose tag holds the hash of the files, with the hash of the images that it builds upon. An image
+/// that is there under this name was made of exactly these.
+///
+/// `files_sha256` is what the plan says of the files.
 ///
 /// # Errors
-/// The engine's; a step that fails is quoted.
+/// The engine's; a step that fails is quoted. Files that are not those of the plan, and Dockerfiles
+/// that this engine cannot build, are named.
 pub async fn ensure_built_image(
     engine: &Engine,
-    reference: &str,
+    image: &str,
     dir: &Path,
     dockerfile: &Path,
+    files_sha256: &str,
     on_line: &mut (dyn FnMut(&str) + Send),
-) -> Result<(), ExecutorError> {
-    if engine.image(reference).await?.is_some() {
-        return Ok(());
-    }
-    let context = tar_directory(dir).map_err(|source| ExecutorError::Engine {
+) -> Result<String, ExecutorError> {
+    let unreadable = |source: std::io::Error| ExecutorError::Engine {
         action: format!("read the build context `{}`", dir.display()),
         source: Box::new(source),
-    })?;
+    };
+    let context = read_context(dir, dockerfile, files_sha256).await.map_err(unreadable)?;
+    let Some(context) = context else {
+        let what = format!(
+            "the files in `{}` have changed since this group was planned; plan a new one for them",
+            dir.display()
+        );
+        return Err(ExecutorError::Unsupported { what });
+    };
+    let path = dir.join(dockerfile);
+    let text = fs_err::read_to_string(&path).map_err(unreadable)?;
+    let podman = engine.info().await?.podman;
+    if let Some((line, what)) = needs_buildkit(&text).filter(|_| !podman) {
+        let path = path.display();
+        let what = format!(
+            "`{path}` line {line} uses `{what}`, which only BuildKit builds and this engine's own builder does not; build \
+             the image yourself (`docker buildx build`) and name it in agent.toml with `build = \"image\"`"
+        );
+        return Err(ExecutorError::Unsupported { what });
+    }
     // MLE-bench's Dockerfiles take these as build arguments; the values are its own.
     let arguments = [
         ("SUBMISSION_DIR", "/home/submission"),
@@ -83,14 +107,59 @@ pub async fn ensure_built_image(
         ("CODE_DIR", "/home/code"),
         ("AGENT_DIR", "/home/agent"),
     ];
+    let arguments: BTreeMap<String, String> =
+        arguments.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let mut bases = Sha256::new();
+    for base in base_images(&text, &arguments) {
+        bases.update(base_id(engine, &base, &path).await?);
+    }
+    let reference = format!("{image}-{}", &hex(&bases.finalize())[..12]);
+    if engine.image(&reference).await?.is_some() {
+        return Ok(reference);
+    }
+    for odd in &context.left_out {
+        on_line(&format!("`{}` is no file and is left out", odd.display()));
+    }
     let request = BuildRequest {
-        tag: reference.to_owned(),
+        tag: reference.clone(),
         dockerfile: dockerfile.to_string_lossy().into_owned(),
-        arguments: arguments.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        arguments,
         ..BuildRequest::default()
     };
-    engine.build(&request, context, on_line).await?;
-    Ok(())
+    engine.build_from(&request, context, on_line).await?;
+    Ok(reference)
+}
+
+/// The folder, unless it no longer is what the plan says.
+async fn read_context(
+    dir: &Path,
+    dockerfile: &Path,
+    files_sha256: &str,
+) -> std::io::Result<Option<BuildContext>> {
+    let (dir, dockerfile) = (dir.to_owned(), dockerfile.to_owned());
+    let expected = files_sha256.to_owned();
+    let reading = tokio::task::spawn_blocking(move || {
+        let context = BuildContext::read(&dir, &dockerfile)?;
+        Ok((context.sha256()? == expected).then_some(context))
+    });
+    reading.await.map_err(std::io::Error::other)?
+}
+
+/// The id of an image that a Dockerfile builds upon, which is pulled if it is not here.
+async fn base_id(engine: &Engine, base: &str, dockerfile: &Path) -> Result<String, ExecutorError> {
+    if let Some(found) = engine.image(base).await? {
+        return Ok(found.id);
+    }
+    let missing = |cause: String| ExecutorError::ImageMissing {
+        image: base.to_owned(),
+        hint: format!(
+            "`{}` builds upon it: build or `docker load` it, or pull it where a registry can be reached{cause}",
+            dockerfile.display()
+        ),
+    };
+    engine.pull(base).await.map_err(|error| missing(format!(" ({error})")))?;
+    let found = engine.image(base).await?.ok_or_else(|| missing(String::new()))?;
+    Ok(found.id)
 }
 
 /// The tar of an image that holds one program and the directories that programs expect.

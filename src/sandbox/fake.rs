@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     Enforcement, Executor, ExecutorInfo, ExitCause, ExitReport, Orphan, Postponed, RunToken,
-    Running, Salvage, Stop,
+    Running, Salvage, Stop, StopReason,
 };
 use crate::attempt::launch::{
     BoxFuture, ExecutorError, LABEL_NAME, LaunchSpec, PreparedImage, Program,
@@ -71,8 +71,9 @@ struct FakeRun {
     signals: watch::Sender<Signals>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Signals {
+    why: Option<(StopReason, Instant)>,
     term: Option<Instant>,
     kill: Option<Instant>,
 }
@@ -80,7 +81,7 @@ struct Signals {
 impl FakeRun {
     /// When and how it ends, as far as can be told now.
     fn end(&self) -> (Option<Instant>, ExitCause) {
-        let signals = *self.signals.borrow();
+        let signals = self.signals.borrow().clone();
         let mut ends: Vec<(Instant, ExitCause)> = Vec::new();
         ends.extend(
             self.script.takes.map(|takes| (self.started + takes, self.script.cause.clone())),
@@ -276,14 +277,28 @@ impl Running for FakeRunning {
         })
     }
 
-    fn stop(&self, how: Stop) -> BoxFuture<'_, Result<(), ExecutorError>> {
+    fn stop<'a>(
+        &'a self,
+        how: Stop,
+        why: &'a StopReason,
+    ) -> BoxFuture<'a, Result<(), ExecutorError>> {
         Box::pin(async move {
             let now = Instant::now();
-            self.run.signals.send_modify(|signals| match how {
-                Stop::Term => signals.term = signals.term.or(Some(now)),
-                Stop::Kill => signals.kill = signals.kill.or(Some(now)),
+            self.run.signals.send_modify(|signals| {
+                signals.why = Some((why.clone(), now));
+                match how {
+                    Stop::Term => signals.term = signals.term.or(Some(now)),
+                    Stop::Kill => signals.kill = signals.kill.or(Some(now)),
+                }
             });
             Ok(())
+        })
+    }
+
+    fn stopped(&self) -> BoxFuture<'_, Option<(StopReason, Duration)>> {
+        Box::pin(async {
+            let (why, at) = self.run.signals.borrow().why.clone()?;
+            Some((why, at.elapsed()))
         })
     }
 

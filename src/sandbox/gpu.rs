@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Executor, ExecutorInfo, Stop};
+use super::{Executor, ExecutorInfo, Stop, StopReason};
 use crate::attempt::launch::{DataMode, LaunchSpec, Program, ValidationReply, Validator};
 use crate::attempt::limits::{DRIVER_LIBRARIES, GpuAccess, GpuHandle, Limits, Network};
 use crate::attempt::plan::{AccessKind, MountSpec};
 use crate::attempt::text::chain;
 use crate::host::gpu::Gpu;
-use crate::sandbox::engine::INNER_INIT;
+use crate::sandbox::engine::INIT_ITSELF;
 
 /// Names a directory of the driver's own with `lib64` or `lib` in it, for machines without the
 /// toolkit.
@@ -206,7 +206,7 @@ async fn look_inside(
         competition: "gpu-probe".to_owned(),
         program: Program::Image {
             reference: image.to_owned(),
-            argv: [INNER_INIT, "gpus"].map(str::to_owned).to_vec(),
+            argv: [INIT_ITSELF, "gpus"].map(str::to_owned).to_vec(),
         },
         env: Vec::new(),
         public_dir,
@@ -234,7 +234,7 @@ async fn look_inside(
     let running = executor.start(Arc::new(spec)).await.map_err(|error| chain(&error))?;
     let ended = tokio::time::timeout(PATIENCE, running.wait()).await;
     if ended.is_err() {
-        let _ = running.stop(Stop::Kill).await;
+        let _ = running.stop(Stop::Kill, &StopReason::Abandoned).await;
     }
     let log = std::fs::read_to_string(attempt_dir.path().join("run.log"));
     let removed = running.remove().await;

@@ -22,7 +22,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::launch::{BoxFuture, ExecutorError, LaunchSpec, PreparedImage, Program};
-use crate::attempt::outcome::Usage;
+use crate::attempt::outcome::{CancelReason, Usage};
 
 /// What an executor is and what it holds on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +85,37 @@ pub enum Stop {
     Kill,
 }
 
+/// Why the harness ends an agent. It is on disk before the signal is sent, so that a harness that
+/// dies in between leaves the right reason behind, and so that signals of others can be told apart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum StopReason {
+    /// Its time is up.
+    TimedOut {
+        /// True once its grace is over too.
+        killed: bool,
+    },
+    /// A person or another failure asked for it.
+    Cancelled {
+        /// Who asked.
+        reason: CancelReason,
+    },
+    /// It wrote more than its disk limit.
+    DiskFull,
+    /// The machine's own disk ran full.
+    HostFull {
+        /// What was seen.
+        cause: String,
+    },
+    /// One of its GPUs failed.
+    GpuLost {
+        /// What was seen.
+        cause: String,
+    },
+    /// Nobody waits for its end.
+    Abandoned,
+}
+
 /// What ended the agent, as the executor sees it; the driver makes an outcome of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExitCause {
@@ -100,8 +131,10 @@ pub enum ExitCause {
     Overtime,
     /// The engine lost it.
     Lost(String),
-    /// The init could not start the agent.
+    /// The init could not start the agent, and the machine is to blame.
     SetupFailed(String),
+    /// Its image cannot be run under the seal, or its agent cannot be started.
+    ImageRefused(String),
 }
 
 /// The end of the agent.
@@ -131,6 +164,9 @@ pub struct Salvage {
     pub refused_count: u64,
     /// What could not be read at all, one sentence each.
     pub errors: Vec<String>,
+    /// What the agent may have meant, if it left no `submission.csv`.
+    #[serde(default)]
+    pub hint: Option<String>,
     /// Why it can still be collected later, if something was in the way that is not the agent's.
     #[serde(default)]
     pub postponed: Option<Postponed>,
@@ -197,7 +233,7 @@ pub trait Executor: Send + Sync {
         spec: Arc<LaunchSpec>,
     ) -> BoxFuture<'a, Result<Box<dyn Running>, ExecutorError>>;
 
-    /// Everything of ours whose labels include `labels`, [`LABEL_NAME`](crate::attempt::launch::LABEL_NAME) among them.
+    /// Everything of ours whose labels include `labels`, its name among them.
     fn list_orphans<'a>(
         &'a self,
         labels: &'a BTreeMap<String, String>,
@@ -220,8 +256,15 @@ pub trait Running: Send + Sync {
     /// Waits for the end of the agent. May be dropped and called again.
     fn wait(&self) -> BoxFuture<'_, Result<ExitReport, ExecutorError>>;
 
-    /// Asks the agent to end, or ends it.
-    fn stop(&self, how: Stop) -> BoxFuture<'_, Result<(), ExecutorError>>;
+    /// Writes down why, then asks the agent to end, or ends it.
+    fn stop<'a>(
+        &'a self,
+        how: Stop,
+        why: &'a StopReason,
+    ) -> BoxFuture<'a, Result<(), ExecutorError>>;
+
+    /// Why it was asked to end, by this harness or by one before it, and how long ago.
+    fn stopped(&self) -> BoxFuture<'_, Option<(StopReason, Duration)>>;
 
     /// What it uses now; cheap enough for every second.
     fn usage(&self) -> BoxFuture<'_, Usage>;

@@ -15,15 +15,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use medalist_init::protocol::Launch;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::control::{self, Control, Launch};
-use super::salvage::{self, Rules};
+use super::control::{self, Control};
+use super::salvage::{self, LABELS, Rules, SUBMISSION};
 use super::{
     Enforcement, Executor, ExecutorInfo, ExitCause, ExitReport, Orphan, RunToken, Running, Salvage,
-    Stop,
+    Stop, StopReason,
 };
 use crate::attempt::launch::{
     BoxFuture, DataMode, ExecutorError, LABEL, LABEL_NAME, LaunchSpec, PreparedImage, Program,
@@ -34,6 +35,8 @@ use crate::sandbox::services::{self, Services};
 
 /// Between two looks at whether the supervisor has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Between two looks of the supervisor at memory and processes.
+const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 /// How long a killed agent's supervisor may take for its last words.
 const LAST_WORDS: Duration = Duration::from_secs(15);
 /// Variables of the harness that an agent needs to find its programs and libraries; no other gets
@@ -100,16 +103,16 @@ impl ProcessExecutor {
         }
         let log = spec.attempt_dir.join("run.log").display().to_string();
         let launch = Launch {
-            container: false,
-            home: &home_text,
-            log: &log,
-            argv: &argv,
-            env: &process_env(spec, &home_text, port),
-            forwards: &[(0, services::VALIDATE_SOCKET)],
-            copy_data: None,
+            home: home_text.clone(),
+            log,
+            env: process_env(spec, &home_text, port),
+            watch_memory_bytes: spec.limits.memory_bytes,
+            watch_pids: spec.limits.pids,
+            sample_every: SAMPLE_EVERY,
+            ..control::launch(spec, &argv, &[(0, services::VALIDATE_SOCKET)])
         };
         let instructions = instructions(spec, &home_text, port);
-        control.create(spec, &instructions, &launch)?;
+        control.create(spec, &instructions, &launch, false)?;
         fs_err::write(home.join("instructions.txt"), instructions)?;
         let services = Services::open(spec, control.dir())?;
         let child = tokio::process::Command::new(control::init_program()?)
@@ -351,7 +354,7 @@ impl Executor for ProcessExecutor {
             let gone = || ExecutorError::Gone { name: token.name.clone() };
             let process = Process::parse(&token.id).ok_or_else(gone)?;
             let control = Control::of(&spec.attempt_dir);
-            if !process.alive() && control.end().is_none() {
+            if !process.alive() && control.end().await.is_none() {
                 return Err(gone());
             }
             let services = Services::open(&spec, control.dir())?;
@@ -415,8 +418,9 @@ impl ProcessRunning {
         kill_marked(&self.spec.name);
     }
 
-    fn last_usage(&self) -> Usage {
-        let mut usage = self.control.usage().map(|record| record.usage).unwrap_or_default();
+    async fn last_usage(&self) -> Usage {
+        let record = self.control.usage().await;
+        let mut usage = record.as_ref().map(control::usage_of).unwrap_or_default();
         usage.validations = self.services.validations();
         usage
     }
@@ -479,19 +483,25 @@ impl Running for ProcessRunning {
             }
             // The supervisor may have been killed over the agent's head.
             kill_marked(&self.spec.name);
-            let validations = self.services.validations();
-            if let Some(mut report) = self.control.end() {
-                report.usage.validations = validations;
+            let usage = self.last_usage().await;
+            if let Some(end) = self.control.end().await {
+                let mut report = end.report(usage);
+                report.usage.validations = self.services.validations();
                 return Ok(report);
             }
             let cause =
                 ExitCause::Lost("the agent's supervisor was ended from outside".to_string());
-            Ok(ExitReport { cause, usage: self.last_usage(), ran: None })
+            Ok(ExitReport { cause, usage, ran: None })
         })
     }
 
-    fn stop(&self, how: Stop) -> BoxFuture<'_, Result<(), ExecutorError>> {
+    fn stop<'a>(
+        &'a self,
+        how: Stop,
+        why: &'a StopReason,
+    ) -> BoxFuture<'a, Result<(), ExecutorError>> {
         Box::pin(async move {
+            self.control.announce_stop(why).await;
             match how {
                 Stop::Term => self.process.signal(Signal::SIGTERM),
                 Stop::Kill => end(self.process, &self.spec.name).await,
@@ -500,8 +510,12 @@ impl Running for ProcessRunning {
         })
     }
 
+    fn stopped(&self) -> BoxFuture<'_, Option<(StopReason, Duration)>> {
+        Box::pin(control::stopped(&self.control))
+    }
+
     fn usage(&self) -> BoxFuture<'_, Usage> {
-        Box::pin(async { self.last_usage() })
+        Box::pin(self.last_usage())
     }
 
     fn disk_bytes(&self) -> BoxFuture<'_, Option<u64>> {
@@ -517,11 +531,11 @@ impl Running for ProcessRunning {
 
     fn snapshot<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<bool, ExecutorError>> {
         Box::pin(async move {
-            let from = home_of(&self.spec).join("submission/submission.csv");
+            let from = home_of(&self.spec).join(SUBMISSION);
             let (to, largest) = (to.to_path_buf(), self.spec.limits.submission_bytes);
             let taken = tokio::task::spawn_blocking(move || {
-                let label = "submission/submission.csv";
-                salvage::file_from_directory(&from, label, &to, largest, &mut Salvage::default())
+                let mut unrecorded = Salvage::default();
+                salvage::file_from_directory(&from, SUBMISSION, &to, largest, &mut unrecorded)
             });
             Ok(taken.await.unwrap_or(false))
         })
@@ -531,22 +545,27 @@ impl Running for ProcessRunning {
         Box::pin(async {
             let spec = Arc::clone(&self.spec);
             salvage::in_background(Salvage::default(), move |salvage| {
-                let rules = Rules::submission(spec.limits.submission_bytes);
-                for (label, rules) in
-                    [("submission", rules), ("logs", Rules::other()), ("code", Rules::other())]
-                {
-                    let to = spec.attempt_dir.join(label);
-                    if salvage::make_room(&to, salvage) {
-                        salvage::from_directory(
-                            &home_of(&spec).join(label),
-                            label,
-                            &to,
-                            rules,
-                            salvage,
-                        );
+                let largest = spec.limits.submission_bytes;
+                let home = home_of(&spec);
+                let to = |label: &str| spec.attempt_dir.join(label);
+                for label in LABELS {
+                    if !salvage::make_room(&to(label), salvage) {
+                        return;
                     }
                 }
-                salvage.submission = spec.attempt_dir.join("submission/submission.csv").is_file();
+                let csv = to(SUBMISSION);
+                salvage.submission = salvage::file_from_directory(
+                    &home.join(SUBMISSION),
+                    SUBMISSION,
+                    &csv,
+                    largest,
+                    salvage,
+                );
+                for label in LABELS {
+                    let rules = Rules::of(label, largest);
+                    salvage::from_directory(&home.join(label), label, &to(label), rules, salvage);
+                }
+                salvage::say_what_was_meant(&spec.attempt_dir, salvage);
             })
             .await
         })

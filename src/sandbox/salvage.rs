@@ -1,13 +1,15 @@
 //! Takes over what an agent left, from a tar or from a directory. All of it is hostile.
 //!
 //! Only plain files and directories are made, in a fresh directory, under names that were checked;
-//! links, devices, pipes and whatever is too large, too deep or too many is refused and recorded.
+//! symbolic links, devices, pipes and whatever is too large, too deep or too many is refused and
+//! recorded. A hard link is the file that it names. `submission.csv` is taken first and by itself,
+//! so that nothing beside it can use up its room.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use tar::EntryType;
@@ -34,15 +36,18 @@ const NAME: usize = 255;
 
 const GIB: u64 = 1 << 30;
 
-impl Rules {
-    /// For submission/.
-    pub(crate) fn submission(largest: u64) -> Self {
-        Self { entries: 1_000, bytes: largest, file_bytes: largest }
-    }
+/// The directories that are taken over, in this order.
+pub(crate) const LABELS: [&str; 3] = ["submission", "logs", "code"];
+/// What is graded, below the attempt and below the agent's home.
+pub(crate) const SUBMISSION: &str = "submission/submission.csv";
 
-    /// For logs/ and code/.
-    pub(crate) fn other() -> Self {
-        Self { entries: 50_000, bytes: 2 * GIB, file_bytes: GIB }
+impl Rules {
+    /// For one of [`LABELS`], where a submission may have `largest` bytes.
+    pub(crate) fn of(label: &str, largest: u64) -> Self {
+        match label {
+            "submission" => Self { entries: 1_000, bytes: largest, file_bytes: largest },
+            _ => Self { entries: 50_000, bytes: 2 * GIB, file_bytes: GIB },
+        }
     }
 }
 
@@ -50,6 +55,8 @@ impl Rules {
 enum Kind {
     Directory,
     File,
+    /// Another name of a file that came before, by its path below the directory.
+    HardLink(Option<PathBuf>),
     Other(&'static str),
 }
 
@@ -114,6 +121,9 @@ impl Gate<'_> {
                 self.label, self.rules.entries
             )));
         }
+        if self.is_ready(relative) {
+            return Ok(None);
+        }
         if let Kind::Other(what) = kind {
             self.refuse(relative, *what);
             return Ok(None);
@@ -130,6 +140,28 @@ impl Gate<'_> {
             }
         }
         Ok(Some(self.to.join(relative)))
+    }
+
+    /// Whether this is the submission, which is dealt with before all others, taken or refused.
+    fn is_ready(&self, relative: &Path) -> bool {
+        Path::new(self.label).join(relative) == Path::new(SUBMISSION)
+    }
+
+    /// Copies the file that a hard link names, if it was taken.
+    fn keep_link(&mut self, relative: &Path, target: Option<&Path>) -> Result<(), Enough> {
+        let first =
+            target.filter(|target| check_name(target).is_ok()).map(|target| self.to.join(target));
+        let first = first.and_then(|path| Some((fs::symlink_metadata(&path).ok()?, path)));
+        let Some((facts, first)) = first.filter(|(facts, _)| facts.is_file()) else {
+            self.refuse(relative, "a hard link to a file that was not taken");
+            return Ok(());
+        };
+        let size = facts.len();
+        self.entries -= 1;
+        let Some(path) = self.admit(relative, &Kind::File, size)? else { return Ok(()) };
+        let copied = File::open(&first)
+            .and_then(|mut file| self.keep_file(relative, &path, &mut file, size));
+        copied.map_err(|error| Enough::failed(self.label, &error))
     }
 
     fn keep_directory(&mut self, path: &Path) -> io::Result<()> {
@@ -233,7 +265,11 @@ fn read_tar(tar: impl Read, gate: &mut Gate<'_>) -> Result<(), Enough> {
             EntryType::Directory => Kind::Directory,
             EntryType::Regular | EntryType::Continuous => Kind::File,
             EntryType::Symlink => Kind::Other("a symbolic link"),
-            EntryType::Link => Kind::Other("a hard link"),
+            EntryType::Link => {
+                let target = entry.link_name_bytes();
+                let target = target.as_deref().map(|name| Path::new(OsStr::from_bytes(name)));
+                Kind::HardLink(target.and_then(strip_first))
+            }
             EntryType::Char | EntryType::Block => Kind::Other("a device"),
             EntryType::Fifo => Kind::Other("a pipe"),
             _ => Kind::Other("neither file nor directory"),
@@ -251,6 +287,9 @@ fn read_tar(tar: impl Read, gate: &mut Gate<'_>) -> Result<(), Enough> {
         match gate.admit(&relative, &kind, size)? {
             Some(path) if matches!(kind, Kind::Directory) => {
                 gate.keep_directory(&path).map_err(unreadable)?
+            }
+            Some(_) if let Kind::HardLink(target) = &kind => {
+                gate.keep_link(&relative, target.as_deref())?
             }
             Some(path) => gate.keep_file(&relative, &path, &mut entry, size).map_err(unreadable)?,
             None => {
@@ -382,7 +421,7 @@ fn kind_of(facts: &fs::Metadata) -> Kind {
     } else if kind.is_symlink() {
         Kind::Other("a symbolic link")
     } else if kind.is_file() {
-        if facts.nlink() > 1 { Kind::Other("a hard link") } else { Kind::File }
+        Kind::File
     } else if kind.is_block_device() || kind.is_char_device() {
         Kind::Other("a device")
     } else if kind.is_fifo() {
@@ -432,9 +471,53 @@ pub(crate) fn file_from_directory(
             }
         }
         Kind::Directory => salvage.refuse(label, "a directory"),
+        Kind::HardLink(_) => salvage.refuse(label, "a hard link"),
         Kind::Other(what) => salvage.refuse(label, what),
     }
     false
+}
+
+/// Where no submission was left, looks for what may have been meant as one.
+pub(crate) fn say_what_was_meant(attempt_dir: &Path, salvage: &mut Salvage) {
+    if salvage.submission {
+        return;
+    }
+    let refused = salvage.refused.iter().find(|entry| entry.path == SUBMISSION);
+    salvage.hint = match refused {
+        Some(entry) => Some(format!("`{SUBMISSION}` was not taken: {}", entry.why)),
+        None => LABELS.iter().find_map(|label| meant_in(&attempt_dir.join(label), label, 0)),
+    };
+}
+
+/// The first file below `dir` that looks like a submission under another name or in another place.
+fn meant_in(dir: &Path, named: &str, depth: usize) -> Option<String> {
+    let mut entries: Vec<_> = fs::read_dir(dir).ok()?.flatten().collect();
+    entries.sort_by_key(fs::DirEntry::file_name);
+    let lower = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().to_lowercase();
+    let place = |entry: &fs::DirEntry| format!("{named}/{}", entry.file_name().to_string_lossy());
+    let is_dir = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    let found = entries.iter().find(|entry| lower(entry).starts_with("submission.csv"));
+    if let Some(entry) = found {
+        let why = match lower(entry).as_str() {
+            "submission.csv" if is_dir(entry) => "is a directory",
+            "submission.csv" if named == "submission" => "is spelt in another way",
+            "submission.csv" => "is in another place",
+            _ => "is packed, or under another name",
+        };
+        return Some(format!("there is no `{SUBMISSION}`, but `{}` {why}", place(entry)));
+    }
+    if depth < 2 {
+        let below = |entry: &fs::DirEntry| {
+            is_dir(entry).then(|| meant_in(&entry.path(), &place(entry), depth + 1))?
+        };
+        if let Some(hint) = entries.iter().find_map(below) {
+            return Some(hint);
+        }
+    }
+    let only = (named == "submission" && depth == 0)
+        .then(|| entries.iter().find(|entry| lower(entry).ends_with(".csv")));
+    let entry = only.flatten()?;
+    Some(format!("there is no `{SUBMISSION}`, but `{}`", place(entry)))
 }
 
 /// Runs a step of the salvage on a blocking thread.
@@ -517,7 +600,7 @@ mod tests {
             ("submission/../../evil", "a path that leads elsewhere"),
             ("submission//etc/passwd", "a path that leads elsewhere"),
             ("submission/link", "a symbolic link"),
-            ("submission/hard", "a hard link"),
+            ("submission/hard", "a hard link to a file that was not taken"),
             ("submission/null", "a device"),
             ("submission/disk", "a device"),
             ("submission/pipe", "a pipe"),
@@ -529,6 +612,81 @@ mod tests {
         assert_eq!((salvage.files, salvage.bytes, salvage.refused_count), (1, 4, 10));
         assert_eq!(fs::read(dir.path().join("submission/sub/kept")).unwrap(), b"kept");
         assert!(!dir.path().join("evil").exists());
+    }
+
+    fn add_link(builder: &mut Builder<Vec<u8>>, name: &str, target: &str) {
+        let mut header = header(EntryType::Link, 0);
+        header.as_old_mut().linkname[..target.len()].copy_from_slice(target.as_bytes());
+        raw_name(&mut header, name);
+        builder.append(&header, &b""[..]).unwrap();
+    }
+
+    #[test]
+    fn a_hard_link_is_the_file_that_it_names() {
+        let mut builder = Builder::new(Vec::new());
+        add(&mut builder, "submission/best.csv", EntryType::Regular, &[7; 400]);
+        add_link(&mut builder, "submission/same.csv", "submission/best.csv");
+        add_link(&mut builder, "submission/again.csv", "submission/same.csv");
+        add_link(&mut builder, "submission/out", "submission/../../secret");
+        add_link(&mut builder, "submission/absolute", "/etc/passwd");
+        add_link(&mut builder, "submission/later", "submission/not-yet");
+        add_link(&mut builder, "submission/itself", "submission/itself");
+        add(&mut builder, "submission/not-yet", EntryType::Regular, b"x");
+        let (dir, salvage) = salvaged(builder.into_inner().unwrap(), RULES);
+        assert_eq!(fs::read(dir.path().join("submission/same.csv")).unwrap(), [7; 400]);
+        assert_eq!((salvage.files, salvage.bytes), (3, 801));
+        let whys: Vec<&str> = salvage.refused.iter().map(|entry| entry.why.as_str()).collect();
+        let link = "a hard link to a file that was not taken";
+        assert_eq!(whys, ["too large: 400 bytes", link, link, link, link]);
+    }
+
+    #[test]
+    fn the_submission_is_left_to_its_own_taking() {
+        let mut builder = Builder::new(Vec::new());
+        add(&mut builder, "submission/big", EntryType::Regular, &[0; 600]);
+        add(&mut builder, "submission/submission.csv", EntryType::Regular, &[0; 600]);
+        add_link(&mut builder, "submission/copy", "submission/submission.csv");
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("submission");
+        fresh_directory(&to).unwrap();
+        fs::write(to.join("submission.csv"), "id").unwrap();
+        let mut salvage = Salvage::default();
+        let tar = builder.into_inner().unwrap();
+        from_tar(tar.as_slice(), "submission", &to, RULES, &mut salvage);
+        assert_eq!(fs::read(to.join("submission.csv")).unwrap(), b"id");
+        assert_eq!(fs::read(to.join("copy")).unwrap(), b"id");
+        assert_eq!((salvage.refused_count, salvage.bytes), (0, 602));
+    }
+
+    #[test]
+    fn a_submission_under_another_name_is_pointed_out() {
+        let cases = [
+            ("submission/Submission.csv", "is spelt in another way"),
+            ("submission/submission.csv.gz", "is packed, or under another name"),
+            ("submission/submission.csv/part-0", "is a directory"),
+            ("submission/out/submission.csv", "is in another place"),
+            ("code/submission.csv", "is in another place"),
+            ("submission/predictions.csv", "but `submission/predictions.csv`"),
+        ];
+        for (path, said) in cases {
+            let dir = tempfile::tempdir().unwrap();
+            for label in LABELS {
+                fs::create_dir(dir.path().join(label)).unwrap();
+            }
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "id").unwrap();
+            let mut salvage = Salvage::default();
+            say_what_was_meant(dir.path(), &mut salvage);
+            assert!(salvage.hint.clone().unwrap().contains(said), "{:?}", salvage.hint);
+        }
+        let mut salvage = Salvage::default();
+        salvage.refuse(SUBMISSION, "a symbolic link");
+        say_what_was_meant(Path::new("/nowhere"), &mut salvage);
+        assert_eq!(
+            salvage.hint.as_deref(),
+            Some("`submission/submission.csv` was not taken: a symbolic link")
+        );
     }
 
     #[test]
@@ -579,7 +737,7 @@ mod tests {
         fs::write(from.join("sub/kept"), "kept").unwrap();
         fs::write(dir.path().join("secret"), "secret").unwrap();
         std::os::unix::fs::symlink(dir.path().join("secret"), from.join("link")).unwrap();
-        fs::hard_link(dir.path().join("secret"), from.join("hard")).unwrap();
+        fs::hard_link(from.join("sub/kept"), from.join("hard")).unwrap();
         File::create(from.join("sparse")).unwrap().set_len(10 << 30).unwrap();
         let to = dir.path().join("to");
         fresh_directory(&to).unwrap();
@@ -588,8 +746,9 @@ mod tests {
         let mut whys: Vec<&str> =
             salvage.refused.iter().map(|refused| refused.why.as_str()).collect();
         whys.sort_unstable();
-        assert_eq!(whys, ["a hard link", "a symbolic link", "too large: 10737418240 bytes"]);
+        assert_eq!(whys, ["a symbolic link", "too large: 10737418240 bytes"]);
         assert_eq!(fs::read(to.join("sub/kept")).unwrap(), b"kept");
+        assert_eq!(fs::read(to.join("hard")).unwrap(), b"kept");
         assert!(!file_from_directory(
             &from.join("link"),
             "submission.csv",

@@ -234,7 +234,10 @@ async fn a_container_gets_exactly_its_cards_nodes() {
         .args(["inspect", "--format", "{{json .HostConfig}}", &name])
         .output()
         .unwrap();
-    running.stop(medalist::sandbox::Stop::Kill).await.unwrap();
+    running
+        .stop(medalist::sandbox::Stop::Kill, &medalist::sandbox::StopReason::Abandoned)
+        .await
+        .unwrap();
     running.wait().await.unwrap();
     running.remove().await.unwrap();
     let host: serde_json::Value = serde_json::from_slice(&inspected.stdout).unwrap();

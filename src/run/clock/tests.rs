@@ -148,6 +148,19 @@ async fn a_full_host_is_not_the_agents_fault() {
     assert!(end.outcome.is_infrastructure());
 }
 
+#[test]
+fn a_host_that_the_agent_filled_is_the_agents_doing() {
+    for (own, free, reserve, expected) in [
+        (600, 500, 1000, true),
+        (500, 500, 1000, true),
+        (499, 500, 1000, false),
+        (0, 999, 1000, false),
+        (u64::MAX, 1, 1000, true),
+    ] {
+        assert_eq!(is_own_doing(own, free, reserve), expected, "{own} {free} {reserve}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn requests_give_the_grace_and_the_most_urgent_reason_stays() {
     use CancelReason::{Interrupt, Kill, Stopped};
@@ -183,9 +196,26 @@ async fn snapshots_are_taken_at_their_interval() {
 
 /// Runs an agent, drops the harness at `dropped`, and goes on at `resumed`.
 async fn interrupted(script: Script, dropped: Duration, resumed: Duration) -> AttemptEnd {
+    asked_and_interrupted(script, None, dropped, resumed).await
+}
+
+/// The same, with a request before.
+async fn asked_and_interrupted(
+    script: Script,
+    asked: Option<(Duration, CancelReason)>,
+    dropped: Duration,
+    resumed: Duration,
+) -> AttemptEnd {
     let dir = tempfile::tempdir().unwrap();
     let executor = FakeExecutor::new(move |_| script.clone());
-    let (_sender, mut requests) = mpsc::channel(1);
+    let (sender, mut requests) = mpsc::channel(1);
+    if let Some((at, reason)) = asked {
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(at).await;
+            let _ = sender.send(reason).await;
+        });
+    }
     let token = Mutex::new(None);
     let report = |event: AttemptEvent| {
         if let AttemptEvent::Started(started) = event {
@@ -212,6 +242,19 @@ async fn the_clock_runs_on_while_nobody_watches() {
     let script = Script { takes: Some(SECOND * 70), ..Script::default() };
     let end = interrupted(script, SECOND * 30, SECOND * 40).await;
     assert_eq!((end.outcome, end.took), (Outcome::Finished { exit: 0 }, SECOND * 70));
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_a_harness_that_died_ended_the_agent_stands() {
+    let asked = Some((SECOND * 10, CancelReason::Interrupt));
+    let cancelled = Outcome::Cancelled { reason: CancelReason::Interrupt };
+    // It ended in its grace, and nobody was there.
+    let script = hangs(Some(SECOND * 5));
+    let end = asked_and_interrupted(script, asked, SECOND * 12, SECOND * 50).await;
+    assert_eq!(end.outcome, cancelled);
+    // It is still in its grace, which goes on.
+    let end = asked_and_interrupted(hangs(None), asked, SECOND * 12, SECOND * 20).await;
+    assert_eq!((end.outcome, end.took), (cancelled, SECOND * 30));
 }
 
 proptest! {

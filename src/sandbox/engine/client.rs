@@ -121,6 +121,8 @@ pub struct EngineInfo {
     pub cgroup_version: String,
     /// Kernel of the machine that runs containers.
     pub kernel: String,
+    /// Its processors: `x86_64`, `aarch64`, ...
+    pub architecture: String,
     /// Where its files are, on its machine.
     pub root_dir: PathBuf,
     /// OCI runtimes by name.
@@ -294,6 +296,7 @@ impl Engine {
                 .map(|version| version.to_string())
                 .unwrap_or_default(),
             kernel: info.kernel_version.unwrap_or_default(),
+            architecture: info.architecture.unwrap_or_default(),
             root_dir: PathBuf::from(info.docker_root_dir.unwrap_or_default()),
             runtimes,
             default_runtime: info.default_runtime.unwrap_or_default(),
@@ -385,6 +388,13 @@ impl Engine {
             started: started.map(|at| at.with_timezone(&Utc)),
             layer_bytes: facts.size_rw.and_then(|bytes| u64::try_from(bytes).ok()),
         })
+    }
+
+    /// The id of the image that a container was made of.
+    pub(crate) async fn container_image(&self, id: &str) -> Result<String, EngineError> {
+        let answer = self.docker.inspect_container(id, None::<InspectContainerOptions>).await;
+        let facts = answer.map_err(|error| Self::error("inspect the container", error))?;
+        Ok(facts.image.unwrap_or_default())
     }
 
     /// Removes a container, running or not, with its anonymous volumes. One that is gone is no

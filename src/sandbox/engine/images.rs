@@ -1,15 +1,22 @@
 //! Images: looked up, pulled, imported from a tar, built from a directory.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 use axum::body::Bytes;
 use bollard::query_parameters::{BuildImageOptions, CreateImageOptions, RemoveImageOptions};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
+use tokio::sync::mpsc;
 
 use super::client::{Engine, EngineError};
+use crate::attempt::build_context::{BuildContext, EntryKind};
 use crate::attempt::launch::PreparedImage;
+
+/// Chunks of a context that wait for the engine.
+const CHUNKS: usize = 16;
+/// Bytes of one of them.
+const CHUNK: usize = 256 << 10;
 
 /// An image to be built.
 #[derive(Debug, Clone, Default)]
@@ -26,19 +33,54 @@ pub struct BuildRequest {
     pub no_cache: bool,
 }
 
+/// What an image says of itself. All of it is the image's own choice.
+#[derive(Debug, Clone, Default)]
+pub struct ImageFacts {
+    /// What a record keeps of it.
+    pub prepared: PreparedImage,
+    /// `linux`, ...
+    pub os: String,
+    /// `amd64`, `arm64`, ...
+    pub architecture: String,
+    /// Paths that it declares as volumes.
+    pub volumes: Vec<String>,
+    /// Names of its labels.
+    pub labels: Vec<String>,
+    /// Its `WORKDIR`, empty if it has none.
+    pub workdir: String,
+}
+
 impl Engine {
     /// An image that is here, by tag, digest or id.
     ///
     /// # Errors
     /// If the engine does not answer; a missing image is `None`.
     pub async fn image(&self, reference: &str) -> Result<Option<PreparedImage>, EngineError> {
+        Ok(self.image_facts(reference).await?.map(|facts| facts.prepared))
+    }
+
+    /// An image that is here, and what it says of itself.
+    ///
+    /// # Errors
+    /// If the engine does not answer; a missing image is `None`.
+    pub async fn image_facts(&self, reference: &str) -> Result<Option<ImageFacts>, EngineError> {
         match self.docker.inspect_image(reference).await {
-            Ok(found) => Ok(Some(PreparedImage {
-                reference: reference.to_string(),
-                id: found.id.unwrap_or_default(),
-                digest: found.repo_digests.unwrap_or_default().into_iter().next(),
-                bytes: found.size.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
-            })),
+            Ok(found) => {
+                let config = found.config.unwrap_or_default();
+                Ok(Some(ImageFacts {
+                    prepared: PreparedImage {
+                        reference: reference.to_string(),
+                        id: found.id.unwrap_or_default(),
+                        digest: found.repo_digests.unwrap_or_default().into_iter().next(),
+                        bytes: found.size.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
+                    },
+                    os: found.os.unwrap_or_default(),
+                    architecture: found.architecture.unwrap_or_default(),
+                    volumes: config.volumes.unwrap_or_default(),
+                    labels: config.labels.unwrap_or_default().into_keys().collect(),
+                    workdir: config.working_dir.unwrap_or_default(),
+                }))
+            }
             Err(error) => match Self::error(&format!("image `{reference}`"), error) {
                 EngineError::NotFound { .. } => Ok(None),
                 other => Err(other),
@@ -97,6 +139,39 @@ impl Engine {
         context: Vec<u8>,
         on_line: &mut (dyn FnMut(&str) + Send),
     ) -> Result<PreparedImage, EngineError> {
+        let whole = futures_util::stream::iter([Bytes::from(context)]);
+        self.run_build(request, whole, on_line).await
+    }
+
+    /// Builds an image from an agent's folder, which is sent while it is read.
+    pub(crate) async fn build_from(
+        &self,
+        request: &BuildRequest,
+        context: BuildContext,
+        on_line: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<PreparedImage, EngineError> {
+        let (sender, receiver) = mpsc::channel(CHUNKS);
+        let reading = tokio::task::spawn_blocking(move || write_context(&context, sender));
+        let chunks = futures_util::stream::unfold(receiver, |mut receiver| async move {
+            receiver.recv().await.map(|chunk| (chunk, receiver))
+        });
+        let built = self.run_build(request, chunks, on_line).await;
+        // A context that could not be read is why the engine saw a broken one.
+        match reading.await {
+            Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
+                let action = format!("build image `{}`", request.tag);
+                Err(EngineError::Refused { action, message: error.to_string() })
+            }
+            _ => built,
+        }
+    }
+
+    async fn run_build(
+        &self,
+        request: &BuildRequest,
+        context: impl Stream<Item = Bytes> + Send + 'static,
+        on_line: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<PreparedImage, EngineError> {
         let map = |pairs: &BTreeMap<String, String>| -> Option<HashMap<String, String>> {
             (!pairs.is_empty()).then(|| pairs.clone().into_iter().collect())
         };
@@ -114,7 +189,7 @@ impl Engine {
         };
         let action = format!("build image `{}`", request.tag);
         let mut progress =
-            self.docker.build_image(options, None, Some(bollard::body_full(Bytes::from(context))));
+            self.docker.build_image(options, None, Some(bollard::body_stream(context)));
         while let Some(step) = progress.next().await {
             let step = step.map_err(|error| Self::error(&action, error))?;
             for line in step.stream.iter().chain(&step.status).flat_map(|text| text.lines()) {
@@ -152,6 +227,71 @@ fn with_tag(reference: &str) -> String {
     } else {
         format!("{reference}:latest")
     }
+}
+
+/// Sends what is written in chunks, and waits where the other end is slower.
+struct ChunkWriter {
+    sender: mpsc::Sender<Bytes>,
+    buffer: Vec<u8>,
+}
+
+impl Write for ChunkWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= CHUNK {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let chunk = Bytes::from(std::mem::take(&mut self.buffer));
+        self.sender.blocking_send(chunk).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// Writes the tar of a context, without times and owners, and sparse files in full: the classic
+/// builder knows no sparse entries.
+fn write_context(context: &BuildContext, sender: mpsc::Sender<Bytes>) -> io::Result<()> {
+    let mut builder = tar::Builder::new(ChunkWriter { sender, buffer: Vec::new() });
+    builder.mode(tar::HeaderMode::Deterministic);
+    builder.sparse(false);
+    for entry in &context.entries {
+        let mut header = tar::Header::new_gnu();
+        let source = context.source(entry);
+        match &entry.kind {
+            EntryKind::Folder => {
+                header.set_entry_type(tar::EntryType::Directory);
+                header.set_mode(0o755);
+                header.set_size(0);
+                builder.append_data(&mut header, &entry.path, io::empty())?;
+            }
+            EntryKind::Link(target) => {
+                header.set_entry_type(tar::EntryType::Symlink);
+                header.set_mode(0o777);
+                header.set_size(0);
+                builder.append_link(&mut header, &entry.path, target)?;
+            }
+            EntryKind::File { executable } => {
+                let mut file = fs_err::File::open(&source)?;
+                let size = file.metadata()?.len();
+                header.set_mode(if *executable { 0o755 } else { 0o644 });
+                header.set_size(size);
+                // One that shrinks meanwhile must not shift all that follows.
+                let mut whole = io::Read::take(&mut file, size);
+                let before = whole.limit();
+                builder.append_data(&mut header, &entry.path, &mut whole)?;
+                if whole.limit() > 0 {
+                    let got = before - whole.limit();
+                    let path = source.display();
+                    return Err(io::Error::other(format!(
+                        "`{path}` shrank from {before} to {got} bytes while it was read"
+                    )));
+                }
+            }
+        }
+    }
+    builder.into_inner()?.flush()
 }
 
 /// The tar of a directory, in order of names and without times and owners, so that equal files give

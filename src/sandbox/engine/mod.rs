@@ -10,5 +10,6 @@ pub use client::{
     ContainerFacts, ContainerState, Engine, EngineError, EngineInfo, ListedContainer,
 };
 pub use config::{ContainerConfig, ContainerConfigError};
-pub use images::{BuildRequest, tar_directory};
-pub(crate) use spec::{Capabilities, INNER, INNER_INIT, Mounts, container_body};
+pub use images::{BuildRequest, ImageFacts, tar_directory};
+pub(crate) use spec::{Capabilities, INIT_ITSELF, Inner, Mounts, container_body};
+pub(crate) use transfer::Entry;

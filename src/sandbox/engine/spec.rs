@@ -10,20 +10,48 @@ use bollard::models::{
     ResourcesUlimits,
 };
 
+use medalist_init::protocol::{INNER_CONTROL, INNER_DATA, INNER_LOG};
+
+use super::images::ImageFacts;
 use crate::attempt::launch::{DataMode, LABEL, LABEL_NAME, LaunchSpec};
 use crate::attempt::limits::{DRIVER_LIBRARIES, GpuAccess, Network};
 
-/// Directory in the container that only its root user can enter.
-pub(crate) const INNER: &str = "/.medalist";
-/// The init in the container.
-pub(crate) const INNER_INIT: &str = "/.medalist-init";
+/// Stands for the init as the program of an agent: its path is another in every container.
+pub(crate) const INIT_ITSELF: &str = "{init}";
 
-/// What the init needs: it opens /home for all, becomes `nonroot`, and signals processes of that
-/// user.
-const CAPABILITIES: [&str; 6] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"];
+/// What the init needs: it opens /home for all, becomes `nonroot` for good, and signals processes
+/// of that user.
+const CAPABILITIES: [&str; 7] =
+    ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETPCAP", "SETUID"];
+/// Beginning of the labels that tell our containers.
+const OUR_LABELS: &str = "io.medalist.";
 
-/// Host paths that are mounted.
+/// Where the harness's own files are in one container. The engine follows links of the image when
+/// it mounts, so no image may know the name: it is drawn for each container.
+#[derive(Debug, Clone)]
+pub(crate) struct Inner {
+    name: String,
+}
+
+impl Inner {
+    pub(crate) fn draw() -> Self {
+        Self { name: format!(".medalist-{}", uuid::Uuid::new_v4().simple()) }
+    }
+
+    /// The directory below `/` that only the container's root can enter.
+    fn path(&self, below: &str) -> String {
+        format!("/{}/{below}", self.name)
+    }
+
+    /// The init, which agents may start too.
+    pub(crate) fn init(&self) -> String {
+        format!("/{}-init", self.name)
+    }
+}
+
+/// What is mounted.
 pub(crate) struct Mounts<'a> {
+    pub(crate) inner: &'a Inner,
     pub(crate) init: &'a Path,
     pub(crate) control: &'a Path,
     pub(crate) log: &'a Path,
@@ -41,17 +69,22 @@ pub(crate) struct Capabilities {
     pub(crate) told: Option<(u64, u64)>,
 }
 
-/// The request that creates the container of an attempt.
+/// The request that creates the container of an attempt. What an image says of its entrypoint, its
+/// user, its directory, its health and its stop signal does not count, and none of its labels can
+/// pass for ours.
 pub(crate) fn container_body(
     spec: &LaunchSpec,
-    image: &str,
+    image: &ImageFacts,
     env: &[(String, String)],
     mounts: &Mounts<'_>,
     can: Capabilities,
 ) -> ContainerCreateBody {
     let limits = &spec.limits;
     let mut env: Vec<String> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let mut labels: HashMap<String, String> = spec.labels.clone().into_iter().collect();
+    let forged = image.labels.iter().filter(|name| name.starts_with(OUR_LABELS));
+    let mut labels: HashMap<String, String> =
+        forged.map(|name| (name.clone(), String::new())).collect();
+    labels.extend(spec.labels.clone());
     labels.insert(LABEL.to_string(), crate::attempt::VERSION.to_string());
     labels.insert(LABEL_NAME.to_string(), spec.name.clone());
     let mut host = HostConfig {
@@ -89,12 +122,14 @@ pub(crate) fn container_body(
     }
     add_gpus(spec, &mut host, &mut env);
     ContainerCreateBody {
-        image: Some(image.to_string()),
+        // What was looked at is what runs, whatever becomes of its tag.
+        image: Some(image.prepared.id.clone()),
         entrypoint: Some(vec![
-            INNER_INIT.to_string(),
-            "run".to_string(),
-            format!("{INNER}/control"),
+            mounts.inner.init(),
+            "contain".to_string(),
+            mounts.inner.name.clone(),
         ]),
+        stop_signal: Some("SIGTERM".to_string()),
         cmd: Some(Vec::new()),
         user: Some("0:0".to_string()),
         working_dir: Some("/".to_string()),
@@ -157,13 +192,13 @@ fn bind(source: &Path, target: &str, read_only: bool) -> Mount {
 
 fn all_mounts(spec: &LaunchSpec, mounts: &Mounts<'_>) -> Vec<Mount> {
     let mut all = vec![
-        bind(mounts.init, INNER_INIT, true),
-        bind(mounts.control, &format!("{INNER}/control"), false),
-        bind(mounts.log, &format!("{INNER}/run.log"), false),
+        bind(mounts.init, &mounts.inner.init(), true),
+        bind(mounts.control, &mounts.inner.path(INNER_CONTROL), false),
+        bind(mounts.log, &mounts.inner.path(INNER_LOG), false),
     ];
     let data = match spec.data_mode {
         DataMode::ReadOnly => "/home/data".to_string(),
-        DataMode::Copy => format!("{INNER}/data"),
+        DataMode::Copy => mounts.inner.path(INNER_DATA),
     };
     for (source, below) in mounts.data {
         let target = if below.is_empty() { data.clone() } else { format!("{data}/{below}") };
@@ -253,7 +288,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::attempt::launch::{Program, ValidationReply, Validator};
+    use crate::attempt::launch::{PreparedImage, Program, ValidationReply, Validator};
     use crate::attempt::limits::{GpuHandle, Limits};
 
     struct Nothing;
@@ -291,7 +326,21 @@ mod tests {
 
     fn body(spec: &LaunchSpec) -> serde_json::Value {
         let data = [(PathBuf::from("/data/public"), String::new())];
+        let inner = Inner { name: ".medalist-x".to_string() };
+        let image = ImageFacts {
+            prepared: PreparedImage {
+                reference: "agent".to_string(),
+                id: "sha256:1".to_string(),
+                digest: None,
+                bytes: 0,
+            },
+            labels: ["io.medalist.forged", "io.medalist.group", "maintainer"]
+                .map(String::from)
+                .to_vec(),
+            ..ImageFacts::default()
+        };
         let mounts = Mounts {
+            inner: &inner,
             init: Path::new("/cache/init"),
             control: Path::new("/runs/1/control"),
             log: Path::new("/runs/1/run.log"),
@@ -300,7 +349,7 @@ mod tests {
         let pairs =
             [("SEED", "0"), ("NVIDIA_VISIBLE_DEVICES", "all"), ("CUDA_VISIBLE_DEVICES", "0,1,2,3")];
         let env = pairs.map(|(name, value)| (name.to_string(), value.to_string()));
-        serde_json::to_value(container_body(spec, "agent", &env, &mounts, Capabilities::default()))
+        serde_json::to_value(container_body(spec, &image, &env, &mounts, Capabilities::default()))
             .unwrap()
     }
 
@@ -311,7 +360,7 @@ mod tests {
         let expected = serde_json::json!({
             "NetworkMode": "none",
             "CapDrop": ["ALL"],
-            "CapAdd": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"],
+            "CapAdd": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETPCAP", "SETUID"],
             "SecurityOpt": ["no-new-privileges"],
             "IpcMode": "private",
             "Memory": 34_359_738_368_u64,
@@ -343,8 +392,19 @@ mod tests {
         assert_eq!(body["User"], "0:0");
         assert_eq!(
             body["Entrypoint"],
-            serde_json::json!(["/.medalist-init", "run", "/.medalist/control"])
+            serde_json::json!(["/.medalist-x-init", "contain", ".medalist-x"])
         );
+        assert_eq!(
+            (body["Image"].as_str(), body["StopSignal"].as_str()),
+            (Some("sha256:1"), Some("SIGTERM"))
+        );
+        assert_eq!(
+            (body["WorkingDir"].as_str(), &body["Healthcheck"]["Test"]),
+            (Some("/"), &serde_json::json!(["NONE"]))
+        );
+        assert_eq!(body["Labels"]["io.medalist.forged"], "");
+        assert_eq!(body["Labels"]["io.medalist.group"], "g", "ours win");
+        assert!(body["Labels"].get("maintainer").is_none());
         let mounts: Vec<(&str, bool)> = host["Mounts"]
             .as_array()
             .unwrap()
@@ -352,9 +412,9 @@ mod tests {
             .map(|mount| (mount["Target"].as_str().unwrap(), mount["ReadOnly"].as_bool().unwrap()))
             .collect();
         let inner = [
-            ("/.medalist-init", true),
-            ("/.medalist/control", false),
-            ("/.medalist/run.log", false),
+            ("/.medalist-x-init", true),
+            ("/.medalist-x/control", false),
+            ("/.medalist-x/run.log", false),
         ];
         assert_eq!(mounts[..3], inner);
         assert_eq!(mounts[3..], [("/home/data", true)]);

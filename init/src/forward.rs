@@ -4,10 +4,11 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::config::Config;
+use crate::dir::Dir;
+use crate::protocol::{Failure, Launch};
 use crate::sys::{self, POLLIN, POLLOUT, PollFd};
 
 const BUFFER: usize = 32 << 10;
@@ -15,7 +16,7 @@ const BUFFER: usize = 32 << 10;
 const IDLE: Duration = Duration::from_secs(1800);
 const UNAVAILABLE: &str = r#"{"error":"the harness is not there; try again in a while"}"#;
 
-pub struct Forwarder {
+pub(crate) struct Forwarder {
     services: Vec<Service>,
     connections: Vec<Connection>,
 }
@@ -123,30 +124,30 @@ impl Connection {
 }
 
 impl Forwarder {
-    pub fn open(control: &Path, config: &Config) -> Result<Self, String> {
+    pub(crate) fn open(control: &Dir, launch: &Launch) -> Result<Self, Failure> {
         let mut services = Vec::new();
-        for forward in &config.forwards {
+        for forward in &launch.forwards {
             let mut listeners = Vec::new();
             if forward.port == 0 {
                 listeners.push(TcpListener::from(sys::standard_input()));
             } else {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, forward.port));
-                listeners.push(
-                    listener.map_err(|error| {
-                        format!("cannot listen on port {}: {error}", forward.port)
-                    })?,
-                );
+                listeners.push(listener.map_err(|error| {
+                    Failure::machine(format!("cannot listen on port {}: {error}", forward.port))
+                })?);
                 // Some images resolve `localhost` to the IPv6 address first; not every container
                 // has it.
                 listeners.extend(TcpListener::bind((Ipv6Addr::LOCALHOST, forward.port)));
             }
             for listener in &listeners {
                 let set = listener.set_nonblocking(true);
-                set.map_err(|error| format!("cannot set up port {}: {error}", forward.port))?;
+                set.map_err(|error| {
+                    Failure::machine(format!("cannot set up port {}: {error}", forward.port))
+                })?;
             }
             services.push(Service {
                 listeners,
-                socket: control.join(&forward.socket),
+                socket: control.at(&forward.socket),
                 limit: forward.connections,
             });
         }
@@ -158,7 +159,7 @@ impl Forwarder {
     }
 
     /// Adds what to wait for; [`Self::serve`] reads the answers in the same order.
-    pub fn wants(&self, fds: &mut Vec<PollFd>) {
+    pub(crate) fn wants(&self, fds: &mut Vec<PollFd>) {
         for (number, service) in self.services.iter().enumerate() {
             // A full service leaves further callers in the kernel's queue.
             let full = self.open_connections(number) >= service.limit;
@@ -183,7 +184,7 @@ impl Forwarder {
         }
     }
 
-    pub fn serve(&mut self, fds: &[PollFd]) {
+    pub(crate) fn serve(&mut self, fds: &[PollFd]) {
         let listeners: usize = self.services.iter().map(|service| service.listeners.len()).sum();
         let (heads, tails) = fds.split_at(listeners);
         let mut ready = tails.chunks(2).map(|pair| pair.iter().any(|fd| fd.revents != 0));

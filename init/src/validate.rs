@@ -8,7 +8,7 @@ use std::path::Path;
 const BOUNDARY: &str = "medalist-4f1c9a60";
 
 /// Posts the file to the validation service and prints the answer, as MLE-bench's script does.
-pub fn post(path: &Path) -> i32 {
+pub(crate) fn post(path: &Path) -> i32 {
     let file = match File::open(path).and_then(|file| Ok((file.metadata()?, file))) {
         Ok((facts, file)) if facts.is_file() => file,
         _ => {

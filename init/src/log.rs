@@ -5,45 +5,33 @@ use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use crate::config::Config;
-
 /// How much is taken at a time, so that a flood leaves time for everything else.
 const CHUNK: usize = 256 << 10;
 
-pub struct LogFile {
+pub(crate) struct LogFile {
     pipe: Option<File>,
     file: File,
     limit: u64,
     buffer: Vec<u8>,
     /// What the agent wrote.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// What of it was not kept.
-    pub dropped: u64,
+    pub(crate) dropped: u64,
 }
 
 impl LogFile {
-    pub fn open(config: &Config, pipe: OwnedFd) -> Result<Self, String> {
-        let file = File::options().append(true).create(true).open(&config.log);
-        let file =
-            file.map_err(|error| format!("cannot open `{}`: {error}", config.log.display()))?;
-        let buffer = vec![0; CHUNK];
-        Ok(Self {
-            pipe: Some(File::from(pipe)),
-            file,
-            limit: config.log_limit,
-            buffer,
-            bytes: 0,
-            dropped: 0,
-        })
+    pub(crate) fn new(file: File, limit: u64, pipe: OwnedFd) -> Self {
+        let pipe = Some(File::from(pipe));
+        Self { pipe, file, limit, buffer: vec![0; CHUNK], bytes: 0, dropped: 0 }
     }
 
     /// The descriptor to wait for; -1, which `poll` ignores, once the agent has closed its output.
-    pub fn fd(&self) -> RawFd {
+    pub(crate) fn fd(&self) -> RawFd {
         self.pipe.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
     /// Takes what is there, one chunk at most. True if there may be more.
-    pub fn read(&mut self) -> bool {
+    pub(crate) fn read(&mut self) -> bool {
         let Some(pipe) = &mut self.pipe else { return false };
         match pipe.read(&mut self.buffer) {
             Ok(0) => {
@@ -60,7 +48,7 @@ impl LogFile {
 
     /// Takes what is left in the pipe. A process that outlives its kill cannot hold this up beyond
     /// `until`.
-    pub fn drain(&mut self, until: Instant) {
+    pub(crate) fn drain(&mut self, until: Instant) {
         while self.pipe.is_some() && Instant::now() < until {
             if !self.read() {
                 std::thread::sleep(Duration::from_millis(1));

@@ -2,24 +2,26 @@
 //! descendants.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::fs;
 
-use crate::config::Config;
+use crate::protocol::{Launch, Record};
 use crate::sys;
 
 #[derive(Clone, Copy, Default)]
-pub struct Sample {
-    pub memory_bytes: u64,
-    pub cpu_us: u64,
-    pub pids: u64,
+pub(crate) struct Sample {
+    pub(crate) memory_bytes: u64,
+    pub(crate) cpu_us: u64,
+    pub(crate) pids: u64,
+    /// The most that the container's group ever held, if the kernel ended a process of it for
+    /// memory; 0 otherwise. It counts cached files, which the kernel drops before it kills.
+    pub(crate) kernel_peak_bytes: u64,
     /// Times the kernel ended a process for memory.
-    pub out_of_memory: u64,
+    pub(crate) out_of_memory: u64,
     /// Times a new process was refused.
-    pub pids_refused: u64,
+    pub(crate) pids_refused: u64,
 }
 
-pub struct Meter {
+pub(crate) struct Meter {
     container: bool,
     /// Where an upper bound of the memory becomes worth an exact look.
     memory_limit: u64,
@@ -31,10 +33,10 @@ pub struct Meter {
 }
 
 impl Meter {
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(launch: &Launch) -> Self {
         Self {
-            container: config.container,
-            memory_limit: config.watch_memory_bytes,
+            container: launch.container,
+            memory_limit: launch.watch_memory_bytes,
             last: Sample::default(),
             peak_memory_bytes: 0,
             ended_cpu_us: 0,
@@ -42,27 +44,26 @@ impl Meter {
         }
     }
 
-    pub fn sample(&mut self) -> Sample {
+    pub(crate) fn sample(&mut self) -> Sample {
         let now = if self.container { control_group() } else { self.descendants() };
-        self.peak_memory_bytes = self.peak_memory_bytes.max(now.memory_bytes);
+        // Between two looks the kernel saw what each process held, and the group when it ran full.
+        let seen = now.memory_bytes.max(now.kernel_peak_bytes).max(sys::largest_ended_bytes());
+        self.peak_memory_bytes = self.peak_memory_bytes.max(seen);
         self.last = Sample { cpu_us: now.cpu_us.max(self.last.cpu_us), ..now };
         self.last
     }
 
-    pub fn lines(&self) -> String {
-        let mut text = String::new();
-        let pairs = [
-            ("memory_bytes", self.last.memory_bytes),
-            ("peak_memory_bytes", self.peak_memory_bytes),
-            ("cpu_us", self.last.cpu_us),
-            ("pids", self.last.pids),
-            ("out_of_memory", self.last.out_of_memory),
-            ("pids_refused", self.last.pids_refused),
-        ];
-        for (name, value) in pairs {
-            let _ = writeln!(text, "{name} {value}");
+    /// The figures of the last look.
+    pub(crate) fn record(&self) -> Record {
+        Record {
+            memory_bytes: Some(self.last.memory_bytes),
+            peak_memory_bytes: Some(self.peak_memory_bytes),
+            cpu_us: Some(self.last.cpu_us),
+            pids: Some(self.last.pids),
+            out_of_memory: Some(self.last.out_of_memory),
+            pids_refused: Some(self.last.pids_refused),
+            ..Record::default()
         }
-        text
     }
 
     fn descendants(&mut self) -> Sample {
@@ -116,13 +117,19 @@ fn control_group() -> Sample {
         .unwrap_or(0);
     let cpu = entry(&at("cpu.stat"), "usage_usec")
         .or_else(|| number(&at("cpuacct/cpuacct.usage")).map(|nanoseconds| nanoseconds / 1000));
+    let out_of_memory = entry(&at("memory.events"), "oom_kill")
+        .or_else(|| entry(&at("memory/memory.oom_control"), "oom_kill"))
+        .unwrap_or(0);
+    let peak = || {
+        let peak = number(&at("memory.peak"));
+        peak.or_else(|| number(&at("memory/memory.max_usage_in_bytes")))
+    };
     Sample {
         memory_bytes: memory.unwrap_or(0).saturating_sub(cache),
         cpu_us: cpu.unwrap_or(0),
         pids: number(&at("pids.current")).or_else(|| number(&at("pids/pids.current"))).unwrap_or(0),
-        out_of_memory: entry(&at("memory.events"), "oom_kill")
-            .or_else(|| entry(&at("memory/memory.oom_control"), "oom_kill"))
-            .unwrap_or(0),
+        kernel_peak_bytes: if out_of_memory > 0 { peak().unwrap_or(0) } else { 0 },
+        out_of_memory,
         pids_refused: entry(&at("pids.events"), "max")
             .or_else(|| entry(&at("pids/pids.events"), "max"))
             .unwrap_or(0),
@@ -184,7 +191,7 @@ fn descendants() -> Vec<Process> {
 }
 
 /// Stops all descendants so that they start no more, then kills them.
-pub fn kill_descendants() {
+pub(crate) fn kill_descendants() {
     let mut stopped = 0;
     for _ in 0..50 {
         let found = descendants();

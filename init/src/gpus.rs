@@ -19,7 +19,7 @@ const PROGRAMS: [&str; 3] =
     ["/usr/bin/nvidia-smi", "/usr/local/bin/nvidia-smi", "/usr/local/nvidia/bin/nvidia-smi"];
 
 /// Prints one finding a line: `node PATH open`, `node PATH ERROR`, `library PATH`, `smi LINE`.
-pub fn report() -> i32 {
+pub(crate) fn report() -> i32 {
     let mut nodes: Vec<PathBuf> = fs::read_dir("/dev")
         .into_iter()
         .flatten()
