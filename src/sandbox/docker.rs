@@ -316,7 +316,7 @@ fn check_image(
         volumes.sort();
         volumes.truncate(5);
         return refuse(format!(
-            "it declares VOLUME `{}`, and what is written there is outside the disk limit; build it without that line, or              run it with `--disk 0`, without the limit",
+            "it declares VOLUME `{}`, and what is written there is outside the disk limit; build it without that line, or run it with `--disk 0`, without the limit",
             volumes.join("`, `")
         ));
     }

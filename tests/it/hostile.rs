@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use medalist::attempt::limits::Network;
 use medalist::attempt::outcome::Outcome;
-use medalist::sandbox::Stop;
+use medalist::sandbox::{Stop, StopReason};
 
 use crate::executor_bench::{Bench, Finished, Kind};
 
@@ -21,6 +21,8 @@ async fn held(bench: &Bench, steps: &[&str]) -> (Finished, Vec<String>) {
     let log = run.log();
     let open: Vec<&str> = log.lines().filter(|line| line.contains(": OPEN (")).collect();
     assert!(open.is_empty(), "{open:#?}");
+    // What `scripts/attack` counts.
+    log.lines().filter(|line| line.contains(": held (")).for_each(|line| println!("{line}"));
     let held = log
         .lines()
         .filter_map(|line| line.split_once(": held ("))
@@ -103,7 +105,7 @@ async fn neither_the_host_nor_a_neighbour_can_be_reached() {
     let (_, held) = held(&bench, &steps).await;
     assert_eq!(held.iter().filter(|name| *name == "a listener").count(), targets.len());
     assert_eq!(reached.load(Ordering::Relaxed), 0);
-    neighbour.stop(Stop::Kill).await.unwrap();
+    neighbour.stop(Stop::Kill, &StopReason::Abandoned).await.unwrap();
     neighbour.wait().await.unwrap();
     neighbour.remove().await.unwrap();
 }
