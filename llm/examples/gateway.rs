@@ -54,6 +54,7 @@ fn arguments() -> Result<Arguments, Failure> {
 async fn main() -> Result<(), Failure> {
     let arguments = arguments()?;
     let config = Config::read(&arguments.config)?;
+    let config = if arguments.replay.is_some() { config.without_keys() } else { config };
     let gateway = Gateway::new(config, EventSink::new(|event| eprintln!("{event:?}")))?;
     let replay =
         arguments.replay.map(|dir| Replay::open(&dir, ReplayOptions::default())).transpose()?;

@@ -369,6 +369,13 @@ impl Config {
         Ok(config)
     }
 
+    /// Leaves all keys out: a replay asks no provider, and must not need what it would not use.
+    #[must_use]
+    pub fn without_keys(mut self) -> Self {
+        self.upstreams.values_mut().for_each(|upstream| upstream.key = None);
+        self
+    }
+
     fn check(&self) -> Result<(), String> {
         if self.upstreams.is_empty() {
             return Err("no provider is named; add `[upstreams.openai]` or another".to_owned());
