@@ -9,7 +9,7 @@ use crate::labels::different_kinds;
 use crate::metrics::{Metric, classification, label_sets};
 use crate::spec::Pairing;
 use crate::table::Column;
-use crate::task::Task;
+use crate::task::{Answers, Task};
 
 /// The faults of a submission that has a score.
 ///
@@ -33,7 +33,9 @@ pub(crate) fn issues(
             issues.extend(no_class(&truth, &prediction, lists));
         }
     }
-    if task.spec.pairing == Pairing::Sorted {
+    // Answers that are JSON lines have no order of rows.
+    let table = matches!(task.raw_answers(), Answers::Table(_));
+    if table && task.spec.pairing == Pairing::Sorted {
         issues.extend(arbitrary_pairing(task)?);
     }
     Ok(issues)

@@ -66,13 +66,19 @@ pub(crate) fn prepare(
 /// Readable and writable for all, as MLE-bench's `chmod a+rw` below /home. Links and what is
 /// mounted are left alone. Adds up the files that the storage driver must copy for it.
 fn open_up(dir: &Dir, device: u64, depth: usize, copied: &mut u64) {
+    if let Ok(facts) = dir.facts()
+        && facts.mode() & 0o666 != 0o666
+    {
+        // The directory may be one that cannot be changed; then it stays as the image has it.
+        let _ = dir.set_mode(facts.mode() & 0o7777 | 0o666);
+    }
     for entry in dir.entries() {
         let Ok(facts) = entry.metadata() else { continue };
         if facts.is_symlink() || (facts.is_dir() && facts.dev() != device) {
             continue;
         }
         // A mode that is right already is not set again: it would copy the file up from the image.
-        if facts.mode() & 0o666 != 0o666 {
+        if !facts.is_dir() && facts.mode() & 0o666 != 0o666 {
             let mode = Permissions::from_mode(facts.mode() & 0o7777 | 0o666);
             if fs::set_permissions(entry.path(), mode).is_ok() && facts.is_file() {
                 *copied += facts.blocks() * 512;
@@ -270,7 +276,9 @@ mod tests {
         let bytes = prepare(&root, &inner, &control, &Launch::default()).unwrap();
         let mode = |name: &str| fs::metadata(path.join(name)).unwrap().mode() & 0o7777;
         for (name, expected) in [
+            ("home", 0o777),
             ("home/code", 0o777),
+            ("home/agent/sub", 0o777),
             ("home/agent/sub/tool", 0o766),
             ("home/instructions.txt", 0o666),
             ("tmp", 0o1777),

@@ -191,7 +191,7 @@ fn grade_group(
     // Read before the lines share the cores: a thread that waits for the answers must not be the
     // one that reads them.
     let answers: Option<Result<Arc<Answers>, String>> = match &target {
-        Ok(target) if lines.iter().any(|line| is_there(line)) => {
+        Ok(target) if lines.iter().any(is_there) => {
             Some(target.answers(&target.answers_path()).map_err(|error| chain(&error)))
         }
         _ => None,

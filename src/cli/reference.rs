@@ -160,7 +160,7 @@ fn describe(arg: &Arg, page: &mut String) {
 }
 
 /// Variables that are read without standing for an option.
-const READ: [(&str, &str); 14] = [
+const READ: [(&str, &str); 15] = [
     ("COLUMNS", "the width of tables, where stdout is not a terminal"),
     (
         "DOCKER_HOST",
@@ -189,6 +189,7 @@ const READ: [(&str, &str); 14] = [
         "XDG_CACHE_HOME",
         "the data directory's parent, if `--data-dir` is not given: `$XDG_CACHE_HOME/mle-bench/data`",
     ),
+    ("XDG_CONFIG_HOME", "the parent of Kaggle's folder, if there is no `~/.kaggle`"),
     (
         "XDG_RUNTIME_DIR",
         "where the socket of rootless Podman is, and the harness's control directories",
@@ -196,7 +197,7 @@ const READ: [(&str, &str); 14] = [
 ];
 
 /// Variables that an agent finds.
-const AGENTS: [(&str, &str); 20] = [
+const AGENTS: [(&str, &str); 21] = [
     ("AGENT_DIR", "the agent's own folder"),
     ("CODE_DIR", "code left here is kept with the result"),
     ("COMPETITION_ID", "the competition"),
@@ -213,6 +214,7 @@ const AGENTS: [(&str, &str); 20] = [
     ("MEDALIST_MEMORY_BYTES", "memory it may use"),
     ("MEDALIST_TIME_LIMIT_S", "the same as `TIME_LIMIT_SECS`"),
     ("MEDALIST_VALIDATE_URL", "the validation service, for agents that run as processes"),
+    ("NVIDIA_DRIVER_CAPABILITIES", "set by the harness, whatever image or agent say"),
     ("NVIDIA_VISIBLE_DEVICES", "set by the harness, whatever image or agent say"),
     ("SEED, MLE_SEED, MEDALIST_SEED", "the attempt's seed"),
     ("SUBMISSION_DIR", "`submission.csv` goes here"),

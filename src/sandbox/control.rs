@@ -52,7 +52,7 @@ pub(crate) struct Control {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum End {
     /// The init's account.
-    Account(Record),
+    Account(Box<Record>),
     /// The agent was not started.
     Failed(Failure),
     /// Something else stands where the account should.
@@ -136,7 +136,7 @@ impl Control {
     /// How the agent ended, once it has.
     pub(crate) async fn end(&self) -> Option<End> {
         match self.read(protocol::EXIT).await {
-            Ok(Some(text)) => return Some(End::Account(Record::parse(&text))),
+            Ok(Some(text)) => return Some(End::Account(Box::new(Record::parse(&text)))),
             Err(why) => return Some(End::Forged(why)),
             Ok(None) => {}
         }
@@ -365,7 +365,7 @@ mod tests {
     }
 
     fn cause(text: &str) -> ExitCause {
-        End::Account(Record::parse(text)).report(Usage::default()).cause
+        End::Account(Box::new(Record::parse(text))).report(Usage::default()).cause
     }
 
     #[test]

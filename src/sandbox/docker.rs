@@ -188,9 +188,12 @@ impl DockerExecutor {
             return Ok(());
         }
         let odd = |path: &str, error: EngineError| match error {
-            // Links that lead in a circle, or through what is no directory.
+            // The engine prepares its mounts before it looks, so the path need not be the culprit;
+            // and it may say nothing more.
             EngineError::Refused { message, .. } => {
-                refused(spec, format!("`{path}` in it cannot be looked at: {message}"))
+                let why = "a link leads in a circle, to `/`, or through what is no directory";
+                let said = if message.is_empty() { String::new() } else { format!(" ({message})") };
+                refused(spec, format!("the engine cannot look into it at `{path}`: {why}{said}"))
             }
             other => other.into(),
         };
@@ -911,7 +914,7 @@ impl Running for DockerRunning {
                 }
             }
             let account = match self.control.end().await {
-                Some(End::Account(record)) => record,
+                Some(End::Account(record)) => *record,
                 _ => Record::default(),
             };
             let is_empty = |label: &str| account.empty.iter().any(|empty| empty == label);

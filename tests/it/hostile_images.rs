@@ -187,7 +187,10 @@ async fn links_where_the_harness_works_are_refused() {
             image.directory("/elsewhere", 0o777);
             image.link(place, target);
             let run = run_in(&bench, &engine, image, &STATUS).await;
-            is_refused(&format!("{place} -> {target}"), &run, place);
+            // The engine itself mounts on this one, and fails before the init can name it.
+            let mounted = place == "/home/data" && target.starts_with("..");
+            let said = if mounted { "a link leads in a circle, to `/`" } else { place };
+            is_refused(&format!("{place} -> {target}"), &run, said);
         }
     }
     // Some engines put directories of their own in the place of these before they mount.
@@ -218,7 +221,7 @@ async fn other_kinds_where_the_harness_works_are_refused() {
     let mut image = Image::new("circle");
     image.link("/home", "/home");
     let run = run_in(&bench, &engine, image, &STATUS).await;
-    is_refused("/home -> /home", &run, "/home");
+    is_refused("/home -> /home", &run, "a link leads in a circle");
     let mut image = Image::new("file-home");
     image.file("/home/submission", 0o666, b"x");
     let run = run_in(&bench, &engine, image, &STATUS).await;
@@ -357,7 +360,10 @@ async fn what_an_image_says_of_itself_does_not_count() {
 
     let mut image = Image::new("environment");
     let variables: Vec<String> = (0..10_000).map(|number| format!("V{number}=1")).collect();
-    image.line(&format!("ENV {}", variables.join(" ")));
+    // A line of a Dockerfile has at most 64 KiB.
+    for some in variables.chunks(1000) {
+        image.line(&format!("ENV {}", some.join(" ")));
+    }
     let run = run_in(&bench, &engine, image, &[&STATUS[..], &["+", "environment"]].concat()).await;
     is_held("10,000 variables", &run);
     assert!(run.log().contains("\nV9999=1\n"));

@@ -364,7 +364,7 @@ impl Part {
     /// Compares with the md5 that the server stated; gives it in hexadecimal digits.
     fn check(&mut self, stated: Option<&str>) -> Result<String, KaggleError> {
         let digest = self.md5.clone().finalize();
-        let actual = BASE64.encode(&digest);
+        let actual = BASE64.encode(digest);
         if let Some(expected) = stated.filter(|s| *s != actual) {
             let error = KaggleError::Damaged { expected: expected.to_owned(), actual };
             self.restart(None)?;

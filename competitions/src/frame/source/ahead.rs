@@ -15,11 +15,17 @@ pub(super) fn blocks(
     thread::spawn(move || {
         loop {
             let mut block = Vec::with_capacity(size);
-            let read = stream.by_ref().take(size as u64).read_to_end(&mut block);
-            let is_last = read.as_ref().map_or(true, |read| *read == 0);
-            let block = read.map(|_| block);
+            let sent = match stream.by_ref().take(size as u64).read_to_end(&mut block) {
+                Ok(0) => return,
+                Ok(_) => send.send(Ok(block)),
+                Err(error) => {
+                    // Nobody may want to know.
+                    let _ = send.send(Err(error));
+                    return;
+                }
+            };
             // Nobody may want the rest.
-            if is_last && block.is_ok() || send.send(block).is_err() || is_last {
+            if sent.is_err() {
                 return;
             }
         }
