@@ -1,5 +1,5 @@
-//! Writes the pages of two made-up agents into a folder: `cargo run -p medalist-reports --example
-//! page -- DIR 75 3`.
+//! Writes the pages of made-up agents into a folder: `cargo run -p medalist-reports --example page
+//! -- DIR COMPETITIONS SEEDS AGENTS`.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let dir = PathBuf::from(args.next().unwrap_or_else(|| "medalist-report".to_owned()));
     let competitions = args.next().map_or(Ok(75), |n| n.parse())?;
     let seeds = args.next().map_or(Ok(3), |n| n.parse())?;
+    let agents: u64 = args.next().map_or(Ok(2), |n| n.parse())?;
     let agent = |agent: &str, shift, draw| Simulation {
         agent: agent.to_owned(),
         competitions,
@@ -30,9 +31,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         draw,
     };
     let (before, after) = (agent("baseline", 0.0, 2), agent("candidate", 0.08, 3));
-    let reading = Reading { groups: vec![before.group(), after.group()], warnings: Vec::new() };
+    let mut groups = vec![before.group(), after.group()];
+    for more in 2..agents {
+        groups.push(agent(&format!("agent-{more}"), 0.02 * more as f64 - 0.2, more + 10).group());
+    }
+    let reading = Reading { groups, warnings: Vec::new() };
     let options = ReportOptions {
-        title: "Two agents".to_owned(),
+        title: format!("{agents} agents"),
         generated_at: Utc::now(),
         seed_rule: SeedRule::default(),
     };

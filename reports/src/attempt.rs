@@ -40,6 +40,13 @@ pub struct Grade {
     pub teams: Option<u64>,
     /// Percent of the teams whose score is not better, 0 to 100.
     pub percentile: Option<f64>,
+    /// Whether a leaderboard of its competition is known, so that no valid submission is a place of
+    /// 0 and not an unknown one.
+    #[serde(default)]
+    pub has_leaderboard: bool,
+    /// Whether thresholds of its competition are known, for the same reason.
+    #[serde(default)]
+    pub has_thresholds: bool,
     /// Where the leaderboard comes from, if it is the user's own in place of the published one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_leaderboard: Option<String>,
@@ -59,8 +66,6 @@ pub enum Ending {
     Ended(OutcomeRecord),
     /// Known from a grading report alone, which does not say how the attempt ended.
     Unrecorded,
-    /// Planned for this seed but in no file: MLE-bench's padding.
-    Missing,
 }
 
 /// One attempt.
@@ -93,13 +98,18 @@ impl Attempt {
         matches!(self.ending, Ending::Ended(_) | Ending::Unrecorded)
     }
 
-    /// Stable tag of its end: the record's, or `unfinished`, `graded`, `missing`.
+    /// Whether nothing can be said of the agent from it: the machine ended it, or it has no end. Such
+    /// attempts count as failed in a report and are left out of a comparison's test.
+    pub fn is_lost(&self) -> bool {
+        self.is_infrastructure() || !self.has_ended()
+    }
+
+    /// Stable tag of its end: the record's, or `unfinished`, `graded`.
     pub fn outcome(&self) -> &str {
         match &self.ending {
             Ending::Ended(outcome) => outcome.kind.as_str(),
             Ending::Unfinished => "unfinished",
             Ending::Unrecorded => "graded",
-            Ending::Missing => "missing",
         }
     }
 }
@@ -122,7 +132,8 @@ pub enum Measure {
     Valid,
     /// A submission at all.
     Submitted,
-    /// Share of the leaderboard's teams whose score is not better; 0 without a valid submission.
+    /// Share of the leaderboard's teams whose score is not better; 0 without a valid submission;
+    /// unknown on a competition without a leaderboard.
     Percentile,
     /// Share of the way from the median to the gold threshold, cut to 0..1; 0 without a valid
     /// submission.
@@ -190,9 +201,9 @@ impl Measure {
             Self::AboveMedian => flag(grade.above_median),
             Self::Valid => flag(grade.valid),
             Self::Submitted => flag(grade.exists),
-            Self::Percentile if !grade.valid => Some(0.0),
+            Self::Percentile if !grade.valid => grade.has_leaderboard.then_some(0.0),
             Self::Percentile => grade.percentile.map(|p| p / 100.0),
-            Self::NormalisedScore if !grade.valid => Some(0.0),
+            Self::NormalisedScore if !grade.valid => grade.has_thresholds.then_some(0.0),
             Self::NormalisedScore => normalised(grade),
         }
     }
@@ -230,12 +241,14 @@ mod tests {
         assert_eq!(value(&grade(2.0, false, 1.0, 0.5)), Some(1.0));
         assert_eq!(value(&grade(0.1, false, 1.0, 0.5)), Some(0.0));
         assert_eq!(value(&grade(1.0, false, 1.0, 1.0)), Some(1.0));
-        assert_eq!(value(&Grade::default()), Some(0.0));
+        assert_eq!(value(&Grade { has_thresholds: true, ..Grade::default() }), Some(0.0));
     }
 
     #[test]
     fn a_percentile_is_unknown_without_a_leaderboard_and_zero_without_a_submission() {
         assert_eq!(Measure::Percentile.value(&grade(0.5, false, 1.0, 0.5)), None);
-        assert_eq!(Measure::Percentile.value(&Grade::default()), Some(0.0));
+        assert_eq!(Measure::Percentile.value(&Grade::default()), None);
+        let ranked = Grade { has_leaderboard: true, ..Grade::default() };
+        assert_eq!(Measure::Percentile.value(&ranked), Some(0.0));
     }
 }

@@ -10,14 +10,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::{Attempt, Measure, Medal};
-use crate::data::{by_competition, part_order};
+use crate::data::{FactOf, PairedDifference, by_competition, part_key, part_order};
 use crate::estimate::CONFIDENCE;
 use crate::read::Reading;
-use crate::record::{CompetitionFacts, ConditionsRecord, FormatVersion};
-use crate::stats::{self, Cluster, Exchanged, Interval, Rng};
+use crate::record::{ConditionsRecord, FormatVersion};
+use crate::stats::{self, Cluster, Exchanged, Interval, Rng, SeedsNeeded, StandardError};
+use crate::text;
 
 /// The version of `comparison.json` that this crate writes.
 pub const COMPARISON_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
+
+/// Probability of finding a change that makes it detectable.
+pub const POWER: f64 = 0.8;
 
 /// What the regression gate asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -26,11 +30,18 @@ pub struct Gate {
     pub margin: f64,
     /// One minus the rate of false alarms when nothing changed.
     pub confidence: f64,
+    /// True drop, as a fraction, for which the verdict tells the power and the seeds needed.
+    #[serde(default = "five_points")]
+    pub wanted_drop: f64,
+}
+
+fn five_points() -> f64 {
+    0.05
 }
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { margin: 0.0, confidence: 0.95 }
+        Self { margin: 0.0, confidence: 0.95, wanted_drop: five_points() }
     }
 }
 
@@ -49,8 +60,16 @@ pub struct Comparison {
     pub only_baseline: Vec<String>,
     /// Competitions on the candidate's side alone, which are left out.
     pub only_candidate: Vec<String>,
-    /// Change of the share of attempts with any medal.
+    /// Competitions on both sides on which a side lost every attempt, which are left out of every
+    /// change and test.
+    #[serde(default)]
+    pub lost: Vec<String>,
+    /// Change of the share of attempts with any medal. Lost attempts (ended by the machine, or
+    /// without an end) are left out of this and of every other change.
     pub medal_rate: Change,
+    /// Medal rates with lost attempts counted as failed; `None` if none was lost.
+    #[serde(default)]
+    pub as_planned: Option<AsPlanned>,
     /// Change of the mean percentile rank, where leaderboards are known.
     pub percentile: Option<Change>,
     /// Change of the medal rate in each complexity and modality, with p values corrected over all
@@ -69,6 +88,17 @@ pub struct Comparison {
     pub warnings: Vec<String>,
 }
 
+/// Medal rates over all planned attempts, lost ones counted as failed. No test uses them.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct AsPlanned {
+    /// Baseline's mean over competitions.
+    pub baseline: f64,
+    /// Candidate's mean over competitions.
+    pub candidate: f64,
+    /// Candidate minus baseline.
+    pub difference: f64,
+}
+
 /// One side of a comparison.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Side {
@@ -80,9 +110,9 @@ pub struct Side {
     pub attempts: usize,
     /// Attempts with any medal among them.
     pub medals: usize,
-    /// Attempts lost to infrastructure among them; they count as failed.
+    /// Attempts lost to infrastructure among them.
     pub infrastructure: usize,
-    /// Attempts without an end among them; they count as failed.
+    /// Attempts without an end among them.
     pub unfinished: usize,
 }
 
@@ -97,7 +127,7 @@ pub struct Change {
     pub difference: f64,
     /// Competitions that count.
     pub competitions: usize,
-    /// Standard error over seeds; `None` if a side has one attempt a competition.
+    /// Standard error over seeds; `None` if a side has one attempt a competition or none differ.
     pub standard_error: Option<f64>,
     /// Interval *on these competitions*.
     pub on_these: Option<Interval>,
@@ -107,10 +137,11 @@ pub struct Change {
     pub p_on_these: f64,
     /// Two-sided p value *on competitions like these*: signs of the differences flipped.
     pub p_on_like_these: f64,
-    /// Smallest true change that a test at 5% *on these competitions* finds with 80% probability.
+    /// Smallest true change that a test at 5% *on these competitions* finds with 80% probability;
+    /// `None` if not known, or if no change is large enough.
     pub detectable_on_these: Option<f64>,
     /// Smallest true change that a test at 5% *on competitions like these* finds with 80%
-    /// probability.
+    /// probability; `None` if not known, or if no change is large enough.
     pub detectable_on_like_these: Option<f64>,
 }
 
@@ -220,15 +251,44 @@ pub enum Weight {
 pub struct Verdict {
     /// What was asked for.
     pub gate: Gate,
-    /// Whether the medal rate fell.
+    /// Whether the attempts allow a verdict: at least half of those of each side, on the paired
+    /// competitions, were not lost.
+    #[serde(default = "yes")]
+    pub decided: bool,
+    /// Whether the medal rate fell. Never where nothing is decided.
     pub regressed: bool,
     /// One-sided p value of a drop *on these competitions*.
     pub p: f64,
     /// Probability that this gate catches a true drop of five points with data like these; `None`
     /// with one seed.
     pub power_at_five_points: Option<f64>,
+    /// The same for the drop that the gate asks about.
+    #[serde(default)]
+    pub power: Option<f64>,
+    /// Seeds a competition and side with which that drop is caught 80 times in 100; `None` if
+    /// nothing varies.
+    #[serde(default)]
+    pub seeds_needed: Option<SeedsNeeded>,
+    /// Most attempts that a competition has on a side now, lost ones left out.
+    #[serde(default)]
+    pub seeds: usize,
     /// The reason in words.
     pub reason: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Verdict {
+    /// The verdict in a few words.
+    pub fn heading(&self) -> &'static str {
+        match (self.decided, self.regressed) {
+            (false, _) => "Not decided",
+            (true, true) => "Regression",
+            (true, false) => "No regression found",
+        }
+    }
 }
 
 /// The sides cannot be compared.
@@ -273,21 +333,33 @@ pub fn compare(
         return Err(CompareError::NothingShared { baseline: base.len(), candidate: cand.len() });
     }
     let all: Vec<_> = pairs.values().copied().collect();
-    let medal_pairs = values(&all, Measure::AnyMedal);
+    let (b_side, c_side) = (side(baseline, &all, |p| p.0), side(candidate, &all, |p| p.1));
+    let kept = without_lost(&pairs);
+    // Without a single attempt to test the rates are those of all attempts, and nothing is decided.
+    let tested: BTreeMap<&str, Pair<'_>> = if kept.is_empty() {
+        pairs.clone()
+    } else {
+        kept.iter().map(|(id, (b, c))| (*id, (b.as_slice(), c.as_slice()))).collect()
+    };
+    let lost = pairs.keys().filter(|id| !tested.contains_key(*id)).map(|id| (*id).to_owned());
+    let medal_pairs = values(tested.values(), Measure::AnyMedal);
     let medal_rate = change(&medal_pairs);
-    let percentile_pairs = known(values(&all, Measure::Percentile));
-    let competitions = competition_changes(&pairs);
-    let verdict = verdict(&medal_pairs, &medal_rate, gate);
+    let percentile_pairs = known(values(tested.values(), Measure::Percentile));
+    let decided = !kept.is_empty() && b_side.is_usable() && c_side.is_usable();
+    let verdict = verdict(&medal_pairs, &medal_rate, gate, decided);
+    let as_planned = (b_side.lost() + c_side.lost() > 0).then(|| as_planned(&all));
     let mut warnings: Vec<String> =
         baseline.warnings.iter().chain(&candidate.warnings).map(ToString::to_string).collect();
     warnings.sort();
     warnings.dedup();
-    let (b_side, c_side) = (side(baseline, &all, |p| p.0), side(candidate, &all, |p| p.1));
     for (name, side) in [("baseline", &b_side), ("candidate", &c_side)] {
-        if side.infrastructure + side.unfinished > 0 {
+        if side.lost() > 0 {
             warnings.push(format!(
-                "the {name} has {} infrastructure failure(s) and {} unfinished attempt(s) of {}; they count as failed",
-                side.infrastructure, side.unfinished, side.attempts
+                "the {name} lost {} of {} attempts ({} to infrastructure, {} unfinished); the test leaves them out",
+                side.lost(),
+                side.attempts,
+                side.infrastructure,
+                side.unfinished
             ));
         }
     }
@@ -298,18 +370,52 @@ pub fn compare(
     Ok(Comparison {
         format: COMPARISON_FORMAT,
         paired: pairs.len(),
+        lost: lost.collect(),
+        as_planned,
         only_baseline: only(&base, &cand),
         only_candidate: only(&cand, &base),
         percentile: (!percentile_pairs.is_empty()).then(|| change(&percentile_pairs)),
-        parts: part_changes(&pairs),
+        parts: part_changes(&tested),
         mcnemar: mcnemar(&medal_pairs),
         conditions: condition_differences(&pairs),
         baseline: b_side,
         candidate: c_side,
         medal_rate,
-        competitions,
+        competitions: competition_changes(&pairs, &tested),
         verdict,
         warnings,
+    })
+}
+
+/// How two agents of one report differ; `None` if no competition has attempts of both that were not
+/// lost.
+pub(crate) fn paired_difference(
+    (first, a): (&str, &[&Attempt]),
+    (second, b): (&str, &[&Attempt]),
+) -> Option<PairedDifference> {
+    let mut pairs: BTreeMap<&str, (Cluster, Cluster)> = BTreeMap::new();
+    // The second counts as before, so that the change is first minus second.
+    for attempt in b.iter().filter(|attempt| !attempt.is_lost()) {
+        let value = Measure::AnyMedal.value(&attempt.grade);
+        pairs.entry(&attempt.key.competition).or_default().0.extend(value);
+    }
+    for attempt in a.iter().filter(|attempt| !attempt.is_lost()) {
+        let value = Measure::AnyMedal.value(&attempt.grade);
+        pairs.entry(&attempt.key.competition).or_default().1.extend(value);
+    }
+    let pairs = known(pairs.into_values().collect());
+    let alpha = 1.0 - CONFIDENCE;
+    let power = StandardError::on_these(&pairs).map(|error| {
+        let needed = stats::t_quantile(1.0 - alpha / 2.0, error.degrees);
+        stats::normal_cdf(five_points() / error.value - needed)
+    });
+    (!pairs.is_empty()).then(|| PairedDifference {
+        first: first.to_owned(),
+        second: second.to_owned(),
+        change: change(&pairs),
+        power_at_five_points: power,
+        seeds_needed: stats::seeds_needed(&pairs, five_points(), alpha / 2.0, POWER),
+        seeds: pairs.iter().flat_map(|(b, c)| [b.len(), c.len()]).max().unwrap_or(0),
     })
 }
 
@@ -322,11 +428,53 @@ impl Comparison {
 
 type Pair<'a> = (&'a [&'a Attempt], &'a [&'a Attempt]);
 
-fn values(pairs: &[Pair<'_>], measure: Measure) -> Vec<(Cluster, Cluster)> {
+impl Side {
+    /// Attempts that say nothing of the agent.
+    pub fn lost(&self) -> usize {
+        self.infrastructure + self.unfinished
+    }
+
+    /// Whether enough attempts are left for a verdict.
+    fn is_usable(&self) -> bool {
+        2 * self.lost() <= self.attempts
+    }
+}
+
+/// Attempts of a competition: the baseline's and the candidate's.
+type Kept<'a> = (Vec<&'a Attempt>, Vec<&'a Attempt>);
+
+/// Pairs without the attempts that were lost; those with nothing left on a side are gone.
+fn without_lost<'a>(pairs: &BTreeMap<&'a str, Pair<'a>>) -> BTreeMap<&'a str, Kept<'a>> {
+    let keep = |attempts: &[&'a Attempt]| -> Vec<&'a Attempt> {
+        attempts.iter().copied().filter(|attempt| !attempt.is_lost()).collect()
+    };
+    pairs
+        .iter()
+        .map(|(id, (b, c))| (*id, (keep(b), keep(c))))
+        .filter(|(_, (b, c))| !b.is_empty() && !c.is_empty())
+        .collect()
+}
+
+fn as_planned(pairs: &[Pair<'_>]) -> AsPlanned {
+    let lost_fail = |attempts: &[&Attempt]| {
+        let won = attempts
+            .iter()
+            .filter(|a| !a.is_lost() && Measure::AnyMedal.value(&a.grade) == Some(1.0));
+        won.count() as f64 / attempts.len() as f64
+    };
+    let baseline = stats::mean(&pairs.iter().map(|(b, _)| lost_fail(b)).collect::<Vec<_>>());
+    let candidate = stats::mean(&pairs.iter().map(|(_, c)| lost_fail(c)).collect::<Vec<_>>());
+    AsPlanned { baseline, candidate, difference: candidate - baseline }
+}
+
+fn values<'a>(
+    pairs: impl IntoIterator<Item = &'a Pair<'a>>,
+    measure: Measure,
+) -> Vec<(Cluster, Cluster)> {
     let of = |attempts: &[&Attempt]| -> Cluster {
         attempts.iter().filter_map(|a| measure.value(&a.grade)).collect()
     };
-    pairs.iter().map(|(b, c)| (of(b), of(c))).collect()
+    pairs.into_iter().map(|(b, c)| (of(b), of(c))).collect()
 }
 
 /// Pairs with a value on both sides.
@@ -336,70 +484,75 @@ fn known(pairs: Vec<(Cluster, Cluster)>) -> Vec<(Cluster, Cluster)> {
 
 fn change(pairs: &[(Cluster, Cluster)]) -> Change {
     let mut rng = Rng::new(stats::SEED);
+    let mean = |get: fn(&(Cluster, Cluster)) -> &Cluster| {
+        stats::mean(&pairs.iter().map(|pair| stats::mean(get(pair))).collect::<Vec<_>>())
+    };
     let differences: Vec<f64> =
         pairs.iter().map(|(b, c)| stats::mean(c) - stats::mean(b)).collect();
-    let difference = stats::difference(pairs);
-    let error = difference.standard_error.filter(|error| *error > 0.0);
-    let on_these = error.map(|error| {
-        let half = stats::t_quantile(0.5 + CONFIDENCE / 2.0, difference.degrees) * error;
-        Interval { lower: difference.value - half, upper: difference.value + half }
-            .clipped(-1.0, 1.0)
-    });
-    let between = stats::standard_error(&differences);
+    let (baseline, candidate) = (mean(|p| &p.0), mean(|p| &p.1));
+    let detectable = |error: Option<StandardError>| {
+        error.map(|error| error.detectable(1.0 - CONFIDENCE, POWER)).filter(|change| *change < 1.0)
+    };
+    let on_these = StandardError::on_these(pairs);
     Change {
-        baseline: stats::mean(&pairs.iter().map(|(b, _)| stats::mean(b)).collect::<Vec<_>>()),
-        candidate: stats::mean(&pairs.iter().map(|(_, c)| stats::mean(c)).collect::<Vec<_>>()),
-        difference: difference.value,
+        baseline,
+        candidate,
+        difference: stats::mean(&differences),
         competitions: pairs.len(),
-        standard_error: error,
-        on_these,
-        on_like_these: stats::bootstrap_means(&differences, CONFIDENCE, &mut rng)
-            .map(|i| i.clipped(-1.0, 1.0)),
+        standard_error: on_these.map(|error| error.value),
+        on_these: stats::difference_on_these(pairs, CONFIDENCE),
+        on_like_these: stats::difference_on_like_these(pairs, CONFIDENCE),
         p_on_these: stats::permutation_differs(pairs, &mut rng),
         p_on_like_these: stats::sign_flip(&differences, &mut rng),
-        detectable_on_these: error
-            .map(|error| stats::minimum_detectable(error, 1.0 - CONFIDENCE, 0.8)),
-        detectable_on_like_these: (between > 0.0)
-            .then(|| stats::minimum_detectable(between, 1.0 - CONFIDENCE, 0.8)),
+        detectable_on_these: detectable(on_these),
+        detectable_on_like_these: detectable(StandardError::on_like_these(pairs)),
     }
 }
 
-fn verdict(pairs: &[(Cluster, Cluster)], change: &Change, gate: Gate) -> Verdict {
+fn verdict(pairs: &[(Cluster, Cluster)], change: &Change, gate: Gate, decided: bool) -> Verdict {
     let exchanged = Exchanged::new(pairs, &mut Rng::new(stats::SEED));
     let p = exchanged.p_worse();
     let alpha = 1.0 - gate.confidence;
     let drop = -change.difference;
-    let sure = p <= alpha;
+    let sure = p <= alpha + 1e-12;
     let large = drop > 0.0 && drop >= gate.margin;
-    let power = change.standard_error.map(|error| {
+    let power = |true_drop: f64| {
         // Both conditions must hold: a drop that the test calls sure, and at least the margin.
         let wanted = exchanged.critical_drop(alpha).max(gate.margin);
-        stats::normal_cdf((0.05 - wanted) / error)
-    });
-    let points = |share: f64| format!("{:.1} points", share * 100.0);
-    let reason = match (large, sure) {
-        (true, true) => format!(
-            "the medal rate fell by {} (p = {p:.4}, at most {alpha:.4} allowed)",
+        change.standard_error.map(|error| stats::normal_cdf((true_drop - wanted) / error))
+    };
+    let points = |share: f64| format!("{} points", text::number(share * 100.0, 1));
+    let (told, allowed) = (text::p_equals(p), text::p_value(alpha));
+    let reason = match (decided, large, sure) {
+        (false, ..) => {
+            "more than half of the attempts of a side were lost, so nothing can be said of the agent"
+                .to_owned()
+        }
+        (_, true, true) => {
+            format!("the medal rate fell by {} ({told}, at most {allowed} allowed)", points(drop))
+        }
+        (_, true, false) => format!(
+            "the medal rate fell by {}, which these attempts do not tell from chance ({told}, more than {allowed})",
             points(drop)
         ),
-        (true, false) => {
-            format!(
-                "the medal rate fell by {}, which chance explains (p = {p:.4} > {alpha:.4})",
-                points(drop)
-            )
-        }
-        (false, _) if drop > 0.0 => {
-            format!(
-                "the medal rate fell by {}, less than the margin of {}",
-                points(drop),
-                points(gate.margin)
-            )
-        }
-        (false, _) => {
-            format!("the medal rate did not fall (change {:+.1} points)", change.difference * 100.0)
-        }
+        (_, false, _) if drop > 0.0 => format!(
+            "the medal rate fell by {}, less than the margin of {}",
+            points(drop),
+            points(gate.margin)
+        ),
+        _ => format!("the medal rate did not fall (change {} points)", text::points(Some(-drop))),
     };
-    Verdict { gate, regressed: large && sure, p, power_at_five_points: power, reason }
+    Verdict {
+        gate,
+        decided,
+        regressed: decided && large && sure,
+        p,
+        power_at_five_points: power(0.05),
+        power: power(gate.wanted_drop),
+        seeds_needed: stats::seeds_needed(pairs, gate.wanted_drop, alpha, POWER),
+        seeds: pairs.iter().flat_map(|(b, c)| [b.len(), c.len()]).max().unwrap_or(0),
+        reason,
+    }
 }
 
 fn side<'a>(reading: &Reading, pairs: &[Pair<'a>], of: fn(&Pair<'a>) -> &'a [&'a Attempt]) -> Side {
@@ -416,20 +569,19 @@ fn side<'a>(reading: &Reading, pairs: &[Pair<'a>], of: fn(&Pair<'a>) -> &'a [&'a
 }
 
 fn part_changes(pairs: &BTreeMap<&str, Pair<'_>>) -> Vec<PartChange> {
-    type Of = fn(&CompetitionFacts) -> &String;
-    let kinds: [(&str, Of); 2] = [("complexity", |f| &f.complexity), ("modality", |f| &f.modality)];
-    let mut parts: BTreeMap<(usize, &str, usize, String), Vec<Pair<'_>>> = BTreeMap::new();
+    let kinds: [(&str, FactOf); 2] =
+        [("complexity", |f| &f.complexity), ("modality", |f| &f.modality)];
+    let mut parts: BTreeMap<(usize, &str, usize, String), Vec<&Pair<'_>>> = BTreeMap::new();
     for (i, (kind, of)) in kinds.into_iter().enumerate() {
         for pair in pairs.values() {
-            let name =
-                pair.0.first().map_or_else(|| "unknown".to_owned(), |a| of(&a.facts).clone());
-            parts.entry((i, kind, part_order(&name), name)).or_default().push(*pair);
+            let name = part_key(pair.0.first().map_or("unknown", |attempt| of(&attempt.facts)));
+            parts.entry((i, kind, part_order(&name), name)).or_default().push(pair);
         }
     }
     let changes: Vec<(String, String, Change)> = parts
         .into_iter()
         .map(|((_, kind, _, name), pairs)| {
-            (kind.to_owned(), name, change(&values(&pairs, Measure::AnyMedal)))
+            (kind.to_owned(), name, change(&values(pairs, Measure::AnyMedal)))
         })
         .collect();
     let corrected =
@@ -441,7 +593,11 @@ fn part_changes(pairs: &BTreeMap<&str, Pair<'_>>) -> Vec<PartChange> {
         .collect()
 }
 
-fn competition_changes(pairs: &BTreeMap<&str, Pair<'_>>) -> Vec<CompetitionChange> {
+/// Changes of `tested` attempts beside all planned ones, which are listed.
+fn competition_changes(
+    pairs: &BTreeMap<&str, Pair<'_>>,
+    tested: &BTreeMap<&str, Pair<'_>>,
+) -> Vec<CompetitionChange> {
     let brief = |attempts: &[&Attempt]| -> Vec<AttemptBrief> {
         attempts
             .iter()
@@ -455,11 +611,12 @@ fn competition_changes(pairs: &BTreeMap<&str, Pair<'_>>) -> Vec<CompetitionChang
             })
             .collect()
     };
-    let mut changes: Vec<CompetitionChange> = pairs
+    let mut changes: Vec<CompetitionChange> = tested
         .iter()
         .map(|(id, pair)| {
-            let medals = values(&[*pair], Measure::AnyMedal);
-            let percentiles = known(values(&[*pair], Measure::Percentile));
+            let planned = pairs[id];
+            let medals = values([pair], Measure::AnyMedal);
+            let percentiles = known(values([pair], Measure::Percentile));
             let medal_difference = stats::mean(&medals[0].1) - stats::mean(&medals[0].0);
             let percentile_difference =
                 percentiles.first().map(|(b, c)| stats::mean(c) - stats::mean(b));
@@ -472,8 +629,8 @@ fn competition_changes(pairs: &BTreeMap<&str, Pair<'_>>) -> Vec<CompetitionChang
             CompetitionChange {
                 competition: (*id).to_owned(),
                 moved,
-                baseline: brief(pair.0),
-                candidate: brief(pair.1),
+                baseline: brief(planned.0),
+                candidate: brief(planned.1),
                 medal_difference,
                 percentile_difference,
                 p: stats::permutation_differs(tested, &mut Rng::new(stats::SEED)),

@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+
 use crate::compare::{
     AttemptBrief, Change, Comparison, CompetitionChange, ConditionDifference, Moved, Weight,
 };
-use crate::leaderboard::escape as escape_markdown;
-use crate::plots::escape as escape_xml;
-use crate::terminal::table;
+use crate::table::{self, Column, Look};
 use crate::text;
+use crate::text::markdown as escape_markdown;
 
 /// Competitions that a summary lists at most.
 const LISTED: usize = 20;
@@ -75,6 +76,10 @@ fn sides(comparison: &Comparison) -> String {
 }
 
 fn left_out(comparison: &Comparison) -> Vec<String> {
+    let lost = (!comparison.lost.is_empty()).then(|| {
+        let ids: Vec<String> = comparison.lost.iter().map(|id| format!("`{id}`")).collect();
+        format!("left out: {}, where a side lost every attempt", ids.join(", "))
+    });
     [("baseline", &comparison.only_baseline), ("candidate", &comparison.only_candidate)]
         .into_iter()
         .filter(|(_, ids)| !ids.is_empty())
@@ -85,12 +90,13 @@ fn left_out(comparison: &Comparison) -> Vec<String> {
             let more = if n > 5 { ", ..." } else { "" };
             format!("left out: {n} competition(s) of the {side} alone ({shown}{more})")
         })
+        .chain(lost)
         .collect()
 }
 
 /// The comparison for a terminal.
-pub fn terminal(comparison: &Comparison) -> String {
-    let mut out = format!("{}\n\n", sides(comparison));
+pub fn terminal(comparison: &Comparison, look: Look) -> String {
+    let mut out = format!("{}\n\n", table::wrap(&sides(comparison), look.width, 2));
     let mut rows = Vec::new();
     let mut put = |name: String, change: &Change, p: Option<f64>| {
         rows.push(vec![
@@ -101,53 +107,33 @@ pub fn terminal(comparison: &Comparison) -> String {
             text::points(Some(change.difference)),
             text::points_interval(change.on_these),
             text::p_value(change.p_on_these),
-            text::points_interval(change.on_like_these),
-            text::p_value(change.p_on_like_these),
             p.map_or_else(String::new, text::p_value),
         ]);
     };
     put("any medal".to_owned(), &comparison.medal_rate, None);
     if let Some(percentile) = &comparison.percentile {
-        put("percentile rank".to_owned(), percentile, None);
+        put("place".to_owned(), percentile, None);
     }
     for part in &comparison.parts {
-        put(format!("any medal, {}", part.name), &part.change, Some(part.p_corrected));
+        put(format!(" {}", part.name), &part.change, Some(part.p_corrected));
     }
-    let heads = [
-        "",
-        "n",
-        "baseline",
-        "candidate",
-        "change",
-        "on these",
-        "p",
-        "on like these",
-        "p",
-        "Holm p",
+    let columns = [
+        Column::new("").cut(),
+        Column::new("tasks").right().optional(2),
+        Column::new("before").right(),
+        Column::new("after").right(),
+        Column::new("change").right(),
+        Column::new("95% on these").right(),
+        Column::new("p").right(),
+        Column::new("Holm p").right().optional(1),
     ];
-    table(&mut out, &heads, &[1, 2, 3, 4, 5, 6, 7, 8, 9], &rows);
-    let m = comparison.mcnemar;
-    let _ = writeln!(
-        out,
-        "\nMcNemar over {} competitions: {} gained, {} lost, p = {}",
-        comparison.paired,
-        m.gained,
-        m.lost,
-        text::p_value(m.p)
-    );
-    if let Some(detectable) = comparison.medal_rate.detectable_on_these {
-        let _ = writeln!(
-            out,
-            "detectable with 80% power on these competitions: {:.1} points",
-            detectable * 100.0
-        );
-    }
-    if let Some(detectable) = comparison.medal_rate.detectable_on_like_these {
-        let _ = writeln!(
-            out,
-            "detectable with 80% power on ones like these: {:.1} points",
-            detectable * 100.0
-        );
+    out.push_str(&table::render(&columns, &rows, look));
+    let mut put = |line: String| {
+        let _ = writeln!(out, "{}", table::wrap(&line, look.width, 2));
+    };
+    put(String::new());
+    for line in beyond(comparison) {
+        put(line);
     }
     let rows: Vec<Vec<String>> = moved(comparison)
         .take(LISTED)
@@ -163,64 +149,121 @@ pub fn terminal(comparison: &Comparison) -> String {
             ]
         })
         .collect();
+    put(String::new());
     if rows.is_empty() {
-        out.push_str("\nno competition changed its share of medals\n");
+        put("no competition changed its share of medals".to_owned());
     } else {
-        let _ = writeln!(
-            out,
-            "\n{} of {} competitions moved",
-            moved(comparison).count(),
-            comparison.paired
-        );
-        table(
-            &mut out,
-            &["competition", "moved", "before", "after", "percentile", "p", "Holm p"],
-            &[4, 5, 6],
-            &rows,
-        );
+        let all = moved(comparison).count();
+        put(format!("{all} of {} competitions moved", comparison.competitions.len()));
+        let columns = [
+            Column::new("competition").cut(),
+            Column::new("moved"),
+            Column::new("before").right(),
+            Column::new("after").right(),
+            Column::new("place").right().optional(2),
+            Column::new("p").right().optional(1),
+            Column::new("Holm p").right(),
+        ];
+        out.push_str(&table::render(&columns, &rows, look));
     }
-    let notes: Vec<String> = conditions(comparison)
-        .into_iter()
-        .chain(left_out(comparison))
-        .chain(comparison.warnings.clone())
-        .collect();
+    let notes = notes(comparison);
     if !notes.is_empty() {
         out.push('\n');
     }
     for note in notes {
-        let _ = writeln!(out, "note: {note}");
+        let _ = writeln!(out, "{}", table::wrap(&format!("note: {note}"), look.width, 6));
     }
     let verdict = &comparison.verdict;
-    let _ = writeln!(
-        out,
-        "\n{}: {}{}",
-        if verdict.regressed { "REGRESSION" } else { "no regression" },
-        verdict.reason,
-        power(comparison)
-    );
+    let code = match (verdict.decided, verdict.regressed) {
+        (false, _) => "1;33",
+        (true, true) => "1;31",
+        (true, false) => "1",
+    };
+    let heading = verdict.heading();
+    let heading = if verdict.regressed { heading.to_uppercase() } else { heading.to_lowercase() };
+    let words = format!("{heading}: {}; {}", verdict.reason, power(comparison));
+    let words = table::wrap(&words, look.width, 2);
+    let _ = writeln!(out, "\n{}", words.replacen(&heading, &look.paint(&heading, code), 1));
     out
 }
 
-fn power(comparison: &Comparison) -> String {
-    match comparison.verdict.power_at_five_points {
-        Some(power) => {
-            format!(
-                "; a true drop of 5 points would be caught with probability {}",
-                text::percent(Some(power))
-            )
-        }
-        None => {
-            "; with one attempt a competition the chance of catching a drop is not known".to_owned()
-        }
+/// What else is known of the change: on competitions like these, as planned, McNemar, what could
+/// have been found.
+pub(crate) fn beyond(comparison: &Comparison) -> Vec<String> {
+    let change = &comparison.medal_rate;
+    let mut lines = vec![format!(
+        "on competitions like these: any medal {} points ({})",
+        text::points_interval(change.on_like_these),
+        text::p_equals(change.p_on_like_these)
+    )];
+    if let Some(planned) = comparison.as_planned {
+        lines.push(format!(
+            "with lost attempts counted as failed: {} before, {} after, change {} points (not tested)",
+            text::percent(Some(planned.baseline)),
+            text::percent(Some(planned.candidate)),
+            text::points(Some(planned.difference))
+        ));
     }
+    let m = comparison.mcnemar;
+    lines.push(format!(
+        "McNemar over {} competitions: {} gained, {} lost, {}",
+        change.competitions,
+        m.gained,
+        m.lost,
+        text::p_equals(m.p)
+    ));
+    let detectable = |name: &str, change: Option<f64>| match change {
+        Some(change) => format!("{} points {name}", text::number(change * 100.0, 1)),
+        None => format!("none {name}"),
+    };
+    lines.push(format!(
+        "smallest true change found 80 times in 100 at 5%: {}, {}",
+        detectable("on these competitions", change.detectable_on_these),
+        detectable("on ones like these", change.detectable_on_like_these)
+    ));
+    lines
+}
+
+fn notes(comparison: &Comparison) -> Vec<String> {
+    conditions(comparison)
+        .into_iter()
+        .chain(left_out(comparison))
+        .chain(comparison.warnings.clone())
+        .collect()
+}
+
+/// How likely the wanted drop is caught, and with how many seeds it would be.
+pub fn power(comparison: &Comparison) -> String {
+    let verdict = &comparison.verdict;
+    let points = text::number(verdict.gate.wanted_drop * 100.0, 1);
+    let points = points.strip_suffix(".0").unwrap_or(&points);
+    let now = match verdict.power {
+        Some(power) => format!(
+            "a true drop of {points} points would be caught with probability {}",
+            text::percent(Some(power))
+        ),
+        None => format!(
+            "with one attempt a competition the chance of catching a true drop of {points} points is not known"
+        ),
+    };
+    let needed = verdict.seeds_needed.map_or_else(String::new, |needed| {
+        format!(
+            "; to catch it 80 times in 100 takes {}{} seed{} a side (here: {})",
+            if needed.at_most { "at most " } else { "about " },
+            needed.seeds,
+            if needed.seeds == 1 { "" } else { "s" },
+            verdict.seeds
+        )
+    });
+    now + &needed
 }
 
 /// The comparison for a pull request.
 pub fn markdown(comparison: &Comparison) -> String {
     let verdict = &comparison.verdict;
     let mut out = format!(
-        "### {}\n\n{}. {}{}.\n\n",
-        if verdict.regressed { "Regression" } else { "No regression" },
+        "### {}\n\n{}. {}; {}.\n\n",
+        verdict.heading(),
         escape_markdown(&text::capitalised(&sides(comparison))),
         text::capitalised(&verdict.reason),
         power(comparison)
@@ -252,14 +295,10 @@ pub fn markdown(comparison: &Comparison) -> String {
     for part in &comparison.parts {
         put(&format!("Any medal, {}", part.name), &part.change, Some(part.p_corrected));
     }
-    let m = comparison.mcnemar;
-    let _ = writeln!(
-        out,
-        "\nMcNemar: {} gained, {} lost, p = {}.",
-        m.gained,
-        m.lost,
-        text::p_value(m.p)
-    );
+    out.push('\n');
+    for line in beyond(comparison) {
+        let _ = writeln!(out, "- {}", text::capitalised(&line));
+    }
     let listed: Vec<&CompetitionChange> = moved(comparison).take(LISTED).collect();
     if !listed.is_empty() {
         let all = moved(comparison).count();
@@ -283,13 +322,9 @@ pub fn markdown(comparison: &Comparison) -> String {
         }
         out.push_str("\n</details>\n");
     }
-    let notes: Vec<String> = conditions(comparison)
-        .into_iter()
-        .chain(left_out(comparison))
-        .chain(comparison.warnings.clone())
-        .collect();
+    let notes = notes(comparison);
     if !notes.is_empty() {
-        out.push('\n');
+        out.push_str("\nNotes:\n\n");
     }
     for note in notes {
         let _ = writeln!(out, "- {}", escape_markdown(&note));
@@ -298,26 +333,38 @@ pub fn markdown(comparison: &Comparison) -> String {
 }
 
 /// The comparison as JUnit XML: a test case for the gate, one for the conditions, and one a
-/// competition.
+/// competition. A gate that cannot decide is an error, not a failure.
 ///
 /// A competition fails if its share of medals fell and Holm's correction leaves it below one minus
 /// the gate's confidence; with a few seeds that is rare, so the gate is what counts.
 pub fn junit(comparison: &Comparison) -> String {
-    let mut cases = Vec::new();
+    const NAME: &str = "medalist compare";
+    let mut suite = TestSuite::new(NAME);
     let verdict = &comparison.verdict;
-    cases.push((
-        "gate",
-        "medal rate".to_owned(),
-        verdict.regressed.then(|| verdict.reason.clone()),
-        power(comparison),
-    ));
+    let mut put =
+        |class: &str, name: &str, problem: Option<(NonSuccessKind, String)>, words: &str| {
+            let mut status = problem.as_ref().map_or_else(TestCaseStatus::success, |(kind, _)| {
+                TestCaseStatus::non_success(*kind)
+            });
+            if let Some((_, message)) = problem {
+                status.set_message(message);
+            }
+            let mut case = TestCase::new(name, status);
+            case.set_classname(class);
+            if !words.is_empty() {
+                case.set_system_out(words);
+            }
+            suite.add_test_case(case);
+        };
+    let problem = match (verdict.decided, verdict.regressed) {
+        (false, _) => Some((NonSuccessKind::Error, verdict.reason.clone())),
+        (true, true) => Some((NonSuccessKind::Failure, verdict.reason.clone())),
+        (true, false) => None,
+    };
+    put("gate", "medal rate", problem, &power(comparison));
     let refused: Vec<String> = comparison.refusals().map(condition).collect();
-    cases.push((
-        "gate",
-        "equal conditions".to_owned(),
-        (!refused.is_empty()).then(|| refused.join("; ")),
-        String::new(),
-    ));
+    let problem = (!refused.is_empty()).then(|| (NonSuccessKind::Failure, refused.join("; ")));
+    put("gate", "equal conditions", problem, "");
     let alpha = 1.0 - verdict.gate.confidence;
     for change in &comparison.competitions {
         let words = format!(
@@ -326,38 +373,12 @@ pub fn junit(comparison: &Comparison) -> String {
             attempts(&change.candidate)
         );
         let failed = change.moved == Moved::Down && change.p_corrected <= alpha;
-        cases.push((
-            "competition",
-            change.competition.clone(),
-            failed.then(|| words.clone()),
-            words,
-        ));
+        let problem = failed.then(|| (NonSuccessKind::Failure, words.clone()));
+        put("competition", &change.competition, problem, &words);
     }
-    let failures = cases.iter().filter(|(_, _, failure, _)| failure.is_some()).count();
-    let mut out = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"medalist compare\" tests=\"{n}\" failures=\"{failures}\">\n  \
-         <testsuite name=\"medalist compare\" tests=\"{n}\" failures=\"{failures}\" errors=\"0\" skipped=\"0\">\n",
-        n = cases.len(),
-    );
-    for (class, name, failure, words) in cases {
-        let _ = write!(
-            out,
-            "    <testcase classname=\"{class}\" name=\"{}\">",
-            escape_xml(&printable(&name))
-        );
-        if let Some(failure) = failure {
-            let _ = write!(out, "<failure message=\"{}\"/>", escape_xml(&printable(&failure)));
-        }
-        if !words.is_empty() {
-            let _ = write!(out, "<system-out>{}</system-out>", escape_xml(&printable(&words)));
-        }
-        out.push_str("</testcase>\n");
-    }
-    out.push_str("  </testsuite>\n</testsuites>\n");
-    out
-}
-
-/// XML 1.0 has no place for most control characters, not even escaped.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let mut report = Report::new(NAME);
+    report.add_test_suite(suite);
+    report
+        .to_string()
+        .expect("a string takes every write, and its texts are cleaned of what XML cannot hold")
 }

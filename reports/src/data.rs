@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::{Attempt, Ending, Grade, Measure, Medal};
+use crate::compare::{self, Change};
 use crate::estimate::Estimate;
 use crate::leaderboard::{self, Row, SeedRule};
 use crate::read::{CompetitionSource, Group, Reading};
@@ -15,7 +16,7 @@ use crate::record::{
     AttemptKey, CompetitionFacts, ConditionsRecord, FormatVersion, LlmUsageRecord, OutcomeRecord,
     PhaseRecord, SnapshotRecord, TryRecord, UsageRecord,
 };
-use crate::stats;
+use crate::stats::{self, SeedsNeeded};
 
 /// The version of `report.json` that this crate writes.
 pub const REPORT_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
@@ -39,8 +40,29 @@ pub struct ReportData {
     pub competitions: Vec<CompetitionReport>,
     /// Attempts, by agent, competition, seed.
     pub attempts: Vec<AttemptReport>,
+    /// The paired difference, where there are two agents with competitions in common.
+    #[serde(default)]
+    pub difference: Option<PairedDifference>,
     /// What was left out or read otherwise than it stands.
     pub warnings: Vec<String>,
+}
+
+/// How two agents differ on the competitions that both were run on, lost attempts left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PairedDifference {
+    /// The agent that is ranked first, by its rate with lost attempts as failed.
+    pub first: String,
+    /// The other.
+    pub second: String,
+    /// First minus second, in medal rates.
+    pub change: Change,
+    /// Probability that a test at 5% finds a true difference of five points on these competitions;
+    /// `None` with one seed.
+    pub power_at_five_points: Option<f64>,
+    /// Seeds a competition and agent with which it is found 80 times in 100.
+    pub seeds_needed: Option<SeedsNeeded>,
+    /// Most attempts that a competition has now.
+    pub seeds: usize,
 }
 
 /// One agent over all its attempts.
@@ -54,6 +76,9 @@ pub struct AgentReport {
     pub counts: Counts,
     /// All measures over all competitions.
     pub overall: Breakdown,
+    /// Medal rate over the attempts that were not lost; `None` if none was lost.
+    #[serde(default)]
+    pub without_lost: Option<Estimate>,
     /// One breakdown a modality.
     pub by_modality: Vec<Breakdown>,
     /// One breakdown a complexity.
@@ -249,6 +274,7 @@ impl ReportData {
         source: &dyn CompetitionSource,
         options: &ReportOptions,
     ) -> Self {
+        let spellings = KINDS.map(|of| spellings(reading, of));
         let mut by_agent: BTreeMap<&str, Vec<&Group>> = BTreeMap::new();
         for group in &reading.groups {
             by_agent.entry(&group.agent).or_default().push(group);
@@ -256,7 +282,9 @@ impl ReportData {
         let by_agent: Vec<(&str, Vec<&Group>)> = by_agent.into_iter().collect();
         let mut agents: Vec<(AgentReport, Vec<&Attempt>)> = by_agent
             .par_iter()
-            .map(|(agent, groups)| agent_report(agent, groups, source, options.seed_rule))
+            .map(|(agent, groups)| {
+                agent_report(agent, groups, source, options.seed_rule, &spellings)
+            })
             .collect();
         let rate = |agent: &AgentReport| agent.overall.get(Measure::AnyMedal).value.unwrap_or(-1.0);
         agents.sort_by(|a, b| {
@@ -268,6 +296,12 @@ impl ReportData {
                 .extend(agent.mixed_conditions.iter().map(|m| format!("`{}`: {m}", agent.agent)));
         }
         warnings.extend(uneven_coverage(&agents));
+        let difference = match agents.as_slice() {
+            [(first, a), (second, b)] => {
+                compare::paired_difference((&first.agent, a), (&second.agent, b))
+            }
+            _ => None,
+        };
         let attempts = || agents.iter().flat_map(|(_, attempts)| attempts.iter().copied());
         warnings.extend(other_data(attempts()));
         Self {
@@ -279,8 +313,19 @@ impl ReportData {
             competitions: competition_reports(&agents),
             attempts: attempts().map(AttemptReport::from).collect(),
             agents: agents.into_iter().map(|(agent, _)| agent).collect(),
+            difference,
             warnings,
         }
+    }
+
+    /// Places of the competitions, by complexity and then by name.
+    pub(crate) fn by_complexity(&self) -> impl Iterator<Item = usize> {
+        let mut order: Vec<usize> = (0..self.competitions.len()).collect();
+        order.sort_by_cached_key(|c| {
+            let facts = &self.competitions[*c].facts;
+            (part_order(&facts.complexity), part_key(&facts.complexity), facts.id.to_lowercase())
+        });
+        order.into_iter()
     }
 
     /// Attempts of one agent.
@@ -306,9 +351,12 @@ fn agent_report<'a>(
     groups: &[&'a Group],
     source: &dyn CompetitionSource,
     seed_rule: SeedRule,
+    spellings: &[BTreeMap<String, &str>; 3],
 ) -> (AgentReport, Vec<&'a Attempt>) {
     let by_competition = by_competition(groups);
     let attempts: Vec<&Attempt> = by_competition.values().flatten().copied().collect();
+    let [by_modality, by_complexity, by_category] =
+        std::array::from_fn(|i| split(&by_competition, KINDS[i], &spellings[i]));
     let (leaderboard, problems) = leaderboard::row(groups, seed_rule, source);
     let record = groups.iter().find_map(|group| group.record.as_ref());
     let costs: Vec<f64> =
@@ -317,10 +365,11 @@ fn agent_report<'a>(
         agent: agent.to_owned(),
         backbone: record.and_then(|record| record.agent.backbone.clone()),
         counts: counts(&attempts),
-        overall: breakdown("all".to_owned(), &by_competition, stats::RESAMPLES),
-        by_modality: split(&by_competition, |facts| &facts.modality),
-        by_complexity: split(&by_competition, |facts| &facts.complexity),
-        by_category: split(&by_competition, |facts| &facts.category),
+        overall: breakdown("all".to_owned(), &by_competition),
+        without_lost: without_lost(&by_competition),
+        by_modality,
+        by_complexity,
+        by_category,
         pass_at_k: pass_at_k(&by_competition),
         leaderboard,
         leaderboard_gaps: problems
@@ -354,42 +403,70 @@ fn counts(attempts: &[&Attempt]) -> Counts {
     counts
 }
 
-fn breakdown(
-    name: String,
-    by_competition: &BTreeMap<&str, Vec<&Attempt>>,
-    resamples: usize,
-) -> Breakdown {
+fn breakdown(name: String, by_competition: &BTreeMap<&str, Vec<&Attempt>>) -> Breakdown {
     let all = by_competition.values().flatten();
     Breakdown {
         name,
         competitions: by_competition.len(),
         attempts: all.clone().count(),
         infrastructure: all.filter(|a| a.is_infrastructure()).count(),
-        estimates: Measure::ALL
-            .par_iter()
-            .map(|m| Estimate::of(*m, by_competition, resamples))
-            .collect(),
+        estimates: Measure::ALL.par_iter().map(|m| Estimate::of(*m, by_competition)).collect(),
     }
+}
+
+/// A fact of a competition to group by.
+pub(crate) type FactOf = fn(&CompetitionFacts) -> &str;
+
+/// Modality, complexity and category, in this order.
+const KINDS: [FactOf; 3] = [|f| &f.modality, |f| &f.complexity, |f| &f.category];
+
+/// The medal rate if lost attempts are left out in place of counted as failed.
+fn without_lost(by_competition: &BTreeMap<&str, Vec<&Attempt>>) -> Option<Estimate> {
+    let kept: BTreeMap<&str, Vec<&Attempt>> = by_competition
+        .iter()
+        .map(|(id, all)| (*id, all.iter().copied().filter(|a| !a.is_lost()).collect()))
+        .collect();
+    let lost = by_competition.values().flatten().any(|attempt| attempt.is_lost());
+    lost.then(|| Estimate::of(Measure::AnyMedal, &kept))
 }
 
 fn split(
     by_competition: &BTreeMap<&str, Vec<&Attempt>>,
-    of: fn(&CompetitionFacts) -> &String,
+    of: FactOf,
+    spellings: &BTreeMap<String, &str>,
 ) -> Vec<Breakdown> {
-    let mut parts: BTreeMap<(usize, &str), BTreeMap<&str, Vec<&Attempt>>> = BTreeMap::new();
+    let mut parts: BTreeMap<(usize, String), BTreeMap<&str, Vec<&Attempt>>> = BTreeMap::new();
     for (id, attempts) in by_competition {
-        let name = attempts.first().map_or("unknown", |a| of(&a.facts).as_str());
-        parts.entry((part_order(name), name)).or_default().insert(id, attempts.clone());
+        let key = part_key(attempts.first().map_or("unknown", |a| of(&a.facts)));
+        parts.entry((part_order(&key), key)).or_default().insert(id, attempts.clone());
     }
     parts
         .into_iter()
-        .map(|((_, name), part)| breakdown(name.to_owned(), &part, stats::PART_RESAMPLES))
+        .map(|((_, key), part)| {
+            breakdown(spellings.get(&key).map_or(key.clone(), |name| (*name).to_owned()), &part)
+        })
         .collect()
+}
+
+/// One spelling for each part that attempts name, the first in order.
+fn spellings<'a>(reading: &'a Reading, of: FactOf) -> BTreeMap<String, &'a str> {
+    let mut spellings: BTreeMap<String, &str> = BTreeMap::new();
+    for attempt in reading.attempts() {
+        let name = of(&attempt.facts);
+        let entry = spellings.entry(part_key(name)).or_insert(name);
+        *entry = (*entry).min(name);
+    }
+    spellings
+}
+
+/// What spellings of one part have in common: `Image To Image`, `image-to-image`.
+pub(crate) fn part_key(name: &str) -> String {
+    name.trim().to_lowercase().replace(['-', '_'], " ")
 }
 
 /// Complexities come in their own order, everything else by name.
 pub(crate) fn part_order(name: &str) -> usize {
-    ["low", "medium", "high"].iter().position(|known| *known == name).unwrap_or(3)
+    ["low", "medium", "high"].iter().position(|known| *known == part_key(name)).unwrap_or(3)
 }
 
 fn pass_at_k(by_competition: &BTreeMap<&str, Vec<&Attempt>>) -> Vec<PassAtK> {
@@ -558,6 +635,38 @@ fn competition_result(
         },
         mean_percentile: (!percentiles.is_empty()).then(|| stats::mean(&percentiles) * 100.0),
         seeds: attempts.iter().map(|a| a.grade.medal).collect(),
+    }
+}
+
+/// What became of an attempt, for pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// A medal, also if the machine ended the attempt.
+    Medal(Medal),
+    /// Lost through the machine's fault.
+    Infrastructure,
+    /// Without an end.
+    Unfinished,
+    /// A valid submission without a medal.
+    Valid,
+    /// Neither.
+    Invalid,
+}
+
+impl AttemptReport {
+    /// As [`Attempt::is_lost`].
+    pub fn is_lost(&self) -> bool {
+        self.infrastructure || self.outcome == "unfinished"
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        match self.grade.medal {
+            Some(medal) => Standing::Medal(medal),
+            None if self.infrastructure => Standing::Infrastructure,
+            None if self.outcome == "unfinished" => Standing::Unfinished,
+            None if self.grade.valid => Standing::Valid,
+            None => Standing::Invalid,
+        }
     }
 }
 

@@ -13,14 +13,15 @@ pub fn markdown(reading: &Reading) -> String {
     let attempts: Vec<&Attempt> = reading.attempts().collect();
     let records: Vec<&AttemptRecord> =
         attempts.iter().filter_map(|a| a.record.as_deref()).collect();
+    let missing = attempts.len() - records.len();
     let of = |get: &dyn Fn(&AttemptRecord) -> String| -> String {
-        let values: BTreeSet<String> =
-            records.iter().map(|r| get(r)).filter(|value| !value.is_empty()).collect();
-        if values.is_empty() {
-            "not recorded".to_owned()
-        } else {
-            values.into_iter().collect::<Vec<_>>().join("; ")
+        let mut values: BTreeSet<String> = records.iter().map(|r| get(r)).collect();
+        let some_say_nothing = values.remove("") || missing > 0;
+        let mut values: Vec<String> = values.iter().map(|value| text::markdown(value)).collect();
+        if some_say_nothing && !values.is_empty() {
+            values.push("not recorded for others".to_owned());
         }
+        if values.is_empty() { "not recorded".to_owned() } else { values.join("; ") }
     };
     let agents: BTreeSet<&str> = reading.groups.iter().map(|group| group.agent.as_str()).collect();
     let backbones: BTreeSet<&str> = reading
@@ -30,7 +31,8 @@ pub fn markdown(reading: &Reading) -> String {
         .collect();
     let competitions: BTreeSet<&str> =
         attempts.iter().map(|a| a.key.competition.as_str()).collect();
-    let join = |set: BTreeSet<&str>| set.into_iter().collect::<Vec<_>>().join(", ");
+    let join =
+        |set: BTreeSet<&str>| set.into_iter().map(text::markdown).collect::<Vec<_>>().join(", ");
     let mut out = String::from("### Disclosure\n\n");
     let mut line = |name: &str, value: String| {
         let _ = writeln!(out, "- **{name}**: {value}");
@@ -38,23 +40,48 @@ pub fn markdown(reading: &Reading) -> String {
     line("Agent", join(agents));
     line("LLMs", if backbones.is_empty() { "not recorded".to_owned() } else { join(backbones) });
     line("Attempts", format!("{} on {} competitions", attempts.len(), competitions.len()));
+    if missing > 0 {
+        line(
+            "Attempts without a record",
+            format!(
+                "{missing} of {}; how they were run is not known, and nothing below is said of them",
+                attempts.len()
+            ),
+        );
+    }
+    let lost = records.iter().filter(|r| r.outcome.as_ref().is_some_and(|o| o.infrastructure));
     line(
         "Infrastructure failures",
-        format!(
-            "{} of {}",
-            attempts.iter().filter(|a| a.is_infrastructure()).count(),
-            attempts.len()
-        ),
+        if records.is_empty() {
+            "not recorded".to_owned()
+        } else {
+            format!("{} of {}", lost.count(), records.len())
+        },
     );
     line("Edition of the data", of(&|r| r.conditions.data_edition.clone().unwrap_or_default()));
-    line("Time limit", of(&|r| text::duration(r.conditions.limits.time_s)));
     line(
-        "Processor",
+        "Time limit",
         of(&|r| {
-            format!("{} ({} logical)", r.conditions.hardware.cpu, r.conditions.hardware.cpu_count)
+            r.conditions
+                .limits
+                .time_s
+                .map_or_else(|| "none".to_owned(), |time| text::duration(Some(time)))
         }),
     );
-    line("Memory of the machine", of(&|r| text::bytes(r.conditions.hardware.memory_bytes)));
+    line(
+        "Processor",
+        of(&|r| match r.conditions.hardware.cpu.as_str() {
+            "" => String::new(),
+            cpu => format!("{cpu} ({} logical)", r.conditions.hardware.cpu_count),
+        }),
+    );
+    line(
+        "Memory of the machine",
+        of(&|r| match r.conditions.hardware.memory_bytes {
+            0 => String::new(),
+            bytes => text::bytes(bytes),
+        }),
+    );
     line("GPUs handed to an attempt", of(&|r| r.conditions.limits.gpus.to_string()));
     line(
         "Attempts that share a GPU",
@@ -73,14 +100,21 @@ pub fn markdown(reading: &Reading) -> String {
         }),
     );
     line("Executor", of(&|r| r.conditions.executor.clone()));
+    // The harness shows an agent nothing else; of other harnesses' runs this is not known.
     line(
         "Feedback on the test set",
-        "validity of the submission's format only; scores are never shown".to_owned(),
+        of(&|_| "validity of the submission's format only; no scores".to_owned()),
     );
     line("Validations asked for", validations(&records));
     line("Image", of(&|r| r.conditions.image_digest.clone().unwrap_or_default()));
     line("Agent package (SHA-256)", of(&|r| r.conditions.agent_sha256.clone().unwrap_or_default()));
-    line("Harness", of(&|r| format!("medalist {}", r.conditions.harness_version)));
+    line(
+        "Harness",
+        of(&|r| match r.conditions.harness_version.as_str() {
+            "" => String::new(),
+            version => format!("medalist {version}"),
+        }),
+    );
     out
 }
 
@@ -108,8 +142,21 @@ mod tests {
     use crate::simulate::Simulation;
 
     #[test]
-    fn every_fact_has_a_line_and_differing_values_are_all_named() {
-        let simulation = Simulation {
+    fn nothing_is_said_of_attempts_without_a_record() {
+        let mut reading = simulation().reading();
+        for attempt in reading.groups.iter_mut().flat_map(|group| &mut group.attempts) {
+            attempt.record = None;
+            attempt.ending = crate::attempt::Ending::Unrecorded;
+        }
+        let text = markdown(&reading);
+        for fact in ["Infrastructure failures", "Feedback on the test set", "Network", "Sealed"] {
+            assert!(text.contains(&format!("- **{fact}**: not recorded\n")), "{text}");
+        }
+        assert!(text.contains("- **Attempts without a record**: 2 of 2;"), "{text}");
+    }
+
+    fn simulation() -> Simulation {
+        Simulation {
             agent: "a".into(),
             competitions: 2,
             seeds: 1,
@@ -117,8 +164,12 @@ mod tests {
             infrastructure: 0.0,
             truth: 1,
             draw: 1,
-        };
-        let mut reading = simulation.reading();
+        }
+    }
+
+    #[test]
+    fn every_fact_has_a_line_and_differing_values_are_all_named() {
+        let mut reading = simulation().reading();
         let record = reading.groups[0].attempts[0].record.as_mut().expect("simulated with records");
         record.conditions.network = "open".into();
         let text = markdown(&reading);

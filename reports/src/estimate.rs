@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::{Attempt, Measure};
-use crate::stats::{self, Cluster, Interval, Rng};
+use crate::stats::{self, Cluster, Interval};
 
 /// Confidence of every interval.
 pub const CONFIDENCE: f64 = 0.95;
@@ -33,11 +33,12 @@ pub struct Estimate {
     /// Mean over complete seeds as MLE-bench reports it.
     pub seeds: Option<SeedEstimate>,
     /// Wilson's interval of `sum` of `attempts`, where these are independent: one attempt each on
-    /// several competitions, or several on one.
+    /// several competitions, or several on one. It is about competitions like these in the first
+    /// case and about this competition in the second.
     pub wilson: Option<Interval>,
-    /// Bootstrap interval *on these competitions*: only seeds vary.
+    /// Interval *on these competitions*: only seeds vary.
     pub on_these: Option<Interval>,
-    /// Bootstrap interval *on competitions like these*: competitions vary too.
+    /// Interval *on competitions like these*: competitions vary too.
     pub on_like_these: Option<Interval>,
     /// Why an interval is missing or has no width, in words.
     pub notes: Vec<String>,
@@ -61,13 +62,8 @@ pub struct SeedEstimate {
 }
 
 impl Estimate {
-    /// Measures attempts, which are grouped by competition and ordered by seed within; `resamples`
-    /// is the size of the bootstraps.
-    pub fn of(
-        measure: Measure,
-        by_competition: &BTreeMap<&str, Vec<&Attempt>>,
-        resamples: usize,
-    ) -> Self {
+    /// Measures attempts, which are grouped by competition and ordered by seed within.
+    pub fn of(measure: Measure, by_competition: &BTreeMap<&str, Vec<&Attempt>>) -> Self {
         let mut unknown = 0;
         let clusters: Vec<Cluster> = by_competition
             .values()
@@ -100,41 +96,20 @@ impl Estimate {
             .flatten();
         if let Some(seeds) = &seeds {
             match seeds.values.len() {
-                1 => notes.push("one seed: how much seeds vary is not known".to_owned()),
+                1 => notes.push("one complete seed: how much seeds vary is not known".to_owned()),
                 n if seeds.t.is_none() => notes.push(format!(
                     "SEM is 0 because all {n} seeds gave the same number; with {n} seeds that happens by chance and is no sign of certainty"
                 )),
                 _ => {}
             }
         }
-        let mut rng = Rng::new(stats::SEED).with_resamples(resamples);
-        let on_these =
-            stats::bootstrap_seeds(&clusters, CONFIDENCE, &mut rng).map(|i| i.clipped(0.0, 1.0));
-        if most > 1 && on_these.is_none() {
+        let on_these = stats::on_these(&clusters, CONFIDENCE);
+        let on_like_these = stats::on_like_these(&clusters, CONFIDENCE);
+        if [on_these, on_like_these].into_iter().flatten().any(|interval| interval.rough) {
             notes.push(
-                "attempts on the same competition never differ, so seeds alone give no interval on these competitions"
+                "an interval marked rough has too few competitions, medals or failures behind it to hold the true rate just 95 times in 100"
                     .to_owned(),
             );
-        }
-        let on_like_these =
-            stats::bootstrap_competitions(&clusters, CONFIDENCE, &mut rng).map(|i| i.clipped(0.0, 1.0)).or_else(|| {
-                // No spread at all: the count of competitions still bounds the rate.
-                let all = measure.is_binary() && clusters.len() > 1;
-                let k = value.filter(|v| *v == 0.0 || *v == 1.0)? as usize * clusters.len();
-                let interval = all.then(|| stats::wilson(k, clusters.len(), CONFIDENCE)).flatten();
-                if interval.is_some() {
-                    notes.push(
-                        "all competitions ended alike, so the interval on competitions like these is Wilson's over their number"
-                            .to_owned(),
-                    );
-                }
-                interval
-            });
-        if (2..10).contains(&clusters.len()) {
-            notes.push(format!(
-                "{} competitions only: the interval on competitions like these is rough",
-                clusters.len()
-            ));
         }
         let competitions = clusters.len();
         Self {
@@ -154,9 +129,10 @@ impl Estimate {
 
     /// The interval to show beside the value, with the question that it answers.
     pub fn headline(&self) -> Option<(Interval, &'static str)> {
-        self.on_like_these
-            .map(|interval| (interval, "on competitions like these"))
-            .or_else(|| self.wilson.map(|interval| (interval, "Wilson")))
+        let like = self.on_like_these.map(|interval| (interval, "on competitions like these"));
+        let one =
+            if self.competitions == 1 { "on this competition" } else { "on these competitions" };
+        like.or_else(|| self.on_these.map(|interval| (interval, one)))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::attempt::{Grade, Measure};
 use crate::data::{AttemptReport, ReportData};
 use crate::html::{self, HtmlError, PageOptions};
 use crate::plots::{self, PlotError, Theme};
-use crate::{leaderboard, text};
+use crate::text;
 
 /// Bytes of an attempt's log that its page shows.
 const LOG_TAIL: u64 = 32 * 1024;
@@ -294,7 +294,7 @@ pub enum Column {
 impl Column {
     fn print(&self, row: usize) -> String {
         match self {
-            Self::Text(values) => values[row].clone().unwrap_or_default(),
+            Self::Text(values) => values[row].as_deref().map_or_else(String::new, text::csv_cell),
             Self::Number(values) => values[row].map_or_else(String::new, |v| v.to_string()),
             Self::Whole(values) => values[row].map_or_else(String::new, |v| v.to_string()),
             Self::Flag(values) => values[row].to_string(),
@@ -359,7 +359,7 @@ pub fn attempts_csv(data: &ReportData) -> String {
 
 /// A summary for a pull request or a page.
 pub fn markdown(data: &ReportData) -> String {
-    let mut out = format!("# {}\n\n", data.title);
+    let mut out = format!("# {}\n\n", text::markdown(&data.title));
     out.push_str("| Agent | Any medal | Counted | Mean ± SEM over seeds | 95% on these | 95% on ones like these | Valid | Infrastructure failures |\n");
     out.push_str("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
     for agent in &data.agents {
@@ -378,11 +378,11 @@ pub fn markdown(data: &ReportData) -> String {
         let _ = writeln!(
             out,
             "| {} | {} | {} | {seeds} | {} | {} | {} of {} | {} of {} |",
-            leaderboard::escape(&agent.agent),
+            text::markdown(&agent.agent),
             text::percent(medal.value),
             text::counted(medal),
             text::interval(medal.on_these),
-            text::interval(medal.on_like_these.or(medal.wilson)),
+            text::interval(medal.on_like_these),
             agent.counts.valid,
             agent.counts.planned,
             agent.counts.infrastructure,
@@ -397,8 +397,8 @@ pub fn markdown(data: &ReportData) -> String {
             let _ = writeln!(
                 out,
                 "| {} | {} | {} of {} | {} | {} |",
-                leaderboard::escape(&competition.facts.id),
-                leaderboard::escape(&result.agent),
+                text::markdown(&competition.facts.id),
+                text::markdown(&result.agent),
                 result.medals,
                 result.attempts,
                 text::score(result.best_score),
@@ -409,7 +409,7 @@ pub fn markdown(data: &ReportData) -> String {
     if !data.warnings.is_empty() {
         out.push_str("\nWarnings:\n\n");
         for warning in &data.warnings {
-            let _ = writeln!(out, "- {}", leaderboard::escape(warning));
+            let _ = writeln!(out, "- {}", text::markdown(warning));
         }
     }
     out

@@ -9,8 +9,8 @@ use crate::data::by_competition;
 use crate::estimate::Estimate;
 use crate::read::{Group, Reading};
 use crate::record::FormatVersion;
-use crate::stats::RESAMPLES;
-use crate::terminal::table;
+use crate::stats::Interval;
+use crate::table::{self, Column, Look};
 use crate::text;
 
 /// The version of the history's JSON that this crate writes.
@@ -57,11 +57,12 @@ impl History {
     }
 
     /// A table with one line a run group.
-    pub fn terminal(&self) -> String {
+    pub fn terminal(&self, look: Look) -> String {
         let rows: Vec<Vec<String>> = self
             .entries
             .iter()
             .map(|entry| {
+                let (interval, on) = entry.interval().map_or((None, ""), |(i, on)| (Some(i), on));
                 vec![
                     entry.started_at.map_or_else(
                         || "unknown".to_owned(),
@@ -70,30 +71,37 @@ impl History {
                     entry.agent.clone(),
                     entry.agent_version.clone().unwrap_or_else(|| "-".to_owned()),
                     entry.suite.clone().unwrap_or_else(|| "-".to_owned()),
-                    entry.any_medal.competitions.to_string(),
                     text::counted(&entry.any_medal),
                     text::percent(entry.any_medal.value),
-                    text::interval(entry.any_medal.on_these.or(entry.any_medal.wilson)),
+                    text::interval(interval),
+                    on.to_owned(),
                     text::percent(entry.percentile.value),
                     entry.infrastructure.to_string(),
                 ]
             })
             .collect();
-        let heads = [
-            "began",
-            "agent",
-            "version",
-            "suite",
-            "tasks",
-            "medals",
-            "rate",
-            "95% on these",
-            "percentile",
-            "infra",
+        let columns = [
+            Column::new("began"),
+            Column::new("agent").cut(),
+            Column::new("version").optional(1),
+            Column::new("suite").optional(2),
+            Column::new("medals").right(),
+            Column::new("rate").right(),
+            Column::new("95% interval").right(),
+            Column::new("on"),
+            Column::new("place").right().optional(3),
+            Column::new("lost").right().optional(4),
         ];
-        let mut out = String::new();
-        table(&mut out, &heads, &[4, 5, 6, 7, 8, 9], &rows);
-        out
+        table::render(&columns, &rows, look)
+    }
+}
+
+impl HistoryEntry {
+    /// The interval to show: on the group's own competitions, which are what later groups run too;
+    /// where one seed says nothing about them, on competitions like these.
+    pub fn interval(&self) -> Option<(Interval, &'static str)> {
+        let these = self.any_medal.on_these.map(|interval| (interval, "these"));
+        these.or_else(|| self.any_medal.on_like_these.map(|interval| (interval, "like these")))
     }
 }
 
@@ -106,8 +114,8 @@ fn entry(group: &Group) -> HistoryEntry {
         group: group.id.clone(),
         started_at: record.and_then(|r| r.started_at),
         suite: record.and_then(|r| r.suite.clone()),
-        any_medal: Estimate::of(Measure::AnyMedal, &attempts, RESAMPLES),
-        percentile: Estimate::of(Measure::Percentile, &attempts, RESAMPLES),
+        any_medal: Estimate::of(Measure::AnyMedal, &attempts),
+        percentile: Estimate::of(Measure::Percentile, &attempts),
         infrastructure: group.attempts.iter().filter(|a| a.is_infrastructure()).count(),
     }
 }
@@ -135,6 +143,6 @@ mod tests {
         let history = History::of(&reading);
         assert!(history.entries.is_sorted_by_key(|entry| entry.started_at));
         assert!(history.entries.iter().all(|entry| entry.any_medal.attempts == 10));
-        assert_eq!(history.terminal().lines().count(), 5);
+        assert_eq!(history.terminal(Look::default()).lines().count(), 4);
     }
 }

@@ -1,6 +1,6 @@
 //! The page: one HTML file with everything in it, which asks the network for nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
 
 use minijinja::value::Serde;
@@ -8,17 +8,18 @@ use minijinja::{AutoEscape, Environment, context};
 
 use serde::Serialize;
 
-use crate::attempt::Measure;
+use crate::attempt::{Measure, Medal};
 use crate::compare::Comparison;
 use crate::compare_text;
-use crate::data::{AgentReport, AttemptReport, Breakdown, ReportData, part_order};
+use crate::data::{
+    AgentReport, AttemptReport, Breakdown, ReportData, Standing, part_key, part_order,
+};
 use crate::estimate::Estimate;
+use crate::palette;
 use crate::plots::{self, Plot, PlotError};
 use crate::stats::Interval;
 use crate::text;
 
-/// Colours of both themes as CSS variables; pictures use them too.
-pub(crate) const THEME_CSS: &str = include_str!("templates/theme.css");
 const STYLE_CSS: &str = include_str!("templates/style.css");
 const SCRIPT_JS: &str = include_str!("templates/script.js");
 
@@ -61,11 +62,15 @@ pub fn page_with(
 ) -> Result<String, HtmlError> {
     let outcomes: BTreeSet<&str> = data.attempts.iter().map(|a| a.outcome.as_str()).collect();
     let modalities: BTreeSet<&str> = data.attempts.iter().map(|a| a.modality.as_str()).collect();
+    let order: Vec<usize> = data.by_complexity().collect();
+    let folds = folds(data, &order);
     let breakdowns = [
         breakdown_table("complexity", data, |agent| &agent.by_complexity),
         breakdown_table("modality", data, |agent| &agent.by_modality),
         breakdown_table("category", data, |agent| &agent.by_category),
     ];
+    // The page has a heat map of its own, whose cells are links.
+    let plots: Vec<&Plot> = plots.iter().filter(|plot| plot.id != "heat-map").collect();
     let page = ENVIRONMENT.get_template("report.html")?.render(context! {
         data => Serde(data),
         plots => Serde(plots),
@@ -74,7 +79,11 @@ pub fn page_with(
         outcomes => Serde(outcomes),
         modalities => Serde(modalities),
         breakdowns => Serde(breakdowns),
-        theme => THEME_CSS,
+        heat => Serde(Heat::of(data, &order)),
+        folds => Serde(folds),
+        warnings => Serde(grouped(&data.warnings)),
+        ranked => data.agents.len() > CARDS,
+        theme => palette::css(),
         style => STYLE_CSS,
         script => SCRIPT_JS,
     })?;
@@ -98,11 +107,159 @@ pub fn attempt_page(
         back => back,
         live => live,
         version => env!("CARGO_PKG_VERSION"),
-        theme => THEME_CSS,
+        theme => palette::css(),
         style => STYLE_CSS,
         script => SCRIPT_JS,
     })?;
     Ok(page)
+}
+
+/// Most agents that have a card each; more stand in a ranked table.
+const CARDS: usize = 3;
+/// Most agents that the heat map shows.
+const HEAT_AGENTS: usize = 20;
+/// Most attempts that are listed one below the other; more are folded by competition.
+const UNFOLDED: usize = 60;
+
+/// Attempts at a competition, which the page folds into one line.
+#[derive(Serialize)]
+struct Fold<'a> {
+    competition: &'a str,
+    attempts: Vec<usize>,
+    medals: usize,
+    lost: usize,
+}
+
+/// Attempts by competition if they are many, else all of them without a line for each competition.
+fn folds<'a>(data: &'a ReportData, order: &[usize]) -> Vec<Fold<'a>> {
+    if data.attempts.len() <= UNFOLDED {
+        let attempts = (0..data.attempts.len()).collect();
+        return vec![Fold { competition: "", attempts, medals: 0, lost: 0 }];
+    }
+    order
+        .iter()
+        .map(|c| {
+            let competition = data.competitions[*c].facts.id.as_str();
+            let mut fold = Fold { competition, attempts: Vec::new(), medals: 0, lost: 0 };
+            for (i, attempt) in data.attempts.iter().enumerate() {
+                if attempt.key.competition == competition {
+                    fold.attempts.push(i);
+                    fold.medals += usize::from(attempt.grade.medal.is_some());
+                    fold.lost += usize::from(attempt.is_lost());
+                }
+            }
+            fold
+        })
+        .collect()
+}
+
+/// The heat map: competitions by complexity, and in each row the attempts of every agent.
+#[derive(Serialize)]
+struct Heat<'a> {
+    parts: Vec<HeatPart<'a>>,
+    /// The agents that are shown, best first.
+    agents: Vec<&'a str>,
+    /// Most attempts of each at a competition.
+    columns: Vec<usize>,
+    /// Whether cells are too narrow for letters.
+    dense: bool,
+}
+
+#[derive(Serialize)]
+struct HeatPart<'a> {
+    name: &'a str,
+    rows: Vec<HeatRow<'a>>,
+}
+
+#[derive(Serialize)]
+struct HeatRow<'a> {
+    competition: &'a str,
+    /// Place in the report's list.
+    number: usize,
+    /// Indices of attempts, a list an agent.
+    agents: Vec<Vec<HeatCell>>,
+}
+
+#[derive(Serialize)]
+struct HeatCell {
+    attempt: usize,
+    class: &'static str,
+    letter: &'static str,
+    /// Agent, seed and what became of it, in words.
+    label: String,
+}
+
+impl HeatCell {
+    fn of(attempt: usize, report: &AttemptReport) -> Self {
+        let standing = report.standing();
+        let (class, letter, words) = match standing {
+            Standing::Medal(Medal::Gold) => ("gold", "G", "gold"),
+            Standing::Medal(Medal::Silver) => ("silver", "S", "silver"),
+            Standing::Medal(Medal::Bronze) => ("bronze", "B", "bronze"),
+            Standing::Infrastructure => ("infra", "X", "infrastructure failure"),
+            Standing::Unfinished => ("unfinished", "?", "unfinished"),
+            Standing::Valid => ("valid", "\u{2022}", "valid, no medal"),
+            Standing::Invalid => ("invalid", "\u{2013}", "no valid submission"),
+        };
+        let label = format!("{}, seed {}: {words}", report.key.agent, report.key.seed);
+        Self { attempt, class, letter, label }
+    }
+}
+
+impl<'a> Heat<'a> {
+    fn of(data: &'a ReportData, order: &[usize]) -> Self {
+        let mut cells: HashMap<(&str, &str), Vec<HeatCell>> = HashMap::new();
+        for (i, attempt) in data.attempts.iter().enumerate() {
+            let key = (attempt.key.competition.as_str(), attempt.key.agent.as_str());
+            cells.entry(key).or_default().push(HeatCell::of(i, attempt));
+        }
+        let shown: Vec<&str> =
+            data.agents.iter().take(HEAT_AGENTS).map(|agent| agent.agent.as_str()).collect();
+        let columns = vec![0; shown.len()];
+        let mut heat = Self { parts: Vec::new(), agents: shown, columns, dense: false };
+        for c in order {
+            let facts = &data.competitions[*c].facts;
+            let agents: Vec<Vec<HeatCell>> = heat
+                .agents
+                .iter()
+                .map(|agent| cells.remove(&(facts.id.as_str(), *agent)).unwrap_or_default())
+                .collect();
+            for (most, cells) in heat.columns.iter_mut().zip(&agents) {
+                *most = cells.len().max(*most);
+            }
+            let same = |part: &HeatPart<'_>| part_key(part.name) == part_key(&facts.complexity);
+            if !heat.parts.last().is_some_and(same) {
+                heat.parts.push(HeatPart { name: &facts.complexity, rows: Vec::new() });
+            }
+            if let Some(part) = heat.parts.last_mut() {
+                part.rows.push(HeatRow { competition: &facts.id, number: *c, agents });
+            }
+        }
+        heat.dense = heat.columns.iter().sum::<usize>() > 24;
+        heat
+    }
+}
+
+/// Warnings that say the same of several files, once.
+#[derive(Serialize)]
+struct GroupedWarning<'a> {
+    message: &'a str,
+    places: Vec<&'a str>,
+}
+
+fn grouped(warnings: &[String]) -> Vec<GroupedWarning<'_>> {
+    let mut groups: Vec<GroupedWarning<'_>> = Vec::new();
+    for warning in warnings {
+        let (place, message) = warning
+            .strip_prefix('`')
+            .and_then(|rest| rest.split_once("`: "))
+            .map_or((None, warning.as_str()), |(place, message)| (Some(place), message));
+        match groups.iter_mut().find(|group| group.message == message) {
+            Some(group) => group.places.extend(place),
+            None => groups.push(GroupedWarning { message, places: place.into_iter().collect() }),
+        }
+    }
+    groups
 }
 
 #[derive(Serialize)]
@@ -141,9 +298,13 @@ pub fn comparison_page(comparison: &Comparison) -> Result<String, HtmlError> {
     let page = ENVIRONMENT.get_template("comparison.html")?.render(context! {
         c => Serde(comparison),
         conditions => Serde(compare_text::conditions(comparison)),
+        heading => comparison.verdict.heading(),
+        power => compare_text::power(comparison),
+        beyond => Serde(compare_text::beyond(comparison)),
+        warnings => Serde(grouped(&comparison.warnings)),
         plot => Serde(plot),
         version => env!("CARGO_PKG_VERSION"),
-        theme => THEME_CSS,
+        theme => palette::css(),
         style => STYLE_CSS,
         script => SCRIPT_JS,
     })?;
@@ -177,7 +338,9 @@ fn environment() -> Environment<'static> {
     environment.add_filter("points_interval", |value: Serde<Option<Interval>>| {
         text::points_interval(*value)
     });
+    environment.add_filter("two", |value: f64| text::number(value, 2));
     environment.add_filter("p", text::p_value);
+    environment.add_filter("p_equals", text::p_equals);
     for (name, template) in [
         ("attempt.html", include_str!("templates/attempt.html")),
         ("comparison.html", include_str!("templates/comparison.html")),

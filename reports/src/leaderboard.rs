@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::attempt::Grade;
 use crate::read::{CompetitionSource, Group};
-use crate::stats;
+use crate::table::{self, Column, Look};
+use crate::{stats, text};
 
 /// The four splits of a leaderboard row: name in the table, suite.
 pub const SPLITS: [(&str, &str); 4] =
@@ -384,41 +385,85 @@ pub fn markdown(rows: &[Row]) -> String {
          | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     for row in rows {
-        let cells = row.cells.map(|cell| match cell {
-            None => "n/a".to_owned(),
-            Some(Cell { mean, sem, .. }) => format!("{mean:.2} ± {sem:.2}"),
-        });
-        let source =
-            match (row.published, row.cells.iter().flatten().filter_map(|cell| cell.seeds).min()) {
-                (true, _) => "published, not measured".to_owned(),
-                (false, Some(seeds)) => {
-                    format!("measured, {seeds} seed{}", if seeds == 1 { "" } else { "s" })
-                }
-                (false, None) => "measured".to_owned(),
-            };
-        let marks = match (row.padded, row.known_leakage) {
-            (true, true) => ", padded, known leakage",
-            (true, false) => ", padded",
-            (false, true) => ", known leakage",
-            (false, false) => "",
-        };
-        let hours = row
-            .hours
-            .map_or_else(|| "-".to_owned(), |hours| format!("{}", (hours * 100.0).round() / 100.0));
+        let cells = row.cells.map(|cell| cell.map_or_else(|| "n/a".to_owned(), Cell::text));
         let _ = writeln!(
             out,
-            "| {} | {} | {} | {hours} | {} | {source}{marks} |",
-            escape(&row.agent),
-            escape(&row.llm),
+            "| {} | {} | {} | {} | {} | {} |",
+            text::markdown(&row.agent),
+            text::markdown(&row.llm),
             cells.join(" | "),
-            if row.date.is_empty() { "-" } else { &row.date },
+            row.hours(),
+            row.date(),
+            row.source(),
         );
     }
     out
 }
 
-pub(crate) fn escape(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', " ")
+/// The same table for a terminal.
+pub fn terminal(rows: &[Row], look: Look) -> String {
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            let [low, medium, high, all] =
+                row.cells.map(|cell| cell.map_or_else(|| "n/a".to_owned(), Cell::text));
+            let source = if row.published { "published".to_owned() } else { row.source() };
+            vec![
+                row.agent.clone(),
+                row.llm.clone(),
+                low,
+                medium,
+                high,
+                all,
+                row.hours(),
+                row.date().to_owned(),
+                source,
+            ]
+        })
+        .collect();
+    let columns = [
+        Column::new("agent").cut(),
+        Column::new("LLM").cut().optional(3),
+        Column::new("low %").right(),
+        Column::new("medium %").right(),
+        Column::new("high %").right(),
+        Column::new("all %").right(),
+        Column::new("hours").right().optional(2),
+        Column::new("date").optional(1),
+        Column::new("source").cut(),
+    ];
+    table::render(&columns, &rows, look)
+}
+
+impl Cell {
+    fn text(self) -> String {
+        format!("{} ± {}", text::number(self.mean, 2), text::number(self.sem, 2))
+    }
+}
+
+impl Row {
+    fn hours(&self) -> String {
+        let round = |hours: f64| format!("{}", (hours * 100.0).round() / 100.0);
+        self.hours.map_or_else(|| "-".to_owned(), round)
+    }
+
+    fn date(&self) -> &str {
+        if self.date.is_empty() { "-" } else { &self.date }
+    }
+
+    /// Where its numbers come from, in words.
+    pub fn source(&self) -> String {
+        let seeds = self.cells.iter().flatten().filter_map(|cell| cell.seeds).min();
+        let source = match (self.published, seeds) {
+            (true, _) => "published, not measured".to_owned(),
+            (false, Some(1)) => "measured, 1 seed".to_owned(),
+            (false, Some(seeds)) => format!("measured, {seeds} seeds"),
+            (false, None) => "measured".to_owned(),
+        };
+        let padded = if self.padded { ", padded" } else { "" };
+        let leakage = if self.known_leakage { ", known leakage" } else { "" };
+        format!("{source}{padded}{leakage}")
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Made-up run groups with known truth, for tests of the statistics, for benchmarks and for looking
 //! at pages.
 
+pub mod coverage;
+
 use std::path::PathBuf;
 
 use chrono::{DateTime, Duration, Utc};
@@ -39,17 +41,7 @@ impl Simulation {
     pub fn rates(&self) -> Vec<f64> {
         let mut rng = Rng::new(self.truth);
         (0..self.competitions)
-            .map(|_| {
-                let u = rng.unit();
-                // Squashing a uniform draw towards both ends: most tasks are won nearly always or
-                // nearly never.
-                let p = if u < 0.5 {
-                    0.5 * (2.0 * u).powi(3)
-                } else {
-                    1.0 - 0.5 * (2.0 - 2.0 * u).powi(3)
-                };
-                (p + self.shift).clamp(0.0, 1.0)
-            })
+            .map(|_| (squashed(rng.unit()) + self.shift).clamp(0.0, 1.0))
             .collect()
     }
 
@@ -91,6 +83,7 @@ impl Simulation {
             path: PathBuf::from(&id),
             id,
             agent: self.agent.clone(),
+            agent_is_recorded: true,
             record: Some(record),
             attempts,
         }
@@ -146,6 +139,8 @@ impl Simulation {
             own_leaderboard: None,
             teams: Some(1200),
             percentile: valid.then(|| (100.0 * (1.0 - (1.0 - score) * 2.5)).max(0.0)),
+            has_leaderboard: true,
+            has_thresholds: true,
             problem: (!valid && !lost).then(|| "column `target` is missing".to_owned()),
             ..Grade::default()
         };
@@ -212,6 +207,11 @@ impl Simulation {
             record: Some(Box::new(record)),
         }
     }
+}
+
+/// A uniform draw moved towards both ends: most tasks are won nearly always or nearly never.
+fn squashed(u: f64) -> f64 {
+    if u < 0.5 { 0.5 * (2.0 * u).powi(3) } else { 1.0 - 0.5 * (2.0 - 2.0 * u).powi(3) }
 }
 
 fn phases(took: f64) -> Vec<PhaseRecord> {

@@ -4,20 +4,18 @@
 //! only seeds vary. *On competitions like these*: the competitions are a sample too. The second
 //! interval is the wider one.
 
-mod bootstrap;
 mod exact;
+mod intervals;
 mod permutation;
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
-pub use self::bootstrap::{bootstrap_competitions, bootstrap_means, bootstrap_seeds};
+pub use self::intervals::{difference_on_like_these, difference_on_these, on_like_these, on_these};
 pub use self::permutation::{Exchanged, permutation_differs, permutation_worse, sign_flip};
 
-/// Resamples of every headline bootstrap and Monte-Carlo permutation test.
+/// Draws of every permutation test that is not exact.
 pub const RESAMPLES: usize = 10_000;
-/// Resamples of bootstraps within a modality, complexity or category, of which a report has dozens.
-pub const PART_RESAMPLES: usize = 2_000;
 /// Seed of every resampling, so that equal inputs give equal reports.
 pub const SEED: u64 = 0x006d_6564_616c_6973;
 
@@ -28,13 +26,36 @@ pub struct Interval {
     pub lower: f64,
     /// Upper end.
     pub upper: f64,
+    /// Whether too few data stand behind it for it to cover the truth as often as it says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rough: bool,
 }
 
 impl Interval {
+    /// From `lower` to `upper`, not rough.
+    pub fn new(lower: f64, upper: f64) -> Self {
+        Self { lower, upper, rough: false }
+    }
+
+    /// Marked as rough if `rough`.
+    #[must_use]
+    pub fn roughly(self, rough: bool) -> Self {
+        Self { rough, ..self }
+    }
+
+    /// The wider of both.
+    #[must_use]
+    pub fn wider(self, other: Option<Self>) -> Self {
+        match other {
+            Some(other) if other.width() > self.width() => other.roughly(self.rough || other.rough),
+            _ => self,
+        }
+    }
+
     /// Cuts both ends to `low..=high`.
     #[must_use]
     pub fn clipped(self, low: f64, high: f64) -> Self {
-        Self { lower: self.lower.clamp(low, high), upper: self.upper.clamp(low, high) }
+        Self { lower: self.lower.clamp(low, high), upper: self.upper.clamp(low, high), ..self }
     }
 
     /// Upper minus lower end.
@@ -81,19 +102,6 @@ impl Rng {
         (((self.next_u64() >> 32) * n as u64) >> 32) as usize
     }
 
-    /// The sum of one value at random of each table. Tables must not be empty.
-    fn draw_each<'a>(&mut self, mut tables: impl Iterator<Item = &'a [f64]>) -> f64 {
-        let pick = |table: &[f64], bits: u64| table[((bits * table.len() as u64) >> 32) as usize];
-        let mut sum = 0.0;
-        // One number of 64 bits is enough for two draws.
-        while let Some(table) = tables.next() {
-            let bits = self.next_u64();
-            sum += pick(table, bits >> 32);
-            sum += tables.next().map_or(0.0, |table| pick(table, bits & 0xffff_ffff));
-        }
-        sum
-    }
-
     /// A number in `[0, 1)`.
     pub fn unit(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
@@ -129,7 +137,7 @@ pub fn t_interval(values: &[f64], confidence: f64) -> Option<Interval> {
     let half =
         t_quantile(0.5 + confidence / 2.0, (values.len() - 1) as f64) * standard_error(values);
     let m = mean(values);
-    Some(Interval { lower: m - half, upper: m + half })
+    Some(Interval::new(m - half, m + half))
 }
 
 /// Quantile of Student's t distribution with `df` degrees of freedom.
@@ -164,7 +172,7 @@ pub fn wilson(successes: usize, n: usize, confidence: f64) -> Option<Interval> {
     let denominator = 1.0 + z * z / n;
     let centre = (p + z * z / (2.0 * n)) / denominator;
     let half = z / denominator * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-    Some(Interval { lower: centre - half, upper: centre + half }.clipped(0.0, 1.0))
+    Some(Interval::new(centre - half, centre + half).clipped(0.0, 1.0))
 }
 
 /// Chance that at least one of `k` attempts succeeds, from `successes` of `n`: 1 - C(n - c, k) /
@@ -229,56 +237,87 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
     adjusted
 }
 
-/// Difference of two [`cluster_mean`]s on fixed competitions, with its standard error and degrees
-/// of freedom.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Difference {
-    /// Candidate minus baseline.
+/// Standard error of a difference of two [`cluster_mean`]s, with its degrees of freedom.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StandardError {
+    /// The standard error.
     pub value: f64,
-    /// Standard error over seeds; `None` if no competition has two attempts on both sides.
-    pub standard_error: Option<f64>,
-    /// Satterthwaite's degrees of freedom of the standard error.
+    /// Its degrees of freedom.
     pub degrees: f64,
 }
 
-/// [`Difference`] of candidate and baseline from (baseline, candidate) values a competition.
-///
-/// Seeds are independent, so variances add over competitions and sides. Competitions with a single
-/// attempt on a side take the mean variance of that side's others.
-pub fn difference(pairs: &[(Cluster, Cluster)]) -> Difference {
-    let pairs: Vec<_> = pairs.iter().filter(|(b, c)| !b.is_empty() && !c.is_empty()).collect();
-    let m = pairs.len() as f64;
-    let value = pairs.iter().map(|(b, c)| mean(c) - mean(b)).sum::<f64>() / m;
-    let side = |get: fn(&(Cluster, Cluster)) -> &Cluster| {
-        let known: Vec<f64> = pairs.iter().filter_map(|p| variance(get(p))).collect();
-        let filler = if known.is_empty() { return None } else { mean(&known) };
-        Some(
-            pairs
-                .iter()
-                .map(move |p| {
-                    let values = get(p);
-                    let n = values.len() as f64;
-                    (variance(values).unwrap_or(filler) / n, (n - 1.0).max(1.0))
-                })
-                .collect::<Vec<_>>(),
-        )
-    };
-    let (Some(b), Some(c)) = (side(|p| &p.0), side(|p| &p.1)) else {
-        return Difference { value, standard_error: None, degrees: 0.0 };
-    };
-    let total: f64 = b.iter().chain(&c).map(|(v, _)| v).sum();
-    let spread: f64 = b.iter().chain(&c).map(|(v, df)| v * v / df).sum();
-    Difference {
-        value,
-        standard_error: Some(total.sqrt() / m),
-        degrees: if spread > 0.0 { total * total / spread } else { f64::INFINITY },
+impl StandardError {
+    /// Of candidate minus baseline *on these competitions*, from (baseline, candidate) values a
+    /// competition. `None` if a side has no competition with two attempts.
+    pub fn on_these(pairs: &[(Cluster, Cluster)]) -> Option<Self> {
+        let (b, c) = seed_spreads(pairs)?;
+        let total = b.variance + c.variance;
+        let spread = b.variance.powi(2) / b.degrees + c.variance.powi(2) / c.degrees;
+        Some(Self { value: total.sqrt(), degrees: total * total / spread })
+    }
+
+    /// Of candidate minus baseline *on competitions like these*; at least that on these. `None` for
+    /// fewer than two competitions, or if nothing varies.
+    pub fn on_like_these(pairs: &[(Cluster, Cluster)]) -> Option<Self> {
+        let differences: Vec<f64> = pairs.iter().map(|(b, c)| mean(c) - mean(b)).collect();
+        let own = Self {
+            value: (variance(&differences)? / differences.len() as f64).sqrt(),
+            degrees: intervals::like_degrees(&differences),
+        };
+        match Self::on_these(pairs) {
+            Some(these) if these.value > own.value => Some(these),
+            _ => (own.value > 0.0).then_some(own),
+        }
+    }
+
+    /// Smallest true difference that a two-sided test at `alpha` finds with probability `power`.
+    pub fn detectable(self, alpha: f64, power: f64) -> f64 {
+        let t = |p| t_quantile(p, self.degrees);
+        (t(1.0 - alpha / 2.0) + t(power)) * self.value
     }
 }
 
-/// Smallest true difference that a two-sided test at `alpha` finds with probability `power`, given
-/// its standard error.
-pub fn minimum_detectable(standard_error: f64, alpha: f64, power: f64) -> f64 {
-    (normal_quantile(1.0 - alpha / 2.0) + normal_quantile(power)) * standard_error
+fn seed_spreads(pairs: &[(Cluster, Cluster)]) -> Option<(intervals::Spread, intervals::Spread)> {
+    let side = |get: fn(&(Cluster, Cluster)) -> &Cluster| {
+        intervals::between_seeds(&pairs.iter().map(|pair| get(pair).clone()).collect::<Vec<_>>())
+    };
+    Some((side(|p| &p.0)?, side(|p| &p.1)?))
+}
+
+/// Seeds a competition and side with which a one-sided test at `alpha` finds a true drop of `drop`
+/// *on these competitions* with probability `power`; 1 at least. `None` if nothing varies.
+///
+/// Variances between seeds are those of the data. A side whose attempts never differ within a
+/// competition, or that has one attempt each, is taken to vary as much as its rate allows.
+pub fn seeds_needed(
+    pairs: &[(Cluster, Cluster)],
+    drop: f64,
+    alpha: f64,
+    power: f64,
+) -> Option<SeedsNeeded> {
+    let of = |get: fn(&(Cluster, Cluster)) -> &Cluster| -> (f64, bool) {
+        let known: Vec<f64> = pairs.iter().filter_map(|pair| variance(get(pair))).collect();
+        let seen = known.iter().sum::<f64>() / known.len().max(1) as f64;
+        if seen > 0.0 {
+            return (seen, false);
+        }
+        let rate = pairs.iter().map(|pair| mean(get(pair))).sum::<f64>() / pairs.len() as f64;
+        (rate * (1.0 - rate), true)
+    };
+    let ((b, b_at_most), (c, c_at_most)) = (of(|p| &p.0), of(|p| &p.1));
+    let quantiles = normal_quantile(1.0 - alpha) + normal_quantile(power);
+    let seeds = ((quantiles / drop).powi(2) * (b + c) / pairs.len() as f64).ceil().max(1.0);
+    let at_most = b_at_most || c_at_most;
+    (b + c > 0.0).then_some(SeedsNeeded { seeds: seeds as u64, at_most })
+}
+
+/// What [`seeds_needed`] finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeedsNeeded {
+    /// Seeds a competition and side.
+    pub seeds: u64,
+    /// Whether fewer may do, because the data do not tell how much seeds vary.
+    pub at_most: bool,
 }
 
 #[cfg(test)]

@@ -1,101 +1,157 @@
-//! The report as a table for a terminal.
+//! The report as tables for a terminal.
 
 use std::fmt::Write as _;
 
 use crate::attempt::Measure;
 use crate::data::{AgentReport, AttemptReport, ReportData};
+use crate::table::{self, Column, Look};
 use crate::text;
 
-/// Longest column before a cell is cut.
-const WIDEST: usize = 44;
-
-/// Summary, breakdowns and attempts as plain text.
+/// Summary, breakdowns and attempts as text.
 ///
 /// `attempts` is the highest number of attempts to list; beyond it the summary says how many were
 /// left out.
-pub fn render(data: &ReportData, attempts: usize) -> String {
+pub fn render(data: &ReportData, attempts: usize, look: Look) -> String {
     let mut out = String::new();
-    for agent in &data.agents {
-        summary(&mut out, agent);
+    if data.agents.len() > 3 {
+        out.push_str(&ranking(data, look));
+        out.push('\n');
+    } else {
+        for agent in &data.agents {
+            summary(&mut out, agent, look);
+        }
     }
+    // With one agent its name is not repeated.
+    let first = usize::from(data.agents.len() == 1);
     let mut rows = Vec::new();
     for agent in &data.agents {
         for part in agent.by_complexity.iter().chain(&agent.by_modality) {
             let estimate = part.get(Measure::AnyMedal);
-            rows.push(vec![
+            let cells = [
                 agent.agent.clone(),
                 part.name.clone(),
                 part.competitions.to_string(),
                 text::percent(estimate.value),
                 text::counted(estimate),
                 text::interval(estimate.headline().map(|(interval, _)| interval)),
-            ]);
+            ];
+            rows.push(cells[first..].to_vec());
         }
     }
-    table(
-        &mut out,
-        &["agent", "part", "competitions", "any medal", "counted", "95% interval"],
-        &[2, 3, 4, 5],
-        &rows,
-    );
+    let columns = [
+        Column::new("agent").cut(),
+        Column::new("part").cut(),
+        Column::new("tasks").right(),
+        Column::new("any medal").right(),
+        Column::new("counted").right(),
+        Column::new("95% interval").right(),
+    ];
+    out.push_str(&table::render(&columns[first..], &rows, look));
     out.push('\n');
-    let listed: Vec<Vec<String>> = data.attempts.iter().take(attempts).map(attempt_row).collect();
-    let heads = ["competition", "agent", "seed", "score", "medal", "percentile", "outcome", "time"];
-    table(&mut out, &heads, &[2, 3, 5, 7], &listed);
+    let listed: Vec<Vec<String>> =
+        data.attempts.iter().take(attempts).map(|a| attempt_row(a)[first..].to_vec()).collect();
+    let columns = [
+        Column::new("agent").cut(),
+        Column::new("competition").cut(),
+        Column::new("seed").right(),
+        Column::new("score").right(),
+        Column::new("medal"),
+        Column::new("place").right().optional(2),
+        Column::new("outcome").cut(),
+        Column::new("time").right().optional(1),
+    ];
+    out.push_str(&table::render(&columns[first..], &listed, look));
     if data.attempts.len() > attempts {
         let _ = writeln!(out, "... and {} more attempts", data.attempts.len() - attempts);
     }
     out
 }
 
-fn summary(out: &mut String, agent: &AgentReport) {
+/// The agents with their medal rates, best first.
+fn ranking(data: &ReportData, look: Look) -> String {
+    let rows: Vec<Vec<String>> = data
+        .agents
+        .iter()
+        .enumerate()
+        .map(|(i, agent)| {
+            let medal = agent.overall.get(Measure::AnyMedal);
+            vec![
+                (i + 1).to_string(),
+                agent.agent.clone(),
+                text::percent(medal.value),
+                text::counted(medal),
+                text::interval(medal.headline().map(|(interval, _)| interval)),
+                format!("{} of {}", agent.counts.valid, agent.counts.planned),
+                (agent.counts.infrastructure + agent.counts.unfinished).to_string(),
+            ]
+        })
+        .collect();
+    let columns = [
+        Column::new("").right(),
+        Column::new("agent").cut(),
+        Column::new("any medal").right(),
+        Column::new("counted").right(),
+        Column::new("95% interval").right(),
+        Column::new("valid").right().optional(1),
+        Column::new("lost").right(),
+    ];
+    table::render(&columns, &rows, look)
+}
+
+fn summary(out: &mut String, agent: &AgentReport, look: Look) {
     let medal = agent.overall.get(Measure::AnyMedal);
     let counts = &agent.counts;
-    let _ = writeln!(
-        out,
+    let mut put = |text: String| {
+        let _ = writeln!(out, "{}", table::wrap(&text, look.width, 4));
+    };
+    put(format!(
         "{}: {} any medal ({} of {} attempts on {} competitions: {} gold, {} silver, {} bronze)",
-        agent.agent,
-        text::percent(medal.value),
+        look.paint(&agent.agent, "1"),
+        look.paint(&text::percent(medal.value), "1"),
         counts.medals(),
         counts.planned,
         agent.overall.competitions,
         counts.gold,
         counts.silver,
         counts.bronze,
-    );
+    ));
+    let mut put = |text: String| {
+        let _ = writeln!(out, "  {}", table::wrap(&text, look.width - 2, 4));
+    };
+    put(format!("95% interval on these competitions: {}", text::interval(medal.on_these)));
+    put(format!(
+        "95% interval on competitions like these: {}",
+        text::interval(medal.on_like_these)
+    ));
     if let Some(seeds) = &medal.seeds {
-        let _ = writeln!(
-            out,
-            "  mean ± SEM over {} seed(s): {} ± {}",
+        put(format!(
+            "mean ± SEM over {} seed(s): {} ± {}",
             seeds.values.len(),
             text::percent(Some(seeds.mean)),
             text::percent(Some(seeds.sem)),
-        );
+        ));
     }
-    let on_like_these = medal.on_like_these.or(medal.wilson);
-    let _ = writeln!(
-        out,
-        "  95% interval on these competitions: {}; on competitions like these: {}",
-        text::interval(medal.on_these),
-        text::interval(on_like_these),
-    );
-    let _ = writeln!(
-        out,
-        "  valid submissions: {} of {}; infrastructure failures: {} of {}; unfinished: {} of {}",
+    if let Some(kept) = &agent.without_lost {
+        put(format!(
+            "without the lost attempts: {} ({})",
+            text::percent(kept.value),
+            text::counted(kept)
+        ));
+    }
+    put(format!(
+        "valid submissions: {} of {planned}; infrastructure failures: {} of {planned}; unfinished: {} of {planned}",
         counts.valid,
-        counts.planned,
         counts.infrastructure,
-        counts.planned,
         counts.unfinished,
-        counts.planned,
-    );
+        planned = counts.planned,
+    ));
     for note in &medal.notes {
-        let _ = writeln!(out, "  note: {note}");
+        put(format!("note: {note}"));
     }
     out.push('\n');
 }
 
-fn attempt_row(attempt: &AttemptReport) -> Vec<String> {
+fn attempt_row(attempt: &AttemptReport) -> [String; 8] {
     let grade = &attempt.grade;
     let medal = match grade.medal {
         Some(medal) => medal.to_string(),
@@ -105,9 +161,9 @@ fn attempt_row(attempt: &AttemptReport) -> Vec<String> {
         None => "no submission".to_owned(),
     };
     let mark = if attempt.infrastructure { " (infrastructure)" } else { "" };
-    vec![
-        attempt.key.competition.clone(),
+    [
         attempt.key.agent.clone(),
+        attempt.key.competition.clone(),
         attempt.key.seed.to_string(),
         text::score(grade.score),
         medal,
@@ -115,63 +171,4 @@ fn attempt_row(attempt: &AttemptReport) -> Vec<String> {
         format!("{}{mark}", attempt.outcome.replace('_', " ")),
         text::duration(attempt.took_s),
     ]
-}
-
-/// A table with two blanks between columns; the columns in `right` are aligned to the right.
-pub fn table(out: &mut String, heads: &[&str], right: &[usize], rows: &[Vec<String>]) {
-    if rows.is_empty() {
-        return;
-    }
-    let cut = |text: &str| -> String {
-        if text.chars().count() <= WIDEST {
-            return text.to_owned();
-        }
-        text.chars().take(WIDEST - 1).chain(['…']).collect()
-    };
-    let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| cut(cell)).collect()).collect();
-    let widths: Vec<usize> = heads
-        .iter()
-        .enumerate()
-        .map(|(i, head)| {
-            rows.iter()
-                .map(|row| row[i].chars().count())
-                .max()
-                .unwrap_or(0)
-                .max(head.chars().count())
-        })
-        .collect();
-    let line = |cells: Vec<&str>| -> String {
-        let cells: Vec<String> = cells
-            .iter()
-            .enumerate()
-            .map(|(i, cell)| {
-                let gap = " ".repeat(widths[i] - cell.chars().count());
-                if right.contains(&i) { format!("{gap}{cell}") } else { format!("{cell}{gap}") }
-            })
-            .collect();
-        cells.join("  ").trim_end().to_owned()
-    };
-    let _ = writeln!(out, "{}", line(heads.to_vec()));
-    let _ = writeln!(out, "{}", "-".repeat(widths.iter().sum::<usize>() + 2 * (widths.len() - 1)));
-    for row in &rows {
-        let _ = writeln!(out, "{}", line(row.iter().map(String::as_str).collect()));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_line_up() {
-        let mut out = String::new();
-        table(
-            &mut out,
-            &["a", "n"],
-            &[1],
-            &[vec!["x".into(), "10".into()], vec!["long".into(), "5".into()]],
-        );
-        assert_eq!(out, "a      n\n--------\nx     10\nlong   5\n");
-    }
 }

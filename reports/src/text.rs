@@ -3,35 +3,65 @@
 use crate::estimate::Estimate;
 use crate::stats::Interval;
 
-/// `62.5%`, or `n/a`.
-pub fn percent(value: Option<f64>) -> String {
-    value.map_or_else(|| "n/a".to_owned(), |value| format!("{:.1}%", value * 100.0))
+/// The number with so many decimals, and no minus before a zero.
+pub fn number(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    match text.strip_prefix('-') {
+        Some(digits) if digits.chars().all(|c| matches!(c, '0' | '.')) => digits.to_owned(),
+        _ => text,
+    }
 }
 
-/// `41.2–83.8%`, or `n/a`.
+/// [`number`] with a plus before what is above zero.
+fn signed(value: f64, decimals: usize) -> String {
+    let text = number(value, decimals);
+    if text.starts_with('-') || text.chars().all(|c| matches!(c, '0' | '.')) {
+        text
+    } else {
+        format!("+{text}")
+    }
+}
+
+/// `62.5%`, or `n/a`.
+pub fn percent(value: Option<f64>) -> String {
+    value.map_or_else(|| "n/a".to_owned(), |value| format!("{}%", number(value * 100.0, 1)))
+}
+
+/// `41.2–83.8%`, `41.2–83.8% rough`, or `n/a`.
 pub fn interval(interval: Option<Interval>) -> String {
     interval.map_or_else(
         || "n/a".to_owned(),
-        |Interval { lower, upper }| format!("{:.1}–{:.1}%", lower * 100.0, upper * 100.0),
+        |Interval { lower, upper, rough }| {
+            let mark = if rough { " rough" } else { "" };
+            format!("{}–{}%{mark}", number(lower * 100.0, 1), number(upper * 100.0, 1))
+        },
     )
 }
 
 /// `+3.1`, in percentage points, or `n/a`.
 pub fn points(share: Option<f64>) -> String {
-    share.map_or_else(|| "n/a".to_owned(), |share| format!("{:+.1}", share * 100.0))
+    share.map_or_else(|| "n/a".to_owned(), |share| signed(share * 100.0, 1))
 }
 
-/// `-1.0 to +7.2`, in percentage points, or `n/a`.
+/// `-1.0 to +7.2`, `-1.0 to +7.2 rough`, in percentage points, or `n/a`.
 pub fn points_interval(interval: Option<Interval>) -> String {
     interval.map_or_else(
         || "n/a".to_owned(),
-        |i| format!("{:+.1} to {:+.1}", i.lower * 100.0, i.upper * 100.0),
+        |i| {
+            let mark = if i.rough { " rough" } else { "" };
+            format!("{} to {}{mark}", signed(i.lower * 100.0, 1), signed(i.upper * 100.0, 1))
+        },
     )
 }
 
-/// Four decimals, or `< 0.0001`.
+/// Three decimals, or `< 0.001`.
 pub fn p_value(p: f64) -> String {
-    if p < 0.0001 { "< 0.0001".to_owned() } else { format!("{p:.4}") }
+    if p < 0.001 { "< 0.001".to_owned() } else { number(p, 3) }
+}
+
+/// `p = 0.031`, or `p < 0.001`.
+pub fn p_equals(p: f64) -> String {
+    if p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {}", number(p, 3)) }
 }
 
 /// Up to five decimals, which is what MLE-bench keeps; `n/a` without a score.
@@ -72,13 +102,63 @@ pub fn bytes(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", units[unit]) }
 }
 
-/// The denominator of an estimate: `5 of 8` or `mean of 8`.
+/// The denominator of an estimate: `5 of 8`, `mean of 8`, or `mean of 8 of 9` where the measure is
+/// unknown on one.
 pub fn counted(estimate: &Estimate) -> String {
+    let all = match estimate.unknown {
+        0 => String::new(),
+        unknown => format!(" of {}", estimate.attempts + unknown),
+    };
     if estimate.measure.is_binary() {
         format!("{:.0} of {}", estimate.sum, estimate.attempts)
     } else {
-        format!("mean of {}", estimate.attempts)
+        format!("mean of {}{all}", estimate.attempts)
     }
+}
+
+/// A text that others chose, for a table or list in Markdown: on one line, and nothing in it is
+/// markup, HTML, a link or a mention. Characters that cannot be seen or that reorder text stand as
+/// their numbers.
+pub fn markdown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '|' | '\\' | '`' | '*' | '[' | ']' => out.extend(['\\', c]),
+            '\n' | '\r' | '\t' => out.push(' '),
+            c => push_visible(&mut out, c),
+        }
+    }
+    // A name such as @team would call people, and an address would become a link.
+    out.replace('@', "&#64;").replace("://", ":&#47;&#47;")
+}
+
+/// A text that others chose with every character that cannot be seen or that reorders text as its
+/// number; line ends and tabs stay.
+pub fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '\n' | '\t') { out.push(c) } else { push_visible(&mut out, c) }
+    }
+    out
+}
+
+fn push_visible(out: &mut String, c: char) {
+    let hidden = c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(c, '\u{e0000}'..='\u{e007f}');
+    if hidden { out.push_str(&format!("\\u{{{:x}}}", u32::from(c))) } else { out.push(c) }
+}
+
+/// A text that others chose, for a cell of a CSV file: spreadsheets take one that begins like a
+/// formula for a formula, so that it begins with an apostrophe.
+pub fn csv_cell(text: &str) -> String {
+    let text = visible(text);
+    let formula =
+        text.trim_start().starts_with(['=', '+', '-', '@']) || text.starts_with(['\t', '\r', '\n']);
+    if formula && text.parse::<f64>().is_err() { format!("'{text}") } else { text }
 }
 
 /// First letter in upper case.
@@ -90,6 +170,30 @@ pub fn capitalised(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_minus_zero_and_no_p_is_zero() {
+        assert_eq!(points(Some(-0.000_4)), "0.0");
+        assert_eq!(points(Some(0.0)), "0.0");
+        assert_eq!(points(Some(-0.01)), "-1.0");
+        assert_eq!(points_interval(Some(Interval::new(-0.000_1, 0.02))), "0.0 to +2.0");
+        assert_eq!(percent(Some(-0.0)), "0.0%");
+        assert_eq!(p_equals(0.000_04), "p < 0.001");
+        assert_eq!(p_value(0.031_4), "0.031");
+        assert_eq!(interval(Some(Interval::new(0.1, 0.2).roughly(true))), "10.0–20.0% rough");
+    }
+
+    #[test]
+    fn names_cannot_act_in_exports() {
+        assert_eq!(csv_cell("=cmd|' /C calc'!A0"), "'=cmd|' /C calc'!A0");
+        assert_eq!(csv_cell(" @SUM(A1)"), "' @SUM(A1)");
+        assert_eq!(csv_cell("-12.5"), "-12.5");
+        assert_eq!(csv_cell("plain"), "plain");
+        assert_eq!(csv_cell("a\u{202e}b"), "a\\u{202e}b");
+        assert_eq!(markdown("<b>|`x`\n@all"), "&lt;b&gt;\\|\\`x\\` &#64;all");
+        assert_eq!(markdown("[x](https://example.org)"), "\\[x\\](https:&#47;&#47;example.org)");
+        assert_eq!(markdown("\u{1b}[31m\u{200b}"), "\\u{1b}\\[31m\\u{200b}");
+    }
 
     #[test]
     fn durations_pick_their_unit() {

@@ -1,6 +1,7 @@
 //! Reports on run groups: what is read, what the catalogue adds, what is written.
 
 use std::collections::HashMap;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,10 +13,12 @@ use medalist_reports::export::{self, Column, Format};
 use medalist_reports::leaderboard::SeedRule;
 use medalist_reports::read::{self, CompetitionSource, ReadError, Reading};
 use medalist_reports::record::CompetitionFacts;
+use medalist_reports::table::Look;
 
 use super::boards::Board;
 use super::context::Context;
 use super::error::{CliError, Exit};
+use super::table::output_width;
 
 /// MLE-bench's list of experiments as a source of reports.
 #[derive(Debug, Default, Clone)]
@@ -44,6 +47,8 @@ pub struct ReportRequest<'a> {
     pub paths: &'a [PathBuf],
     /// A list of experiments in their place.
     pub experiment: &'a Experiment,
+    /// The agent whose groups count; all if none.
+    pub agent: Option<&'a str>,
     /// How seeds of leaderboard rows are built.
     pub seeds: SeedRule,
     /// Where the files go, if the user says so.
@@ -63,7 +68,8 @@ pub fn write_report(
     context: &Context,
 ) -> Result<(ReportData, Vec<PathBuf>), CliError> {
     let source = Source::new(context.catalogue()?, &context.data_dir);
-    let reading = read_groups(request.paths, request.experiment, context, &source)?;
+    let mut reading = read_groups(request.paths, request.experiment, context, &source)?;
+    keep_agent(&mut reading, request.agent)?;
     let title = request.title.unwrap_or_else(|| default_title(&reading));
     let options = ReportOptions { title, generated_at: Utc::now(), seed_rule: request.seeds };
     let data = ReportData::compute(&reading, &source, &options);
@@ -133,7 +139,7 @@ pub fn read_groups(
             ReadError::Nothing { warnings, .. } => {
                 warnings.iter().map(ToString::to_string).collect()
             }
-            ReadError::Path { .. } => Vec::new(),
+            ReadError::Path { .. } | ReadError::NoSuchAgent { .. } => Vec::new(),
         };
         let hint = "name a run group, a folder of run groups or MLE-bench's grading reports";
         hints.into_iter().fold(
@@ -142,10 +148,37 @@ pub fn read_groups(
         )
     })?;
     reading.warnings.splice(0..0, warnings);
+    if let Some(id) = &experiment.id {
+        // All groups of an experiment are runs of one agent, whatever their folders are called.
+        reading.rename_agent(id);
+    }
     for warning in &reading.warnings {
         context.warn(warning);
     }
     Ok(reading)
+}
+
+/// Keeps the groups of one agent, if one is named.
+///
+/// # Errors
+/// No group is of this agent.
+pub fn keep_agent(reading: &mut Reading, agent: Option<&str>) -> Result<(), CliError> {
+    agent.map_or(Ok(()), |agent| {
+        reading
+            .keep_agent(agent)
+            .map_err(|error| CliError::new(Exit::BadInput, anyhow::Error::new(error)))
+    })
+}
+
+/// What the terminal on stdout shows: its width, and colours unless `NO_COLOR` is set. Pipes and
+/// files get 80 columns.
+pub fn look() -> Look {
+    let width = output_width();
+    Look {
+        width: if width == usize::MAX { Look::default().width } else { width.max(40) },
+        colour: std::io::stdout().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    }
 }
 
 pub fn default_title(reading: &Reading) -> String {

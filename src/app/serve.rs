@@ -31,7 +31,7 @@ use tokio::net::TcpListener;
 
 use super::context::Context;
 use super::error::{CliError, Exit};
-use super::report::{Source, default_title};
+use super::report::{Source, default_title, keep_agent};
 use crate::attempt::dir::AttemptDir;
 use crate::attempt::text::hex;
 
@@ -69,6 +69,8 @@ pub async fn run(shown: Shown, address: SocketAddr, context: &Context) -> Result
 pub struct Shown {
     /// Where run groups are read from.
     pub paths: Vec<PathBuf>,
+    /// The agent whose groups are shown; all if none.
+    pub agent: Option<String>,
     /// Facts of competitions.
     pub source: Source,
     /// What every address must carry.
@@ -77,8 +79,10 @@ pub struct Shown {
 
 impl Shown {
     fn reading(&self) -> Result<Reading, CliError> {
-        read::read(&self.paths, &self.source)
-            .map_err(|error| CliError::new(Exit::BadInput, anyhow::Error::new(error)))
+        let mut reading = read::read(&self.paths, &self.source)
+            .map_err(|error| CliError::new(Exit::BadInput, anyhow::Error::new(error)))?;
+        keep_agent(&mut reading, self.agent.as_deref())?;
+        Ok(reading)
     }
 
     fn report(&self) -> Result<ReportData, CliError> {

@@ -6,9 +6,10 @@ use medalist_reports::compare::{self, Comparison, Gate};
 use medalist_reports::plots::{self, Plot, Theme};
 use medalist_reports::{compare_text, export, html};
 
+use super::report::AgentArgs;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
-use crate::app::report::{Experiment, Source, read_groups};
+use crate::app::report::{Experiment, Source, look, read_groups};
 
 /// Compare two versions of an agent, and fail if the new one is worse.
 #[derive(clap::Args, Debug)]
@@ -20,7 +21,7 @@ pub struct Args {
     #[arg(long, value_name = "CANDIDATE", required = true, num_args = 1..)]
     against: Vec<PathBuf>,
     /// Exit with code 6 if the medal rate fell significantly (at `--confidence`) and by at least
-    /// `--margin` points.
+    /// `--margin` points, with code 5 if more than half of a side's attempts were lost.
     #[arg(long)]
     fail_on_regression: bool,
     /// Smallest drop of the medal rate that fails, in percentage points.
@@ -30,6 +31,12 @@ pub struct Args {
     /// nothing changed.
     #[arg(long, value_name = "PERCENT", default_value_t = 95.0)]
     confidence: f64,
+    /// True drop of the medal rate, in percentage points, for which the verdict tells how likely it
+    /// is caught and how many seeds that takes.
+    #[arg(long, value_name = "POINTS", default_value_t = 5.0)]
+    plan: f64,
+    #[command(flatten)]
+    agent: AgentArgs,
     /// Compare even if brief, data, time limit or network differ.
     #[arg(long)]
     allow_differing_conditions: bool,
@@ -60,15 +67,17 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let gate = gate(args)?;
     let source = Source::new(context.catalogue()?, &context.data_dir);
-    let baseline = read_groups(&args.baseline, &Experiment::default(), context, &source)?;
-    let candidate = read_groups(&args.against, &Experiment::default(), context, &source)?;
+    let mut baseline = read_groups(&args.baseline, &Experiment::default(), context, &source)?;
+    let mut candidate = read_groups(&args.against, &Experiment::default(), context, &source)?;
+    args.agent.keep(&mut baseline)?;
+    args.agent.keep(&mut candidate)?;
     let comparison = compare::compare(&baseline, &candidate, gate)
         .map_err(|error| CliError::new(Exit::BadInput, anyhow::Error::new(error)))?;
     write_files(args, &comparison)?;
     if args.json {
         context.print(export::pretty_json(&comparison))?;
     } else {
-        context.print(compare_text::terminal(&comparison))?;
+        context.print(compare_text::terminal(&comparison, look()))?;
     }
     let refused: Vec<&str> =
         comparison.refusals().map(|difference| difference.condition.as_str()).collect();
@@ -82,10 +91,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         )
         .hint("run both sides under the same conditions, or give `--allow-differing-conditions` and say so when you report"));
     }
-    Ok(if args.fail_on_regression && comparison.verdict.regressed {
-        Exit::Regression
-    } else {
-        Exit::Success
+    let verdict = &comparison.verdict;
+    Ok(match (args.fail_on_regression, verdict.decided) {
+        (true, true) if verdict.regressed => Exit::Regression,
+        (true, false) => Exit::Partial,
+        _ => Exit::Success,
     })
 }
 
@@ -103,7 +113,17 @@ fn gate(args: &Args) -> Result<Gate, CliError> {
             args.confidence
         ));
     }
-    Ok(Gate { margin: args.margin / 100.0, confidence: args.confidence / 100.0 })
+    if !(args.plan > 0.0 && args.plan <= 100.0) {
+        return usage(format!(
+            "`--plan` is {}, expected percentage points above 0, 100 at most",
+            args.plan
+        ));
+    }
+    Ok(Gate {
+        margin: args.margin / 100.0,
+        confidence: args.confidence / 100.0,
+        wanted_drop: args.plan / 100.0,
+    })
 }
 
 fn write_files(args: &Args, comparison: &Comparison) -> Result<(), CliError> {

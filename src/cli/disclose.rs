@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use medalist_reports::disclose;
 
+use super::report::AgentArgs;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::report::{Experiment, Source, read_groups};
@@ -14,6 +15,8 @@ pub struct Args {
     /// Run groups.
     #[arg(value_name = "GROUP", required = true)]
     groups: Vec<PathBuf>,
+    #[command(flatten)]
+    agent: AgentArgs,
 }
 
 /// Runs the subcommand.
@@ -22,7 +25,8 @@ pub struct Args {
 /// Unreadable groups.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let source = Source::new(context.catalogue()?, &context.data_dir);
-    let reading = read_groups(&args.groups, &Experiment::default(), context, &source)?;
+    let mut reading = read_groups(&args.groups, &Experiment::default(), context, &source)?;
+    args.agent.keep(&mut reading)?;
     context.print(disclose::markdown(&reading))?;
     Ok(Exit::Success)
 }

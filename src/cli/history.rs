@@ -6,9 +6,10 @@ use medalist_reports::history::History;
 use medalist_reports::{export, plots};
 
 use super::compare::write_picture;
+use super::report::AgentArgs;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
-use crate::app::report::{Experiment, Source, read_groups};
+use crate::app::report::{Experiment, Source, look, read_groups};
 
 /// Show each agent's medal rate over time, one line per run group.
 #[derive(clap::Args, Debug)]
@@ -16,9 +17,8 @@ pub struct Args {
     /// Run groups or folders of them; all of `--runs-dir` by default.
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Only this agent.
-    #[arg(long, value_name = "ID")]
-    agent: Option<String>,
+    #[command(flatten)]
+    agent: AgentArgs,
     /// Write a plot as SVG.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
@@ -37,20 +37,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let source = Source::new(context.catalogue()?, &context.data_dir);
     let mut reading = read_groups(&args.paths, &Experiment::default(), context, &source)?;
-    if let Some(agent) = &args.agent {
-        let mut known: Vec<String> =
-            reading.groups.iter().map(|group| format!("`{}`", group.agent)).collect();
-        reading.groups.retain(|group| group.agent == *agent);
-        if reading.groups.is_empty() {
-            known.sort();
-            known.dedup();
-            return Err(CliError::message(
-                Exit::BadInput,
-                format!("no run group of agent `{agent}`"),
-            )
-            .hint(format!("there are groups of {}", known.join(", "))));
-        }
-    }
+    args.agent.keep(&mut reading)?;
     let history = History::of(&reading);
     if args.svg.is_some() || args.png.is_some() {
         let plot = plots::history(&history)?.ok_or_else(|| {
@@ -64,7 +51,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     if args.json {
         context.print(export::pretty_json(&history))?;
     } else {
-        context.print(history.terminal())?;
+        context.print(history.terminal(look()))?;
     }
     Ok(Exit::Success)
 }

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use medalist_reports::export::{self, Format};
 use medalist_reports::leaderboard::SeedRule;
+use medalist_reports::read::Reading;
 use medalist_reports::terminal;
 
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
-use crate::app::report::{Experiment, Output, ReportRequest, write_report};
+use crate::app::report::{Experiment, Output, ReportRequest, keep_agent, look, write_report};
 
 /// Most attempts, and most files of one folder, that the terminal lists.
 const LISTED: usize = 60;
@@ -24,6 +25,8 @@ pub struct Args {
     paths: Vec<PathBuf>,
     #[command(flatten)]
     experiment: ExperimentArgs,
+    #[command(flatten)]
+    agent: AgentArgs,
     #[command(flatten)]
     seeds: SeedArgs,
     /// Output folder; by default `report/` inside the run group, or `medalist-report/` for several
@@ -57,6 +60,22 @@ impl ExperimentArgs {
     /// What was asked for.
     pub(super) fn experiment(&self) -> Experiment {
         Experiment { id: self.experiment_id.clone(), list: self.experiments.clone() }
+    }
+}
+
+/// Whose run groups are read.
+#[derive(clap::Args, Debug, Default)]
+pub struct AgentArgs {
+    /// Read only run groups of this agent; grading reports, which do not name one, count as its
+    /// where no group carries the name.
+    #[arg(long, value_name = "NAME")]
+    pub(super) agent: Option<String>,
+}
+
+impl AgentArgs {
+    /// Keeps what was asked for.
+    pub(super) fn keep(&self, reading: &mut Reading) -> Result<(), CliError> {
+        keep_agent(reading, self.agent.as_deref())
     }
 }
 
@@ -134,6 +153,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let request = ReportRequest {
         paths: &args.paths,
         experiment: &args.experiment.experiment(),
+        agent: args.agent.agent.as_deref(),
         seeds: args.seeds.rule(),
         out: args.out.clone(),
         outputs: &outputs,
@@ -143,7 +163,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     if args.json {
         context.print(export::json_text(&data))?;
     } else {
-        context.print(terminal::render(&data, LISTED))?;
+        context.print(terminal::render(&data, LISTED, look()))?;
     }
     tell_written(&written, context);
     Ok(Exit::Success)

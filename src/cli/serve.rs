@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use super::report::AgentArgs;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::report::Source;
@@ -15,6 +16,8 @@ pub struct Args {
     /// Run groups or folders of them; all of `--runs-dir` by default.
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
+    #[command(flatten)]
+    agent: AgentArgs,
     /// Address to listen on. Any address but loopback exposes the report to your network, to
     /// everyone who has the token.
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
@@ -36,6 +39,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         if args.paths.is_empty() { vec![context.runs_dir.clone()] } else { args.paths.clone() };
     let shown = Shown {
         paths,
+        agent: args.agent.agent.clone(),
         source: Source::new(context.catalogue()?, &context.data_dir),
         token: args.token.clone().unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string()),
     };

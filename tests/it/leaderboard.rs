@@ -141,7 +141,7 @@ fn a_gate_gives_its_exit_code_and_files_for_ci() {
     let same = medalist(&["compare", &report(1), "--against", &report(2), "--fail-on-regression"]);
     assert_eq!(same.status.code(), Some(0), "{}", text(&same.stderr));
     assert!(
-        text(&same.stdout).contains("no regression: the medal rate did not fall"),
+        text(&same.stdout).contains("no regression found: the medal rate did not fall"),
         "{}",
         text(&same.stdout)
     );

@@ -94,6 +94,7 @@ impl Server {
         let (tell, told) = std::sync::mpsc::channel();
         let shown = Shown {
             paths: vec![dir.clone()],
+            agent: None,
             source: Source::new(
                 Catalogue::embedded().expect("the catalogue"),
                 Path::new("no-data"),

@@ -51,6 +51,40 @@ fn every_planned_attempt_is_in_every_denominator() {
 }
 
 #[test]
+fn lost_attempts_stand_beside_the_rate_that_counts_them() {
+    let data = report(vec![simulation("a", 8, 3).group()]);
+    let (agent, kept) = (&data.agents[0], data.agents[0].without_lost.as_ref());
+    let kept = kept.expect("the simulation loses attempts");
+    assert_eq!(kept.attempts + agent.counts.infrastructure, agent.counts.planned);
+    assert!(kept.value > medal(&data).value);
+    let sound = Simulation { infrastructure: 0.0, ..simulation("a", 8, 3) };
+    assert_eq!(report(vec![sound.group()]).agents[0].without_lost, None);
+}
+
+#[test]
+fn spellings_of_a_part_are_one_part() {
+    let mut group = simulation("a", 8, 1).group();
+    for (i, attempt) in group.attempts.iter_mut().enumerate() {
+        attempt.facts.category =
+            ["Image To Image", "Image to Image", "image-to-image"][i % 3].to_owned();
+    }
+    let data = report(vec![group]);
+    let names: Vec<(&str, usize)> =
+        data.agents[0].by_category.iter().map(|p| (p.name.as_str(), p.competitions)).collect();
+    assert_eq!(names, [("Image To Image", 8)]);
+}
+
+#[test]
+fn two_agents_have_a_paired_difference_and_three_have_none() {
+    let group = |agent: &str, draw| Simulation { draw, ..simulation(agent, 8, 3) }.group();
+    let groups = [group("a", 3), group("b", 4), group("c", 5)];
+    let difference = report(groups[..2].to_vec()).difference.expect("two agents");
+    assert_ne!(difference.first, difference.second);
+    assert!(difference.power_at_five_points.is_some() && difference.seeds == 3);
+    assert_eq!(report(groups.to_vec()).difference, None);
+}
+
+#[test]
 fn missing_seeds_leave_the_others_and_are_told() {
     let mut group = simulation("a", 8, 3).group();
     group.attempts.remove(2);
@@ -109,6 +143,7 @@ fn equal_seeds_are_explained_and_not_celebrated() {
     );
     let like_these = medal(&data).on_like_these.expect("Wilson's over the competitions");
     assert!(like_these.lower < 0.7 && like_these.upper == 1.0, "{like_these:?}");
+    assert!(like_these.rough, "eight competitions are few");
 }
 
 #[test]
@@ -173,10 +208,7 @@ fn pictures_are_drawn_of_what_is_known() {
         file.contains("Medal rate by complexity and modality")
             && file.contains("prefers-color-scheme:dark")
     );
-    assert!(
-        file.contains("hierarchical bootstrap") && !file.contains("<a>"),
-        "caption and escaped names"
-    );
+    assert!(file.contains("95% intervals") && !file.contains("<a>"), "caption and escaped names");
     for theme in [plots::Theme::Light, plots::Theme::Dark] {
         assert!(plots[0].to_png(theme).expect("PNG").starts_with(b"\x89PNG"));
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::scene::{Align, Ink, Marker, PlotError, Scene, fit, text_width};
-use super::{Axis, Form, Plot, SMALL, TEXT, build, legend, percent_grid};
+use super::{Axis, Form, Plot, SMALL, TEXT, build, legend, percent_axis, percent_grid};
 use crate::attempt::{Measure, Medal};
 use crate::data::{AgentReport, Breakdown, ReportData};
 use crate::text::capitalised;
@@ -15,8 +15,8 @@ pub(super) fn rates(data: &ReportData) -> Result<Option<Plot>, PlotError> {
     }
     let caption =
         "Share of attempts with any medal. Lines are 95% intervals: for several competitions how far the rate would \
-                   move on other competitions like these (hierarchical bootstrap), for a single one over its attempts \
-                   (Wilson). Numbers are medals of attempts."
+                   move on other competitions like these, for a single one over its attempts. \
+                   Numbers are medals of attempts."
             .to_owned();
     build("medal-rates", "Medal rate by complexity and modality", caption, |form| {
         draw_rates(data, form)
@@ -214,6 +214,9 @@ fn draw_outcomes(data: &ReportData, form: Form) -> Scene {
             x += w;
         }
     }
+    let end = legend_height + row * data.agents.len() as f64;
+    let axis = percent_axis(&mut scene, end, form);
+    scene.end_at(end + axis);
     scene
 }
 

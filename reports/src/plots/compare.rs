@@ -66,7 +66,7 @@ fn draw(comparison: &Comparison, moved: &[&CompetitionChange], form: Form) -> Sc
     for (i, (heading, interval)) in means.into_iter().enumerate() {
         name(&mut scene, row * i as f64, heading, true);
         let y = middle(i);
-        if let Some(Interval { lower, upper }) = interval {
+        if let Some(Interval { lower, upper, .. }) = interval {
             let (a, b) = (axis.at(lower), axis.at(upper));
             scene.line((a, y), (b, y), Ink::Text, 2);
             scene.line((a, y - 4.0), (a, y + 4.0), Ink::Text, 2);

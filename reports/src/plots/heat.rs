@@ -3,7 +3,8 @@
 use super::agents::medal_ink;
 use super::scene::{Align, Ink, PlotError, Scene, fit, text_width};
 use super::{Form, Plot, SMALL, TEXT, build};
-use crate::data::{AttemptReport, ReportData};
+use crate::data::{AttemptReport, CompetitionReport, ReportData, Standing, part_key};
+use crate::text::capitalised;
 
 /// Medals of every attempt.
 pub(super) fn medals(data: &ReportData) -> Result<Option<Plot>, PlotError> {
@@ -17,6 +18,9 @@ pub(super) fn medals(data: &ReportData) -> Result<Option<Plot>, PlotError> {
 }
 
 fn draw(data: &ReportData, form: Form) -> Scene {
+    let ordered: Vec<&CompetitionReport> =
+        data.by_complexity().map(|c| &data.competitions[c]).collect();
+    let complexity = |competition: &CompetitionReport| part_key(&competition.facts.complexity);
     let most = |agent: &str| {
         data.competitions
             .iter()
@@ -31,7 +35,7 @@ fn draw(data: &ReportData, form: Form) -> Scene {
     let longest =
         data.competitions.iter().map(|c| text_width(&c.facts.id, SMALL)).fold(0.0, f64::max);
     let names_above = form.is_narrow();
-    let label_width = if names_above { 0.0 } else { longest.min(form.width() * 0.42) + 14.0 };
+    let label_width = if names_above { 0.0 } else { longest.min(form.width() * 0.42) + 76.0 };
     let room = form.width() - label_width - gaps;
     let cell_width = (room / total.max(1) as f64).clamp(8.0, 64.0).floor();
     let (cell_height, row) = if names_above { (22.0, 44.0) } else { (24.0, 27.0) };
@@ -47,7 +51,7 @@ fn draw(data: &ReportData, form: Form) -> Scene {
                 scene.text(middle, 30.0, k.to_string(), SMALL, Ink::Muted, Align::Middle);
             }
         }
-        for (r, competition) in data.competitions.iter().enumerate() {
+        for (r, competition) in ordered.iter().enumerate() {
             let y = top + row * r as f64 + if names_above { 20.0 } else { 0.0 };
             let attempts = data
                 .attempts_of(&agent.agent)
@@ -65,8 +69,16 @@ fn draw(data: &ReportData, form: Form) -> Scene {
         }
         x += width + 14.0;
     }
-    for (r, competition) in data.competitions.iter().enumerate() {
+    for (r, competition) in ordered.iter().enumerate() {
         let y = top + row * r as f64;
+        if r == 0 || complexity(ordered[r - 1]) != complexity(competition) {
+            // A rule and a word where another complexity begins.
+            scene.line((0.0, y - 2.0), (form.width(), y - 2.0), Ink::Grid, 1);
+            if !names_above {
+                let name = capitalised(&competition.facts.complexity);
+                scene.bold(0.0, y + cell_height / 2.0, name, SMALL, Ink::Muted, Align::Left);
+            }
+        }
         if names_above {
             scene.text(
                 0.0,
@@ -92,15 +104,15 @@ fn draw(data: &ReportData, form: Form) -> Scene {
 }
 
 fn draw_cell(scene: &mut Scene, attempt: &AttemptReport, x: f64, y: f64, w: f64, h: f64) {
-    let (ink, letter, opacity, on) = match attempt.grade.medal {
-        Some(medal) => {
+    let (ink, letter, opacity, on) = match attempt.standing() {
+        Standing::Medal(medal) => {
             let (ink, letter) = medal_ink(medal);
             (ink, letter, 1.0, Ink::OnMedal)
         }
-        None if attempt.infrastructure => (Ink::Infrastructure, "X", 1.0, Ink::OnMedal),
-        None if attempt.outcome == "unfinished" => (Ink::Unfinished, "?", 1.0, Ink::OnMedal),
-        None if attempt.grade.valid => (Ink::Valid, "\u{2022}", 0.22, Ink::Text),
-        None => (Ink::Invalid, "\u{2013}", 0.18, Ink::Muted),
+        Standing::Infrastructure => (Ink::Infrastructure, "X", 1.0, Ink::OnMedal),
+        Standing::Unfinished => (Ink::Unfinished, "?", 1.0, Ink::OnMedal),
+        Standing::Valid => (Ink::Valid, "\u{2022}", 0.22, Ink::Text),
+        Standing::Invalid => (Ink::Invalid, "\u{2013}", 0.18, Ink::Muted),
     };
     scene.tint(x, y, w, h, ink, opacity);
     if w >= 12.0 {

@@ -18,7 +18,7 @@ pub fn history(history: &History) -> Result<Option<Plot>, PlotError> {
         return Ok(None);
     }
     let caption = "Share of attempts with any medal in each run group, by the day it began. Lines through the marks are 95% intervals \
-                   on the group's competitions."
+                   on the group's competitions, or for groups of one seed on competitions like these."
         .to_owned();
     build("history", "Medal rate over time", caption, |form| draw(&dated, form)).map(Some)
 }
@@ -59,7 +59,7 @@ fn draw(dated: &[(i64, f64, &HistoryEntry)], form: Form) -> Scene {
         let mut path = Vec::new();
         for (at, rate, entry) in dated.iter().filter(|(_, _, entry)| entry.agent == *agent) {
             let point = (x.at(*at as f64), y.at(*rate));
-            if let Some(interval) = entry.any_medal.on_these.or(entry.any_medal.wilson) {
+            if let Some((interval, _)) = entry.interval() {
                 scene.line(
                     (point.0, y.at(interval.lower)),
                     (point.0, y.at(interval.upper)),

@@ -31,15 +31,15 @@ fn best(data: &ReportData) -> ReportData {
             .collect(),
         attempts: data.attempts.iter().filter(|a| kept(&a.key.agent)).cloned().collect(),
         agents,
+        difference: None,
         warnings: Vec::new(),
     }
 }
 
 pub use self::compare::difference;
 pub use self::history::history;
-pub use self::raster::Theme;
 pub use self::scene::PlotError;
-pub(crate) use self::scene::escape;
+pub use crate::palette::Theme;
 
 use serde::Serialize;
 
@@ -73,7 +73,7 @@ impl Plot {
         let svg = self.scene.framed(&self.title, &self.caption).to_svg(&self.title)?;
         let style = format!(
             "<style>{}svg{{background:var(--surface)}}text{{font-family:system-ui,sans-serif}}</style>",
-            crate::html::THEME_CSS
+            crate::palette::css()
         );
         Ok(match svg.find('>') {
             Some(end) => format!("{}{style}{}", &svg[..=end], &svg[end + 1..]),
@@ -210,6 +210,23 @@ pub(crate) fn percent_grid(scene: &mut Scene, axis: Axis, top: f64, bottom: f64,
             Align::Middle,
         );
     }
+}
+
+/// An axis in percent below bars that take the whole width. Returns the height it took.
+pub(crate) fn percent_axis(scene: &mut Scene, top: f64, form: Form) -> f64 {
+    let axis = Axis { low: 0.0, high: 1.0, from: 0.0, to: form.width() };
+    scene.line((axis.from, top), (axis.to, top), Ink::Grid, 1);
+    for tick in [0.0, 0.25, 0.5, 0.75, 1.0] {
+        let align = match tick {
+            0.0 => Align::Left,
+            1.0 => Align::Right,
+            _ => Align::Middle,
+        };
+        let x = axis.at(tick);
+        scene.line((x, top), (x, top + 4.0), Ink::Muted, 1);
+        scene.text(x, top + 14.0, format!("{}%", tick * 100.0), SMALL, Ink::Muted, align);
+    }
+    26.0
 }
 
 /// Names of the agents with their markers, wrapped to the width. Returns the height it took.

@@ -16,6 +16,7 @@ use tiny_skia::{Color, FillRule, Paint, Path, PathBuilder, Pixmap, Rect, Stroke,
 use ttf_parser::{Face, OutlineBuilder};
 
 use super::scene::{FONT_SCALE, Ink, PlotError};
+use crate::palette::{self, Theme};
 
 /// Pixels of the picture for one CSS pixel, so that it is sharp on dense screens and in print.
 const SCALE: f32 = 2.0;
@@ -25,56 +26,6 @@ const MOST_PIXELS: f32 = 20e6;
 
 const REGULAR: &[u8] = include_bytes!("font/Inter-Regular.otf");
 const BOLD: &[u8] = include_bytes!("font/Inter-SemiBold.otf");
-
-/// Which colours a PNG picture has; an SVG picture has both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Theme {
-    /// Dark on white.
-    Light,
-    /// Light on near-black.
-    Dark,
-}
-
-/// The colours of a theme, read from the page's style sheet so that there is one list of them.
-struct Palette(Vec<(String, [u8; 3])>);
-
-impl Palette {
-    fn of(theme: Theme) -> Self {
-        let css = crate::html::THEME_CSS;
-        let light = css.split_once(":root{").map_or("", |(_, rest)| rest);
-        let dark =
-            css.split_once("(prefers-color-scheme:dark){:root{").map_or("", |(_, rest)| rest);
-        let mut colours = Vec::new();
-        for block in [(theme == Theme::Dark).then_some(dark), Some(light)].into_iter().flatten() {
-            let body = block.split_once('}').map_or("", |(body, _)| body);
-            for (name, value) in body.split(';').filter_map(|line| line.split_once(':')) {
-                if let (Some(name), Some(colour)) =
-                    (name.strip_prefix("--"), value.strip_prefix('#').and_then(hex))
-                {
-                    colours.push((name.to_owned(), colour));
-                }
-            }
-        }
-        Self(colours)
-    }
-
-    /// The first entry counts: a theme's own colours stand before those it takes over.
-    fn get(&self, name: &str) -> Option<[u8; 3]> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, colour)| *colour)
-    }
-}
-
-fn hex(digits: &str) -> Option<[u8; 3]> {
-    let number = u32::from_str_radix(digits, 16).ok()?;
-    match digits.len() {
-        6 => Some([(number >> 16) as u8, (number >> 8) as u8, number as u8]),
-        3 => Some(
-            [(number >> 8) as u8 & 15, (number >> 4) as u8 & 15, number as u8 & 15]
-                .map(|digit| digit * 17),
-        ),
-        _ => None,
-    }
-}
 
 /// Draws on `width` times `height` CSS pixels of the theme's ground and gives the picture as a PNG
 /// file, 8-bit RGB.
@@ -96,7 +47,7 @@ pub(super) fn png(
         pixels: &mut pixels,
         size: (width, height),
         transform: Transform::from_scale(scale, scale),
-        palette: Palette::of(theme),
+        theme,
         regular: face(REGULAR)?,
         bold: face(BOLD)?,
     };
@@ -141,7 +92,7 @@ pub(super) struct Raster<'a> {
     pixels: &'a mut Pixmap,
     size: (u32, u32),
     transform: Transform,
-    palette: Palette,
+    theme: Theme,
     regular: Face<'static>,
     bold: Face<'static>,
 }
@@ -150,7 +101,7 @@ impl Raster<'_> {
     /// The theme's colour for a placeholder.
     fn resolve(&self, colour: BackendColor) -> Color {
         let [r, g, b] = Ink::css_name(colour.rgb)
-            .and_then(|name| self.palette.get(&name))
+            .and_then(|name| palette::colour(&name, self.theme))
             .unwrap_or(colour.rgb.into());
         Color::from_rgba8(r, g, b, (colour.alpha * 255.0).round() as u8)
     }
@@ -368,19 +319,14 @@ mod tests {
     #[test]
     fn every_ink_has_a_colour_in_both_themes() {
         for theme in [Theme::Light, Theme::Dark] {
-            let palette = Palette::of(theme);
             let inks = Ink::all();
             assert!(inks.len() > 12);
             for ink in inks {
                 let name =
                     Ink::css_name(ink.placeholder_backend().rgb).expect("a placeholder has a name");
-                assert!(palette.get(&name).is_some(), "{name} in {theme:?}");
+                assert!(palette::colour(&name, theme).is_some(), "{name} in {theme:?}");
             }
         }
-        assert_ne!(
-            Palette::of(Theme::Light).get("surface"),
-            Palette::of(Theme::Dark).get("surface")
-        );
     }
 
     #[test]
@@ -391,10 +337,10 @@ mod tests {
             let (width, data) = pixels(&scene.to_png(theme).expect("a picture"));
             assert_eq!((width, data.len()), (40, 40 * 20 * 3));
             let at = |x: usize, y: usize| &data[(y * 40 + x) * 3..][..3];
-            let palette = Palette::of(theme);
-            assert_eq!(at(14, 8), palette.get("gold").expect("gold"));
-            assert_eq!(at(9, 8), palette.get("surface").expect("surface"), "left of the area");
-            assert_eq!(at(18, 8), palette.get("surface").expect("surface"), "right of it");
+            let colour = |name| palette::colour(name, theme).expect("a known name");
+            assert_eq!(at(14, 8), colour("gold"));
+            assert_eq!(at(9, 8), colour("surface"), "left of the area");
+            assert_eq!(at(18, 8), colour("surface"), "right of it");
         }
     }
 

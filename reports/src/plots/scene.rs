@@ -15,7 +15,8 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, TextStyle};
 use plotters_backend::BackendColor;
 
-use super::raster::{self, Theme};
+use super::raster;
+use crate::palette::Theme;
 
 /// Plotters divides font sizes by this in SVG, because it measures boxes and not ems.
 pub(super) const FONT_SCALE: f64 = 1.24;
@@ -424,6 +425,6 @@ fn wrap(text: &str, size: f64, width: f64) -> Vec<String> {
     lines
 }
 
-pub(crate) fn escape(text: &str) -> String {
+fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

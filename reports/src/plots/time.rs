@@ -2,7 +2,7 @@
 
 use super::agents::medal_ink;
 use super::scene::{Align, Ink, Marker, PlotError, Scene, fit, text_width};
-use super::{Axis, Form, Plot, SMALL, TEXT, build};
+use super::{Axis, Form, Plot, SMALL, TEXT, build, percent_axis};
 use crate::attempt::Medal;
 use crate::data::{AttemptReport, CompetitionReport, ReportData};
 use crate::record::Phase;
@@ -96,6 +96,9 @@ fn draw_phases(rows: &[(&str, usize, Vec<f64>)], form: Form) -> Scene {
             x += w;
         }
     }
+    let end = legend + row * rows.len() as f64;
+    let axis = percent_axis(&mut scene, end, form);
+    scene.end_at(end + axis);
     scene
 }
 

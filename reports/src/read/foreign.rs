@@ -5,16 +5,22 @@ use std::path::{Path, PathBuf};
 
 use medalist_grading::InvalidSubmission;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
+use super::agents::agent_of_run_group;
 use super::group::facts_of;
 use super::{CompetitionSource, Group, Warning, json};
 use crate::attempt::{Attempt, Ending, Grade, Medal, Thresholds};
 use crate::record::AttemptKey;
 
 /// One entry of a grading report, or our `grade.json`, which has the same fields and more.
-#[derive(Debug, Deserialize)]
+///
+/// A field that is missing, null or of another type is as if it were not there, and a flag that is
+/// not there is false: an entry with a competition counts, whatever else is wrong with it.
+#[derive(Debug, Default)]
 pub(super) struct Entry {
-    pub(super) competition_id: String,
+    competition_id: String,
     score: Option<f64>,
     gold_threshold: Option<f64>,
     silver_threshold: Option<f64>,
@@ -26,7 +32,7 @@ pub(super) struct Entry {
     above_median: bool,
     submission_exists: bool,
     valid_submission: bool,
-    is_lower_better: Option<bool>,
+    is_lower_better: bool,
     rank: Option<u64>,
     n_teams: Option<u64>,
     percentile: Option<f64>,
@@ -35,7 +41,84 @@ pub(super) struct Entry {
     invalid: Option<InvalidSubmission>,
 }
 
+/// Fields of an entry that is being read, and what was wrong with some.
+struct Fields<'a> {
+    value: &'a Value,
+    wrong: Vec<String>,
+}
+
+impl Fields<'_> {
+    fn get<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+        let value = self.value.get(name).filter(|value| !value.is_null())?;
+        T::deserialize(value)
+            .inspect_err(|_| {
+                let shown: String = value.to_string().chars().take(40).collect();
+                self.wrong.push(format!("`{name}` is {shown}"));
+            })
+            .ok()
+    }
+
+    fn flag(&mut self, name: &str) -> bool {
+        if self.value.get(name).is_some_and(Value::is_null) {
+            self.wrong.push(format!("`{name}` is null"));
+        }
+        self.get(name).unwrap_or(false)
+    }
+}
+
 impl Entry {
+    /// The entry, and its fields that were read as absent, in words.
+    ///
+    /// # Errors
+    /// Why it cannot be told which competition it is about.
+    pub(super) fn of(value: &Value) -> Result<(Self, Vec<String>), String> {
+        let mut fields = Fields { value, wrong: Vec::new() };
+        if !value.is_object() {
+            return Err("it is not an object".to_owned());
+        }
+        let id: Option<String> = fields.get("competition_id");
+        let Some(competition_id) = id.filter(|id| !id.trim().is_empty()) else {
+            return Err("it names no competition".to_owned());
+        };
+        let entry = Self {
+            competition_id,
+            score: fields.get("score"),
+            gold_threshold: fields.get("gold_threshold"),
+            silver_threshold: fields.get("silver_threshold"),
+            bronze_threshold: fields.get("bronze_threshold"),
+            median_threshold: fields.get("median_threshold"),
+            gold_medal: fields.flag("gold_medal"),
+            silver_medal: fields.flag("silver_medal"),
+            bronze_medal: fields.flag("bronze_medal"),
+            above_median: fields.flag("above_median"),
+            submission_exists: fields.flag("submission_exists"),
+            valid_submission: fields.flag("valid_submission"),
+            is_lower_better: fields.get("is_lower_better").unwrap_or(false),
+            rank: fields.get("rank"),
+            n_teams: fields.get("n_teams"),
+            percentile: fields.get("percentile"),
+            own_leaderboard: fields.get("own_leaderboard"),
+            strict_score: fields.get("strict_score"),
+            invalid: fields.get("invalid"),
+        };
+        Ok((entry, fields.wrong))
+    }
+
+    /// [`Entry::of`] for our own `grade.json`.
+    pub(super) fn read(path: &Path, warnings: &mut Vec<Warning>) -> Option<Self> {
+        let value: Value = json::read(path, warnings)?;
+        match Self::of(&value) {
+            Ok((entry, wrong)) => {
+                warnings.extend(absent(path, "", &wrong));
+                Some(entry)
+            }
+            Err(reason) => {
+                warnings.push(Warning::new(path, format!("is no grade ({reason}); left out")));
+                None
+            }
+        }
+    }
+
     pub(super) fn grade(self, source: &dyn CompetitionSource) -> Grade {
         let score = self.score.filter(|score| score.is_finite());
         let thresholds = match (
@@ -59,6 +142,7 @@ impl Entry {
         let asked = score.filter(|_| self.percentile.is_none());
         let percentile = asked.and_then(|score| source.percentile(&self.competition_id, score));
         let from_own = percentile.and_then(|_| source.own_leaderboard(&self.competition_id));
+        // Whether others at the competition tell a leaderboard is known when all are read.
         Grade {
             score,
             medal,
@@ -68,11 +152,13 @@ impl Entry {
             above_median: self.above_median,
             exists: self.submission_exists,
             valid: self.valid_submission,
-            lower_is_better: self.is_lower_better.unwrap_or(false),
+            lower_is_better: self.is_lower_better,
             thresholds,
             rank: self.rank,
             teams: self.n_teams,
             percentile: self.percentile.or(percentile),
+            has_leaderboard: false,
+            has_thresholds: false,
             own_leaderboard: self.own_leaderboard.or(from_own),
             strict_score: self.strict_score,
             problem: self.invalid.map(|invalid| invalid.to_string()),
@@ -82,22 +168,38 @@ impl Entry {
 
 #[derive(Deserialize)]
 struct Report {
-    competition_reports: Vec<serde_json::Value>,
+    competition_reports: Vec<Value>,
+}
+
+/// That fields were read as absent.
+fn absent(path: &Path, whose: &str, wrong: &[String]) -> Option<Warning> {
+    const SHOWN: usize = 3;
+    let mut shown = wrong.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if wrong.len() > SHOWN {
+        shown.push_str(&format!(" and {} more", wrong.len() - SHOWN));
+    }
+    let message = format!("{whose}{shown}; read as absent, a flag as false");
+    (!wrong.is_empty()).then(|| Warning::new(path, message))
 }
 
 /// A grading report as a group of its own; its attempts are successive runs of their competitions.
+/// Whose they are is told by [`super::agents`].
 pub(super) fn read_report_group(
     path: &Path,
+    agent: &str,
     source: &dyn CompetitionSource,
     warnings: &mut Vec<Warning>,
 ) -> Option<Group> {
     let id = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-    let parent = path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
-    let folder =
-        parent.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-    let agent = folder.as_deref().map_or(id.as_str(), agent_of_folder).to_owned();
-    let attempts = read_report(path, &id, &agent, source, warnings)?;
-    Some(Group { id, path: path.to_owned(), agent, record: None, attempts })
+    let attempts = read_report(path, &id, agent, source, warnings)?;
+    Some(Group {
+        id,
+        path: path.to_owned(),
+        agent: agent.to_owned(),
+        agent_is_recorded: false,
+        record: None,
+        attempts,
+    })
 }
 
 /// MLE-bench's `runs/<timestamp>_run-group_<agent>/` with `metadata.json` and, once graded, one
@@ -108,7 +210,8 @@ pub(super) fn read_run_directory(
     warnings: &mut Vec<Warning>,
 ) -> Option<Group> {
     let id = dir.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let agent = agent_of_folder(&id).to_owned();
+    let recorded = agent_of_run_group(&id);
+    let agent = recorded.unwrap_or(&id).to_owned();
     let report = grading_reports_in(dir).ok().and_then(|mut reports| reports.pop());
     let attempts = match report {
         Some(report) => read_report(&report, &id, &agent, source, warnings)?,
@@ -124,11 +227,14 @@ pub(super) fn read_run_directory(
             attempts
         }
     };
-    Some(Group { id, path: dir.to_owned(), agent, record: None, attempts })
-}
-
-fn agent_of_folder(name: &str) -> &str {
-    name.split_once("_run-group_").map_or(name, |(_, agent)| agent)
+    Some(Group {
+        agent_is_recorded: recorded.is_some(),
+        id,
+        path: dir.to_owned(),
+        agent,
+        record: None,
+        attempts,
+    })
 }
 
 fn read_report(
@@ -141,13 +247,17 @@ fn read_report(
     let report: Report = json::read(path, warnings)?;
     let mut seeds: HashMap<String, u32> = HashMap::new();
     let mut attempts = Vec::with_capacity(report.competition_reports.len());
-    for (i, value) in report.competition_reports.into_iter().enumerate() {
-        let entry: Entry = match serde_json::from_value(value) {
-            Ok(entry) => entry,
-            Err(error) => {
+    let mut wrong = Vec::new();
+    for (i, value) in report.competition_reports.iter().enumerate() {
+        let entry = match Entry::of(value) {
+            Ok((entry, more)) => {
+                wrong.extend(more.into_iter().map(|what| format!("{what} in entry {i}")));
+                entry
+            }
+            Err(reason) => {
                 warnings.push(Warning::new(
                     path,
-                    format!("entry {i} of `competition_reports` is damaged ({error}); left out"),
+                    format!("entry {i} of `competition_reports` is damaged ({reason}); left out"),
                 ));
                 continue;
             }
@@ -169,6 +279,7 @@ fn read_report(
             record: None,
         });
     }
+    warnings.extend(absent(path, "", &wrong));
     if attempts.is_empty() {
         warnings.push(Warning::new(path, "holds no usable entry; left out"));
         return None;
@@ -255,6 +366,12 @@ pub enum ExperimentError {
         #[source]
         source: std::io::Error,
     },
+    /// The list was not fetched.
+    #[error("`{}` is a Git LFS pointer and not the file itself, fetch it with `git lfs pull`", path.display())]
+    Pointer {
+        /// The list.
+        path: PathBuf,
+    },
     /// A line without a comma.
     #[error("line {line} of `{}` is `{text}`, expected `experiment_id,run_group`", path.display())]
     Line {
@@ -309,6 +426,9 @@ pub fn experiment_groups(
 ) -> Result<(Vec<PathBuf>, Vec<Warning>), ExperimentError> {
     let text = std::fs::read_to_string(list)
         .map_err(|source| ExperimentError::List { path: list.to_owned(), source })?;
+    if text.as_bytes().starts_with(json::LFS_POINTER) {
+        return Err(ExperimentError::Pointer { path: list.to_owned() });
+    }
     let mut groups = Vec::new();
     let mut known = Vec::new();
     for (i, line) in text.lines().enumerate() {

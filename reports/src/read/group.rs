@@ -50,6 +50,7 @@ pub(super) fn read(
         id: record.id.clone(),
         path: dir.to_owned(),
         agent: record.agent.id.clone(),
+        agent_is_recorded: true,
         record: Some(record),
         attempts,
     })
@@ -118,7 +119,7 @@ fn read_attempt(
     let ending = record.outcome.clone().map_or(Ending::Unfinished, Ending::Ended);
     let grade_path = dir.join("grade.json");
     let entry: Option<Entry> =
-        if grade_path.is_file() { json::read(&grade_path, warnings) } else { None };
+        if grade_path.is_file() { Entry::read(&grade_path, warnings) } else { None };
     let grade = entry.map_or_else(Grade::default, |entry| entry.grade(source));
     if grade == Grade::default()
         && record.submission.is_some()

@@ -7,6 +7,9 @@ use serde::de::DeserializeOwned;
 
 use super::Warning;
 
+/// How a file begins that stands for one that Git LFS keeps elsewhere.
+pub(super) const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+
 /// Parses `path`. Numbers that are not finite are read as absent, with a warning.
 pub(super) fn read<T: DeserializeOwned>(path: &Path, warnings: &mut Vec<Warning>) -> Option<T> {
     let text = match std::fs::read(path) {
@@ -16,6 +19,11 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path, warnings: &mut Vec<Warning>
             return None;
         }
     };
+    if text.starts_with(LFS_POINTER) {
+        let what = "is a Git LFS pointer and not the file itself; fetch it with `git lfs pull`";
+        warnings.push(Warning::new(path, format!("{what}; left out")));
+        return None;
+    }
     let text = match String::from_utf8(text) {
         Ok(text) => text,
         Err(error) => {

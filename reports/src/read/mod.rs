@@ -3,6 +3,7 @@
 //! A damaged file never stops a report: it is named in a [`Warning`], left out, and every report
 //! repeats the warning.
 
+mod agents;
 mod foreign;
 mod group;
 mod json;
@@ -80,6 +81,8 @@ pub struct Group {
     pub path: PathBuf,
     /// Agent of its attempts.
     pub agent: String,
+    /// Whether the group says so; a grading report does not, and names of files and folders stand in.
+    pub agent_is_recorded: bool,
     /// The stored record, where the group is ours.
     pub record: Option<GroupRecord>,
     /// Its attempts, sorted by competition, then seed.
@@ -101,13 +104,41 @@ impl Reading {
         self.groups.iter().flat_map(|group| &group.attempts)
     }
 
-    /// Gives every group the agent name `agent`, for comparing versions that carry the same name.
+    /// Gives every group the agent name `agent`.
     pub fn rename_agent(&mut self, agent: &str) {
         for group in &mut self.groups {
-            agent.clone_into(&mut group.agent);
-            for attempt in &mut group.attempts {
-                agent.clone_into(&mut attempt.key.agent);
-            }
+            group.rename_agent(agent);
+        }
+    }
+
+    /// Keeps the groups of `agent` alone. Grading reports, which do not say whose they are, become
+    /// its where no group carries that name.
+    ///
+    /// # Errors
+    /// [`ReadError::NoSuchAgent`] if nothing is left.
+    pub fn keep_agent(&mut self, agent: &str) -> Result<(), ReadError> {
+        let known: BTreeSet<String> =
+            self.groups.iter().map(|group| format!("`{}`", group.agent)).collect();
+        if self.groups.iter().any(|group| group.agent == agent) {
+            self.groups.retain(|group| group.agent == agent);
+        } else {
+            self.groups.retain(|group| !group.agent_is_recorded);
+            self.rename_agent(agent);
+        }
+        if self.groups.is_empty() {
+            let known = known.into_iter().collect();
+            return Err(ReadError::NoSuchAgent { agent: agent.to_owned(), known });
+        }
+        Ok(())
+    }
+}
+
+impl Group {
+    fn rename_agent(&mut self, agent: &str) {
+        agent.clone_into(&mut self.agent);
+        self.agent_is_recorded = false;
+        for attempt in &mut self.attempts {
+            agent.clone_into(&mut attempt.key.agent);
         }
     }
 }
@@ -123,6 +154,14 @@ pub enum ReadError {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// No group is of the agent that was asked for.
+    #[error("no run group of agent `{agent}`, there are groups of {}", known.join(", "))]
+    NoSuchAgent {
+        /// The agent.
+        agent: String,
+        /// Agents that there are, quoted.
+        known: Vec<String>,
     },
     /// The paths hold no run group and no grading report.
     #[error("no run group and no `*grading_report*.json` in {}", paths.iter().map(|p| format!("`{}`", p.display())).collect::<Vec<_>>().join(", "))]
@@ -171,6 +210,14 @@ pub fn read(paths: &[PathBuf], source: &dyn CompetitionSource) -> Result<Reading
         }
         new
     });
+    let reports: Vec<PathBuf> = found
+        .iter()
+        .filter_map(|item| match item {
+            Found::Report(path) => Some(path.clone()),
+            _ => None,
+        })
+        .collect();
+    let owners: BTreeMap<&PathBuf, String> = reports.iter().zip(agents::owners(&reports)).collect();
     let read: Vec<(Option<Group>, Vec<Warning>)> = found
         .par_iter()
         .map(|item| {
@@ -178,7 +225,9 @@ pub fn read(paths: &[PathBuf], source: &dyn CompetitionSource) -> Result<Reading
             let group = match item {
                 Found::Ours(path) => group::read(path, source, &mut warnings),
                 Found::MleBench(path) => foreign::read_run_directory(path, source, &mut warnings),
-                Found::Report(path) => foreign::read_report_group(path, source, &mut warnings),
+                Found::Report(path) => {
+                    foreign::read_report_group(path, &owners[path], source, &mut warnings)
+                }
             };
             (group, warnings)
         })
@@ -202,9 +251,45 @@ pub fn read(paths: &[PathBuf], source: &dyn CompetitionSource) -> Result<Reading
         }
         copy
     });
+    tell_apart(&mut groups);
+    mark_known(&mut groups, source);
     warnings.extend(groups.iter().filter_map(own_leaderboards));
     warnings.sort();
     Ok(Reading { groups, warnings })
+}
+
+/// Gives groups of one name a number each: what belongs to one must not be taken for the other's.
+fn tell_apart(groups: &mut [Group]) {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for group in groups {
+        let times = seen.entry(group.id.clone()).or_default();
+        *times += 1;
+        if *times > 1 {
+            group.id = format!("{}-{times}", group.id);
+            for attempt in &mut group.attempts {
+                attempt.group.clone_from(&group.id);
+            }
+        }
+    }
+}
+
+/// Marks the attempts on competitions whose leaderboard or thresholds are known, so that a measure is
+/// known on all attempts at a competition or on none.
+fn mark_known(groups: &mut [Group], source: &dyn CompetitionSource) {
+    let mut known: BTreeMap<String, (bool, bool)> = BTreeMap::new();
+    for attempt in groups.iter().flat_map(|group| &group.attempts) {
+        let id = &attempt.key.competition;
+        let entry = known
+            .entry(id.clone())
+            .or_insert_with(|| (source.percentile(id, 0.0).is_some(), false));
+        entry.0 |= attempt.grade.percentile.is_some();
+        entry.1 |= attempt.grade.thresholds.is_some();
+    }
+    for attempt in groups.iter_mut().flat_map(|group| &mut group.attempts) {
+        let (leaderboard, thresholds) = known[&attempt.key.competition];
+        attempt.grade.has_leaderboard = leaderboard;
+        attempt.grade.has_thresholds = thresholds;
+    }
 }
 
 /// That a group's medals, ranks and percentiles are not those of the published leaderboards.

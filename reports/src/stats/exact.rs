@@ -1,5 +1,5 @@
 //! Sums of independent values on a grid, exactly. Medals are 0 or 1 and their means thirds, so what
-//! a bootstrap or a permutation test would draw ten thousand times can be written down.
+//! a permutation test would draw ten thousand times can be written down.
 
 /// Most steps of the grid that a sum may span; wider sums are drawn instead.
 const WIDEST: usize = 2_048;
@@ -97,25 +97,6 @@ impl Sum {
         }
         sum
     }
-
-    /// The mean in steps.
-    pub(super) fn mean(&self) -> f64 {
-        self.0.iter().enumerate().map(|(k, chance)| k as f64 * chance).sum()
-    }
-
-    /// The quantile in steps, with the chance of every step spread evenly over half a step to both
-    /// sides: without that, ends of intervals would jump by a whole step and cover too much or too
-    /// little.
-    pub(super) fn quantile(&self, p: f64) -> f64 {
-        let mut below = 0.0;
-        for (k, chance) in self.0.iter().enumerate() {
-            if below + chance >= p && *chance > 0.0 {
-                return k as f64 - 0.5 + (p - below) / chance;
-            }
-            below += chance;
-        }
-        (self.0.len() - 1) as f64 + 0.5
-    }
 }
 
 #[cfg(test)]
@@ -141,18 +122,8 @@ mod tests {
         let two = die.times(2);
         assert_eq!(two, die.plus(&die));
         assert!((two.0[7] - 6.0 / 36.0).abs() < 1e-15 && (two.0[12] - 1.0 / 36.0).abs() < 1e-15);
-        assert!((two.mean() - 7.0).abs() < 1e-12);
         assert_eq!(Sum::some_of(&[0, 1, 3], 2).0, [0.0, 1.0 / 3.0, 0.0, 1.0 / 3.0, 1.0 / 3.0]);
         assert_eq!(Sum::some_of(&[2, 2], 2).0, [0.0, 0.0, 0.0, 0.0, 1.0]);
         assert_eq!(die.times(0), Sum::nothing());
-    }
-
-    #[test]
-    fn quantiles_run_evenly_through_a_step() {
-        let coin = Sum::one_of(&[0, 1]);
-        assert!((coin.quantile(0.25) - 0.0).abs() < 1e-12);
-        assert!((coin.quantile(0.5) - 0.5).abs() < 1e-12);
-        assert!((coin.quantile(0.75) - 1.0).abs() < 1e-12);
-        assert!((coin.quantile(1.0) - 1.5).abs() < 1e-12);
     }
 }

@@ -3,6 +3,7 @@
 mod import;
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use medalist_reports::data::other_data;
@@ -14,7 +15,7 @@ use serde_json::json;
 use super::report::{ExperimentArgs, SeedArgs};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
-use crate::app::report::{Source, read_groups};
+use crate::app::report::{Source, look, read_groups};
 
 /// Print MLE-bench's leaderboard, with rows of your own run groups computed as MLE-bench does.
 #[derive(clap::Args, Debug)]
@@ -42,7 +43,7 @@ pub struct Args {
     /// systemcard, or a file of ids.
     #[arg(long, value_name = "SPLIT", conflicts_with = "json")]
     split: Option<String>,
-    /// Print JSON instead of Markdown.
+    /// Print JSON instead of the table (on a terminal) or Markdown (elsewhere).
     #[arg(long)]
     json: bool,
 }
@@ -97,6 +98,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     leaderboard::sort(&mut rows);
     if args.json {
         context.print(export::pretty_json(&rows))?;
+    } else if std::io::stdout().is_terminal() {
+        context.print(leaderboard::terminal(&rows, look()))?;
     } else {
         context.print(leaderboard::markdown(&rows))?;
     }
