@@ -25,6 +25,9 @@ const FEW_THESE: usize = 10;
 const FEW_LIKE: usize = 20;
 /// Fewest wins and losses, in effective attempts or competitions, of an interval that is not rough.
 const FEW_EVENTS: f64 = 5.0;
+/// The same in attempts for each side of a difference: with fewer, the ends of both sides together
+/// reach too far.
+const FEW_EVENTS_OF_A_SIDE: f64 = 10.0;
 /// Fewest competitions that must differ for an interval of a difference on ones like these not to
 /// be rough.
 const FEW_DIFFERENT: f64 = 8.0;
@@ -107,6 +110,11 @@ fn filled(clusters: &[Cluster]) -> Vec<Cluster> {
 /// `None` if no competition has two attempts: then the data say nothing about how seeds vary. For a
 /// single competition it is Wilson's interval over its attempts.
 pub fn on_these(clusters: &[Cluster], confidence: f64) -> Option<Interval> {
+    on_these_with(clusters, confidence, FEW_EVENTS)
+}
+
+/// [`on_these`], which is rough with fewer than `few` wins or losses.
+fn on_these_with(clusters: &[Cluster], confidence: f64, few: f64) -> Option<Interval> {
     let clusters = filled(clusters);
     let spread = between_seeds(&clusters)?;
     let m = clusters.len() as f64;
@@ -116,10 +124,7 @@ pub fn on_these(clusters: &[Cluster], confidence: f64) -> Option<Interval> {
     let events = attempts * centre.min(1.0 - centre);
     let few_degrees = if clusters.len() < SMALL { FEW_DEGREES_OF_SMALL } else { FEW_DEGREES };
     Some(interval.roughly(
-        clusters.len() < FEW_THESE
-            || events < FEW_EVENTS
-            || spread.degrees < few_degrees
-            || spread.rough,
+        clusters.len() < FEW_THESE || events < few || spread.degrees < few_degrees || spread.rough,
     ))
 }
 
@@ -153,7 +158,8 @@ fn taking_part(values: &[f64]) -> f64 {
 pub fn difference_on_these(pairs: &[(Cluster, Cluster)], confidence: f64) -> Option<Interval> {
     let side = |get: fn(&(Cluster, Cluster)) -> &Cluster| -> Option<(f64, Interval)> {
         let clusters: Vec<Cluster> = pairs.iter().map(|pair| get(pair).clone()).collect();
-        Some((super::cluster_mean(&clusters), on_these(&clusters, confidence)?))
+        let interval = on_these_with(&clusters, confidence, FEW_EVENTS_OF_A_SIDE)?;
+        Some((super::cluster_mean(&clusters), interval))
     };
     let ((b, of_b), (c, of_c)) = (side(|p| &p.0)?, side(|p| &p.1)?);
     let down = (c - of_c.lower).hypot(of_b.upper - b);
