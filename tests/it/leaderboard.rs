@@ -98,7 +98,7 @@ fn a_report_on_foreign_files_has_facts_and_percentiles_from_the_catalogue() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let shown = text(&output.stdout);
     assert!(
-        shown.contains("impulse-lite22: 86.4% any medal (57 of 66 attempts on 22 competitions"),
+        shown.contains("confirmation: 86.4% any medal (57 of 66 attempts on 22 competitions"),
         "{shown}"
     );
     let report: Value =

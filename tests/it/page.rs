@@ -85,7 +85,11 @@ fn the_report_renders_sorts_and_filters_without_a_request() {
         json!(true)
     );
     assert_eq!(browser.eval(&format!("{VISIBLE_ROWS}.length")), json!(data.attempts.len()));
-    assert_eq!(browser.eval("document.querySelectorAll('.card').length"), json!(2));
+    assert_eq!(
+        browser.eval("document.querySelectorAll('.card').length"),
+        json!(3),
+        "two agents and their difference"
+    );
     assert_eq!(
         browser.eval("document.querySelectorAll('body script').length"),
         json!(1),
