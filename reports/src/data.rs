@@ -449,7 +449,7 @@ fn split(
 }
 
 /// One spelling for each part that attempts name, the first in order.
-fn spellings<'a>(reading: &'a Reading, of: FactOf) -> BTreeMap<String, &'a str> {
+fn spellings(reading: &Reading, of: FactOf) -> BTreeMap<String, &str> {
     let mut spellings: BTreeMap<String, &str> = BTreeMap::new();
     for attempt in reading.attempts() {
         let name = of(&attempt.facts);

@@ -161,22 +161,29 @@ fn rng() -> Rng {
     Rng::new(SEED)
 }
 
-/// The fast form of `examples/coverage.rs`: 1,000 runs measure a coverage with a standard error of
-/// 0.7 points, twice of which is allowed beyond 93 and 97.
+/// The fast form of `examples/coverage.rs`: 1,000 runs a design. Beyond 93 and 97 some standard
+/// errors are allowed, 2.6 each, since about a hundred intervals are judged.
 #[test]
 fn intervals_hold_the_truth_or_call_themselves_rough() {
     let designs = coverage::Design::all();
     assert!(designs.len() >= 20);
     let mut judged = 0;
+    let mut wrong = Vec::new();
     for design in designs {
         for (question, count) in coverage::QUESTIONS.into_iter().zip(design.cover(1_000)) {
             if count.sure_share() >= 0.5 {
                 judged += 1;
                 let covered = count.coverage();
-                assert!((0.916..=0.984).contains(&covered), "{design}, {question}: {covered}");
+                // Rough ones are left out, which leaves fewer runs to measure with.
+                let error = |share: f64| 2.6 * (share * (1.0 - share) / count.sure as f64).sqrt();
+                let allowed = (0.93 - error(0.93))..=(0.97 + error(0.97));
+                if !allowed.contains(&covered) {
+                    wrong.push(format!("{design}, {question}: {covered}"));
+                }
             }
         }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(judged >= 60, "only {judged} intervals are not rough");
 }
 
