@@ -2,7 +2,7 @@
 //!
 //! A run, `grade`, `grade-sample` and `validate` all come here, so that answers are read once for
 //! a competition and not once for a submission, and so that a submission is graded in one function,
-//! [`grade_submission`].
+//! `grade_submission`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
