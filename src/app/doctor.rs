@@ -162,10 +162,10 @@ fn disk(what: &'static str, path: &std::path::Path, wanted: u64) -> Finding {
     }
 }
 
-/// The cards, and the way in which they get into a container.
+/// The GPUs, and the way in which they get into a container.
 async fn gpus() -> Vec<Finding> {
     let found = checkup(&std::env::temp_dir()).await;
-    let cards = match &found.cards {
+    let devices = match &found.devices {
         Ok(inventory) if inventory.gpus.is_empty() => {
             vec![Finding::other(
                 "GPUs",
@@ -177,13 +177,13 @@ async fn gpus() -> Vec<Finding> {
         Ok(inventory) => {
             let driver = &inventory.driver;
             let summary = format!("{}, driver {driver}", models(&inventory.gpus));
-            let card = |gpu: &Gpu| {
+            let device = |gpu: &Gpu| {
                 let memory = bytesize::ByteSize::b(gpu.memory_bytes);
                 let node = gpu.minor.map_or(String::new(), |minor| format!(", /dev/nvidia{minor}"));
                 Finding::ok("GPU", format!("{} {}, {memory}{node}", gpu.uuid, gpu.model))
             };
             let mut all = vec![Finding::ok("GPUs", summary)];
-            all.extend(inventory.gpus.iter().map(card));
+            all.extend(inventory.gpus.iter().map(device));
             all
         }
         Err(error) => vec![Finding::other(
@@ -202,7 +202,7 @@ async fn gpus() -> Vec<Finding> {
             "install the NVIDIA Container Toolkit, or see docs/gpu.md for a machine without it",
         ),
     });
-    cards.into_iter().chain(access).collect()
+    devices.into_iter().chain(access).collect()
 }
 
 fn kaggle() -> Finding {

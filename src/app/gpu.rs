@@ -137,7 +137,7 @@ pub async fn find(plan: &Plan) -> Result<Option<(NvidiaSmi, Inventory)>, CliErro
     Ok(Some((smi, inventory)))
 }
 
-/// Cards by model: `2 x NVIDIA H100 80GB HBM3`.
+/// GPUs by model: `2 x NVIDIA H100 80GB HBM3`.
 pub fn models(gpus: &[Gpu]) -> String {
     let mut counts: Vec<(&str, usize)> = Vec::new();
     for gpu in gpus {
@@ -210,8 +210,8 @@ pub async fn open(
     let claims = crate::sandbox::control::cache_dir().join("gpus");
     let (gpus, bad) =
         Gpus::open(inventory, access, Arc::new(smi), &held(plan, dir)?, Some(claims)).await;
-    for card in &bad {
-        context.warn(format_args!("GPU {card}; this run leaves it out"));
+    for device in &bad {
+        context.warn(format_args!("GPU {device}; this run leaves it out"));
     }
     if gpus.units().is_empty() {
         return Err(CliError::message(
@@ -243,7 +243,7 @@ fn chosen(found: Probe, context: &Context) -> Result<GpuAccess, CliError> {
     }
 }
 
-/// Cards of attempts that a killed harness left running: what is on them is ours.
+/// GPUs of attempts that a killed harness left running: what is on them is ours.
 fn held(plan: &Plan, dir: &GroupDir) -> Result<Vec<String>, CliError> {
     let mut held = Vec::new();
     for attempt in &plan.attempts {
@@ -257,28 +257,28 @@ fn held(plan: &Plan, dir: &GroupDir) -> Result<Vec<String>, CliError> {
     Ok(held)
 }
 
-/// What `doctor` says: the cards, and every way into a container that was tried with one of them.
+/// What `doctor` says: the GPUs, and every way into a container that was tried with one of them.
 pub struct Checkup {
-    /// The cards and the driver, or why there are none.
-    pub cards: Result<Inventory, String>,
+    /// The GPUs and the driver, or why there are none.
+    pub devices: Result<Inventory, String>,
     /// The ways into a container, if an engine answers.
     pub probe: Option<Probe>,
 }
 
-/// Looks at the cards and tries them in containers of the embedded sample agent.
+/// Looks at the GPUs and tries them in containers of the embedded sample agent.
 pub async fn checkup(scratch: &Path) -> Checkup {
     let Some(smi) = NvidiaSmi::find() else {
-        return Checkup { cards: Ok(Inventory::default()), probe: None };
+        return Checkup { devices: Ok(Inventory::default()), probe: None };
     };
     let inventory = match smi.inventory().await {
         Ok(inventory) => inventory,
-        Err(error) => return Checkup { cards: Err(error.to_string()), probe: None },
+        Err(error) => return Checkup { devices: Err(error.to_string()), probe: None },
     };
     let probe = match inventory.gpus.first() {
         Some(gpu) => probe_with_sample(gpu, scratch).await,
         None => None,
     };
-    Checkup { cards: Ok(inventory), probe }
+    Checkup { devices: Ok(inventory), probe }
 }
 
 async fn probe_with_sample(gpu: &Gpu, scratch: &Path) -> Option<Probe> {

@@ -163,11 +163,11 @@ pub enum GpuRequest {
     /// No GPU.
     #[default]
     None,
-    /// So many whole cards (or MIG slices).
+    /// So many whole GPUs (or MIG slices).
     Count(u32),
-    /// Every card of the machine.
+    /// Every GPU of the machine.
     All,
-    /// These cards, by UUID.
+    /// These GPUs, by UUID.
     Uuids(Vec<String>),
 }
 
@@ -214,7 +214,7 @@ impl FromStr for GpuRequest {
     }
 }
 
-/// The UUID of a card or slice.
+/// The UUID of a GPU or slice.
 ///
 /// # Errors
 /// [`GpuRequestError`] for any other word.
@@ -229,9 +229,9 @@ pub fn uuid(word: &str) -> Result<String, GpuRequestError> {
 pub struct GpuHandle {
     /// `GPU-…` or `MIG-…`, as the driver prints it.
     pub uuid: String,
-    /// The driver's index of the card, which names its device node.
+    /// The driver's index of the GPU, which names its device node.
     pub index: u32,
-    /// Device nodes of this card, such as `/dev/nvidia0`.
+    /// Device nodes of this GPU, such as `/dev/nvidia0`.
     pub device_nodes: Vec<PathBuf>,
 }
 
@@ -248,7 +248,7 @@ pub enum GpuAccess {
     Cdi,
     /// Plain device nodes and the driver's libraries, for machines without the toolkit.
     DeviceNodes {
-        /// Nodes every card needs: `/dev/nvidiactl`, `/dev/nvidia-uvm`, `/dev/nvidia-uvm-tools`.
+        /// Nodes every GPU needs: `/dev/nvidiactl`, `/dev/nvidia-uvm`, `/dev/nvidia-uvm-tools`.
         control_nodes: Vec<PathBuf>,
         /// Directories of the driver that are mounted read-only at the same place.
         driver_dirs: Vec<PathBuf>,

@@ -198,15 +198,15 @@ pub struct Usage {
     pub gpu: Option<GpuUsage>,
 }
 
-/// What the cards of an attempt do, all of them together. Others on a shared card count too: the
+/// What the GPUs of an attempt do, all of them together. Others on a shared GPU count too: the
 /// driver tells them not apart.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct GpuUsage {
-    /// Share of the time in which something ran, now: the mean of the cards, 0 to 1.
+    /// Share of the time in which something ran, now: the mean of the GPUs, 0 to 1.
     pub utilisation: f64,
     /// The same over the time watched.
     pub mean_utilisation: f64,
-    /// Memory now, the sum of the cards.
+    /// Memory now, the sum of the GPUs.
     pub memory_bytes: u64,
     /// The most memory ever seen.
     pub peak_memory_bytes: u64,

@@ -42,9 +42,9 @@ pub struct Plan {
     pub data: DataMode,
     /// GPUs of every attempt.
     pub gpus: GpuRequest,
-    /// How many attempts share one card.
+    /// How many attempts share one GPU.
     pub gpu_share: u32,
-    /// The cards that this run may use, by UUID; empty for all.
+    /// The GPUs that this run may use, by UUID; empty for all.
     #[serde(default)]
     pub gpu_pool: Vec<String>,
     /// How GPUs get into containers; `None` for the first way that works.
@@ -237,7 +237,7 @@ impl fmt::Display for ExecutorKind {
 /// Attempts of one agent on competitions with seeds `0..seeds`.
 ///
 /// Seeds are the outer loop, so that a run that is cut short has whole seeds. In a seed the
-/// attempts that may take longest come first, and of those the ones with the most cards, so that
+/// attempts that may take longest come first, and of those the ones with the most GPUs, so that
 /// the end of a run is made of short ones. `gpus_for` says which competitions get other GPUs than
 /// the plan's; `uuid` names the folders.
 pub fn attempts(
@@ -247,13 +247,13 @@ pub fn attempts(
     gpus_for: impl Fn(&CompetitionFacts) -> Option<GpuRequest>,
     mut uuid: impl FnMut() -> Uuid,
 ) -> Vec<PlannedAttempt> {
-    let cards = |competition: &CompetitionFacts| match gpus_for(competition) {
+    let devices = |competition: &CompetitionFacts| match gpus_for(competition) {
         Some(GpuRequest::Count(count)) => count,
         _ => 0,
     };
     let mut order: Vec<&CompetitionFacts> = competitions.iter().collect();
     order.sort_by_key(|competition| {
-        (expected_length(competition), std::cmp::Reverse(cards(competition)))
+        (expected_length(competition), std::cmp::Reverse(devices(competition)))
     });
     let order = &order;
     (0..seeds)

@@ -1,4 +1,4 @@
-//! The machine's GPUs as the driver's `nvidia-smi` tells them: cards, slices of cards, what they do
+//! The machine's GPUs as the driver's `nvidia-smi` tells them: whole ones and slices, what they do
 //! now and whether they fail.
 
 use std::ffi::OsStr;
@@ -12,34 +12,34 @@ use crate::attempt::launch::BoxFuture;
 
 /// Names the `nvidia-smi` to ask in place of the one on PATH.
 pub const PROGRAM_VARIABLE: &str = "MEDALIST_NVIDIA_SMI";
-/// A driver that does not answer for so long has lost a card.
+/// A driver that does not answer for so long has lost a GPU.
 const PATIENCE: Duration = Duration::from_secs(30);
 const MIB: u64 = 1 << 20;
 
-/// Something that can be handed to an attempt: a whole card, or one slice of a card that is split
+/// Something that can be handed to an attempt: a whole GPU, or one slice of one that is split
 /// (MIG).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gpu {
-    /// `GPU-…` for a card, `MIG-…` for a slice.
+    /// `GPU-…` for a GPU, `MIG-…` for a slice.
     pub uuid: String,
-    /// The card's model; a slice adds its profile, such as `MIG 1g.10gb`.
+    /// The GPU's model; a slice adds its profile, such as `MIG 1g.10gb`.
     pub model: String,
-    /// Memory of the card or slice; 0 if the driver does not tell.
+    /// Memory of the GPU or slice; 0 if the driver does not tell.
     pub memory_bytes: u64,
-    /// UUID of the card: its own, or that of the card it is a slice of.
-    pub card: String,
-    /// The driver's index of the card.
+    /// UUID of the device: its own, or that of the GPU it is a slice of.
+    pub device: String,
+    /// The driver's index of the GPU.
     pub index: u32,
-    /// Minor number of the card's device node, `/dev/nvidia<minor>`.
+    /// Minor number of the GPU's device node, `/dev/nvidia<minor>`.
     pub minor: Option<u32>,
-    /// NUMA node that the card hangs on, if the kernel tells.
+    /// NUMA node that the GPU hangs on, if the kernel tells.
     pub numa: Option<u32>,
 }
 
 impl Gpu {
-    /// True for a slice of a card.
+    /// True for a slice of a GPU.
     pub fn is_slice(&self) -> bool {
-        self.uuid != self.card
+        self.uuid != self.device
     }
 }
 
@@ -48,15 +48,15 @@ impl Gpu {
 pub struct Inventory {
     /// Version of the driver; empty on a machine without one.
     pub driver: String,
-    /// Cards that are not split, and the slices of those that are, in the driver's order.
+    /// GPUs that are not split, and the slices of those that are, in the driver's order.
     pub gpus: Vec<Gpu>,
 }
 
-/// What a card does now. Figures that the driver does not give are `None`.
+/// What a GPU does now. Figures that the driver does not give are `None`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sample {
-    /// UUID of the card.
-    pub card: String,
+    /// UUID of the GPU.
+    pub device: String,
     /// Memory in use by anybody.
     pub memory_bytes: Option<u64>,
     /// Share of the time in which something ran on it, 0 to 1.
@@ -90,10 +90,11 @@ pub enum GpuError {
     },
 }
 
-/// Something that knows what cards do: the driver, or a stand-in in tests.
+/// Something that knows what GPUs do: the driver, or a stand-in in tests.
 pub trait GpuDriver: Send + Sync {
-    /// One sample for each of the cards, named by UUID; a card that does not answer gets a fault.
-    fn samples<'a>(&'a self, cards: &'a [String]) -> BoxFuture<'a, Result<Vec<Sample>, GpuError>>;
+    /// One sample for each of the GPUs, named by UUID; a GPU that does not answer gets a fault.
+    fn samples<'a>(&'a self, devices: &'a [String])
+    -> BoxFuture<'a, Result<Vec<Sample>, GpuError>>;
 }
 
 /// The driver's own program.
@@ -141,13 +142,13 @@ impl NvidiaSmi {
             let [index, uuid, name, memory, driver, bus, mig] = row.as_slice() else {
                 return Err(self.strange(line, "seven fields"));
             };
-            let index = index.parse().map_err(|_| self.strange(line, "a card's index first"))?;
+            let index = index.parse().map_err(|_| self.strange(line, "a GPU's index first"))?;
             inventory.driver = (*driver).to_owned();
-            let card = Gpu {
+            let device = Gpu {
                 uuid: (*uuid).to_owned(),
                 model: (*name).to_owned(),
                 memory_bytes: memory.parse::<u64>().unwrap_or(0) * MIB,
-                card: (*uuid).to_owned(),
+                device: (*uuid).to_owned(),
                 index,
                 minor: minors
                     .iter()
@@ -156,9 +157,9 @@ impl NvidiaSmi {
                 numa: numa_node(Path::new("/sys/bus/pci/devices"), bus),
             };
             if *mig == "Enabled" {
-                inventory.gpus.extend(slices(&list, &card));
+                inventory.gpus.extend(slices(&list, &device));
             } else {
-                inventory.gpus.push(card);
+                inventory.gpus.push(device);
             }
         }
         Ok(inventory)
@@ -179,10 +180,10 @@ impl NvidiaSmi {
 
     fn sample_of(&self, line: &str) -> Result<Sample, GpuError> {
         let row: Vec<&str> = line.split(',').map(str::trim).collect();
-        let [card, memory, utilisation, errors] = row.as_slice() else {
+        let [device, memory, utilisation, errors] = row.as_slice() else {
             return Err(self.strange(line, "four fields"));
         };
-        // `[N/A]` and `[Not Supported]` are figures that a card does not give; these are cards that
+        // `[N/A]` and `[Not Supported]` are figures that a GPU does not give; these are GPUs that
         // give none.
         let broken = |text: &&&str| {
             ["lost", "Unknown Error", "requires reset", "GPU access"]
@@ -190,7 +191,7 @@ impl NvidiaSmi {
                 .any(|w| text.contains(w))
         };
         Ok(Sample {
-            card: (*card).to_owned(),
+            device: (*device).to_owned(),
             memory_bytes: memory.parse::<u64>().ok().map(|mib| mib * MIB),
             utilisation: utilisation.parse::<f64>().ok().map(|percent| percent / 100.0),
             memory_errors: errors.parse().ok(),
@@ -236,20 +237,24 @@ impl NvidiaSmi {
 }
 
 impl GpuDriver for NvidiaSmi {
-    fn samples<'a>(&'a self, cards: &'a [String]) -> BoxFuture<'a, Result<Vec<Sample>, GpuError>> {
+    fn samples<'a>(
+        &'a self,
+        devices: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Sample>, GpuError>> {
         Box::pin(async move {
-            // One lost card can end the whole answer: then each card is asked for itself.
+            // One lost GPU can end the whole answer: then each GPU is asked for itself.
             let all = self.sample(None).await.unwrap_or_default();
             let mut samples = Vec::new();
-            for card in cards {
-                samples.push(match all.iter().find(|sample| sample.card == *card) {
+            for device in devices {
+                samples.push(match all.iter().find(|sample| sample.device == *device) {
                     Some(sample) => sample.clone(),
-                    None => match self.sample(Some(card)).await {
-                        Ok(own) if own.iter().any(|sample| sample.card == *card) => {
-                            own.into_iter().find(|sample| sample.card == *card).unwrap_or_default()
-                        }
-                        Ok(_) => broken(card, "the driver no longer lists it".to_owned()),
-                        Err(error) => broken(card, error.to_string()),
+                    None => match self.sample(Some(device)).await {
+                        Ok(own) if own.iter().any(|sample| sample.device == *device) => own
+                            .into_iter()
+                            .find(|sample| sample.device == *device)
+                            .unwrap_or_default(),
+                        Ok(_) => broken(device, "the driver no longer lists it".to_owned()),
+                        Err(error) => broken(device, error.to_string()),
                     },
                 });
             }
@@ -258,12 +263,12 @@ impl GpuDriver for NvidiaSmi {
     }
 }
 
-fn broken(card: &str, fault: String) -> Sample {
-    Sample { card: card.to_owned(), fault: Some(fault), ..Sample::default() }
+fn broken(device: &str, fault: String) -> Sample {
+    Sample { device: device.to_owned(), fault: Some(fault), ..Sample::default() }
 }
 
-/// The slices that `nvidia-smi -L` lists below a card.
-fn slices(list: &str, card: &Gpu) -> Vec<Gpu> {
+/// The slices that `nvidia-smi -L` lists below a GPU.
+fn slices(list: &str, device: &Gpu) -> Vec<Gpu> {
     let uuid_of = |line: &str| {
         Some(line.rsplit_once("(UUID: ")?.1.trim_end().trim_end_matches(')').to_owned())
     };
@@ -272,17 +277,17 @@ fn slices(list: &str, card: &Gpu) -> Vec<Gpu> {
     for line in list.lines() {
         let Some(uuid) = uuid_of(line) else { continue };
         if !line.starts_with([' ', '\t']) {
-            inside = uuid == card.uuid;
+            inside = uuid == device.uuid;
         } else if inside {
             let profile: Vec<&str> = line.split_whitespace().take(2).collect();
             slices.push(Gpu {
                 uuid,
-                model: format!("{} {}", card.model, profile.join(" ")),
+                model: format!("{} {}", device.model, profile.join(" ")),
                 memory_bytes: profile
                     .get(1)
                     .and_then(|profile| profile_memory(profile))
                     .unwrap_or(0),
-                ..card.clone()
+                ..device.clone()
             });
         }
     }
@@ -334,7 +339,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A program that answers as `nvidia-smi` does on a machine with a plain card and one that is
+    /// A program that answers as `nvidia-smi` does on a machine with a plain GPU and one that is
     /// split.
     pub(crate) fn fake_nvidia_smi(dir: &Path, samples: &str) -> PathBuf {
         let script = format!(
@@ -383,13 +388,13 @@ esac
         ];
         assert_eq!(facts, expected);
         assert_eq!(inventory.gpus[1].model, "NVIDIA A100-SXM4-40GB MIG 3g.20gb");
-        assert_eq!(inventory.gpus[2].card, "GPU-bbbb");
+        assert_eq!(inventory.gpus[2].device, "GPU-bbbb");
     }
 
     #[tokio::test]
     async fn figures_are_read_and_lost_cards_named() {
         let temp = tempfile::tempdir().unwrap();
-        // As the driver does when one of two cards fell off the bus: no answer for both, an answer
+        // As the driver does when one of two GPUs fell off the bus: no answer for both, an answer
         // for the healthy one.
         let samples = r#"*-i\ GPU-aaaa) echo "GPU-aaaa, 1024, 87, [N/A]" ;;
 *-i\ *|*uuid,memory.used*) echo "Unable to determine the device handle for GPU1: 0000:8A:00.0: GPU is lost."; exit 15 ;;"#;

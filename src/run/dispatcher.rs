@@ -372,7 +372,7 @@ impl Dispatcher<'_> {
         self.emit(event);
     }
 
-    /// Takes an attempt's cards and place back, leaves bad cards out, and counts the attempt or
+    /// Takes an attempt's GPUs and place back, leaves bad GPUs out, and counts the attempt or
     /// queues it again.
     fn on_ended(&mut self, dir: &str, end: TaskEnd, queue: &mut Queue) -> Result<(), StoreError> {
         let Some(active) = self.active.remove(dir) else { return Ok(()) };

@@ -15,31 +15,31 @@ use tokio::time::Instant;
 use super::pool::Lease;
 use crate::attempt::limits::{GpuAccess, GpuHandle};
 use crate::attempt::outcome::GpuUsage;
-use crate::host::files::{self, StoreError};
+use crate::host::files::StoreError;
 use crate::host::gpu::{Gpu, GpuDriver, Inventory, Sample};
 use crate::sandbox::gpu::handle;
 
-/// Between two looks at the cards while attempts run on them.
+/// Between two looks at the GPUs while attempts run on them.
 const SAMPLE_EVERY: Duration = Duration::from_secs(5);
-/// How long a card may take to be empty after the end of what was on it.
+/// How long a GPU may take to be empty after the end of what was on it.
 const EMPTY_PATIENCE: Duration = Duration::from_secs(60);
-/// Memory beyond what a card held when the run began that does not count as in use.
+/// Memory beyond what a GPU held when the run began that does not count as in use.
 const IDLE_BYTES: u64 = 256 << 20;
 /// So many looks in a row must find a fault before a running agent is ended for it.
 const FAULTS_IN_A_ROW: u32 = 2;
 
-/// A card that is not handed out any more.
+/// A GPU that is not handed out any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadCard {
-    /// UUID of the card.
-    pub card: String,
+pub struct BadGpu {
+    /// UUID of the GPU.
+    pub device: String,
     /// What is wrong, in words.
     pub cause: String,
 }
 
-impl fmt::Display for BadCard {
+impl fmt::Display for BadGpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.card, self.cause)
+        write!(f, "{}: {}", self.device, self.cause)
     }
 }
 
@@ -48,14 +48,14 @@ pub struct Gpus {
     inventory: Inventory,
     access: GpuAccess,
     driver: Arc<dyn GpuDriver>,
-    /// Where this user's harnesses claim cards, so that no two of them hand out one.
+    /// Where this user's harnesses claim GPUs, so that no two of them hand out one.
     claims: Option<PathBuf>,
-    /// The cards as they were when the run began.
+    /// The GPUs as they were when the run began.
     before: BTreeMap<String, Sample>,
     now: Mutex<Look>,
 }
 
-/// The last look at all cards.
+/// The last look at all GPUs.
 #[derive(Default)]
 struct Look {
     number: u64,
@@ -68,11 +68,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Gpus {
-    /// Looks at the cards for the first time and leaves out those that cannot be used: they are the
-    /// second value. Must be called in a runtime; the cards are looked at again and again as long
+    /// Looks at the GPUs for the first time and leaves out those that cannot be used: they are the
+    /// second value. Must be called in a runtime; the GPUs are looked at again and again as long
     /// as the value lives.
     ///
-    /// `held` are cards on which attempts of this run are already; `claims` is the directory in
+    /// `held` are GPUs on which attempts of this run are already; `claims` is the directory in
     /// which all harnesses that share the machine claim what they hand out.
     pub async fn open(
         mut inventory: Inventory,
@@ -80,36 +80,37 @@ impl Gpus {
         driver: Arc<dyn GpuDriver>,
         held: &[String],
         claims: Option<PathBuf>,
-    ) -> (Arc<Self>, Vec<BadCard>) {
-        let cards = cards_of(&inventory.gpus);
-        let samples = driver.samples(&cards).await;
+    ) -> (Arc<Self>, Vec<BadGpu>) {
+        let devices = devices_of(&inventory.gpus);
+        let samples = driver.samples(&devices).await;
         let samples = samples.unwrap_or_else(|error| {
-            cards.iter().map(|card| faulty(card, &error.to_string())).collect()
+            devices.iter().map(|device| faulty(device, &error.to_string())).collect()
         });
-        let holds = |card: &str| {
-            inventory.gpus.iter().any(|gpu| gpu.card == card && held.contains(&gpu.uuid))
+        let holds = |device: &str| {
+            inventory.gpus.iter().any(|gpu| gpu.device == device && held.contains(&gpu.uuid))
         };
         let mut bad = Vec::new();
         let mut before = BTreeMap::new();
         for mut sample in samples {
             let busy = sample.memory_bytes.filter(|bytes| *bytes > 4 * IDLE_BYTES);
-            let slices = inventory.gpus.iter().any(|gpu| gpu.card == sample.card && gpu.is_slice());
+            let slices =
+                inventory.gpus.iter().any(|gpu| gpu.device == sample.device && gpu.is_slice());
             if let Some(fault) = &sample.fault {
-                bad.push(BadCard { card: sample.card.clone(), cause: fault.clone() });
-            } else if holds(&sample.card) {
+                bad.push(BadGpu { device: sample.device.clone(), cause: fault.clone() });
+            } else if holds(&sample.device) {
                 sample.memory_bytes = Some(0);
             } else if let (Some(bytes), false) = (busy, slices) {
                 let cause = format!(
                     "{} of its memory are in use by somebody else",
                     bytesize::ByteSize::b(bytes)
                 );
-                bad.push(BadCard { card: sample.card.clone(), cause });
+                bad.push(BadGpu { device: sample.device.clone(), cause });
             }
-            before.insert(sample.card.clone(), sample);
+            before.insert(sample.device.clone(), sample);
         }
-        inventory
-            .gpus
-            .retain(|gpu| !bad.iter().any(|bad| bad.card == gpu.card) || held.contains(&gpu.uuid));
+        inventory.gpus.retain(|gpu| {
+            !bad.iter().any(|bad| bad.device == gpu.device) || held.contains(&gpu.uuid)
+        });
         let gpus =
             Arc::new(Self { inventory, access, driver, claims, before, now: Mutex::default() });
         let watched = Arc::downgrade(&gpus);
@@ -117,7 +118,7 @@ impl Gpus {
             loop {
                 tokio::time::sleep(SAMPLE_EVERY).await;
                 let Some(gpus) = watched.upgrade() else { break };
-                // Nobody is on a card as long as no watch holds this value too.
+                // Nobody is on a GPU as long as no watch holds this value too.
                 if Arc::strong_count(&gpus) > 2 {
                     gpus.look().await;
                 }
@@ -126,7 +127,7 @@ impl Gpus {
         (gpus, bad)
     }
 
-    /// Cards and slices to hand out.
+    /// GPUs and slices to hand out.
     pub fn units(&self) -> &[Gpu] {
         &self.inventory.gpus
     }
@@ -137,28 +138,28 @@ impl Gpus {
     }
 
     async fn look(&self) {
-        let cards = cards_of(&self.inventory.gpus);
-        let Ok(samples) = self.driver.samples(&cards).await else { return };
+        let devices = devices_of(&self.inventory.gpus);
+        let Ok(samples) = self.driver.samples(&devices).await else { return };
         let mut now = lock(&self.now);
         now.number += 1;
         for sample in &samples {
-            let faults = now.faults.entry(sample.card.clone()).or_default();
+            let faults = now.faults.entry(sample.device.clone()).or_default();
             *faults = if self.fault_of(sample).is_some() { *faults + 1 } else { 0 };
         }
         now.samples = samples;
     }
 
-    /// What makes a card unusable.
+    /// What makes a GPU unusable.
     fn fault_of(&self, sample: &Sample) -> Option<String> {
         if sample.fault.is_some() {
             return sample.fault.clone();
         }
-        let before = self.before.get(&sample.card).and_then(|before| before.memory_errors)?;
+        let before = self.before.get(&sample.device).and_then(|before| before.memory_errors)?;
         let new = sample.memory_errors?.saturating_sub(before);
         (new > 0).then(|| format!("{new} uncorrectable memory errors since the run began"))
     }
 
-    /// Starts to watch the cards of a lease.
+    /// Starts to watch the GPUs of a lease.
     pub(super) fn watch(self: &Arc<Self>, lease: &Lease, share: u32) -> Arc<GpuWatch> {
         let units: Vec<Gpu> = self
             .inventory
@@ -173,11 +174,11 @@ impl Gpus {
                 && !gpu.is_slice()
         });
         Arc::new(GpuWatch {
-            alone: cards_of(&alone.cloned().collect::<Vec<_>>()),
+            alone: devices_of(&alone.cloned().collect::<Vec<_>>()),
             shared: share > 1,
             claimed: Mutex::default(),
             exclusive: share == 1 && !units.iter().any(Gpu::is_slice),
-            cards: cards_of(&units),
+            devices: devices_of(&units),
             units,
             gpus: Arc::clone(self),
             seen: Mutex::default(),
@@ -185,27 +186,27 @@ impl Gpus {
     }
 }
 
-/// The cards behind units, each once.
-fn cards_of(units: &[Gpu]) -> Vec<String> {
-    let mut cards: Vec<String> = Vec::new();
+/// The GPUs behind units, each once.
+fn devices_of(units: &[Gpu]) -> Vec<String> {
+    let mut devices: Vec<String> = Vec::new();
     for unit in units {
-        if !cards.contains(&unit.card) {
-            cards.push(unit.card.clone());
+        if !devices.contains(&unit.device) {
+            devices.push(unit.device.clone());
         }
     }
-    cards
+    devices
 }
 
-fn faulty(card: &str, fault: &str) -> Sample {
-    Sample { card: card.to_owned(), fault: Some(fault.to_owned()), ..Sample::default() }
+fn faulty(device: &str, fault: &str) -> Sample {
+    Sample { device: device.to_owned(), fault: Some(fault.to_owned()), ..Sample::default() }
 }
 
-/// The cards of one try.
+/// The GPUs of one try.
 pub struct GpuWatch {
     gpus: Arc<Gpus>,
     units: Vec<Gpu>,
-    cards: Vec<String>,
-    /// Cards that nobody else was on when they were taken.
+    devices: Vec<String>,
+    /// GPUs that nobody else was on when they were taken.
     alone: Vec<String>,
     exclusive: bool,
     shared: bool,
@@ -219,12 +220,12 @@ struct Seen {
     looks: u64,
     sum: f64,
     usage: GpuUsage,
-    bad: Option<BadCard>,
+    bad: Option<BadGpu>,
 }
 
 impl fmt::Debug for GpuWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GpuWatch").field("cards", &self.cards).finish_non_exhaustive()
+        f.debug_struct("GpuWatch").field("devices", &self.devices).finish_non_exhaustive()
     }
 }
 
@@ -244,16 +245,16 @@ impl GpuWatch {
         self.units.iter().map(record).collect()
     }
 
-    /// How the cards get in.
+    /// How the GPUs get in.
     pub(super) fn access(&self) -> GpuAccess {
         self.gpus.access.clone()
     }
 
-    /// Claims the cards against other harnesses of this user, for as long as this value lives.
+    /// Claims the GPUs against other harnesses of this user, for as long as this value lives.
     ///
     /// # Errors
-    /// The card that another one has.
-    pub(super) fn claim(&self) -> Result<(), BadCard> {
+    /// The GPU that another one has.
+    pub(super) fn claim(&self) -> Result<(), BadGpu> {
         let Some(dir) = &self.gpus.claims else { return Ok(()) };
         let mut claimed = lock(&self.claimed);
         if !claimed.is_empty() {
@@ -267,76 +268,77 @@ impl GpuWatch {
         for unit in &self.units {
             let path = dir.join(format!("{}.lock", unit.uuid));
             let made = fs_err::create_dir_all(dir).map_err(StoreError::io("create", dir));
-            match made.and_then(|()| files::lock(&path, how)) {
+            match made.and_then(|()| crate::host::lock::lock(&path, how)) {
                 Ok(lock) => claimed.push(lock),
                 Err(StoreError::Locked { .. }) => {
                     claimed.clear();
                     let cause = "another medalist has an attempt on it".to_owned();
-                    return Err(BadCard { card: unit.card.clone(), cause });
+                    return Err(BadGpu { device: unit.device.clone(), cause });
                 }
                 // A directory that cannot be used must not stop a run that may well be the only
                 // one.
-                Err(error) => tracing::warn!(%error, gpu = unit.uuid, "the card cannot be claimed"),
+                Err(error) => tracing::warn!(%error, gpu = unit.uuid, "the GPU cannot be claimed"),
             }
         }
         Ok(())
     }
 
-    /// Before a start: waits until the cards are sound and, where nobody else is on them, empty.
+    /// Before a start: waits until the GPUs are sound and, where nobody else is on them, empty.
     ///
     /// # Errors
-    /// The card that is not, or that another harness has.
-    pub(super) async fn ready(&self) -> Result<(), BadCard> {
+    /// The GPU that is not, or that another harness has.
+    pub(super) async fn ready(&self) -> Result<(), BadGpu> {
         self.claim()?;
         self.empty(&self.alone).await
     }
 
-    /// After an end: waits until the cards are empty again, where nobody else may be on them.
+    /// After an end: waits until the GPUs are empty again, where nobody else may be on them.
     ///
     /// # Errors
-    /// The card that is not.
-    pub(super) async fn emptied(&self) -> Result<(), BadCard> {
-        let cards: &[String] = if self.exclusive { &self.cards } else { &[] };
-        self.empty(cards).await
+    /// The GPU that is not.
+    pub(super) async fn emptied(&self) -> Result<(), BadGpu> {
+        let devices: &[String] = if self.exclusive { &self.devices } else { &[] };
+        self.empty(devices).await
     }
 
-    async fn empty(&self, cards: &[String]) -> Result<(), BadCard> {
+    async fn empty(&self, devices: &[String]) -> Result<(), BadGpu> {
         let began = Instant::now();
         loop {
             let samples = self.fresh().await?;
-            let used =
-                samples.iter().filter(|sample| cards.contains(&sample.card)).find_map(|sample| {
+            let used = samples.iter().filter(|sample| devices.contains(&sample.device)).find_map(
+                |sample| {
                     let before = self
                         .gpus
                         .before
-                        .get(&sample.card)
+                        .get(&sample.device)
                         .and_then(|before| before.memory_bytes)
                         .unwrap_or(0);
                     sample
                         .memory_bytes
                         .filter(|bytes| *bytes > before + IDLE_BYTES)
-                        .map(|bytes| (&sample.card, bytes))
-                });
-            let Some((card, bytes)) = used else { return Ok(()) };
+                        .map(|bytes| (&sample.device, bytes))
+                },
+            );
+            let Some((device, bytes)) = used else { return Ok(()) };
             if began.elapsed() > EMPTY_PATIENCE {
                 let cause = format!(
                     "{} of its memory are in use {} s after it was given back",
                     bytesize::ByteSize::b(bytes),
                     EMPTY_PATIENCE.as_secs()
                 );
-                return Err(BadCard { card: card.clone(), cause });
+                return Err(BadGpu { device: device.clone(), cause });
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
 
     /// Asks the driver now.
-    async fn fresh(&self) -> Result<Vec<Sample>, BadCard> {
-        let samples = self.gpus.driver.samples(&self.cards).await;
+    async fn fresh(&self) -> Result<Vec<Sample>, BadGpu> {
+        let samples = self.gpus.driver.samples(&self.devices).await;
         let samples =
-            samples.unwrap_or_else(|error| vec![faulty(&self.cards[0], &error.to_string())]);
+            samples.unwrap_or_else(|error| vec![faulty(&self.devices[0], &error.to_string())]);
         let bad = samples.iter().find_map(|sample| {
-            Some(BadCard { card: sample.card.clone(), cause: self.gpus.fault_of(sample)? })
+            Some(BadGpu { device: sample.device.clone(), cause: self.gpus.fault_of(sample)? })
         });
         match bad {
             Some(bad) => {
@@ -347,21 +349,21 @@ impl GpuWatch {
         }
     }
 
-    /// After an end: whether a card failed under the attempt.
-    pub(super) async fn verdict(&self) -> Option<BadCard> {
+    /// After an end: whether a GPU failed under the attempt.
+    pub(super) async fn verdict(&self) -> Option<BadGpu> {
         match self.bad() {
             Some(bad) => Some(bad),
             None => self.fresh().await.err(),
         }
     }
 
-    /// The card that failed, if one did.
-    pub(super) fn bad(&self) -> Option<BadCard> {
+    /// The GPU that failed, if one did.
+    pub(super) fn bad(&self) -> Option<BadGpu> {
         lock(&self.seen).bad.clone()
     }
 
-    /// What the cards did when last looked at, or the one that failed. Asks nobody.
-    pub(super) fn usage(&self) -> Result<Option<GpuUsage>, BadCard> {
+    /// What the GPUs did when last looked at, or the one that failed. Asks nobody.
+    pub(super) fn usage(&self) -> Result<Option<GpuUsage>, BadGpu> {
         let now = lock(&self.gpus.now);
         let mut seen = lock(&self.seen);
         if now.number == 0 {
@@ -370,13 +372,13 @@ impl GpuWatch {
         if now.number != seen.number {
             seen.number = now.number;
             let own: Vec<&Sample> =
-                now.samples.iter().filter(|sample| self.cards.contains(&sample.card)).collect();
-            let failed = own
-                .iter()
-                .find(|sample| now.faults.get(&sample.card).is_some_and(|n| *n >= FAULTS_IN_A_ROW));
+                now.samples.iter().filter(|sample| self.devices.contains(&sample.device)).collect();
+            let failed = own.iter().find(|sample| {
+                now.faults.get(&sample.device).is_some_and(|n| *n >= FAULTS_IN_A_ROW)
+            });
             if let Some(failed) = failed {
                 let cause = self.gpus.fault_of(failed).unwrap_or_default();
-                let bad = BadCard { card: failed.card.clone(), cause };
+                let bad = BadGpu { device: failed.device.clone(), cause };
                 seen.bad = Some(bad.clone());
                 return Err(bad);
             }

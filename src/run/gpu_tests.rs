@@ -27,10 +27,13 @@ type Samples = dyn Fn(&str) -> Sample + Send + Sync;
 struct FakeDriver(Box<Samples>);
 
 impl GpuDriver for FakeDriver {
-    fn samples<'a>(&'a self, cards: &'a [String]) -> BoxFuture<'a, Result<Vec<Sample>, GpuError>> {
+    fn samples<'a>(
+        &'a self,
+        devices: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Sample>, GpuError>> {
         Box::pin(async move {
-            let sample = |card: &String| Sample { card: card.clone(), ..(self.0)(card) };
-            Ok(cards.iter().map(sample).collect())
+            let sample = |device: &String| Sample { device: device.clone(), ..(self.0)(device) };
+            Ok(devices.iter().map(sample).collect())
         })
     }
 }
@@ -44,7 +47,7 @@ fn idle() -> Sample {
     }
 }
 
-/// Keeps the books of who started on which card, beside the scheduler's own.
+/// Keeps the books of who started on which GPU, beside the scheduler's own.
 #[derive(Clone, Default)]
 struct Audit {
     executor: Arc<OnceLock<Arc<FakeExecutor>>>,
@@ -56,15 +59,15 @@ struct Audit {
 impl Audit {
     fn on_start(&self, spec: &LaunchSpec) {
         let present = self.executor.get().map(|executor| executor.present()).unwrap_or_default();
-        let cards: Vec<String> = spec.gpus.iter().map(|gpu| gpu.uuid.clone()).collect();
+        let devices: Vec<String> = spec.gpus.iter().map(|gpu| gpu.uuid.clone()).collect();
         let mut held = self.held.lock().unwrap();
         held.retain(|name, _| present.contains(name));
-        for card in &cards {
-            let others = held.values().filter(|cards| cards.contains(card)).count();
-            assert!(others < self.share, "{card} has {others} attempts on it already");
+        for device in &devices {
+            let others = held.values().filter(|devices| devices.contains(device)).count();
+            assert!(others < self.share, "{device} has {others} attempts on it already");
         }
-        held.insert(spec.name.clone(), cards.clone());
-        self.starts.lock().unwrap().push((spec.name.clone(), cards));
+        held.insert(spec.name.clone(), devices.clone());
+        self.starts.lock().unwrap().push((spec.name.clone(), devices));
     }
 
     /// An executor whose starts are written down.
@@ -86,19 +89,19 @@ impl Audit {
     }
 }
 
-/// One life of a harness on a machine with `cards` cards.
+/// One life of a harness on a machine with `devices` GPUs.
 async fn life(
     plan: &Plan,
     group: &GroupDir,
     executor: &Arc<FakeExecutor>,
     driver: Arc<dyn GpuDriver>,
-    cards: usize,
+    devices: usize,
     recorder: &Recorder,
     cancels: &mut mpsc::Receiver<StopRequest>,
 ) -> Option<RunStats> {
-    let units = pool::tests::gpus(cards, 8);
+    let units = pool::tests::gpus(devices, 8);
     let inventory = Inventory { driver: "1".into(), gpus: units };
-    let held: Vec<String> = pool::tests::gpus(cards, 8).into_iter().map(|gpu| gpu.uuid).collect();
+    let held: Vec<String> = pool::tests::gpus(devices, 8).into_iter().map(|gpu| gpu.uuid).collect();
     let (gpus, bad) = Gpus::open(inventory, GpuAccess::DeviceRequest, driver, &held, None).await;
     assert_eq!(bad, []);
     let state = Arc::new(Run {
@@ -144,9 +147,9 @@ async fn a_lost_card_costs_a_try_on_another_one_and_is_handed_out_no_more() {
     let temp = tempfile::tempdir().unwrap();
     let (group, _) = GroupDir::create(temp.path(), "group").unwrap();
     let began = Instant::now();
-    let driver = FakeDriver(Box::new(move |card| {
+    let driver = FakeDriver(Box::new(move |device| {
         let mut sample = Sample { utilisation: Some(0.5), ..idle() };
-        if card == "GPU-0" && began.elapsed() > Duration::from_secs(20) {
+        if device == "GPU-0" && began.elapsed() > Duration::from_secs(20) {
             sample.fault = Some("GPU is lost".into());
         }
         sample
@@ -168,7 +171,7 @@ async fn a_lost_card_costs_a_try_on_another_one_and_is_handed_out_no_more() {
     // It was noticed by the second look after the loss, long before the agent was done.
     assert!(first.tries[0].took_s.unwrap() < 40.0, "{:?}", first.tries);
     let starts = audit.starts.lock().unwrap().clone();
-    assert_eq!(starts.iter().filter(|(_, cards)| cards == &["GPU-0"]).count(), 1);
+    assert_eq!(starts.iter().filter(|(_, devices)| devices == &["GPU-0"]).count(), 1);
     let warnings = warnings(&recorder);
     assert_eq!(warnings, ["GPU GPU-0: GPU is lost; it is left out of this run from now on"]);
     let usage = &records[1].usage;
@@ -212,9 +215,9 @@ async fn a_card_is_handed_on_only_when_its_memory_is_empty() {
     let began = Instant::now();
     // What the first attempt had on GPU-0 goes away 20 s after its end; what the next one had,
     // never.
-    let driver = FakeDriver(Box::new(move |card| {
+    let driver = FakeDriver(Box::new(move |device| {
         let now = began.elapsed().as_secs();
-        let used = card == "GPU-0" && !(80..=100).contains(&now);
+        let used = device == "GPU-0" && !(80..=100).contains(&now);
         Sample { memory_bytes: Some(if used && now > 5 { 9 << 30 } else { 0 }), ..idle() }
     }));
     let audit = Audit::new(1);
@@ -238,7 +241,7 @@ async fn a_card_is_handed_on_only_when_its_memory_is_empty() {
         "{warnings:?}"
     );
     // It is noticed at the end of the attempt that left it, not by the next one that would have had
-    // the card.
+    // the GPU.
     let blamed = recorder.kinds().into_iter().find_map(|kind| match kind {
         EventKind::Warning { key, .. } => key.map(|key| key.competition),
         _ => None,
@@ -269,10 +272,10 @@ async fn a_harness_killed_at_any_event_keeps_every_card_with_its_attempt() {
         let starts = audit.starts.lock().unwrap().clone();
         assert_eq!(starts.len(), 4, "every attempt starts once; killed at event {ring_at}");
         for (record, attempt) in records(&plan, &group).iter().zip(&plan.attempts) {
-            let cards = &starts.iter().find(|(name, _)| *name == attempt.dir).unwrap().1;
+            let devices = &starts.iter().find(|(name, _)| *name == attempt.dir).unwrap().1;
             let recorded: Vec<&str> =
                 record.tries[0].gpus.iter().map(|gpu| gpu.uuid.as_str()).collect();
-            assert_eq!(recorded, *cards, "killed at event {ring_at}");
+            assert_eq!(recorded, *devices, "killed at event {ring_at}");
         }
         if first.is_some() {
             break;
@@ -314,9 +317,9 @@ async fn shared_cards_hold_their_number_and_cancelled_attempts_give_theirs_back(
         .lock()
         .unwrap()
         .iter()
-        .map(|(_, cards)| cards[0].clone())
+        .map(|(_, devices)| devices[0].clone())
         .collect::<BTreeSet<_>>();
-    assert_eq!(most.len(), 2, "both cards are used");
+    assert_eq!(most.len(), 2, "both GPUs are used");
 }
 
 /// Resident memory of this process, in bytes.
@@ -325,7 +328,7 @@ fn resident() -> u64 {
     text.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
-/// 10,000 attempts of one to eight cards over 64 cards on eight nodes, each of which ends when it
+/// 10,000 attempts of one to eight GPUs over 64 GPUs on eight nodes, each of which ends when it
 /// likes within its limit.
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_attempts_keep_64_cards_busy() {
@@ -388,7 +391,7 @@ async fn ten_thousand_attempts_keep_64_cards_busy() {
         latest_behind = latest_behind.min(at);
     }
     println!(
-        "10,000 attempts on 64 cards: {took:.1} s of simulated time, lower bound {bound:.1} s ({:+.2} %), worst overtaking {:.1} s, \
+        "10,000 attempts on 64 GPUs: {took:.1} s of simulated time, lower bound {bound:.1} s ({:+.2} %), worst overtaking {:.1} s, \
          {} MiB more memory",
         (took / bound - 1.0) * 100.0,
         worst.as_secs_f64(),
@@ -409,18 +412,19 @@ async fn a_card_that_another_harness_hands_out_is_left_to_it() {
         Gpus::open(inventory, GpuAccess::DeviceRequest, driver, &[], claims).await.0
     };
     let (first, second) = (harness().await, harness().await);
-    let cards: Vec<String> = first.units().iter().map(|gpu| gpu.uuid.clone()).collect();
-    let lease = |card: usize| pool::Lease { uuids: vec![cards[card].clone()], alone: vec![true] };
+    let devices: Vec<String> = first.units().iter().map(|gpu| gpu.uuid.clone()).collect();
+    let lease =
+        |device: usize| pool::Lease { uuids: vec![devices[device].clone()], alone: vec![true] };
     let held = first.watch(&lease(0), 1);
     held.ready().await.unwrap();
     held.ready().await.unwrap();
     let refused = second.watch(&lease(0), 1).ready().await.unwrap_err();
     assert!(refused.cause.contains("another medalist"), "{refused}");
-    assert!(second.watch(&lease(0), 2).ready().await.is_err(), "a card of one's own is not shared");
+    assert!(second.watch(&lease(0), 2).ready().await.is_err(), "a GPU of one's own is not shared");
     let other = second.watch(&lease(1), 2);
     other.ready().await.unwrap();
     first.watch(&lease(1), 2).ready().await.unwrap();
-    assert!(first.watch(&lease(1), 1).ready().await.is_err(), "a shared card is nobody's own");
+    assert!(first.watch(&lease(1), 1).ready().await.is_err(), "a shared GPU is nobody's own");
     drop(held);
     second.watch(&lease(0), 1).ready().await.unwrap();
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use medalist_reports::record::{OutcomeRecord, Phase};
 
-use super::gpu::BadCard;
+use super::gpu::BadGpu;
 use crate::attempt::outcome::Usage;
 use crate::run::events::GradeLine;
 use crate::sandbox::RunToken;
@@ -71,7 +71,7 @@ pub(super) struct TaskEnd {
     /// How the attempt is over; `None` if it must be tried again on other GPUs.
     pub(super) finished: Option<FinishedAttempt>,
     /// GPUs that must not be handed out again.
-    pub(super) bad_gpus: Vec<BadCard>,
+    pub(super) bad_gpus: Vec<BadGpu>,
 }
 
 impl From<FinishedAttempt> for TaskEnd {

@@ -27,7 +27,7 @@ mod tests;
 mod tries;
 
 pub use dispatcher::{Run, RunError, RunSummary, run};
-pub use gpu::{BadCard, GpuWatch, Gpus};
+pub use gpu::{BadGpu, GpuWatch, Gpus};
 pub use group_files::write_group;
 pub use queue::forecast;
 pub use scheduler::{Capacity, Forecast};

@@ -9,11 +9,11 @@ use crate::host::gpu::Gpu;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GpuNeed {
     pub(super) request: GpuRequest,
-    /// How many attempts may be on each of its cards at once, itself among them; 1 means alone.
+    /// How many attempts may be on each of its GPUs at once, itself among them; 1 means alone.
     pub(super) share: u32,
 }
 
-/// Cards that an attempt holds.
+/// GPUs that an attempt holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Lease {
     /// By UUID, in the order of the driver.
@@ -22,20 +22,20 @@ pub(super) struct Lease {
     pub(super) alone: Vec<bool>,
 }
 
-/// The cards of a run, who is on them, and which are left out.
+/// The GPUs of a run, who is on them, and which are left out.
 ///
-/// One rule makes exclusive and shared cards: a card never has more holders than the least that any
+/// One rule makes exclusive and shared GPUs: a GPU never has more holders than the least that any
 /// of them agrees to.
 #[derive(Debug, Clone, Default)]
 pub(super) struct GpuPool {
-    cards: Vec<Card>,
+    devices: Vec<Device>,
 }
 
 #[derive(Debug, Clone)]
-struct Card {
+struct Device {
     uuid: String,
-    /// UUID of the card that this is, or is a slice of.
-    card: String,
+    /// UUID of the GPU that this is, or is a slice of.
+    device: String,
     slice: bool,
     numa: Option<u32>,
     /// Attempts and the shares they agreed to.
@@ -43,7 +43,7 @@ struct Card {
     left_out: bool,
 }
 
-impl Card {
+impl Device {
     fn takes(&self, share: u32) -> bool {
         let least = self.holders.values().copied().fold(share, u32::min);
         !self.left_out && self.holders.len() < least as usize
@@ -52,21 +52,21 @@ impl Card {
 
 impl GpuPool {
     pub(super) fn new(gpus: &[Gpu]) -> Self {
-        let card = |gpu: &Gpu| Card {
+        let device = |gpu: &Gpu| Device {
             uuid: gpu.uuid.clone(),
-            card: gpu.card.clone(),
+            device: gpu.device.clone(),
             slice: gpu.is_slice(),
             numa: gpu.numa,
             holders: BTreeMap::new(),
             left_out: false,
         };
-        Self { cards: gpus.iter().map(card).collect() }
+        Self { devices: gpus.iter().map(device).collect() }
     }
 
-    /// Hands cards to an attempt; `None` if there are not enough now.
+    /// Hands GPUs to an attempt; `None` if there are not enough now.
     ///
-    /// `allowed` can rule out cards by their position. Several cards come from one NUMA node where
-    /// one has enough, a single card from the node with the fewest left, and a shared one is the
+    /// `allowed` can rule out GPUs by their position. Several GPUs come from one NUMA node where
+    /// one has enough, a single GPU from the node with the fewest left, and a shared one is the
     /// one with the fewest holders.
     pub(super) fn take(
         &mut self,
@@ -77,28 +77,29 @@ impl GpuPool {
         let chosen = self.choose(need, allowed)?;
         let mut lease = Lease::default();
         for position in chosen {
-            let card = &mut self.cards[position];
-            lease.uuids.push(card.uuid.clone());
-            lease.alone.push(card.holders.is_empty());
-            card.holders.insert(who, need.share);
+            let device = &mut self.devices[position];
+            lease.uuids.push(device.uuid.clone());
+            lease.alone.push(device.holders.is_empty());
+            device.holders.insert(who, need.share);
         }
         Some(lease)
     }
 
     fn choose(&self, need: &GpuNeed, allowed: &dyn Fn(usize) -> bool) -> Option<Vec<usize>> {
-        let free = |position: &usize| allowed(*position) && self.cards[*position].takes(need.share);
-        let positions = 0..self.cards.len();
+        let free =
+            |position: &usize| allowed(*position) && self.devices[*position].takes(need.share);
+        let positions = 0..self.devices.len();
         let count = match &need.request {
             GpuRequest::None => return Some(Vec::new()),
             GpuRequest::Count(count) => *count as usize,
             GpuRequest::All => {
                 let all: Vec<usize> =
-                    positions.filter(|position| !self.cards[*position].left_out).collect();
+                    positions.filter(|position| !self.devices[*position].left_out).collect();
                 return (!all.is_empty() && all.iter().all(free)).then_some(all);
             }
             GpuRequest::Uuids(uuids) => {
                 let all: Vec<usize> = positions
-                    .filter(|position| uuids.contains(&self.cards[*position].uuid))
+                    .filter(|position| uuids.contains(&self.devices[*position].uuid))
                     .collect();
                 return (all.len() == uuids.len() && all.iter().all(free)).then_some(all);
             }
@@ -107,12 +108,12 @@ impl GpuPool {
         let mut spare: Vec<usize> = positions.filter(free).collect();
         if count > 1 {
             // A program sees no more than one slice, whatever it is given.
-            spare.retain(|position| !self.cards[*position].slice);
+            spare.retain(|position| !self.devices[*position].slice);
         }
         for position in &spare {
-            nodes.entry(self.cards[*position].numa).or_default().push(*position);
+            nodes.entry(self.devices[*position].numa).or_default().push(*position);
         }
-        let left = |position: &usize| nodes.get(&self.cards[*position].numa).map_or(0, Vec::len);
+        let left = |position: &usize| nodes.get(&self.devices[*position].numa).map_or(0, Vec::len);
         if let Some(node) =
             nodes.values().filter(|node| node.len() >= count).min_by_key(|node| node.len())
             && count > 1
@@ -123,7 +124,7 @@ impl GpuPool {
             // Across nodes, big sets are cut as little as possible.
             let left = left(position);
             (
-                self.cards[*position].holders.len(),
+                self.devices[*position].holders.len(),
                 if count > 1 { usize::MAX - left } else { left },
                 *position,
             )
@@ -133,21 +134,21 @@ impl GpuPool {
         (spare.len() == count).then_some(spare)
     }
 
-    /// Notes cards that an attempt holds already, whatever this pool thinks of it.
+    /// Notes GPUs that an attempt holds already, whatever this pool thinks of it.
     pub(super) fn adopt(&mut self, who: usize, uuids: &[String], share: u32) {
-        for card in self.cards.iter_mut().filter(|card| uuids.contains(&card.uuid)) {
-            card.holders.insert(who, share);
+        for device in self.devices.iter_mut().filter(|device| uuids.contains(&device.uuid)) {
+            device.holders.insert(who, share);
         }
     }
 
-    /// Takes an attempt's cards back; how many it had.
+    /// Takes an attempt's GPUs back; how many it had.
     pub(super) fn release(&mut self, who: usize) -> usize {
-        self.cards.iter_mut().filter_map(|card| card.holders.remove(&who)).count()
+        self.devices.iter_mut().filter_map(|device| device.holders.remove(&who)).count()
     }
 
-    /// Hands a card, or any slice of it, to nobody from now on.
-    pub(super) fn leave_out(&mut self, card: &str) {
-        for unit in self.cards.iter_mut().filter(|unit| unit.card == card) {
+    /// Hands a GPU, or any slice of it, to nobody from now on.
+    pub(super) fn leave_out(&mut self, device: &str) {
+        for unit in self.devices.iter_mut().filter(|unit| unit.device == device) {
             unit.left_out = true;
         }
     }
@@ -155,13 +156,13 @@ impl GpuPool {
     /// Why a need can never be met, however long it waits.
     pub(super) fn unschedulable(&self, need: &GpuNeed) -> Option<String> {
         let mut empty = self.clone();
-        empty.cards.iter_mut().for_each(|card| card.holders.clear());
+        empty.devices.iter_mut().for_each(|device| device.holders.clear());
         if empty.choose(need, &|_| true).is_some() {
             return None;
         }
-        let sound = self.cards.iter().filter(|card| !card.left_out).count();
+        let sound = self.devices.iter().filter(|device| !device.left_out).count();
         let (all, what) = (
-            self.cards.len(),
+            self.devices.len(),
             match &need.request {
                 GpuRequest::Uuids(uuids) => format!("GPUs {}", uuids.join(", ")),
                 GpuRequest::Count(count) => format!("{count} GPUs"),
@@ -171,9 +172,9 @@ impl GpuPool {
         Some(format!("it asks for {what}, and {sound} of the {all} GPUs of this run are left"))
     }
 
-    /// Positions of the cards that could be taken now by somebody who shares with so many.
+    /// Positions of the GPUs that could be taken now by somebody who shares with so many.
     pub(super) fn free(&self, share: u32) -> Vec<bool> {
-        self.cards.iter().map(|card| card.takes(share)).collect()
+        self.devices.iter().map(|device| device.takes(share)).collect()
     }
 }
 
@@ -186,9 +187,9 @@ pub(super) mod tests {
     pub(in crate::run) fn gpus(count: usize, per_node: usize) -> Vec<Gpu> {
         let gpu = |number: usize| Gpu {
             uuid: format!("GPU-{number}"),
-            model: "card".into(),
+            model: "GPU".into(),
             memory_bytes: 80 << 30,
-            card: format!("GPU-{number}"),
+            device: format!("GPU-{number}"),
             index: number as u32,
             minor: Some(number as u32),
             numa: Some((number / per_node) as u32),
@@ -274,7 +275,7 @@ pub(super) mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Take { count: u32, share: u32 },
-        Adopt { card: usize, share: u32 },
+        Adopt { device: usize, share: u32 },
         Release(usize),
         LeaveOut(usize),
     }
@@ -282,7 +283,7 @@ pub(super) mod tests {
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             6 => (1u32..5, 1u32..4).prop_map(|(count, share)| Step::Take { count, share }),
-            1 => (0usize..8, 1u32..4).prop_map(|(card, share)| Step::Adopt { card, share }),
+            1 => (0usize..8, 1u32..4).prop_map(|(device, share)| Step::Adopt { device, share }),
             5 => (0usize..40).prop_map(Step::Release),
             1 => (0usize..8).prop_map(Step::LeaveOut),
         ]
@@ -292,8 +293,8 @@ pub(super) mod tests {
         #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
         /// The model keeps its own books: a list of who holds what with which share. After every
-        /// step no card has more holders than any of them agreed to (but for those that were
-        /// running already), cards that are left out go to nobody, what could be had is had, and
+        /// step no GPU has more holders than any of them agreed to (but for those that were
+        /// running already), GPUs that are left out go to nobody, what could be had is had, and
         /// everything comes back exactly once.
         #[test]
         fn no_card_is_given_twice_and_every_card_comes_back(steps in prop::collection::vec(step(), 1..120)) {
@@ -302,48 +303,48 @@ pub(super) mod tests {
             let mut adopted = std::collections::BTreeSet::new();
             let mut out = std::collections::BTreeSet::new();
             for (who, step) in steps.into_iter().enumerate() {
-                let on = |held: &BTreeMap<usize, (Vec<String>, u32)>, card: &str| -> Vec<u32> {
-                    held.values().filter(|(cards, _)| cards.iter().any(|c| c == card)).map(|(_, share)| *share).collect()
+                let on = |held: &BTreeMap<usize, (Vec<String>, u32)>, device: &str| -> Vec<u32> {
+                    held.values().filter(|(devices, _)| devices.iter().any(|c| c == device)).map(|(_, share)| *share).collect()
                 };
                 match step {
                     Step::Take { count, share } => {
-                        let room = |card: &String| {
-                            let shares = on(&held, card);
+                        let room = |device: &String| {
+                            let shares = on(&held, device);
                             let least = shares.iter().copied().fold(share, u32::min);
-                            !out.contains(card) && shares.len() < least as usize
+                            !out.contains(device) && shares.len() < least as usize
                         };
-                        let could = (0..8).map(|n| format!("GPU-{n}")).filter(|card| room(card)).count();
+                        let could = (0..8).map(|n| format!("GPU-{n}")).filter(|device| room(device)).count();
                         let lease = pool.take(who, &need(count, share), &|_| true);
                         prop_assert_eq!(lease.is_some(), could >= count as usize);
                         if let Some(lease) = lease {
                             let distinct: std::collections::BTreeSet<&String> = lease.uuids.iter().collect();
                             prop_assert_eq!(distinct.len(), count as usize);
-                            for (card, alone) in lease.uuids.iter().zip(&lease.alone) {
-                                prop_assert!(room(card), "{} was full or left out", card);
-                                prop_assert_eq!(*alone, on(&held, card).is_empty());
+                            for (device, alone) in lease.uuids.iter().zip(&lease.alone) {
+                                prop_assert!(room(device), "{} was full or left out", device);
+                                prop_assert_eq!(*alone, on(&held, device).is_empty());
                             }
                             held.insert(who, (lease.uuids, share));
                         }
                     }
-                    Step::Adopt { card, share } => {
-                        let card = format!("GPU-{card}");
-                        pool.adopt(who, std::slice::from_ref(&card), share);
-                        adopted.insert(card.clone());
-                        held.insert(who, (vec![card], share));
+                    Step::Adopt { device, share } => {
+                        let device = format!("GPU-{device}");
+                        pool.adopt(who, std::slice::from_ref(&device), share);
+                        adopted.insert(device.clone());
+                        held.insert(who, (vec![device], share));
                     }
                     Step::Release(who) => {
-                        let expected = held.remove(&who).map_or(0, |(cards, _)| cards.len());
+                        let expected = held.remove(&who).map_or(0, |(devices, _)| devices.len());
                         prop_assert_eq!(pool.release(who), expected);
                         prop_assert_eq!(pool.release(who), 0, "a second release gives nothing back");
                     }
-                    Step::LeaveOut(card) => {
-                        pool.leave_out(&format!("GPU-{card}"));
-                        out.insert(format!("GPU-{card}"));
+                    Step::LeaveOut(device) => {
+                        pool.leave_out(&format!("GPU-{device}"));
+                        out.insert(format!("GPU-{device}"));
                     }
                 }
-                for card in (0..8).map(|n| format!("GPU-{n}")).filter(|card| !adopted.contains(card)) {
-                    let shares = on(&held, &card);
-                    prop_assert!(shares.iter().all(|share| shares.len() <= *share as usize), "{}: {:?}", card, shares);
+                for device in (0..8).map(|n| format!("GPU-{n}")).filter(|device| !adopted.contains(device)) {
+                    let shares = on(&held, &device);
+                    prop_assert!(shares.iter().all(|share| shares.len() <= *share as usize), "{}: {:?}", device, shares);
                 }
             }
             for who in held.keys() {

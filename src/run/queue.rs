@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::dispatcher::Run;
-use super::gpu::BadCard;
+use super::gpu::BadGpu;
 use super::messages::StartPoint;
 use super::pool::{GpuNeed, GpuPool, Lease};
 use super::scheduler::{self, Capacity, Forecast, Need, Next, Scheduler};
@@ -20,7 +20,7 @@ pub(super) struct Queue {
     pub(super) scheduler: Scheduler,
     /// Attempts that run already and have not been taken up yet.
     running: Vec<usize>,
-    /// Cards that are left out.
+    /// GPUs that are left out.
     bad: Vec<String>,
     began: Instant,
 }
@@ -34,7 +34,7 @@ impl Queue {
         for (number, (_, begin)) in open.iter().enumerate() {
             let need = needs[number].clone();
             match begin {
-                // What runs already has its place and its cards, whatever this machine thinks of
+                // What runs already has its place and its GPUs, whatever this machine thinks of
                 // it.
                 StartPoint::Reattach { gpus, .. } => {
                     scheduler.adopt(number, need, gpus, Duration::ZERO);
@@ -49,7 +49,7 @@ impl Queue {
         Self { open, needs, scheduler, running, bad: Vec::new(), began: Instant::now() }
     }
 
-    /// What begins now: its number, how, and on which cards.
+    /// What begins now: its number, how, and on which GPUs.
     pub(super) fn next(&mut self) -> Option<(usize, StartPoint, Lease)> {
         if !self.running.is_empty() {
             let number = self.running.remove(0);
@@ -73,18 +73,18 @@ impl Queue {
         }
     }
 
-    /// Queues an attempt again that was promised cards it could not use.
+    /// Queues an attempt again that was promised GPUs it could not use.
     pub(super) fn again(&mut self, number: usize) {
         self.open[number].1 = StartPoint::Fresh;
         self.scheduler.queue_first(number, self.needs[number].clone());
     }
 
-    /// Hands a card to nobody from now on; false if that was so before.
-    pub(super) fn leave_out(&mut self, bad: &BadCard) -> bool {
-        self.scheduler.leave_out(&bad.card);
-        let is_new = !self.bad.contains(&bad.card);
+    /// Hands a GPU to nobody from now on; false if that was so before.
+    pub(super) fn leave_out(&mut self, bad: &BadGpu) -> bool {
+        self.scheduler.leave_out(&bad.device);
+        let is_new = !self.bad.contains(&bad.device);
         if is_new {
-            self.bad.push(bad.card.clone());
+            self.bad.push(bad.device.clone());
         }
         is_new
     }

@@ -3,7 +3,7 @@
 //!
 //! Pure: the time is an argument, starting and ending are the caller's. The attempt at the head of
 //! the queue that does not fit gets a reservation: the moment at which enough of what runs is over
-//! at the latest, and the cards it will then have. An attempt behind it may start before it only if
+//! at the latest, and the GPUs it will then have. An attempt behind it may start before it only if
 //! it is over by then, or if it takes nothing of what is reserved. So big attempts never starve,
 //! and the machine does not stand still while one waits.
 
@@ -47,7 +47,7 @@ impl Need {
 /// What the scheduler says next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Next {
-    /// This attempt starts now, on these cards.
+    /// This attempt starts now, on these GPUs.
     Start(usize, Lease),
     /// This attempt can never start.
     Unschedulable(usize, String),
@@ -128,7 +128,7 @@ impl Scheduler {
         self.waiting.push_front((who, need));
     }
 
-    /// Notes an attempt that runs already, on the cards it has, whether there is room for it or
+    /// Notes an attempt that runs already, on the GPUs it has, whether there is room for it or
     /// not.
     pub(super) fn adopt(&mut self, who: usize, need: Need, uuids: &[String], now: Duration) {
         self.room.pool.adopt(who, uuids, need.gpus.share);
@@ -144,7 +144,7 @@ impl Scheduler {
         true
     }
 
-    /// Hands a card to nobody from now on.
+    /// Hands a GPU to nobody from now on.
     pub(super) fn leave_out(&mut self, uuid: &str) {
         self.room.pool.leave_out(uuid);
     }
@@ -268,8 +268,8 @@ mod tests {
         Need { cpus, memory_bytes, gpus: GpuNeed { request, share: 1 }, longest: HOUR * hours }
     }
 
-    fn machine(cpus: f64, memory_bytes: u64, attempts: usize, cards: usize) -> Scheduler {
-        Scheduler::new(Capacity { cpus, memory_bytes, attempts }, GpuPool::new(&gpus(cards, 4)))
+    fn machine(cpus: f64, memory_bytes: u64, attempts: usize, devices: usize) -> Scheduler {
+        Scheduler::new(Capacity { cpus, memory_bytes, attempts }, GpuPool::new(&gpus(devices, 4)))
     }
 
     fn starts(scheduler: &mut Scheduler, now: Duration) -> Vec<usize> {
@@ -290,8 +290,8 @@ mod tests {
             // One that asks for more than there is runs alone rather than never.
             (machine(1.0, GIB, 4, 0), 0, 1),
         ];
-        for (mut scheduler, cards, at_once) in cases {
-            (0..20).for_each(|who| scheduler.queue(who, need(2.0, 4 * GIB, cards, 1)));
+        for (mut scheduler, devices, at_once) in cases {
+            (0..20).for_each(|who| scheduler.queue(who, need(2.0, 4 * GIB, devices, 1)));
             let expected = Forecast {
                 at_once,
                 longest: HOUR * 20u32.div_ceil(at_once as u32),
@@ -309,8 +309,8 @@ mod tests {
         scheduler.queue(2, need(1.0, 0, 1, 11));
         scheduler.queue(3, need(1.0, 0, 1, 10));
         scheduler.queue(4, need(1.0, 0, 0, 99));
-        // The big one has all cards from hour 10 on: 2 would be in its way, 3 is over by then, 4
-        // needs no card.
+        // The big one has all GPUs from hour 10 on: 2 would be in its way, 3 is over by then, 4
+        // needs no GPU.
         assert_eq!(starts(&mut scheduler, Duration::ZERO), [0, 3, 4]);
         assert_eq!(
             starts(&mut scheduler, HOUR),
@@ -362,8 +362,8 @@ mod tests {
         ) {
             let mut scheduler = machine(8.0, 64 * GIB, 6, 4);
             let minute = Duration::from_secs(60);
-            for (who, (cards, cpus, limit, _)) in asks.iter().enumerate() {
-                let need = Need { longest: minute * *limit as u32, ..need(f64::from(*cpus), GIB, *cards, 0) };
+            for (who, (devices, cpus, limit, _)) in asks.iter().enumerate() {
+                let need = Need { longest: minute * *limit as u32, ..need(f64::from(*cpus), GIB, *devices, 0) };
                 scheduler.queue(who, need);
             }
             let (mut now, mut promised, mut started) = (Duration::ZERO, BTreeMap::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! GPUs without a GPU: a driver that is a script, and cards that are device nodes of no
+//! GPUs on a machine without one: a driver that is a script, and device nodes of no
 //! consequence.
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -23,7 +23,7 @@ case "$*" in
 esac
 "#;
 
-/// A scratch folder whose machine has two cards, with the digits prepared.
+/// A scratch folder whose machine has two GPUs, with the digits prepared.
 fn machine(driver: &str) -> (TestContext, PathBuf) {
     let context = TestContext::new();
     let smi = context.join("nvidia-smi");
@@ -105,12 +105,12 @@ fn a_dry_run_shows_cards_and_refuses_what_is_not_there() {
 }
 
 #[test]
-fn records_name_the_card_its_use_and_the_driver() {
+fn records_name_the_gpu_its_use_and_the_driver() {
     let (context, smi) = machine(DRIVER);
     let ran = run(&context, &smi, &["--executor", "process", "--gpus", "1", "--seeds", "2"]);
     assert_eq!(ran.code, 0, "{ran:#?}");
     let group = std::fs::read_dir(context.join("runs")).unwrap().next().unwrap().unwrap().path();
-    let mut cards = Vec::new();
+    let mut devices = Vec::new();
     for attempt in std::fs::read_dir(group).unwrap().flatten().filter(|entry| entry.path().is_dir())
     {
         let text = std::fs::read_to_string(attempt.path().join("attempt.json")).unwrap();
@@ -118,10 +118,10 @@ fn records_name_the_card_its_use_and_the_driver() {
         assert_eq!(record["conditions"]["limits"]["gpus"], 1);
         assert_eq!(record["conditions"]["hardware"]["gpu_driver"], "999.1");
         assert_eq!(record["tries"][0]["gpus"][0]["model"], "NVIDIA Test 80GB");
-        cards.push(record["tries"][0]["gpus"][0]["uuid"].as_str().unwrap().to_owned());
+        devices.push(record["tries"][0]["gpus"][0]["uuid"].as_str().unwrap().to_owned());
     }
-    cards.sort();
-    assert_eq!(cards, ["GPU-aaaa", "GPU-bbbb"], "two attempts at once have a card each");
+    devices.sort();
+    assert_eq!(devices, ["GPU-aaaa", "GPU-bbbb"], "two attempts at once have a GPU each");
 }
 
 #[test]
@@ -205,7 +205,7 @@ async fn a_container_gets_exactly_its_cards_nodes() {
             driver_files: Vec::new(),
             library_path: shown(&driver),
         };
-        // An agent that asks for all cards in its settings is not heard.
+        // An agent that asks for all GPUs in its settings is not heard.
         spec.env.push(("NVIDIA_VISIBLE_DEVICES".into(), "all".into()));
         spec.env.push(("CUDA_VISIBLE_DEVICES".into(), "0,1,2,3,4,5,6,7".into()));
     };
@@ -220,7 +220,7 @@ async fn a_container_gets_exactly_its_cards_nodes() {
     let ran = bench.run_with(&["show", &other], change).await;
     assert!(
         !matches!(ran.end.outcome, Outcome::Finished { exit: 0 }),
-        "a card of somebody else can be opened: {}",
+        "a GPU of somebody else can be opened: {}",
         ran.log()
     );
 

@@ -117,7 +117,7 @@ impl ContainerConfig {
                     Some(value.as_str().ok_or_else(|| bad("a list such as `0-3`"))?.to_string())
             }
             "gpus" => {
-                let expected = "-1 for all, or a number of cards";
+                let expected = "-1 for all, or a number of GPUs";
                 self.gpus = match value.as_i64().ok_or_else(|| bad(expected))? {
                     0 => GpuRequest::None,
                     -1 => GpuRequest::All,
@@ -228,7 +228,7 @@ mod tests {
             ),
             (
                 r#"{"gpus": "two"}"#,
-                "`gpus` in the container config is `\"two\"`, expected -1 for all, or a number of cards",
+                "`gpus` in the container config is `\"two\"`, expected -1 for all, or a number of GPUs",
             ),
             ("[]", "container config is not a JSON object"),
         ] {
