@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::DataDir;
 use crate::spec::{CompetitionSpec, SpecError, read_text};
 
 /// Who wrote the text that an agent gets as `description.md`.
@@ -58,7 +59,8 @@ pub struct Brief<'a> {
 ///
 /// `None` for sources that are not imported.
 pub fn imported_brief_path(data_dir: &Path, id: &str, source: BriefSource) -> Option<PathBuf> {
-    source.file_name().map(|name| data_dir.join(id).join(name))
+    let home = DataDir::new(data_dir).competition(id);
+    source.file_name().map(|name| home.root().join(name))
 }
 
 impl CompetitionSpec {
@@ -74,8 +76,7 @@ impl CompetitionSpec {
                 return Ok(Some(Brief { text: Cow::Owned(text), source }));
             }
         }
-        let prepared =
-            data_dir.join(self.id.as_str()).join("prepared").join("public").join("description.md");
+        let prepared = DataDir::new(data_dir).public(self.id.as_str()).join("description.md");
         if let Some(text) = read_text(&prepared)?.filter(|text| self.brief() != Some(text)) {
             return Ok(Some(Brief { text: Cow::Owned(text), source: BriefSource::Prepared }));
         }

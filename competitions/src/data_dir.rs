@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 ///   manifest.json        every prepared file with its hash
 ///   prepare.json         how the data were prepared
 ///   leaderboard.json     a leaderboard of the user's own
+///   .preparing/          a preparation at work, laid out alike
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataDir {
@@ -30,53 +31,111 @@ impl DataDir {
         &self.root
     }
 
-    /// The folder of a competition.
-    pub fn home(&self, id: &str) -> PathBuf {
-        self.root.join(id)
+    /// A competition's folder.
+    pub fn competition(&self, id: &str) -> CompetitionDir {
+        CompetitionDir::new(self.root.join(id))
     }
 
     /// Kaggle's archive.
     pub fn archive(&self, id: &str) -> PathBuf {
-        self.home(id).join(format!("{id}.zip"))
+        self.competition(id).archive(id)
     }
 
     /// The unpacked archive, where it is kept.
     pub fn raw(&self, id: &str) -> PathBuf {
-        self.home(id).join("raw")
+        self.competition(id).raw()
     }
 
     /// What preparation makes: both sides.
     pub fn prepared(&self, id: &str) -> PathBuf {
-        self.home(id).join("prepared")
+        self.competition(id).prepared()
     }
 
     /// What agents see.
     pub fn public(&self, id: &str) -> PathBuf {
-        self.prepared(id).join("public")
+        self.competition(id).public()
     }
 
     /// The answers.
     pub fn private(&self, id: &str) -> PathBuf {
-        self.prepared(id).join("private")
-    }
-
-    /// Every prepared file with its hash.
-    pub fn manifest(&self, id: &str) -> PathBuf {
-        self.home(id).join("manifest.json")
-    }
-
-    /// How the data were prepared.
-    pub fn prepare_record(&self, id: &str) -> PathBuf {
-        self.home(id).join("prepare.json")
-    }
-
-    /// A leaderboard of the user's own.
-    pub fn leaderboard(&self, id: &str) -> PathBuf {
-        self.home(id).join("leaderboard.json")
+        self.competition(id).private()
     }
 
     /// Whether the competition is prepared: both sides are there.
     pub fn is_prepared(&self, id: &str) -> bool {
         self.public(id).is_dir() && self.private(id).is_dir()
+    }
+}
+
+/// A competition's folder in the data directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompetitionDir {
+    root: PathBuf,
+}
+
+impl CompetitionDir {
+    /// What agents see, below `prepared/`.
+    pub const PUBLIC: &'static str = "public";
+    /// The answers, below `prepared/`.
+    pub const PRIVATE: &'static str = "private";
+
+    /// The folder at `root`, which need not exist.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Kaggle's archive.
+    pub fn archive(&self, id: &str) -> PathBuf {
+        self.root.join(format!("{id}.zip"))
+    }
+
+    /// The unpacked archive, where it is kept.
+    pub fn raw(&self) -> PathBuf {
+        self.root.join("raw")
+    }
+
+    /// What preparation makes: both sides.
+    pub fn prepared(&self) -> PathBuf {
+        self.root.join("prepared")
+    }
+
+    /// What agents see.
+    pub fn public(&self) -> PathBuf {
+        self.prepared().join(Self::PUBLIC)
+    }
+
+    /// The answers.
+    pub fn private(&self) -> PathBuf {
+        self.prepared().join(Self::PRIVATE)
+    }
+
+    /// Every prepared file with its hash.
+    pub fn manifest(&self) -> PathBuf {
+        self.root.join("manifest.json")
+    }
+
+    /// How the data were prepared.
+    pub fn prepare_record(&self) -> PathBuf {
+        self.root.join("prepare.json")
+    }
+
+    /// A leaderboard of the user's own.
+    pub fn leaderboard(&self) -> PathBuf {
+        self.root.join("leaderboard.json")
+    }
+
+    /// Where a preparation works, laid out alike, until all of it is put in place at once.
+    pub(crate) fn aside(&self) -> Self {
+        Self::new(self.root.join(".preparing"))
+    }
+
+    /// Held by the process that prepares.
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.root.join(".lock")
     }
 }

@@ -39,7 +39,7 @@ mod recipes {
 
 pub use briefs::{Brief, BriefSource, imported_brief_path};
 pub use catalogue::{Catalogue, CatalogueError};
-pub use data_dir::DataDir;
+pub use data_dir::{CompetitionDir, DataDir};
 pub use nearest::{nearest, suggestion};
 pub use spec::{
     Checksums, CompetitionId, CompetitionIdError, CompetitionSpec, Complexity, DataPaths,

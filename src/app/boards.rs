@@ -59,7 +59,7 @@ pub struct OwnBoard {
 impl OwnBoard {
     /// Where the board of a competition is kept, whether there is one or not.
     pub fn path(data_dir: &Path, id: &str) -> PathBuf {
-        DataDir::new(data_dir).leaderboard(id)
+        DataDir::new(data_dir).competition(id).leaderboard()
     }
 
     /// Keeps the board in the data directory.

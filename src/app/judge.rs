@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::grading::{Grading, validate_submission};
 use crate::attempt::launch::{ValidationReply, Validator};
-use crate::attempt::text::{chain, hex};
+use crate::attempt::text::chain;
 use crate::host::files::file_sha256;
 use crate::run::{Judge, JudgeError, Material};
 
@@ -59,8 +59,10 @@ impl Judge for CatalogueJudge {
         let (brief_source, description) = (brief.source.as_str(), brief.text.into_owned());
         Ok(Material {
             brief_source: brief_source.to_owned(),
-            brief_sha256: hex(&Sha256::digest(description.as_bytes())),
-            data_sha256: file_sha256(&data.manifest(competition)).ok().map(|(hash, _)| hash),
+            brief_sha256: hex::encode(Sha256::digest(description.as_bytes())),
+            data_sha256: file_sha256(&data.competition(competition).manifest())
+                .ok()
+                .map(|(hash, _)| hash),
             data_edition: PreparedRecord::edition_of(data.root(), competition)
                 .map_err(judge_error)?,
             description,

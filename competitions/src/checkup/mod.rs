@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::CompetitionSpec;
 use crate::prepare::{Manifest, PrepareError, PreparedRecord};
+use crate::{CompetitionDir, CompetitionSpec, DataDir};
 
 /// What a check is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -107,7 +107,7 @@ pub struct Checkup {
 /// What a check-up works with.
 struct Subject<'a> {
     spec: &'a CompetitionSpec,
-    home: PathBuf,
+    home: CompetitionDir,
     prepared: PathBuf,
     record: Option<PreparedRecord>,
 }
@@ -129,8 +129,8 @@ impl Checkup {
     /// A file cannot be read. What is missing or wrong is a finding, not an error.
     pub fn of(spec: &CompetitionSpec, data_dir: &Path) -> Result<Self, PrepareError> {
         let id = spec.id.as_str();
-        let home = data_dir.join(id);
-        let prepared = home.join("prepared");
+        let home = DataDir::new(data_dir).competition(id);
+        let prepared = home.prepared();
         let record = PreparedRecord::read(data_dir, id)?;
         let edition = record.as_ref().map_or_else(|| "v1".to_owned(), PreparedRecord::edition);
         let subject = Subject { spec, prepared, home, record };
@@ -196,6 +196,6 @@ fn counted(count: usize, what: &str) -> String {
 fn stored_manifest(subject: &Subject<'_>) -> Result<Option<Manifest>, PrepareError> {
     match subject.record {
         None => Ok(None),
-        Some(_) => Manifest::read(&subject.home.join("manifest.json")),
+        Some(_) => Manifest::read(&subject.home.manifest()),
     }
 }

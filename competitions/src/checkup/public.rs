@@ -29,7 +29,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Result<Check, PrepareError> {
     let Some(answers) = Truth::of(subject, &table) else {
         return Ok(not_applicable(NAME, Layer::Prepared, "the answers do not name their rows"));
     };
-    let public = subject.prepared.join("public");
+    let public = subject.home.public();
     let (mut files, mut looked_at) = (Vec::new(), 0);
     for entry in
         walkdir::WalkDir::new(&public).sort_by_file_name().into_iter().filter_map(Result::ok)

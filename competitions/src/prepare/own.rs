@@ -1,7 +1,6 @@
 //! How a competition is prepared: by a recipe of ours, or by a command that its folder brings
 //! along.
 
-use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use medalist_grading::program::Program;
 use super::context::Prepare;
 use super::{PrepareError, error_at};
 use crate::recipes::Recipe;
-use crate::{CompetitionSpec, PrepareSpec};
+use crate::{CompetitionDir, CompetitionSpec, PrepareSpec};
 
 /// How long a command may take, unless its competition says otherwise.
 const TIMEOUT_S: u64 = 6 * 3600;
@@ -56,7 +55,8 @@ fn run_command(
     // The command runs in another directory than we do.
     let absolute = |path: &Path| std::path::absolute(path).map_err(error_at("find", path));
     let prepared = absolute(&context.prepared)?;
-    let (public, private) = (prepared.join("public"), prepared.join("private"));
+    let (public, private) =
+        (prepared.join(CompetitionDir::PUBLIC), prepared.join(CompetitionDir::PRIVATE));
     let raw = absolute(&context.raw.as_folder()?)?;
     let timeout = Duration::from_secs(own.timeout_s.unwrap_or(TIMEOUT_S));
     let memory = (own.memory_gb.unwrap_or(MEMORY_GB) * 1e9) as u64;
@@ -67,7 +67,5 @@ fn run_command(
     if let Some(folder) = spec.folder() {
         program = program.folder(folder);
     }
-    let stderr = std::io::stderr().as_fd().try_clone_to_owned();
-    let output = stderr.map_or_else(|_| Stdio::null(), Stdio::from);
-    program.run(output).map_err(|error| failed(error.to_string()))
+    program.run(Stdio::from(std::io::stderr())).map_err(|error| failed(error.to_string()))
 }

@@ -5,11 +5,11 @@
 //! preparation goes on from it.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File, Permissions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::UNIX_EPOCH;
 
 use super::context::{Fetch, Prepare};
 use super::manifest::Manifest;
@@ -18,7 +18,7 @@ use super::record::{self, PreparedRecord, read_json, write_json, write_whole};
 use super::reporter::{PrepareReporter, Stage};
 use super::verify::Verification;
 use super::{PrepareError, error_at, leaks, own};
-use crate::CompetitionSpec;
+use crate::{CompetitionDir, CompetitionSpec, DataDir};
 
 /// Where the raw data are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,8 +87,8 @@ pub fn prepare(
 ) -> Result<Prepared, PrepareError> {
     let data_dir =
         std::path::absolute(request.data_dir).map_err(error_at("find", request.data_dir))?;
-    let home = Home::new(data_dir.join(request.spec.id.as_str()));
-    fs::create_dir_all(&home.path).map_err(error_at("create", &home.path))?;
+    let home = Home { dir: DataDir::new(data_dir).competition(request.spec.id.as_str()) };
+    fs::create_dir_all(home.dir.root()).map_err(error_at("create", home.dir.root()))?;
     let _lock = home.lock(request.spec.id.as_str())?;
     if !request.force
         && let Some(prepared) = home.existing(request)?
@@ -145,24 +145,20 @@ pub fn prepare(
 
 /// The folder of a competition in the data directory.
 struct Home {
-    path: PathBuf,
+    dir: CompetitionDir,
 }
 
 impl Home {
-    fn new(path: PathBuf) -> Self {
-        Self { path }
-    }
-
     fn prepared(&self) -> PathBuf {
-        self.path.join("prepared")
+        self.dir.prepared()
     }
 
     fn aside(&self) -> PathBuf {
-        self.path.join(".preparing")
+        self.dir.aside().root().to_owned()
     }
 
     fn made(&self) -> PathBuf {
-        self.aside().join("prepared")
+        self.dir.aside().prepared()
     }
 
     fn split_record(&self) -> PathBuf {
@@ -170,7 +166,7 @@ impl Home {
     }
 
     fn lock(&self, id: &str) -> Result<File, PrepareError> {
-        let path = self.path.join(".lock");
+        let path = self.dir.lock();
         let file = File::create(&path).map_err(error_at("create", &path))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
@@ -214,7 +210,7 @@ impl Home {
             });
         }
         let manifest = match record {
-            Some(_) => Manifest::read(&self.path.join("manifest.json"))?,
+            Some(_) => Manifest::read(&self.dir.manifest())?,
             None => None,
         };
         Ok(Some(Prepared { path, was_there: true, manifest, verification }))
@@ -222,8 +218,8 @@ impl Home {
 
     /// The archive or directory to read, which is there.
     fn raw_location(&self, request: &PrepareRequest<'_>) -> Result<PathBuf, PrepareError> {
-        let (unpacked, id) = (self.path.join("raw"), request.spec.id.as_str());
-        let archive = self.path.join(format!("{id}.zip"));
+        let (unpacked, id) = (self.dir.raw(), request.spec.id.as_str());
+        let archive = self.dir.archive(id);
         if let (RawInput::DataDir, Some(bytes)) = (&request.raw, request.spec.raw_zip())
             && !archive.is_file()
             && !unpacked.exists()
@@ -252,13 +248,14 @@ impl Home {
         request: &PrepareRequest<'_>,
         raw: &Path,
     ) -> Result<PreparedRecord, PrepareError> {
-        use std::os::unix::fs::MetadataExt;
         let raw = fs::canonicalize(raw).map_err(error_at("read", raw))?;
         let stamp = fs::metadata(&raw).map_err(error_at("read", &raw))?;
+        let changed = stamp.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let changed = changed.unwrap_or_default().as_secs();
         Ok(PreparedRecord {
             format: record::FORMAT.to_owned(),
             id: request.spec.id.to_string(),
-            raw: format!("{} ({} bytes, {})", raw.display(), stamp.len(), stamp.mtime()),
+            raw: format!("{} ({} bytes, {})", raw.display(), stamp.len(), changed),
             overrides: request.overrides.clone(),
             fixed: request.is_fixed(),
         })
@@ -293,14 +290,12 @@ impl Home {
             id: id.to_owned(),
             prepared: self.prepared(),
         })?;
-        for side in ["public", "private"] {
-            let folder = self.made().join(side);
-            fs::create_dir_all(&folder).map_err(error_at("create", &folder))?;
+        let (public, private) = (self.dir.aside().public(), self.dir.aside().private());
+        for folder in [&public, &private] {
+            fs::create_dir_all(folder).map_err(error_at("create", folder))?;
         }
         // Answers are for whoever prepared them alone.
-        let private = self.made().join("private");
-        fs::set_permissions(&private, Permissions::from_mode(0o700))
-            .map_err(error_at("close", &private))?;
+        close_to_others(&private).map_err(error_at("close", &private))?;
         let ignores_case = ignores_case(&self.aside());
         let scratch = self.aside().join("unpacked");
         let raw = if request.keep_raw && raw.is_file() {
@@ -349,19 +344,18 @@ impl Home {
             });
         }
         // Nothing was made sure to be on disk so far, file by file.
-        let synced = File::open(&self.path).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
-        synced.map_err(error_at("write", &self.made()))?;
+        sync_all(&self.made()).map_err(error_at("write", &self.made()))?;
         write_json(&self.split_record(), record)?;
         Ok(hashed.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Unpacks the raw archive to `raw/`, aside first.
     fn unpack(&self, archive: &Path, ignores_case: bool) -> Result<PathBuf, PrepareError> {
-        let target = self.path.join("raw");
+        let target = self.dir.raw();
         if target.is_dir() {
             return Ok(target);
         }
-        let aside = self.aside().join("raw");
+        let aside = self.dir.aside().raw();
         let raw = Raw::open(archive, self.aside().join("unpacked"), ignores_case)?;
         raw.unpack_to(&aside)?;
         fs::rename(&aside, &target).map_err(error_at("rename", &aside))?;
@@ -375,10 +369,9 @@ impl Home {
         record: &PreparedRecord,
         manifest: &Manifest,
     ) -> Result<(), PrepareError> {
-        let records = ["prepare.json", "manifest.json"];
-        let made = records.map(|name| self.aside().join(name));
-        write_json(&made[0], record)?;
-        write_json(&made[1], manifest)?;
+        let aside = self.dir.aside();
+        write_json(&aside.prepare_record(), record)?;
+        write_json(&aside.manifest(), manifest)?;
         let rename =
             |from: &Path, to: &Path| fs::rename(from, to).map_err(error_at("rename", from));
         let target = self.prepared();
@@ -387,9 +380,8 @@ impl Home {
         }
         // The records come before the data: a crash in between leaves none of the data that they
         // speak of, never data without their mark. The next run goes on from there.
-        for (name, made) in records.iter().zip(&made) {
-            rename(made, &self.path.join(name))?;
-        }
+        rename(&aside.prepare_record(), &self.dir.prepare_record())?;
+        rename(&aside.manifest(), &self.dir.manifest())?;
         rename(&self.made(), &target)?;
         self.clear()
     }
@@ -408,6 +400,34 @@ fn check_overrides(
             let what = format!("the recipe has no such constant ({known})");
             Err(PrepareError::Override { key: key.clone(), what })
         }
+    }
+}
+
+/// Leaves a folder to its owner alone, where the system has modes.
+fn close_to_others(folder: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
+    }
+    #[cfg(not(unix))]
+    fs::metadata(folder).map(drop)
+}
+
+/// Makes sure that all files of a folder are on disk.
+fn sync_all(folder: &Path) -> io::Result<()> {
+    // One call for the whole file system takes far less time than one for each of a million files.
+    #[cfg(target_os = "linux")]
+    return Ok(rustix::fs::syncfs(File::open(folder)?)?);
+    #[cfg(not(target_os = "linux"))]
+    {
+        for entry in walkdir::WalkDir::new(folder) {
+            let entry = entry?;
+            if entry.file_type().is_file() {
+                File::options().append(true).open(entry.path())?.sync_all()?;
+            }
+        }
+        Ok(())
     }
 }
 

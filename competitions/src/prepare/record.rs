@@ -2,14 +2,14 @@
 //! none.
 
 use std::collections::BTreeMap;
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::{PrepareError, error_at};
+use crate::DataDir;
 
 /// The version of the format of [`PreparedRecord`].
 pub(super) const FORMAT: &str = "1.0";
@@ -37,10 +37,10 @@ impl PreparedRecord {
     /// # Errors
     /// It cannot be read or is damaged: then nobody can tell how the data were made.
     pub fn read(data_dir: &Path, id: &str) -> Result<Option<Self>, PrepareError> {
-        let home = data_dir.join(id);
-        let path = home.join("prepare.json");
+        let home = DataDir::new(data_dir).competition(id);
+        let path = home.prepare_record();
         match read_json(&path)? {
-            None if home.join("manifest.json").exists() => Err(PrepareError::Damaged {
+            None if home.manifest().exists() => Err(PrepareError::Damaged {
                 path,
                 problem: "it is missing, though there is a `manifest.json` beside it".to_owned(),
             }),
@@ -96,13 +96,24 @@ pub(super) fn write_whole(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), PrepareError> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    // Whoever may read the data may read how they were made.
-    let readable = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).to_owned();
-    let mut file = readable.tempfile_in(folder).map_err(error_at("write", path))?;
+    let mut file = readable().tempfile_in(folder).map_err(error_at("write", path))?;
     let mut out = BufWriter::with_capacity(256 << 10, &mut file);
     write(&mut out).and_then(|()| out.flush()).map_err(error_at("write", path))?;
     drop(out);
     file.as_file().sync_all().map_err(error_at("write", path))?;
     file.persist(path).map_err(|error| error_at("write", path)(error.error))?;
     Ok(())
+}
+
+/// Temporary files are for their owner alone, but whoever may read the data may read how they were
+/// made.
+fn readable() -> tempfile::Builder<'static, 'static> {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "there are no modes to set"))]
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder
 }
