@@ -5,17 +5,22 @@
 //! test exchanges the labels of attempts within each competition. *On competitions like these*:
 //! would other competitions show it? Its test flips the signs of the paired differences.
 
+mod changes;
+mod conditions;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::{Attempt, Measure, Medal};
-use crate::data::{FactOf, PairedDifference, by_competition, part_key, part_order};
+use crate::data::{PairedDifference, by_competition};
 use crate::estimate::CONFIDENCE;
 use crate::read::Reading;
-use crate::record::{ConditionsRecord, FormatVersion};
+use crate::record::FormatVersion;
 use crate::stats::{self, Cluster, Exchanged, Interval, Rng, SeedsNeeded, StandardError};
 use crate::text;
+use changes::{competition_changes, part_changes};
+use conditions::condition_differences;
 
 /// The version of `comparison.json` that this crate writes.
 pub const COMPARISON_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
@@ -568,189 +573,11 @@ fn side<'a>(reading: &Reading, pairs: &[Pair<'a>], of: fn(&Pair<'a>) -> &'a [&'a
     }
 }
 
-fn part_changes(pairs: &BTreeMap<&str, Pair<'_>>) -> Vec<PartChange> {
-    let kinds: [(&str, FactOf); 2] =
-        [("complexity", |f| &f.complexity), ("modality", |f| &f.modality)];
-    let mut parts: BTreeMap<(usize, &str, usize, String), Vec<&Pair<'_>>> = BTreeMap::new();
-    for (i, (kind, of)) in kinds.into_iter().enumerate() {
-        for pair in pairs.values() {
-            let name = part_key(pair.0.first().map_or("unknown", |attempt| of(&attempt.facts)));
-            parts.entry((i, kind, part_order(&name), name)).or_default().push(pair);
-        }
-    }
-    let changes: Vec<(String, String, Change)> = parts
-        .into_iter()
-        .map(|((_, kind, _, name), pairs)| {
-            (kind.to_owned(), name, change(&values(pairs, Measure::AnyMedal)))
-        })
-        .collect();
-    let corrected =
-        stats::holm(&changes.iter().map(|(_, _, change)| change.p_on_these).collect::<Vec<_>>());
-    changes
-        .into_iter()
-        .zip(corrected)
-        .map(|((kind, name, change), p_corrected)| PartChange { kind, name, change, p_corrected })
-        .collect()
-}
-
-/// Changes of `tested` attempts beside all planned ones, which are listed.
-fn competition_changes(
-    pairs: &BTreeMap<&str, Pair<'_>>,
-    tested: &BTreeMap<&str, Pair<'_>>,
-) -> Vec<CompetitionChange> {
-    let brief = |attempts: &[&Attempt]| -> Vec<AttemptBrief> {
-        attempts
-            .iter()
-            .map(|a| AttemptBrief {
-                group: a.group.clone(),
-                seed: a.key.seed,
-                score: a.grade.score,
-                medal: a.grade.medal,
-                outcome: a.outcome().to_owned(),
-                infrastructure: a.is_infrastructure(),
-            })
-            .collect()
-    };
-    let mut changes: Vec<CompetitionChange> = tested
-        .iter()
-        .map(|(id, pair)| {
-            let planned = pairs[id];
-            let medals = values([pair], Measure::AnyMedal);
-            let percentiles = known(values([pair], Measure::Percentile));
-            let medal_difference = stats::mean(&medals[0].1) - stats::mean(&medals[0].0);
-            let percentile_difference =
-                percentiles.first().map(|(b, c)| stats::mean(c) - stats::mean(b));
-            let tested = if percentiles.is_empty() { &medals } else { &percentiles };
-            let moved = match medal_difference {
-                d if d > 0.0 => Moved::Up,
-                d if d < 0.0 => Moved::Down,
-                _ => Moved::Same,
-            };
-            CompetitionChange {
-                competition: (*id).to_owned(),
-                moved,
-                baseline: brief(planned.0),
-                candidate: brief(planned.1),
-                medal_difference,
-                percentile_difference,
-                p: stats::permutation_differs(tested, &mut Rng::new(stats::SEED)),
-                p_corrected: 1.0,
-            }
-        })
-        .collect();
-    let corrected = stats::holm(&changes.iter().map(|change| change.p).collect::<Vec<_>>());
-    for (change, p) in changes.iter_mut().zip(corrected) {
-        change.p_corrected = p;
-    }
-    changes.sort_by(|a, b| {
-        let size = |c: &CompetitionChange| {
-            (c.medal_difference.abs(), c.percentile_difference.unwrap_or(0.0).abs())
-        };
-        let (x, y) = (size(a), size(b));
-        y.0.total_cmp(&x.0)
-            .then(y.1.total_cmp(&x.1))
-            .then_with(|| a.competition.cmp(&b.competition))
-    });
-    changes
-}
-
 fn mcnemar(pairs: &[(Cluster, Cluster)]) -> McNemar {
     let won = |values: &Cluster| stats::mean(values) > 0.5;
     let gained = pairs.iter().filter(|(b, c)| !won(b) && won(c)).count();
     let lost = pairs.iter().filter(|(b, c)| won(b) && !won(c)).count();
     McNemar { gained, lost, p: stats::mcnemar(gained, lost) }
-}
-
-/// Condition, weight, whether it belongs to a competition, and its value in words.
-type Facet = (&'static str, Weight, bool, fn(&ConditionsRecord) -> String);
-
-const FACETS: [Facet; 18] = [
-    ("brief", Weight::Refused, true, |c| known_or(c.brief_sha256.as_deref())),
-    ("prepared data", Weight::Refused, true, |c| known_or(c.data_sha256.as_deref())),
-    ("edition of the data", Weight::Refused, true, |c| known_or(c.data_edition.as_deref())),
-    ("time limit (s)", Weight::Refused, true, |c| {
-        c.limits.time_s.map_or("none".into(), |s| s.to_string())
-    }),
-    ("network", Weight::Refused, false, |c| {
-        format!("{} {}", c.network, c.network_hosts.join(" ")).trim().to_owned()
-    }),
-    ("memory limit (bytes)", Weight::Flagged, false, |c| {
-        c.limits.memory_bytes.map_or("none".into(), |b| b.to_string())
-    }),
-    ("processors", Weight::Flagged, false, |c| {
-        c.limits.cpus.map_or("none".into(), |n| n.to_string())
-    }),
-    ("GPUs handed out", Weight::Flagged, false, |c| c.limits.gpus.to_string()),
-    ("attempts on a GPU", Weight::Flagged, false, |c| c.limits.gpu_share.unwrap_or(1).to_string()),
-    ("mounted directories", Weight::Flagged, false, |c| {
-        if c.mounts.is_empty() { "none".into() } else { c.mounts.join(", ") }
-    }),
-    ("executor", Weight::Flagged, false, |c| c.executor.clone()),
-    ("sealed", Weight::Flagged, false, |c| c.sealed.to_string()),
-    ("processor model", Weight::Flagged, false, |c| c.hardware.cpu.clone()),
-    ("GPU models", Weight::Flagged, false, |c| c.hardware.gpus.join(", ")),
-    ("GPU driver", Weight::Flagged, false, |c| {
-        c.hardware.gpu_driver.clone().unwrap_or_else(|| "none".into())
-    }),
-    ("harness version", Weight::Flagged, false, |c| c.harness_version.clone()),
-    ("image", Weight::Expected, false, |c| known_or(c.image_digest.as_deref())),
-    ("agent package", Weight::Expected, false, |c| known_or(c.agent_sha256.as_deref())),
-];
-
-fn known_or(value: Option<&str>) -> String {
-    value.unwrap_or("unknown").to_owned()
-}
-
-fn condition_differences(pairs: &BTreeMap<&str, Pair<'_>>) -> Vec<ConditionDifference> {
-    let seen = |attempts: &[&Attempt], of: fn(&ConditionsRecord) -> String| -> BTreeSet<String> {
-        attempts.iter().filter_map(|a| a.record.as_ref()).map(|r| of(&r.conditions)).collect()
-    };
-    let mut differences = Vec::new();
-    for (condition, weight, per_competition, of) in FACETS {
-        let mut all = (BTreeSet::new(), BTreeSet::new());
-        for (id, (b, c)) in pairs {
-            let (b, c) = (seen(b, of), seen(c, of));
-            // Foreign reports say nothing on conditions, and an unknown value proves no difference.
-            let silent =
-                |side: &BTreeSet<String>| side.is_empty() || side.iter().all(|v| v == "unknown");
-            if per_competition && !silent(&b) && !silent(&c) && b != c {
-                differences.push(ConditionDifference {
-                    condition: condition.to_owned(),
-                    baseline: b.iter().cloned().collect(),
-                    candidate: c.iter().cloned().collect(),
-                    competition: Some((*id).to_owned()),
-                    weight,
-                });
-            }
-            all.0.extend(b);
-            all.1.extend(c);
-        }
-        if !per_competition && !all.0.is_empty() && !all.1.is_empty() && all.0 != all.1 {
-            differences.push(ConditionDifference {
-                condition: condition.to_owned(),
-                baseline: all.0.into_iter().collect(),
-                candidate: all.1.into_iter().collect(),
-                competition: None,
-                weight,
-            });
-        }
-    }
-    let recorded = |side: fn(&Pair<'_>) -> bool| pairs.values().any(side);
-    let (b, c) = (
-        recorded(|p| p.0.iter().any(|a| a.record.is_some())),
-        recorded(|p| p.1.iter().any(|a| a.record.is_some())),
-    );
-    if !(b && c) {
-        let word = |known: bool| vec![if known { "recorded" } else { "not recorded" }.to_owned()];
-        differences.push(ConditionDifference {
-            condition: "conditions".to_owned(),
-            baseline: word(b),
-            candidate: word(c),
-            competition: None,
-            weight: Weight::Flagged,
-        });
-    }
-    differences
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! A report as data: everything that a page, a table or a file shows is computed here once.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod competition;
+mod warnings;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -17,6 +20,9 @@ use crate::record::{
     PhaseRecord, SnapshotRecord, TryRecord, UsageRecord,
 };
 use crate::stats::{self, SeedsNeeded};
+use competition::competition_reports;
+pub use warnings::other_data;
+use warnings::{different_suites, mixed_conditions, uneven_coverage};
 
 /// The version of `report.json` that this crate writes.
 pub const REPORT_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
@@ -489,92 +495,6 @@ fn pass_at_k(by_competition: &BTreeMap<&str, Vec<&Attempt>>) -> Vec<PassAtK> {
         .collect()
 }
 
-/// Suites that differ within one agent's groups, which gives some competitions more attempts than
-/// others.
-fn different_suites(groups: &[&Group]) -> Option<String> {
-    let suites: BTreeSet<&str> =
-        groups.iter().filter_map(|group| group.record.as_ref()?.suite.as_deref()).collect();
-    let names = suites.iter().copied().collect::<Vec<_>>().join(", ");
-    (suites.len() > 1).then(|| {
-        format!("its run groups are of different suites ({names}): competitions in several of them have more attempts")
-    })
-}
-
-/// Conditions that differ within one agent's attempts, which makes their mean a mix.
-fn mixed_conditions(attempts: &[&Attempt]) -> Vec<String> {
-    type Facet = (&'static str, fn(&ConditionsRecord) -> String);
-    let facets: [Facet; 9] = [
-        ("edition of the data", |c| c.data_edition.clone().unwrap_or_else(|| "unknown".to_owned())),
-        ("executor", |c| c.executor.clone()),
-        ("network", |c| c.network.clone()),
-        ("time limit", |c| c.limits.time_s.map_or("none".to_owned(), |s| format!("{s} s"))),
-        ("memory limit", |c| {
-            c.limits.memory_bytes.map_or("none".to_owned(), |b| format!("{b} bytes"))
-        }),
-        ("GPUs", |c| c.limits.gpus.to_string()),
-        ("agent package", |c| short(c.agent_sha256.as_deref())),
-        ("image", |c| short(c.image_digest.as_deref())),
-        ("processor", |c| c.hardware.cpu.clone()),
-    ];
-    facets
-        .iter()
-        .filter_map(|(name, of)| {
-            let values: BTreeSet<String> = attempts
-                .iter()
-                .filter_map(|a| a.record.as_ref())
-                .map(|r| of(&r.conditions))
-                .collect();
-            (values.len() > 1).then(|| {
-                format!(
-                    "attempts differ in {name} ({})",
-                    values.into_iter().collect::<Vec<_>>().join(", ")
-                )
-            })
-        })
-        .collect()
-}
-
-fn short(hash: Option<&str>) -> String {
-    let hash = hash.unwrap_or("unknown");
-    hash.strip_prefix("sha256:").unwrap_or(hash).chars().take(12).collect()
-}
-
-fn uneven_coverage(agents: &[(AgentReport, Vec<&Attempt>)]) -> Option<String> {
-    let sets: BTreeSet<BTreeSet<&str>> = agents
-        .iter()
-        .map(|(_, attempts)| attempts.iter().map(|a| a.key.competition.as_str()).collect())
-        .collect();
-    (sets.len() > 1).then(|| {
-        "the agents were run on different competitions: their overall rates do not compare; use `medalist compare`, which pairs them"
-            .to_owned()
-    })
-}
-
-/// A warning about attempts on data that published results are not on.
-pub fn other_data<'a>(attempts: impl Iterator<Item = &'a Attempt>) -> Option<String> {
-    let mut on = BTreeMap::new();
-    let (mut all, mut other) = (0, 0);
-    for attempt in attempts {
-        all += 1;
-        if let Some(edition) =
-            attempt.record.as_ref().and_then(|record| record.conditions.other_data())
-        {
-            other += 1;
-            on.insert(attempt.key.competition.as_str(), edition);
-        }
-    }
-    let (competition, edition) = on.first_key_value()?;
-    let more = if on.len() > 1 {
-        format!(" and {} more competitions", on.len() - 1)
-    } else {
-        String::new()
-    };
-    Some(format!(
-        "{other} of {all} attempts ran on data that are not MLE-bench's (`{competition}`: {edition}{more}): they do not \
-         compare with published results, nor with attempts on the other edition"
-    ))
-}
-
 fn group_report(group: &Group) -> GroupReport {
     let record = group.record.as_ref();
     GroupReport {
@@ -585,56 +505,6 @@ fn group_report(group: &Group) -> GroupReport {
         started_at: record.and_then(|r| r.started_at),
         ended_at: record.and_then(|r| r.ended_at),
         notes: record.and_then(|r| r.notes.clone()),
-    }
-}
-
-fn competition_reports(agents: &[(AgentReport, Vec<&Attempt>)]) -> Vec<CompetitionReport> {
-    let mut facts: BTreeMap<&str, &Attempt> = BTreeMap::new();
-    for attempt in agents.iter().flat_map(|(_, attempts)| attempts) {
-        // An attempt whose grade tells the thresholds is the better witness.
-        let entry = facts.entry(&attempt.key.competition).or_insert(attempt);
-        if entry.grade.thresholds.is_none() {
-            *entry = attempt;
-        }
-    }
-    facts
-        .into_iter()
-        .map(|(id, witness)| CompetitionReport {
-            facts: witness.facts.clone(),
-            thresholds: witness.grade.thresholds,
-            lower_is_better: witness.grade.lower_is_better,
-            results: agents
-                .iter()
-                .map(|(agent, attempts)| {
-                    let here: Vec<&Attempt> =
-                        attempts.iter().filter(|a| a.key.competition == id).copied().collect();
-                    competition_result(&agent.agent, &here, witness.grade.lower_is_better)
-                })
-                .collect(),
-        })
-        .collect()
-}
-
-fn competition_result(
-    agent: &str,
-    attempts: &[&Attempt],
-    lower_is_better: bool,
-) -> CompetitionResult {
-    let scores = attempts.iter().filter(|a| a.grade.valid).filter_map(|a| a.grade.score);
-    let percentiles: Vec<f64> =
-        attempts.iter().filter_map(|a| Measure::Percentile.value(&a.grade)).collect();
-    CompetitionResult {
-        agent: agent.to_owned(),
-        medals: attempts.iter().filter(|a| a.grade.medal.is_some()).count(),
-        attempts: attempts.len(),
-        infrastructure: attempts.iter().filter(|a| a.is_infrastructure()).count(),
-        best_score: if lower_is_better {
-            scores.min_by(f64::total_cmp)
-        } else {
-            scores.max_by(f64::total_cmp)
-        },
-        mean_percentile: (!percentiles.is_empty()).then(|| stats::mean(&percentiles) * 100.0),
-        seeds: attempts.iter().map(|a| a.grade.medal).collect(),
     }
 }
 

@@ -8,77 +8,17 @@
 //! How an attempt ended ([`OutcomeRecord`]) and how its submission graded (`grade.json`) are two
 //! facts in two files.
 
-use std::fmt;
-use std::str::FromStr;
+mod key;
+mod version;
+mod words;
 
 use chrono::{DateTime, Utc};
 use medalist_grading::Medal;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-/// Version of a stored format, printed `major.minor`.
-///
-/// A reader accepts every minor version of the major versions it knows and refuses a newer major
-/// version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FormatVersion {
-    /// Grows when old readers would misread the file.
-    pub major: u32,
-    /// Grows when fields are added.
-    pub minor: u32,
-}
-
-/// The version of `group.json` and `attempt.json` that this crate writes.
-pub const RECORD_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
-
-impl FormatVersion {
-    /// Whether a reader made for `self` understands a file of version `other`.
-    pub fn reads(self, other: Self) -> bool {
-        other.major <= self.major
-    }
-}
-
-impl Default for FormatVersion {
-    fn default() -> Self {
-        RECORD_FORMAT
-    }
-}
-
-impl fmt::Display for FormatVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
-    }
-}
-
-/// A text that is not `major.minor`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a format version, expected `major.minor`")]
-pub struct FormatVersionError(String);
-
-impl FromStr for FormatVersion {
-    type Err = FormatVersionError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad = || FormatVersionError(text.to_owned());
-        let (major, minor) = text.split_once('.').ok_or_else(bad)?;
-        Ok(Self {
-            major: major.parse().map_err(|_| bad())?,
-            minor: minor.parse().map_err(|_| bad())?,
-        })
-    }
-}
-
-impl Serialize for FormatVersion {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for FormatVersion {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+pub use key::{AttemptKey, AttemptKeyError, key_text};
+pub use version::{FormatVersion, FormatVersionError, RECORD_FORMAT};
+pub use words::{OutcomeKind, Phase};
 
 /// `group.json`: what was planned, with what, on which machine.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -123,207 +63,6 @@ pub struct PlannedRecord {
     pub key: AttemptKey,
     /// Folder of the attempt, relative to the group's.
     pub dir: String,
-}
-
-/// Which attempt: one agent on one competition with one seed. Prints and parses as
-/// `spaceship-titanic/dummy/0`; in files it is an object, or that text where [`key_text`] is used.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct AttemptKey {
-    /// Competition id.
-    pub competition: String,
-    /// Agent id, which may hold a slash (`aide/dev`).
-    pub agent: String,
-    /// Seed number, from 0.
-    pub seed: u32,
-}
-
-impl fmt::Display for AttemptKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.competition, self.agent, self.seed)
-    }
-}
-
-/// A text that is not `competition/agent/seed`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not an attempt, expected `competition/agent/seed`")]
-pub struct AttemptKeyError(String);
-
-impl FromStr for AttemptKey {
-    type Err = AttemptKeyError;
-
-    fn from_str(text: &str) -> Result<Self, AttemptKeyError> {
-        let bad = || AttemptKeyError(text.to_owned());
-        let (competition, rest) = text.split_once('/').ok_or_else(bad)?;
-        let (agent, seed) = rest.rsplit_once('/').ok_or_else(bad)?;
-        let seed = seed.parse().map_err(|_| bad())?;
-        if competition.is_empty() || agent.is_empty() {
-            return Err(bad());
-        }
-        Ok(Self { competition: competition.to_owned(), agent: agent.to_owned(), seed })
-    }
-}
-
-/// An [`AttemptKey`] as text, for `#[serde(with = "key_text")]`: `plan.json` keeps it so.
-pub mod key_text {
-    use super::{AttemptKey, Deserialize, Deserializer, Serializer};
-
-    /// Writes `competition/agent/seed`.
-    ///
-    /// # Errors
-    /// What the serializer reports.
-    pub fn serialize<S: Serializer>(key: &AttemptKey, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(key)
-    }
-
-    /// Reads `competition/agent/seed`.
-    ///
-    /// # Errors
-    /// The text is no key.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AttemptKey, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-/// Makes an enum that files keep as a word. A word that this version does not know is kept as it
-/// is, so that files of newer versions can still be read.
-macro_rules! words {
-    (
-        $(#[$meta:meta])*
-        pub enum $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)* }
-    ) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name {
-            $($(#[$doc])* $variant,)*
-            /// A word of another version of the harness.
-            Other(String),
-        }
-
-        impl $name {
-            /// All that this version knows.
-            pub const KNOWN: &'static [Self] = &[$(Self::$variant),*];
-
-            /// The word that files and tables show.
-            pub fn as_str(&self) -> &str {
-                match self {
-                    $(Self::$variant => $word,)*
-                    Self::Other(word) => word,
-                }
-            }
-        }
-
-        impl From<&str> for $name {
-            fn from(word: &str) -> Self {
-                match word {
-                    $($word => Self::$variant,)*
-                    other => Self::Other(other.to_owned()),
-                }
-            }
-        }
-
-        impl Default for $name {
-            fn default() -> Self {
-                Self::Other(String::new())
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.as_str())
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.as_str())
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Ok(Self::from(String::deserialize(deserializer)?.as_str()))
-            }
-        }
-    };
-}
-
-words! {
-    /// The ways in which a try can end.
-    pub enum OutcomeKind {
-        /// The agent's main process ended by itself.
-        Finished = "finished",
-        /// The time limit passed.
-        TimedOut = "timed_out",
-        /// The agent ran into its memory limit and failed.
-        OutOfMemory = "out_of_memory",
-        /// The agent wrote more than its disk limit.
-        DiskFull = "disk_full",
-        /// The agent ran into its limit of processes and failed.
-        TooManyProcesses = "too_many_processes",
-        /// A person or another failure asked for the end.
-        Cancelled = "cancelled",
-        /// The image cannot be run under the seal, or its agent cannot be started.
-        ImageRefused = "image_refused",
-        /// The engine, or the process that stands for it, went away under the attempt.
-        EngineLost = "engine_lost",
-        /// The machine's own disk ran full.
-        HostFull = "host_full",
-        /// A GPU failed under the attempt.
-        GpuLost = "gpu_lost",
-        /// The image is not here and could not be had.
-        ImageMissing = "image_missing",
-        /// The attempt could not be started.
-        SetupFailed = "setup_failed",
-        /// The answers could not be read, so the submission has no grade.
-        GradingFailed = "grading_failed",
-    }
-}
-
-impl OutcomeKind {
-    /// Whether the machine failed and not the agent: such a try is repeated, and counted apart.
-    /// [`OutcomeRecord::infrastructure`] keeps what the writer of a file knew, also of kinds that
-    /// this version does not.
-    pub fn is_infrastructure(&self) -> bool {
-        match self {
-            Self::EngineLost
-            | Self::HostFull
-            | Self::GpuLost
-            | Self::ImageMissing
-            | Self::SetupFailed
-            | Self::GradingFailed => true,
-            Self::Finished
-            | Self::TimedOut
-            | Self::OutOfMemory
-            | Self::DiskFull
-            | Self::TooManyProcesses
-            | Self::Cancelled
-            | Self::ImageRefused
-            | Self::Other(_) => false,
-        }
-    }
-}
-
-words! {
-    /// The phases of a try, in their order.
-    pub enum Phase {
-        /// Its GPUs are waited for; the clock stands still.
-        Gpu = "gpu",
-        /// Its image is looked up or pulled; the clock stands still.
-        Image = "image",
-        /// Its container is created.
-        Create = "create",
-        /// The agent works.
-        Agent = "agent",
-        /// The agent got SIGTERM and may save its work.
-        Grace = "grace",
-        /// Its submission, logs and code are taken over.
-        Collect = "collect",
-        /// Its container is removed.
-        Remove = "remove",
-        /// Its submission is graded.
-        Grade = "grade",
-    }
 }
 
 /// The agent as it was packaged.
@@ -481,13 +220,13 @@ pub struct TryRecord {
     /// How it ended.
     #[serde(default)]
     pub outcome: Option<OutcomeRecord>,
-    /// GPUs it was given; written before it starts, so that a resumed run knows which cards are
+    /// GPUs it was given; written before it starts, so that a resumed run knows which GPUs are
     /// taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<GpuRecord>,
 }
 
-/// A GPU that a try was given: a whole card or a slice of one.
+/// A GPU that a try was given: a whole one or a slice.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GpuRecord {
     /// `GPU-…` or `MIG-…`, as the driver prints it.
@@ -495,7 +234,7 @@ pub struct GpuRecord {
     /// Model, and the profile of a slice.
     #[serde(default)]
     pub model: String,
-    /// Memory of the card or slice.
+    /// Memory of the GPU or slice.
     #[serde(default)]
     pub memory_bytes: Option<u64>,
 }
@@ -526,7 +265,7 @@ pub struct UsageRecord {
 /// What must be equal for two attempts to be comparable.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ConditionsRecord {
-    /// Executor: `docker`, `process`, `slurm`.
+    /// Executor: `docker` or `process`.
     #[serde(default)]
     pub executor: String,
     /// Network mode: `sealed`, `allowlist`, `open`.
@@ -631,7 +370,7 @@ pub struct HardwareRecord {
     /// Memory.
     #[serde(default)]
     pub memory_bytes: u64,
-    /// Models of the GPUs, one entry a card.
+    /// Models of the GPUs, one entry each.
     #[serde(default)]
     pub gpus: Vec<String>,
     /// Version of the GPU driver.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 ///   submission/ logs/ code/                   what the agent left
 ///   snapshots/     copies of the submission   tries/<number>/  what earlier tries left
 ///   control/       how harness and init talk while it runs
+///   home/          stands for `/home` where it runs as a plain process
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptDir {
@@ -64,6 +65,21 @@ impl AttemptDir {
     /// The connections that an allowlist's proxy was asked for.
     pub fn network_log(&self) -> PathBuf {
         self.root.join("network.jsonl")
+    }
+
+    /// One of `submission`, `logs` and `code`: what was salvaged of it.
+    pub fn salvaged(&self, label: &str) -> PathBuf {
+        self.root.join(label)
+    }
+
+    /// How harness and init talk while the agent runs.
+    pub fn control(&self) -> PathBuf {
+        self.root.join("control")
+    }
+
+    /// What stands for `/home` where an agent runs as a plain process.
+    pub fn home(&self) -> PathBuf {
+        self.root.join("home")
     }
 
     /// A copy of the submission taken after so many seconds.

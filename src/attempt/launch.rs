@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::dir::AttemptDir;
 use super::limits::{GpuAccess, GpuHandle, Limits, Network};
 
 /// A boxed future, so that the traits stay object safe.
@@ -95,7 +96,7 @@ pub struct LaunchSpec {
     pub instructions: String,
     /// The attempt's directory, which must exist: run.log, submission/, logs/ and code/ are made in
     /// it.
-    pub attempt_dir: PathBuf,
+    pub attempt_dir: AttemptDir,
     /// What it may use.
     pub limits: Limits,
     /// What it may reach.

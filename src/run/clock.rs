@@ -9,7 +9,9 @@
 //! The executor knows how to start, stop and collect; when to do so is decided here, for all of
 //! them.
 
-use std::path::{Path, PathBuf};
+mod watch;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +21,6 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::gpu::GpuWatch;
-use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::{ExecutorError, LABEL_NAME, LaunchSpec, PreparedImage};
 use crate::attempt::limits::Limits;
 use crate::attempt::outcome::{CancelReason, Outcome, Usage};
@@ -27,6 +28,7 @@ use crate::attempt::text::chain;
 use crate::sandbox::{
     Executor, ExitCause, ExitReport, Postponed, RunToken, Running, Salvage, Stop, StopReason,
 };
+use watch::watch;
 
 /// What an attempt tells while it goes on.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,12 +77,10 @@ pub struct WatchOptions {
     pub kill_patience: Duration,
     /// How long an engine that does not answer is waited for. Containers outlast their daemon.
     pub engine_patience: Duration,
-    /// Its cards, if it has any.
+    /// Its GPUs, if it has any.
     pub gpus: Option<Arc<GpuWatch>>,
 }
 
-/// The longest pause between two looks at the machine's disks, which cost next to nothing.
-const HOST_EVERY: Duration = Duration::from_secs(1);
 /// Between two tries to reach an engine that is away.
 const ENGINE_EVERY: Duration = Duration::from_secs(1);
 /// How often a transfer that broke off is begun again while the engine answers.
@@ -209,7 +209,7 @@ pub async fn run_attempt(
         _ => watched,
     };
     let mut outcome = outcome_at_end(cause, ending, took, &spec.limits);
-    // A card that failed spoils what was computed on it, however the agent took it. It is looked at
+    // A GPU that failed spoils what was computed on it, however the agent took it. It is looked at
     // before the end is written down, so that no harness that dies in between leaves a good outcome
     // behind.
     if let Some(gpus) = &options.gpus
@@ -463,165 +463,6 @@ impl Drive<'_> {
         self.usage = usage.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         Ok((cause, ending, ran))
     }
-}
-
-/// Looks at a running attempt again and again; ends only when it must be ended. Each look has a
-/// timer of its own: one that takes long, as the size of millions of files does, holds up no other.
-async fn watch(
-    running: &dyn Running,
-    spec: &LaunchSpec,
-    options: &WatchOptions,
-    base: Instant,
-    usage: &std::sync::Mutex<Usage>,
-    report: &(dyn Fn(AttemptEvent) + Sync),
-) -> StopReason {
-    let look_now = tokio::sync::Notify::new();
-    tokio::select! {
-        verdict = watch_usage(running, options, usage, report) => verdict,
-        verdict = watch_disk(running, spec, options, usage, &look_now) => verdict,
-        verdict = watch_host(running, spec, options, usage, &look_now) => verdict,
-        verdict = take_snapshots(running, spec, options, base, report) => verdict,
-    }
-}
-
-/// Memory, processes and GPUs.
-async fn watch_usage(
-    running: &dyn Running,
-    options: &WatchOptions,
-    usage: &std::sync::Mutex<Usage>,
-    report: &(dyn Fn(AttemptEvent) + Sync),
-) -> StopReason {
-    loop {
-        tokio::time::sleep(options.sample_every).await;
-        let mut now = running.usage().await;
-        let mut verdict = None;
-        match options.gpus.as_ref().map(|gpus| gpus.usage()) {
-            Some(Ok(gpu)) => now.gpu = gpu,
-            Some(Err(bad)) => verdict = Some(StopReason::GpuLost { cause: bad.to_string() }),
-            None => {}
-        }
-        let merged = {
-            let mut usage = lock(usage);
-            usage.update(&now);
-            *usage
-        };
-        report(AttemptEvent::Usage(merged));
-        if let Some(verdict) = verdict {
-            return verdict;
-        }
-    }
-}
-
-/// What the agent has on disk. A look that takes long is followed by a pause as long, unless the
-/// machine's disk fills faster than the agent may fill it.
-async fn watch_disk(
-    running: &dyn Running,
-    spec: &LaunchSpec,
-    options: &WatchOptions,
-    usage: &std::sync::Mutex<Usage>,
-    look_now: &tokio::sync::Notify,
-) -> StopReason {
-    let limit = spec.limits.disk_bytes;
-    let mut pause = options.disk_every;
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = look_now.notified() => {}
-        }
-        let began = Instant::now();
-        let bytes = running.disk_bytes().await;
-        pause = options.disk_every.max(began.elapsed());
-        lock(usage).update(&Usage { disk_bytes: bytes, ..Usage::default() });
-        if limit > 0 && bytes.is_some_and(|bytes| bytes > limit) {
-            return StopReason::DiskFull;
-        }
-    }
-}
-
-/// How much room this machine's disks have.
-async fn watch_host(
-    running: &dyn Running,
-    spec: &LaunchSpec,
-    options: &WatchOptions,
-    usage: &std::sync::Mutex<Usage>,
-    look_now: &tokio::sync::Notify,
-) -> StopReason {
-    let limit = spec.limits.disk_bytes;
-    let mut seen: Option<u64> = None;
-    // An agent that is done by the first look has not needed the room.
-    let mut pause = options.disk_every;
-    loop {
-        tokio::time::sleep(pause).await;
-        pause = options.disk_every.min(HOST_EVERY);
-        let own_places = own_places(running, spec);
-        if let Some(free) = own_places.first().and_then(|place| free_bytes(place)) {
-            let left = limit.saturating_sub(lock(usage).disk_bytes.unwrap_or(0));
-            let falls = seen.is_some_and(|seen| free.saturating_add(left) < seen);
-            if limit > 0 && falls {
-                look_now.notify_one();
-            }
-            seen = if falls { Some(free) } else { seen.max(Some(free)) };
-        }
-        let reserve = options.host_reserve_bytes;
-        if let Some((place, free)) = full_place(running, spec, reserve) {
-            let own = if own_places.contains(&place) {
-                running.disk_bytes().await.or(lock(usage).disk_bytes).unwrap_or(0)
-            } else {
-                0
-            };
-            if is_own_doing(own, free, reserve) {
-                lock(usage).update(&Usage { disk_bytes: Some(own), ..Usage::default() });
-                return StopReason::DiskFull;
-            }
-            let place = place.display();
-            return StopReason::HostFull {
-                cause: format!("{free} bytes are free at `{place}`, {reserve} are kept in reserve"),
-            };
-        }
-    }
-}
-
-/// Whether a disk would have its reserve without what the agent wrote: then that is the agent's doing.
-fn is_own_doing(own: u64, free: u64, reserve: u64) -> bool {
-    own > 0 && free.saturating_add(own) >= reserve
-}
-
-/// Copies of the submission, if they are wanted; they end no agent.
-async fn take_snapshots(
-    running: &dyn Running,
-    spec: &LaunchSpec,
-    options: &WatchOptions,
-    base: Instant,
-    report: &(dyn Fn(AttemptEvent) + Sync),
-) -> StopReason {
-    let Some(every) = options.snapshot_every else { return std::future::pending().await };
-    loop {
-        tokio::time::sleep(every).await;
-        let elapsed = running.elapsed_before() + base.elapsed();
-        let path = AttemptDir::new(&spec.attempt_dir).snapshot(elapsed.as_secs());
-        if running.snapshot(&path).await.unwrap_or(false) {
-            report(AttemptEvent::Snapshot { path, elapsed });
-        }
-    }
-}
-
-/// The disks that the agent's own writes go to.
-fn own_places(running: &dyn Running, spec: &LaunchSpec) -> Vec<PathBuf> {
-    let storage = running.storage();
-    if storage.is_empty() { vec![spec.attempt_dir.clone()] } else { storage }
-}
-
-fn free_bytes(place: &Path) -> Option<u64> {
-    let stat = nix::sys::statvfs::statvfs(place).ok()?;
-    Some(stat.blocks_available().saturating_mul(stat.fragment_size()))
-}
-
-/// A disk of this machine that has less free space than is kept in reserve, and how much it has.
-fn full_place(running: &dyn Running, spec: &LaunchSpec, reserve: u64) -> Option<(PathBuf, u64)> {
-    let mut places = running.storage();
-    places.push(spec.attempt_dir.clone());
-    let free = |place: PathBuf| free_bytes(&place).map(|free| (place, free));
-    places.into_iter().filter_map(free).find(|(_, free)| *free < reserve)
 }
 
 fn lock(usage: &std::sync::Mutex<Usage>) -> std::sync::MutexGuard<'_, Usage> {

@@ -77,9 +77,9 @@ pub(super) async fn run_tries(
         };
         let attached = resume.is_some();
         if let (Some(watch), true) = (&watch, attached)
-            && let Err(card) = watch.claim()
+            && let Err(device) = watch.claim()
         {
-            tell(AttemptUpdate::Warning(format!("GPU {card}, though it was given to this one")));
+            tell(AttemptUpdate::Warning(format!("GPU {device}, though it was given to this one")));
         }
         if let (Some(watch), false) = (&watch, attached) {
             tell(AttemptUpdate::Phase(Phase::Gpu));
@@ -93,9 +93,9 @@ pub(super) async fn run_tries(
                 }
                 ready = watch.ready() => ready,
             };
-            if let Err(card) = ready {
+            if let Err(device) = ready {
                 // Nothing of the attempt was spent: it goes back to the head of the queue.
-                return Ok(TaskEnd { finished: None, bad_gpus: vec![card] });
+                return Ok(TaskEnd { finished: None, bad_gpus: vec![device] });
             }
         }
         if !attached {
@@ -173,9 +173,9 @@ pub(super) async fn run_tries(
         remove_token(&dir)?;
 
         if let Some(watch) = &watch {
-            // A card is handed on only when what was on it is gone from its memory.
+            // A GPU is handed on only when what was on it is gone from its memory.
             bad_gpus = match watch.bad() {
-                Some(card) => vec![card],
+                Some(device) => vec![device],
                 None => watch.emptied().await.err().into_iter().collect(),
             };
         }
@@ -391,7 +391,7 @@ fn launch_spec(
         public_dir: absolute(&material.public_dir)?,
         description: material.description,
         instructions: crate::attempt::instructions::text(&plan.limits, plan.data),
-        attempt_dir: absolute(dir.root())?,
+        attempt_dir: AttemptDir::new(absolute(dir.root())?),
         limits: plan.limits.clone(),
         network: plan.network.clone(),
         gpus,

@@ -15,14 +15,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use medalist_grading::platform::open_plain;
 use medalist_init::protocol::{self, Blame, Failure, Forward, Launch, Reason, Record};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{ExitCause, ExitReport, StopReason};
+use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::LaunchSpec;
 use crate::attempt::outcome::Usage;
-use crate::attempt::text::hex;
 
 /// The container init, compiled by build.rs.
 static INIT: &[u8] = include_bytes!(env!("MEDALIST_INIT"));
@@ -68,8 +69,8 @@ pub(crate) struct StopNote {
 
 impl Control {
     /// The control directory of an attempt, whether it exists or not.
-    pub(crate) fn of(attempt_dir: &Path) -> Self {
-        Self { dir: attempt_dir.join("control") }
+    pub(crate) fn of(attempt: &AttemptDir) -> Self {
+        Self { dir: attempt.control() }
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -101,7 +102,7 @@ impl Control {
             let everybody = PermissionsExt::from_mode(0o666);
             fs_err::set_permissions(self.dir.join(protocol::RESERVE), everybody)?;
         }
-        fs_err::write(spec.attempt_dir.join("run.log"), b"")
+        fs_err::write(spec.attempt_dir.log(), b"")
     }
 
     pub(crate) fn remove(&self) -> io::Result<()> {
@@ -162,8 +163,7 @@ impl Control {
 /// Reads what the init wrote; nothing that could wait, lead elsewhere or have no end is opened or
 /// read to its end.
 fn read_record(path: &Path) -> Result<Option<String>, String> {
-    let flags = nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK;
-    let file = match File::options().read(true).custom_flags(flags.bits()).open(path) {
+    let file = match open_plain(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("cannot be read: {error}")),
@@ -303,7 +303,7 @@ pub(crate) fn init_program() -> io::Result<PathBuf> {
 }
 
 fn write_init() -> io::Result<PathBuf> {
-    let name = format!("medalist-init-{}", hex(&Sha256::digest(INIT)[..8]));
+    let name = format!("medalist-init-{}", hex::encode(&Sha256::digest(INIT)[..8]));
     let dir = own_cache_dir()?;
     let path = dir.join(name);
     if fs_err::read(&path).is_ok_and(|bytes| bytes == INIT) {
@@ -359,7 +359,7 @@ mod tests {
 
     fn control() -> (tempfile::TempDir, Control) {
         let dir = tempfile::tempdir().unwrap();
-        let control = Control::of(dir.path());
+        let control = Control::of(&AttemptDir::new(dir.path()));
         fs_err::create_dir(control.dir()).unwrap();
         (dir, control)
     }

@@ -9,7 +9,6 @@ use sha2::{Digest as _, Sha256};
 
 use crate::attempt::build_context::{BuildContext, base_images, needs_buildkit};
 use crate::attempt::launch::ExecutorError;
-use crate::attempt::text::hex;
 use crate::sandbox::engine::{BuildRequest, Engine};
 
 /// The programs of the built-in agents, compiled by the build script as static binaries.
@@ -29,7 +28,7 @@ fn program(name: &str) -> &'static [u8] {
 /// The image reference of an embedded agent: its tag is the program's hash, so that a new version
 /// never meets an old image.
 pub fn image_reference(image: &str, name: &str) -> String {
-    format!("{image}:{}", &hex(&Sha256::digest(program(name)))[..12])
+    format!("{image}:{}", &hex::encode(Sha256::digest(program(name)))[..12])
 }
 
 /// Writes an embedded program to a file of its own, which is removed when the value is dropped.
@@ -113,7 +112,7 @@ pub async fn ensure_built_image(
     for base in base_images(&text, &arguments) {
         bases.update(base_id(engine, &base, &path).await?);
     }
-    let reference = format!("{image}-{}", &hex(&bases.finalize())[..12]);
+    let reference = format!("{image}-{}", &hex::encode(bases.finalize())[..12]);
     if engine.image(&reference).await?.is_some() {
         return Ok(reference);
     }

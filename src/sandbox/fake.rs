@@ -334,11 +334,11 @@ impl Running for FakeRunning {
                 return salvage;
             }
             for dir in ["submission", "logs", "code"] {
-                if let Err(error) = std::fs::create_dir_all(self.spec.attempt_dir.join(dir)) {
+                if let Err(error) = std::fs::create_dir_all(self.spec.attempt_dir.salvaged(dir)) {
                     salvage.errors.push(error.to_string());
                 }
             }
-            match self.snapshot(&self.spec.attempt_dir.join("submission/submission.csv")).await {
+            match self.snapshot(&self.spec.attempt_dir.submission()).await {
                 Ok(written) => {
                     salvage.submission = written;
                     salvage.files = u64::from(written);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Executor, ExecutorInfo, Stop, StopReason};
+use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::{DataMode, LaunchSpec, Program, ValidationReply, Validator};
 use crate::attempt::limits::{DRIVER_LIBRARIES, GpuAccess, GpuHandle, Limits, Network};
 use crate::attempt::plan::{AccessKind, MountSpec};
@@ -177,7 +178,7 @@ impl Validator for Nobody {
     }
 }
 
-/// Starts a container as an attempt's is started, with the card, and gives what its init found in
+/// Starts a container as an attempt's is started, with the GPU, and gives what its init found in
 /// it.
 async fn look_inside(
     executor: &dyn Executor,
@@ -187,13 +188,14 @@ async fn look_inside(
     access: &GpuAccess,
     scratch: &Path,
 ) -> Result<String, String> {
-    let attempt_dir = tempfile::Builder::new()
+    let scratch = tempfile::Builder::new()
         .prefix(".gpu-probe-")
         .tempdir_in(scratch)
         .map_err(|error| error.to_string())?;
-    let public_dir = attempt_dir.path().join("public");
+    let attempt_dir = AttemptDir::new(scratch.path());
+    let public_dir = scratch.path().join("public");
     std::fs::create_dir(&public_dir).map_err(|error| error.to_string())?;
-    let name = attempt_dir
+    let name = scratch
         .path()
         .file_name()
         .unwrap_or_default()
@@ -212,7 +214,7 @@ async fn look_inside(
         public_dir,
         description: String::new(),
         instructions: String::new(),
-        attempt_dir: attempt_dir.path().to_owned(),
+        attempt_dir: attempt_dir.clone(),
         limits: Limits {
             timeout: PATIENCE,
             grace: Duration::ZERO,
@@ -236,7 +238,7 @@ async fn look_inside(
     if ended.is_err() {
         let _ = running.stop(Stop::Kill, &StopReason::Abandoned).await;
     }
-    let log = std::fs::read_to_string(attempt_dir.path().join("run.log"));
+    let log = std::fs::read_to_string(attempt_dir.log());
     let removed = running.remove().await;
     match ended {
         Err(_) => {
@@ -261,9 +263,9 @@ pub fn handle(gpu: &Gpu) -> GpuHandle {
     }
 }
 
-/// Whether the init found the card, the whole driver, and no other card.
+/// Whether the init found the GPU, the whole driver, and no other GPU.
 fn verdict(log: &str, gpu: &Gpu) -> Result<(), String> {
-    let mut cards = Vec::new();
+    let mut devices = Vec::new();
     let (mut control, mut library, mut listed) = (false, false, None);
     for line in log.lines() {
         match line.split(' ').collect::<Vec<_>>().as_slice() {
@@ -278,7 +280,7 @@ fn verdict(log: &str, gpu: &Gpu) -> Result<(), String> {
                             rest.join(" ")
                         ));
                     }
-                    cards.push(number);
+                    devices.push(number);
                 }
             }
             ["library", ..] => library = true,
@@ -286,11 +288,11 @@ fn verdict(log: &str, gpu: &Gpu) -> Result<(), String> {
             _ => {}
         }
     }
-    match cards.as_slice() {
-        [] => return Err("no card is in the container".to_owned()),
+    match devices.as_slice() {
+        [] => return Err("no GPU is in the container".to_owned()),
         [one] if gpu.minor.is_none_or(|minor| minor == *one) => {}
         others => {
-            return Err(format!("cards {others:?} are in the container, expected {:?}", gpu.minor));
+            return Err(format!("GPUs {others:?} are in the container, expected {:?}", gpu.minor));
         }
     }
     if !control {
@@ -313,9 +315,9 @@ mod tests {
     fn gpu() -> Gpu {
         Gpu {
             uuid: "GPU-1".into(),
-            model: "card".into(),
+            model: "GPU".into(),
             memory_bytes: 1,
-            card: "GPU-1".into(),
+            device: "GPU-1".into(),
             index: 0,
             minor: Some(3),
             numa: None,
@@ -326,7 +328,7 @@ mod tests {
     fn a_container_must_hold_the_card_the_driver_and_no_other_card() {
         let whole = "node /dev/nvidia-uvm open\nnode /dev/nvidia3 open\nnode /dev/nvidiactl open\nlibrary /usr/lib64/libcuda.so.1\n";
         assert_eq!(verdict(whole, &gpu()), Ok(()));
-        assert_eq!(verdict(&format!("{whole}smi GPU 0: card (UUID: GPU-1)\n"), &gpu()), Ok(()));
+        assert_eq!(verdict(&format!("{whole}smi GPU 0: model (UUID: GPU-1)\n"), &gpu()), Ok(()));
         let cases = [
             (whole.replace("nvidia3", "nvidia2"), "expected Some(3)"),
             (format!("{whole}node /dev/nvidia4 open\n"), "[3, 4]"),
@@ -337,8 +339,8 @@ mod tests {
             ),
             (whole.replace("node /dev/nvidiactl open\n", ""), "nvidiactl"),
             (whole.replace("library", "x"), "libcuda"),
-            (format!("{whole}smi GPU 0: card (UUID: GPU-2)\n"), "does not list"),
-            (String::new(), "no card"),
+            (format!("{whole}smi GPU 0: model (UUID: GPU-2)\n"), "does not list"),
+            (String::new(), "no GPU"),
         ];
         for (log, why) in cases {
             let error = verdict(&log, &gpu()).unwrap_err();

@@ -26,6 +26,7 @@ use super::{
     Enforcement, Executor, ExecutorInfo, ExitCause, ExitReport, Orphan, RunToken, Running, Salvage,
     Stop, StopReason,
 };
+use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::{
     BoxFuture, DataMode, ExecutorError, LABEL, LABEL_NAME, LaunchSpec, PreparedImage, Program,
     agent_env,
@@ -101,7 +102,7 @@ impl ProcessExecutor {
         if beside.is_file() {
             argv[0] = beside.display().to_string();
         }
-        let log = spec.attempt_dir.join("run.log").display().to_string();
+        let log = spec.attempt_dir.log().display().to_string();
         let launch = Launch {
             home: home_text.clone(),
             log,
@@ -150,8 +151,11 @@ impl ProcessExecutor {
         let mut labels = running.spec.labels.clone();
         labels.insert(LABEL.to_string(), crate::attempt::VERSION.to_string());
         labels.insert(LABEL_NAME.to_string(), running.spec.name.clone());
-        let mark =
-            Mark { token: running.token(), labels, attempt_dir: running.spec.attempt_dir.clone() };
+        let mark = Mark {
+            token: running.token(),
+            labels,
+            attempt_dir: running.spec.attempt_dir.root().to_owned(),
+        };
         fs_err::create_dir_all(&self.marks)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.marks)?;
         serde_json::to_writer(&mut file, &mark)?;
@@ -189,7 +193,7 @@ fn reap(mut child: tokio::process::Child) {
 
 /// The stand-in for /home.
 fn home_of(spec: &LaunchSpec) -> PathBuf {
-    spec.attempt_dir.join("home")
+    spec.attempt_dir.home()
 }
 
 fn prepare_home(spec: &LaunchSpec, home: &Path, agent_dir: Option<&Path>) -> io::Result<()> {
@@ -393,8 +397,9 @@ impl Executor for ProcessExecutor {
                 end(process, &token.name).await;
             }
             if let Some(mark) = mark {
-                Control::of(&mark.attempt_dir).remove()?;
-                remove_tree(&mark.attempt_dir.join("home"))?;
+                let dir = AttemptDir::new(mark.attempt_dir);
+                Control::of(&dir).remove()?;
+                remove_tree(&dir.home())?;
             }
             remove_file(&self.mark_path(&token.name))?;
             Ok(())
@@ -547,13 +552,13 @@ impl Running for ProcessRunning {
             salvage::in_background(Salvage::default(), move |salvage| {
                 let largest = spec.limits.submission_bytes;
                 let home = home_of(&spec);
-                let to = |label: &str| spec.attempt_dir.join(label);
+                let to = |label: &str| spec.attempt_dir.salvaged(label);
                 for label in LABELS {
                     if !salvage::make_room(&to(label), salvage) {
                         return;
                     }
                 }
-                let csv = to(SUBMISSION);
+                let csv = spec.attempt_dir.submission();
                 salvage.submission = salvage::file_from_directory(
                     &home.join(SUBMISSION),
                     SUBMISSION,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use medalist::attempt::dir::AttemptDir;
 use medalist::attempt::launch::{DataMode, LaunchSpec, Program, ValidationReply, Validator};
 use medalist::attempt::limits::{GpuAccess, Limits, Network};
 use medalist::attempt::outcome::CancelReason;
@@ -154,7 +155,7 @@ impl Bench {
             public_dir,
             description: "the brief".to_string(),
             instructions: "data is in /home/data/, check at localhost:5000".to_string(),
-            attempt_dir,
+            attempt_dir: AttemptDir::new(attempt_dir),
             limits: Limits {
                 timeout: Duration::from_secs(60),
                 grace: Duration::from_secs(10),
@@ -207,7 +208,7 @@ impl Bench {
         resume: Option<RunToken>,
         react: impl Fn(&AttemptEvent, &mpsc::Sender<CancelReason>) + Sync,
     ) -> Finished {
-        let dir = spec.attempt_dir.clone();
+        let dir = spec.attempt_dir.root().to_owned();
         let name = spec.name.clone();
         let (sender, mut requests) = mpsc::channel(8);
         let options = WatchOptions {

@@ -212,7 +212,7 @@ contract! {
             let spec = bench.spec(&[]);
             let home = match bench.kind {
                 Kind::Docker => "/home".to_string(),
-                Kind::Process => spec.attempt_dir.join("home").display().to_string(),
+                Kind::Process => spec.attempt_dir.home().display().to_string(),
             };
             let at = |name: &str| format!("{home}/{name}");
             let (brief, data, instructions) = (at("data/description.md"), at("data/train.csv"), at("instructions.txt"));
@@ -252,7 +252,7 @@ contract! {
     async fn a_cancelled_agent_gets_its_grace_and_a_killed_one_does_not(bench: &Bench) {
         for (reason, saved) in [(CancelReason::Interrupt, true), (CancelReason::Kill, false)] {
             let spec = bench.spec(&["save-on-term", "id,y\n"]);
-            let log = spec.attempt_dir.join("run.log");
+            let log = spec.attempt_dir.log();
             let run = bench
                 .drive(spec, None, |event, requests| {
                     // Once the agent is ready to be interrupted, and not before.
@@ -269,7 +269,7 @@ contract! {
     async fn snapshots_show_the_submission_while_it_runs(bench: &Bench) {
         let spec = bench.spec(&["submit", "id,y\n5,5\n", "+", "hang"]);
         let executor = &bench.executor;
-        let dir = spec.attempt_dir.clone();
+        let dir = spec.attempt_dir.root().to_owned();
         let running = executor.start(std::sync::Arc::new(spec)).await.unwrap();
         let to = dir.join("snapshots/1.csv");
         while !running.snapshot(&to).await.unwrap() {
@@ -290,7 +290,7 @@ contract! {
         let again = spec.clone();
         // The first harness is dropped in the middle of the attempt, as by a kill.
         let started = Mutex::new(None);
-        let log = spec.attempt_dir.join("run.log");
+        let log = spec.attempt_dir.log();
         let first = bench.drive(spec, None, |event, _| {
             if let AttemptEvent::Started(its) = event {
                 *token.lock().unwrap() = Some(its.clone());

@@ -51,7 +51,7 @@ async fn answers_sockets_init_and_the_hosts_files_are_out_of_reach() {
     let other = bench.spec(&[]);
     let paths = [
         answers.display().to_string(),
-        other.attempt_dir.display().to_string(),
+        other.attempt_dir.root().display().to_string(),
         env!("CARGO_MANIFEST_DIR").to_string(),
         "/var/lib/docker".to_string(),
     ];
@@ -71,7 +71,7 @@ async fn neither_the_host_nor_a_neighbour_can_be_reached() {
     // The neighbour has a network; its address comes from its own log.
     let mut spec = bench.spec(&["attack", "listen", "7777"]);
     spec.network = Network::Open;
-    let log = spec.attempt_dir.join("run.log");
+    let log = spec.attempt_dir.log();
     let neighbour = bench.executor.start(Arc::new(spec)).await.unwrap();
     let address = loop {
         let text = std::fs::read_to_string(&log).unwrap_or_default();

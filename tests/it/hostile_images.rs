@@ -582,7 +582,7 @@ async fn a_submission_with_a_second_name_is_taken() {
 async fn a_signal_that_is_not_ours_is_not_the_agents_doing() {
     let Some((bench, _)) = bench().await else { return };
     let spec = bench.spec(&["save-on-term", "id,y\n"]);
-    let (log, container) = (spec.attempt_dir.join("run.log"), format!("medalist-{}", spec.name));
+    let (log, container) = (spec.attempt_dir.log(), format!("medalist-{}", spec.name));
     let run = bench
         .drive(spec, None, |event, _| {
             let ready = std::fs::read(&log).is_ok_and(|text| text == b"ready\n");

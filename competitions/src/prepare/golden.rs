@@ -50,7 +50,7 @@ fn golden() -> PathBuf {
 fn digest(files: &BTreeMap<String, String>) -> String {
     use md5::Digest as _;
     let text: String = files.iter().map(|(name, md5)| format!("{name} {md5}\n")).collect();
-    super::manifest::hex(&md5::Md5::digest(text))
+    hex::encode(md5::Md5::digest(text))
 }
 
 fn files_below(folder: &Path) -> BTreeMap<String, String> {
@@ -337,7 +337,7 @@ fn fixed_recordings_keep_all_but_the_gestures() {
 
 fn md5_of_text(text: &str) -> String {
     use md5::Digest as _;
-    super::manifest::hex(&md5::Md5::digest(text))
+    hex::encode(md5::Md5::digest(text))
 }
 
 #[test]

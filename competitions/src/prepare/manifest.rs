@@ -246,7 +246,7 @@ mod digits {
         hash: &[u8; 32],
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&super::hex(hash))
+        serializer.serialize_str(&hex::encode(hash))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
@@ -259,13 +259,7 @@ mod digits {
             ))
         };
         let mut hash = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(wrong());
-        }
-        for (byte, pair) in hash.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
-        }
+        hex::decode_to_slice(&text, &mut hash).map_err(|_| wrong())?;
         Ok(hash)
     }
 }
@@ -432,9 +426,5 @@ fn hash_file(path: &Path, update: &mut dyn FnMut(&[u8])) -> Result<(), PrepareEr
 pub(super) fn md5_of(path: &Path) -> Result<String, PrepareError> {
     let mut hash = Md5::new();
     hash_file(path, &mut |bytes| hash.update(bytes))?;
-    Ok(hex(&hash.finalize()))
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(hex::encode(hash.finalize()))
 }

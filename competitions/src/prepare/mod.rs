@@ -24,8 +24,10 @@ mod error;
 #[cfg(test)]
 mod golden;
 mod leaks;
+mod link;
 mod manifest;
 mod missing;
+mod output;
 mod own;
 mod packer;
 mod parquet;
@@ -38,9 +40,10 @@ mod verify;
 use std::io;
 use std::path::Path;
 
-pub use context::{Fetch, Prepare, PreparedFile};
+pub use context::{Fetch, Prepare};
 pub use error::PrepareError;
 pub use manifest::{Content, Manifest, ManifestDifference, ManifestEntry};
+pub use output::PreparedFile;
 pub use packer::Packer;
 pub use parquet::ParquetOutput;
 pub use pipeline::{PrepareRequest, Prepared, RawInput, prepare};

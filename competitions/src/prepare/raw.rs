@@ -7,12 +7,13 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use rayon::prelude::*;
 
+use super::link::{Put, link_or_copy, refuse_links_out};
 use super::manifest::{HashedFile, ManifestEntry};
 use super::{PrepareError, error_at, missing};
 use crate::archive::{ArchiveKind, CopyError, ZipReader, ZipSource, safe_path, unpack};
@@ -41,7 +42,7 @@ pub(super) struct Raw {
     opened: Mutex<HashMap<String, Container>>,
     extracted: Mutex<HashMap<String, PathBuf>>,
     /// Files read in place, with size and time as they were then.
-    watched: Mutex<HashMap<PathBuf, (u64, i64, i64)>>,
+    watched: Mutex<HashMap<PathBuf, Stamp>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -517,65 +518,15 @@ impl Raw {
     }
 }
 
-fn stamp(path: &Path) -> Result<(u64, i64, i64), PrepareError> {
+/// The size and time of a file, which tell whether it was changed.
+type Stamp = (u64, SystemTime);
+
+fn stamp(path: &Path) -> Result<Stamp, PrepareError> {
     let metadata = fs::metadata(path).map_err(error_at("read", path))?;
-    Ok((metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
+    Ok((metadata.len(), metadata.modified().map_err(error_at("read", path))?))
 }
 
-/// How a file was put at its target.
-pub(super) enum Put {
-    /// Written, and hashed on the way.
-    Hashed(ManifestEntry),
-    /// Linked or copied by the system; it has so many bytes.
-    Linked(u64),
-}
-
-/// Gives a file a second name or, across file systems, copies it.
-fn link_or_copy(from: &Path, to: &Path) -> Result<Put, PrepareError> {
-    let mut from = from.to_owned();
-    let mut metadata = fs::symlink_metadata(&from).map_err(error_at("read", &from))?;
-    if metadata.is_symlink() {
-        // A link to a symbolic link would be one itself.
-        from = fs::canonicalize(&from).map_err(error_at("read", &from))?;
-        metadata = fs::metadata(&from).map_err(error_at("read", &from))?;
-    }
-    match fs::hard_link(&from, to) {
-        Ok(()) => Ok(Put::Linked(metadata.len())),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(error_at("write", to)(error))
-        }
-        Err(_) => {
-            let mut source = File::open(&from).map_err(error_at("read", &from))?;
-            let mut target = create_new(to)?;
-            io::copy(&mut source, &mut target).map(Put::Linked).map_err(error_at("write", to))
-        }
-    }
-}
-
-/// Fails if a link below a directory leads out of it: what was unpacked from a stranger's archive
-/// must not carry files of this machine among the data.
-fn refuse_links_out(folder: &Path) -> Result<(), PrepareError> {
-    let home = fs::canonicalize(folder).map_err(error_at("read", folder))?;
-    for entry in walkdir::WalkDir::new(&home) {
-        let entry = entry.map_err(|error| {
-            let place = error.path().unwrap_or(&home).to_owned();
-            error_at("read", &place)(error.into())
-        })?;
-        if !entry.path_is_symlink() {
-            continue;
-        }
-        // A link that leads nowhere gives nothing away; whoever needs it will say that it is
-        // missing.
-        let Ok(target) = fs::canonicalize(entry.path()) else { continue };
-        if !target.starts_with(&home) {
-            let (link, folder) = (entry.into_path(), folder.to_owned());
-            return Err(PrepareError::LinkOut { link, folder, target });
-        }
-    }
-    Ok(())
-}
-
-fn create_new(path: &Path) -> Result<File, PrepareError> {
+pub(super) fn create_new(path: &Path) -> Result<File, PrepareError> {
     OpenOptions::new().write(true).create_new(true).open(path).map_err(error_at("write", path))
 }
 
@@ -600,5 +551,4 @@ fn extract(
 }
 
 #[cfg(test)]
-#[path = "raw_tests.rs"]
 mod tests;

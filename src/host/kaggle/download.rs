@@ -1,6 +1,7 @@
 //! One object to one file: begun, cut, resumed, checked.
 
-use super::client::{KaggleClient, KaggleError, Server, Source, content_range, total_bytes};
+use super::client::{KaggleClient, Source, content_range, total_bytes};
+use super::error::{KaggleError, Server};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_util::StreamExt;
@@ -370,7 +371,7 @@ impl Part {
             self.restart(None)?;
             return Err(error);
         }
-        Ok(digest.iter().map(|b| format!("{b:02x}")).collect())
+        Ok(hex::encode(digest))
     }
 
     /// True if the file begins as a zip does and its directory is where it should be.

@@ -3,6 +3,7 @@
 //! ```text
 //!  auth       environment and files -> Credentials
 //!  client     the API: what exists, may this account download it, from where
+//!  error      why that fails, and what to do about it
 //!  download   one object to one file: ranges, retries, checks
 //! ```
 //! The API answers a download request with a redirect to a storage server. Credentials are sent to
@@ -12,9 +13,11 @@
 mod auth;
 mod client;
 mod download;
+mod error;
 mod retry;
 
 pub use auth::{AuthError, Credentials, CredentialsOrigin, Found};
-pub use client::{Access, DEFAULT_ENDPOINT, KaggleClient, KaggleError, KaggleOptions, RemoteFile};
+pub use client::{Access, DEFAULT_ENDPOINT, KaggleClient, KaggleOptions, RemoteFile};
 pub use download::{DownloadReporter, DownloadRequest, Downloaded, RemoteObject, SilentReporter};
+pub use error::KaggleError;
 pub use retry::RetryPolicy;

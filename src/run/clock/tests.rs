@@ -6,7 +6,9 @@ use std::sync::Mutex;
 
 use proptest::prelude::*;
 
+use super::watch::is_own_doing;
 use super::*;
+use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::{DataMode, Program, ValidationReply, Validator};
 use crate::attempt::limits::{GpuAccess, Network};
 use crate::sandbox::fake::{FakeExecutor, Script};
@@ -31,7 +33,7 @@ fn spec(dir: &Path) -> LaunchSpec {
         public_dir: dir.to_path_buf(),
         description: String::new(),
         instructions: String::new(),
-        attempt_dir: dir.to_path_buf(),
+        attempt_dir: AttemptDir::new(dir),
         limits: Limits {
             timeout: SECOND * 100,
             grace: SECOND * 20,

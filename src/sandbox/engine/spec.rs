@@ -224,7 +224,7 @@ fn set(env: &mut Vec<String>, name: &str, value: &str) {
 
 fn add_gpus(spec: &LaunchSpec, host: &mut HostConfig, env: &mut Vec<String>) {
     let uuids: Vec<String> = spec.gpus.iter().map(|gpu| gpu.uuid.clone()).collect();
-    // CUDA's base images ask for every card, and where the NVIDIA runtime is the daemon's default
+    // CUDA's base images ask for every GPU, and where the NVIDIA runtime is the daemon's default
     // they get them.
     set(env, VISIBLE_DEVICES, "void");
     if uuids.is_empty() {
@@ -288,6 +288,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::attempt::dir::AttemptDir;
     use crate::attempt::launch::{PreparedImage, Program, ValidationReply, Validator};
     use crate::attempt::limits::{GpuHandle, Limits};
 
@@ -309,7 +310,7 @@ mod tests {
             public_dir: PathBuf::from("/data/public"),
             description: String::new(),
             instructions: String::new(),
-            attempt_dir: PathBuf::from("/runs/1"),
+            attempt_dir: AttemptDir::new("/runs/1"),
             limits: Limits { timeout: Duration::from_secs(60), ..Limits::default() },
             network: Network::Sealed,
             gpus: Vec::new(),
@@ -454,7 +455,7 @@ mod tests {
     #[test]
     fn gpus_are_handed_over_by_uuid_in_each_way() {
         let mut spec = spec();
-        // What the agent's own settings say about cards is not heard.
+        // What the agent's own settings say about GPUs is not heard.
         let env_of = |body: &serde_json::Value, name: &str| -> Vec<String> {
             let all = body["Env"]
                 .as_array()
@@ -467,7 +468,7 @@ mod tests {
         assert_eq!(
             env_of(&body(&spec), visible),
             ["void"],
-            "an image that asks for all cards gets none"
+            "an image that asks for all GPUs gets none"
         );
         spec.gpus = vec![GpuHandle {
             uuid: "GPU-1".to_string(),

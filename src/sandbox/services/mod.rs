@@ -17,7 +17,6 @@ use tokio::task::JoinHandle;
 
 use self::allowlist::Allowlist;
 use self::validate::ValidationService;
-use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::LaunchSpec;
 use crate::attempt::limits::Network;
 
@@ -67,14 +66,13 @@ impl Services {
             &spec.competition,
             Arc::clone(&spec.validator),
             spec.limits.submission_bytes,
-            spec.attempt_dir.clone(),
+            spec.attempt_dir.root().to_owned(),
         ));
         let listener = listen(dir, VALIDATE_SOCKET)?;
         let mut tasks = vec![Service::spawn(Arc::clone(&validation).serve(listener))];
         if let Network::Allowlist(hosts) = &spec.network {
             let listener = listen(dir, PROXY_SOCKET)?;
-            let proxy =
-                Arc::new(Allowlist::new(hosts, AttemptDir::new(&spec.attempt_dir).network_log()));
+            let proxy = Arc::new(Allowlist::new(hosts, spec.attempt_dir.network_log()));
             tasks.push(Service::spawn(proxy.serve(listener)));
         }
         Ok(Self { validation, _tasks: tasks })

@@ -1,8 +1,7 @@
 //! Rows that lie anywhere in a file, read together: a call to the system for each would cost more
 //! than all the rest.
 
-use std::os::unix::fs::FileExt;
-
+use medalist_grading::platform;
 use rayon::prelude::*;
 
 use super::{Bytes, CsvSource, LoadedRow, RowReader};
@@ -92,7 +91,7 @@ impl CsvSource {
             }
             run.resize((end - begin) as usize, 0);
             let io = |source| FrameError::Io { action: "read", path: path.clone(), source };
-            file.read_exact_at(&mut run, begin).map_err(io)?;
+            platform::read_exact_at(file, &mut run, begin).map_err(io)?;
             for row in order[next..last].iter().map(range) {
                 begins.push(bytes.len() as u64);
                 bytes.extend_from_slice(

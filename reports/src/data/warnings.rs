@@ -1,0 +1,94 @@
+//! What a reader of a report must know before comparing: attempts that are not alike.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::AgentReport;
+use crate::attempt::Attempt;
+use crate::read::Group;
+use crate::record::ConditionsRecord;
+
+/// Suites that differ within one agent's groups, which gives some competitions more attempts than
+/// others.
+pub(super) fn different_suites(groups: &[&Group]) -> Option<String> {
+    let suites: BTreeSet<&str> =
+        groups.iter().filter_map(|group| group.record.as_ref()?.suite.as_deref()).collect();
+    let names = suites.iter().copied().collect::<Vec<_>>().join(", ");
+    (suites.len() > 1).then(|| {
+        format!("its run groups are of different suites ({names}): competitions in several of them have more attempts")
+    })
+}
+
+/// Conditions that differ within one agent's attempts, which makes their mean a mix.
+pub(super) fn mixed_conditions(attempts: &[&Attempt]) -> Vec<String> {
+    type Facet = (&'static str, fn(&ConditionsRecord) -> String);
+    let facets: [Facet; 9] = [
+        ("edition of the data", |c| c.data_edition.clone().unwrap_or_else(|| "unknown".to_owned())),
+        ("executor", |c| c.executor.clone()),
+        ("network", |c| c.network.clone()),
+        ("time limit", |c| c.limits.time_s.map_or("none".to_owned(), |s| format!("{s} s"))),
+        ("memory limit", |c| {
+            c.limits.memory_bytes.map_or("none".to_owned(), |b| format!("{b} bytes"))
+        }),
+        ("GPUs", |c| c.limits.gpus.to_string()),
+        ("agent package", |c| short(c.agent_sha256.as_deref())),
+        ("image", |c| short(c.image_digest.as_deref())),
+        ("processor", |c| c.hardware.cpu.clone()),
+    ];
+    facets
+        .iter()
+        .filter_map(|(name, of)| {
+            let values: BTreeSet<String> = attempts
+                .iter()
+                .filter_map(|a| a.record.as_ref())
+                .map(|r| of(&r.conditions))
+                .collect();
+            (values.len() > 1).then(|| {
+                format!(
+                    "attempts differ in {name} ({})",
+                    values.into_iter().collect::<Vec<_>>().join(", ")
+                )
+            })
+        })
+        .collect()
+}
+
+fn short(hash: Option<&str>) -> String {
+    let hash = hash.unwrap_or("unknown");
+    hash.strip_prefix("sha256:").unwrap_or(hash).chars().take(12).collect()
+}
+
+pub(super) fn uneven_coverage(agents: &[(AgentReport, Vec<&Attempt>)]) -> Option<String> {
+    let sets: BTreeSet<BTreeSet<&str>> = agents
+        .iter()
+        .map(|(_, attempts)| attempts.iter().map(|a| a.key.competition.as_str()).collect())
+        .collect();
+    (sets.len() > 1).then(|| {
+        "the agents were run on different competitions: their overall rates do not compare; use `medalist compare`, which pairs them"
+            .to_owned()
+    })
+}
+
+/// A warning about attempts on data that published results are not on.
+pub fn other_data<'a>(attempts: impl Iterator<Item = &'a Attempt>) -> Option<String> {
+    let mut on = BTreeMap::new();
+    let (mut all, mut other) = (0, 0);
+    for attempt in attempts {
+        all += 1;
+        if let Some(edition) =
+            attempt.record.as_ref().and_then(|record| record.conditions.other_data())
+        {
+            other += 1;
+            on.insert(attempt.key.competition.as_str(), edition);
+        }
+    }
+    let (competition, edition) = on.first_key_value()?;
+    let more = if on.len() > 1 {
+        format!(" and {} more competitions", on.len() - 1)
+    } else {
+        String::new()
+    };
+    Some(format!(
+        "{other} of {all} attempts ran on data that are not MLE-bench's (`{competition}`: {edition}{more}): they do not \
+         compare with published results, nor with attempts on the other edition"
+    ))
+}
