@@ -43,6 +43,7 @@
 //! A metric is a function over slices, usable and documented on its own (see [`metrics`]), and a
 //! row of the registry.
 
+mod chain;
 pub mod check;
 mod explain;
 pub mod form;
@@ -53,6 +54,7 @@ pub mod labels;
 pub mod leaderboard;
 pub mod medal;
 pub mod metrics;
+pub mod platform;
 pub mod program;
 pub mod pytext;
 pub mod report;
@@ -65,6 +67,7 @@ pub mod table;
 pub mod task;
 pub mod untrusted;
 
+pub use chain::chain;
 pub use form::{Form, PublicFacts};
 pub use grade::{GradeError, Graded, Grader, Score, SpecError, Verdict};
 pub use invalid::{InvalidKind, InvalidSubmission};

@@ -8,7 +8,6 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -19,6 +18,7 @@ pub const INHERITED: &[&str] =
     &["PATH", "HOME", "USER", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ"];
 
 /// The watchdog, the limit of memory, then the program in place of the shell.
+#[cfg(unix)]
 const LAUNCHER: &str = "exec 3<&0 </dev/null
 { read -r _ <&3; kill -KILL 0; } >/dev/null 2>&1 &
 exec 3<&-
@@ -157,7 +157,16 @@ impl<'a> Program<'a> {
         self.command.first().copied().unwrap_or_default().to_owned()
     }
 
+    /// Groups of processes and their limits are Unix's.
+    #[cfg(not(unix))]
+    fn start(&self, _: Stdio, _: Stdio) -> Result<Running, ProgramError> {
+        Err(self.not_started("an author's programs run on Linux and macOS alone".into()))
+    }
+
+    #[cfg(unix)]
     fn start(&self, stdout: Stdio, stderr: Stdio) -> Result<Running, ProgramError> {
+        use std::os::unix::process::CommandExt as _;
+
         if self.command.is_empty() {
             return Err(ProgramError::Empty);
         }
@@ -247,7 +256,7 @@ fn tail(mut pipe: impl Read) -> Vec<u8> {
     kept
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 

@@ -1,7 +1,8 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+
+use medalist_grading::platform;
 
 /// A file, or a part of one, that several readers read at places of their own.
 #[derive(Clone, Debug)]
@@ -34,7 +35,7 @@ impl SharedFile {
     /// Reads at a place of the file, which leaves the reader's own place as it is.
     pub(super) fn read_from(&self, buffer: &mut [u8], place: u64) -> io::Result<usize> {
         let left = self.length.saturating_sub(place).min(buffer.len() as u64) as usize;
-        self.file.read_at(&mut buffer[..left], self.begin + place)
+        platform::read_at(&self.file, &mut buffer[..left], self.begin + place)
     }
 }
 

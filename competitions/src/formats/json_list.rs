@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+
+use medalist_grading::platform;
 
 use super::{FormatError, Json, NumberRules};
 
@@ -52,7 +53,7 @@ impl JsonText {
     fn part(&self, begin: u64, length: usize) -> Result<Vec<u8>, FormatError> {
         let mut bytes = vec![0; length];
         let io = |source| FormatError::Io { action: "read", file: self.name.clone(), source };
-        self.file.read_exact_at(&mut bytes, begin).map_err(io)?;
+        platform::read_exact_at(&self.file, &mut bytes, begin).map_err(io)?;
         Ok(match self.encoding {
             JsonEncoding::Utf8 => bytes,
             JsonEncoding::Latin1 => {

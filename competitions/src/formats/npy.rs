@@ -3,8 +3,9 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use medalist_grading::platform;
 
 use super::FormatError;
 
@@ -38,7 +39,7 @@ impl Npy {
         let file = File::open(path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
         let mut head = [0; 12];
-        file.read_exact_at(&mut head, 0).map_err(|_| wrong("it is too short"))?;
+        platform::read_exact_at(&file, &mut head, 0).map_err(|_| wrong("it is too short"))?;
         if !head.starts_with(MAGIC) {
             return Err(wrong("it does not begin as one"));
         }
@@ -51,7 +52,7 @@ impl Npy {
             return Err(wrong("it ends within its header"));
         }
         let mut header = vec![0; size as usize];
-        file.read_exact_at(&mut header, begin).map_err(io)?;
+        platform::read_exact_at(&file, &mut header, begin).map_err(io)?;
         let header = String::from_utf8_lossy(&header);
         let (element, shape) = parse_header(&header)
             .ok_or_else(|| wrong(&format!("its header is `{}`", header.trim())))?;
@@ -144,7 +145,11 @@ impl Npy {
     }
 
     fn read_row(&self, number: u32, row: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(row, self.begin + u64::from(number) * self.row_bytes as u64)
+        platform::read_exact_at(
+            &self.file,
+            row,
+            self.begin + u64::from(number) * self.row_bytes as u64,
+        )
     }
 }
 

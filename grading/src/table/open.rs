@@ -1,16 +1,13 @@
 //! Opening a file that may be anything: a pipe, a link, an archive.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use rayon::prelude::*;
 
 use super::scan::ReadError;
-
-const O_NONBLOCK: i32 = 0o4000;
-const O_NOFOLLOW: i32 = 0o400_000;
+use crate::platform::{open_plain, read_exact_at};
 
 /// A format that agents write under a `.csv` name by mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,11 +108,7 @@ pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
         return Err(ReadError::NotRegular { what: "a symbolic link" });
     }
     let file = if kind.is_file() {
-        OpenOptions::new()
-            .read(true)
-            .custom_flags(O_NONBLOCK | O_NOFOLLOW)
-            .open(path)
-            .map_err(io)?
+        open_plain(path).map_err(io)?
     } else {
         return Err(ReadError::NotRegular {
             what: if kind.is_dir() { "a directory" } else { "a pipe, socket or device" },
@@ -157,7 +150,7 @@ fn read_blocks(file: &File, size: usize) -> Vec<u8> {
     bytes.truncate(size);
     let blocks = bytes.par_chunks_mut(BLOCK).enumerate();
     if blocks
-        .map(|(number, block)| file.read_exact_at(block, (number * BLOCK) as u64))
+        .map(|(number, block)| read_exact_at(file, block, (number * BLOCK) as u64))
         .any(|read| read.is_err())
     {
         bytes.clear();
