@@ -174,6 +174,8 @@ fn competition_folders(dir: &Path) -> Result<Vec<PathBuf>, CatalogueError> {
 
 #[cfg(test)]
 mod tests {
+    use medalist_grading::chain;
+
     use super::*;
     use crate::spec::Complexity;
 
@@ -356,8 +358,7 @@ mod tests {
     fn own_folders_are_checked() {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let message = |dir: &Path| {
-            let error =
-                whole_message(&catalogue().with_dir(dir).expect_err("the folder is refused"));
+            let error = chain(&catalogue().with_dir(dir).expect_err("the folder is refused"));
             error.replace(&dir.display().to_string(), "DIR")
         };
         assert!(
@@ -387,13 +388,6 @@ mod tests {
             message(moved.path()),
             "`DIR/yours/competition.toml`, line 1: `id` is `mine`, expected the name of its folder, `yours`"
         );
-    }
-
-    fn whole_message(error: &dyn std::error::Error) -> String {
-        error.source().map_or_else(
-            || error.to_string(),
-            |source| format!("{error}: {}", whole_message(source)),
-        )
     }
 
     /// A competition of the user's own without a fault, by line.
@@ -436,7 +430,7 @@ command = ["sh", "prepare.sh"]
         }
         match catalogue().with_dir(dir.path()) {
             Ok(_) => String::new(),
-            Err(error) => whole_message(&error).replace(&format!("{}/", folder.display()), ""),
+            Err(error) => chain(&error).replace(&format!("{}/", folder.display()), ""),
         }
     }
 

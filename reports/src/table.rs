@@ -25,6 +25,11 @@ impl Default for Look {
 }
 
 impl Look {
+    /// So many columns, without colours.
+    pub fn plain(width: usize) -> Self {
+        Self { width, colour: false }
+    }
+
     /// The text in a colour (an SGR code such as `1;31`), or as it is where there are none.
     pub fn paint(self, text: &str, code: &str) -> String {
         if self.colour && !code.is_empty() && !text.is_empty() {

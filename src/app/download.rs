@@ -14,12 +14,12 @@ use futures_util::StreamExt as _;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use medalist_competitions::prepare::Fetch;
 use medalist_competitions::{CompetitionSpec, DataDir};
+use medalist_reports::table::{Column, Look, render};
 use serde::Serialize;
 
 use super::context::Context;
 use super::error::{CliError, Exit};
 use super::run::start_runtime;
-use super::table::{Column, render};
 use crate::host::kaggle::{
     Access, Credentials, DownloadReporter, DownloadRequest, Downloaded, KaggleClient, KaggleError,
     KaggleOptions, RemoteObject, SilentReporter,
@@ -141,7 +141,7 @@ impl Preflight {
         let needed = ByteSize(self.disk_needed_bytes);
         format!(
             "{}disk needed: about {needed}, free: {free}\n",
-            render(&columns, &rows, usize::MAX)
+            render(&columns, &rows, Look::plain(usize::MAX))
         )
     }
 }

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use medalist_grading::chain;
+
 /// The stable exit codes of the program; `docs/exit-codes.md` is the reference for users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -90,7 +92,7 @@ impl CliError {
 
     /// The error and its causes in one line.
     pub fn message_chain(&self) -> String {
-        format!("{:#}", self.error)
+        chain(self.error.as_ref())
     }
 
     /// The text for stderr: the error, its causes, the hints.

@@ -2,18 +2,26 @@
 
 pub mod boards;
 pub mod context;
+#[cfg(target_os = "linux")]
 pub mod doctor;
+#[cfg(target_os = "linux")]
 mod download;
 pub mod error;
+#[cfg(target_os = "linux")]
 pub mod gpu;
 pub mod grade;
 pub mod grading;
+#[cfg(target_os = "linux")]
 pub mod judge;
 pub mod names;
+#[cfg(target_os = "linux")]
 pub mod prepare;
 pub mod report;
+#[cfg(target_os = "linux")]
 pub mod run;
 pub mod selection;
+#[cfg(target_os = "linux")]
 pub mod serve;
+#[cfg(target_os = "linux")]
 pub mod status;
-pub mod table;
+pub mod terminal;

@@ -13,12 +13,12 @@ use medalist_competitions::CompetitionSpec;
 use medalist_competitions::prepare::{
     PrepareError, PrepareReporter, PrepareRequest, Prepared, RawInput, Stage, prepare,
 };
+use medalist_reports::table::{Column, Look, render};
 use serde::Serialize;
 
 use super::context::Context;
 use super::download::{self, FetchElsewhere, Wanted, fetch_missing};
 use super::error::{CliError, Exit};
-use super::table::{Column, render};
 use crate::attempt::text::seconds;
 
 /// One line of the summary.
@@ -303,7 +303,7 @@ fn table(lines: &[Line]) -> String {
         vec![line.id.clone(), line.outcome.to_owned(), files, bytes, seconds(line.took_s), verified]
     };
     let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
-    render(&columns, &rows, usize::MAX)
+    render(&columns, &rows, Look::plain(usize::MAX))
 }
 
 /// Progress on a terminal, a line a stage otherwise.

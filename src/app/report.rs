@@ -1,7 +1,6 @@
 //! Reports on run groups: what is read, what the catalogue adds, what is written.
 
 use std::collections::HashMap;
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,12 +12,10 @@ use medalist_reports::export::{self, Column, Format};
 use medalist_reports::leaderboard::SeedRule;
 use medalist_reports::read::{self, CompetitionSource, ReadError, Reading};
 use medalist_reports::record::CompetitionFacts;
-use medalist_reports::table::Look;
 
 use super::boards::Board;
 use super::context::Context;
 use super::error::{CliError, Exit};
-use super::table::output_width;
 
 /// MLE-bench's list of experiments as a source of reports.
 #[derive(Debug, Default, Clone)]
@@ -168,17 +165,6 @@ pub fn keep_agent(reading: &mut Reading, agent: Option<&str>) -> Result<(), CliE
             .keep_agent(agent)
             .map_err(|error| CliError::new(Exit::BadInput, anyhow::Error::new(error)))
     })
-}
-
-/// What the terminal on stdout shows: its width, and colours unless `NO_COLOR` is set. Pipes and
-/// files get 80 columns.
-pub fn look() -> Look {
-    let width = output_width();
-    Look {
-        width: if width == usize::MAX { Look::default().width } else { width.max(40) },
-        colour: std::io::stdout().is_terminal()
-            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-    }
 }
 
 pub fn default_title(reading: &Reading) -> String {

@@ -33,7 +33,6 @@ use super::context::Context;
 use super::error::{CliError, Exit};
 use super::report::{Source, default_title, keep_agent};
 use crate::attempt::dir::AttemptDir;
-use crate::attempt::text::hex;
 
 /// How often run groups are looked at for changes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -146,7 +145,7 @@ fn attempt_ids<'a>(attempts: impl Iterator<Item = (&'a str, &'a AttemptKey)>) ->
     attempts
         .map(|(group, key)| {
             let digest = Sha256::digest(format!("{group}\0{key}"));
-            let id = hex(&digest[..8]);
+            let id = hex::encode(&digest[..8]);
             let times = seen.entry(id.clone()).or_default();
             *times += 1;
             if *times == 1 { id } else { format!("{id}-{times}") }

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::build_context::{BuildContext, repository};
-use super::text::hex;
 
 /// The default start command, MLE-bench's own.
 const START: [&str; 2] = ["bash", "/home/agent/start.sh"];
@@ -254,7 +253,7 @@ impl AgentSpec {
         let files_sha256 = match (dir, &build) {
             (Some(dir), Build::Dockerfile { dockerfile, .. }) => files_hash(dir, dockerfile)?,
             (Some(dir), _) => files_hash(dir, Path::new("Dockerfile"))?,
-            (None, _) => hex(&Sha256::digest(text.as_bytes())),
+            (None, _) => hex::encode(Sha256::digest(text.as_bytes())),
         };
         let image = toml.image.unwrap_or_else(|| format!("medalist/{}", repository(&toml.id)));
         Ok(Self {
@@ -477,7 +476,7 @@ fn built_image(name: &str, files_sha256: &str, dockerfile: &Path) -> String {
     let mut hash = Sha256::new();
     hash.update(files_sha256);
     hash.update(dockerfile.as_os_str().as_encoded_bytes());
-    let hash = &hex(&hash.finalize())[..12];
+    let hash = &hex::encode(hash.finalize())[..12];
     // A colon before the last slash is a registry's port.
     match name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')) {
         Some((name, tag)) => {

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use medalist_competitions::{BriefSource, CompetitionSpec, imported_brief_path};
+use medalist_reports::table::{Column, Look, render};
 
 use super::selection::SelectionArgs;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
-use crate::app::table::{Column, output_width, render};
+use crate::app::terminal::output_width;
 
 /// Choose which text describes the competitions to agents.
 #[derive(Args, Debug)]
@@ -135,7 +136,8 @@ fn list(context: &Context) -> Result<Exit, CliError> {
         let source = brief.map_or("none", |brief| brief.source.as_str());
         rows.push(vec![spec.id.to_string(), source.to_owned()]);
     }
-    context.print(render(&[Column::new("ID"), Column::new("TEXT")], &rows, output_width()))?;
+    let columns = [Column::new("ID"), Column::new("TEXT")];
+    context.print(render(&columns, &rows, Look::plain(output_width())))?;
     Ok(Exit::Success)
 }
 

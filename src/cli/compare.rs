@@ -9,7 +9,8 @@ use medalist_reports::{compare_text, export, html};
 use super::report::AgentArgs;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
-use crate::app::report::{Experiment, Source, look, read_groups};
+use crate::app::report::{Experiment, Source, read_groups};
+use crate::app::terminal::look;
 
 /// Compare two versions of an agent, and fail if the new one is worse.
 #[derive(clap::Args, Debug)]

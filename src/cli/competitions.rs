@@ -8,6 +8,7 @@ use medalist_competitions::{
     Catalogue, Checksums, CompetitionSpec, Complexity, KnownIssue, Modality, Suite,
 };
 use medalist_grading::{Direction, Thresholds};
+use medalist_reports::table::{Column, Look, render, wrap};
 use serde::Serialize;
 
 use super::checkup;
@@ -15,7 +16,7 @@ use crate::app::boards::Board;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::names::{self, unknown_competition};
-use crate::app::table::{Column, output_width, render, wrap};
+use crate::app::terminal::output_width;
 
 /// Look at the competitions in the catalogue.
 #[derive(Args, Debug)]
@@ -130,7 +131,7 @@ fn list_table(specs: &[&CompetitionSpec], width: usize) -> String {
             ]
         })
         .collect();
-    render(&COLUMNS, &rows, width)
+    render(&COLUMNS, &rows, Look::plain(width))
 }
 
 fn show(args: &ShowArgs, catalogue: &Catalogue, context: &Context) -> Result<Exit, CliError> {
@@ -233,7 +234,8 @@ fn page(facts: &Facts<'_>, width: usize) -> String {
     const INDENT: usize = 15;
     let mut text = format!("{}\n\n", facts.title);
     let mut field = |name: &str, value: &str| {
-        for (index, line) in wrap(value, width.saturating_sub(INDENT)).iter().enumerate() {
+        let lines = wrap(value, width.saturating_sub(INDENT), 0);
+        for (index, line) in lines.split('\n').enumerate() {
             let name = if index == 0 { name } else { "" };
             let _ = writeln!(text, "{name:<INDENT$}{line}");
         }
@@ -280,7 +282,8 @@ fn page(facts: &Facts<'_>, width: usize) -> String {
     text.push_str("\nknown issues\n");
     for issue in facts.known_issues {
         let mut entry = |lead: &str, value: &str| {
-            for (index, line) in wrap(value, width.saturating_sub(4)).iter().enumerate() {
+            let lines = wrap(value, width.saturating_sub(4), 0);
+            for (index, line) in lines.split('\n').enumerate() {
                 let _ = writeln!(text, "{}{line}", if index == 0 { lead } else { "    " });
             }
         };

@@ -9,7 +9,8 @@ use super::compare::write_picture;
 use super::report::AgentArgs;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
-use crate::app::report::{Experiment, Source, look, read_groups};
+use crate::app::report::{Experiment, Source, read_groups};
+use crate::app::terminal::look;
 
 /// Show each agent's medal rate over time, one line per run group.
 #[derive(clap::Args, Debug)]

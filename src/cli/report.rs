@@ -11,7 +11,8 @@ use medalist_reports::terminal;
 
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
-use crate::app::report::{Experiment, Output, ReportRequest, keep_agent, look, write_report};
+use crate::app::report::{Experiment, Output, ReportRequest, keep_agent, write_report};
+use crate::app::terminal::look;
 
 /// Most attempts, and most files of one folder, that the terminal lists.
 const LISTED: usize = 60;

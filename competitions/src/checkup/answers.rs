@@ -2,10 +2,9 @@
 //! about the same rows.
 
 use std::collections::HashSet;
-use std::error::Error;
 
 use medalist_grading::table::{Limits, Table};
-use medalist_grading::{self as grading, Answers, Grader, Verdict};
+use medalist_grading::{self as grading, Answers, Grader, Verdict, chain};
 
 use super::{Check, FileProblem, Layer, Subject, counted, failed, not_applicable, passed, skipped};
 
@@ -19,7 +18,7 @@ pub(super) fn checks(subject: &Subject<'_>) -> Vec<Check> {
         Ok(grader) => grader,
         Err(error) => {
             return none(
-                &format!("the competition cannot be graded: {}", error_chain(&error)),
+                &format!("the competition cannot be graded: {}", chain(&error)),
                 Vec::new(),
             );
         }
@@ -31,7 +30,7 @@ pub(super) fn checks(subject: &Subject<'_>) -> Vec<Check> {
             vec![graded.answers_win(), graded.sample_valid(), graded.ids_agree()]
         }
         Err(error) => {
-            none("the answers cannot be read", vec![problem(&data.answers, error_chain(&error))])
+            none("the answers cannot be read", vec![problem(&data.answers, chain(&error))])
         }
     }
 }
@@ -57,7 +56,7 @@ impl Graded<'_> {
         match self
             .grader
             .grade_file(&path, self.answers, &limits)
-            .map_err(|error| error_chain(&error))?
+            .map_err(|error| chain(&error))?
             .verdict
         {
             Verdict::Scored(score) => Ok(score.rounded),
@@ -148,7 +147,7 @@ impl Graded<'_> {
                     NAME,
                     Layer::Grading,
                     "the sample cannot be read",
-                    vec![problem(file, error_chain(&error))],
+                    vec![problem(file, chain(&error))],
                 );
             }
         };
@@ -211,15 +210,4 @@ fn ids(table: &Table, names: &[String]) -> Option<HashSet<String>> {
 
 fn problem(file: &str, problem: impl Into<String>) -> FileProblem {
     FileProblem { file: file.to_owned(), problem: problem.into() }
-}
-
-/// An error and its causes on one line.
-pub(super) fn error_chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

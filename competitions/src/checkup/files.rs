@@ -1,7 +1,8 @@
 //! Files as they are, against the manifest of the preparation and the checksums that MLE-bench
 //! publishes.
 
-use super::answers::error_chain;
+use medalist_grading::chain;
+
 use super::{
     Check, FileProblem, Layer, Subject, counted, failed, not_applicable, passed, skipped,
     stored_manifest,
@@ -22,7 +23,7 @@ fn download(subject: &Subject<'_>) -> Result<Check, PrepareError> {
     if subject.spec.checksums().is_none_or(|checksums| checksums.zip.is_none()) {
         return Ok(not_applicable(NAME, Layer::Raw, "no checksum of the download is published"));
     }
-    let path = subject.home.join(&archive);
+    let path = subject.home.archive(subject.spec.id.as_str());
     if !path.is_file() {
         return Ok(skipped(NAME, Layer::Raw, format!("`{archive}` is not at hand")));
     }
@@ -48,7 +49,7 @@ fn recorded(subject: &Subject<'_>) -> Result<Vec<Check>, PrepareError> {
         }
         (found, _) => {
             let problem = match found {
-                Err(error) => error_chain(&error),
+                Err(error) => chain(&error),
                 Ok(_) => "is missing".to_owned(),
             };
             let check = |(name, layer)| {

@@ -32,11 +32,7 @@ struct Place {
 
 /// The hash of an object, in hexadecimal.
 pub(crate) fn hash(data: &[u8]) -> String {
-    hex(&Sha256::digest(data))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    hex::encode(Sha256::digest(data))
 }
 
 /// A store of objects.
@@ -116,7 +112,7 @@ impl Objects {
             bytes += count as u64;
         }
         encoder.finish()?;
-        let name = hex(&digest.finalize());
+        let name = hex::encode(digest.finalize());
         if self.places.contains_key(&name) {
             return Ok(name);
         }

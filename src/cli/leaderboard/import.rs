@@ -14,7 +14,6 @@ use sha2::{Digest as _, Sha256};
 use crate::app::boards::{BoardOrigin, OwnBoard};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
-use crate::attempt::text::hex;
 use crate::cli::briefs::{checkout_folder, refuse_pointer};
 use crate::cli::selection::SelectionArgs;
 
@@ -174,7 +173,7 @@ fn read_board(file: &Path, spec: &CompetitionSpec) -> Result<OwnBoard, CliError>
     // A link in a checkout is the user's own affair, unlike one in a submission.
     let real = file.canonicalize().map_err(|error| cannot(error.into()))?;
     let bytes = read_bytes(&real, MAX_BYTES).map_err(|error| cannot(error.into()))?;
-    let sha256 = hex(&Sha256::digest(&bytes));
+    let sha256 = hex::encode(Sha256::digest(&bytes));
     let bytes =
         if bytes.starts_with(b"PK\x03\x04") { unzip(bytes).map_err(cannot)? } else { bytes };
     refuse_pointer(file, &String::from_utf8_lossy(&bytes[..bytes.len().min(200)]))?;

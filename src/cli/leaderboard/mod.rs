@@ -15,7 +15,8 @@ use serde_json::json;
 use super::report::{ExperimentArgs, SeedArgs};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
-use crate::app::report::{Source, look, read_groups};
+use crate::app::report::{Source, read_groups};
+use crate::app::terminal::look;
 
 /// Print MLE-bench's leaderboard, with rows of your own run groups computed as MLE-bench does.
 #[derive(clap::Args, Debug)]
