@@ -1,7 +1,7 @@
 //! Measures what the gateway adds: latency of streams, throughput of large answers, memory.
 //!
 //! ```text
-//! cargo run --release -p medalist-llm --example bench
+//! cargo run --release -p medalist-llm --example gateway_bench
 //! ```
 //!
 //! Provider, gateway and clients are in one process on loopback; each figure stands beside the bare

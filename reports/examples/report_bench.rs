@@ -1,5 +1,5 @@
 //! Times a report with all its files on made-up run groups, from files on disk to files on disk:
-//! `cargo run --release -p medalist-reports --example bench -- GROUPS COMPETITIONS SEEDS
+//! `cargo run --release -p medalist-reports --example report_bench -- GROUPS COMPETITIONS SEEDS
 //! [AGENTS]`.
 //!
 //! Processor seconds are those of the whole process over all cores; memory is the peak so far.
