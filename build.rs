@@ -13,10 +13,13 @@ mod build_version;
 
 fn main() {
     build_version::emit();
-    assert!(
-        variable("CARGO_CFG_TARGET_OS") == "linux",
-        "medalist runs on Linux: build it there, in WSL2, or on the Linux machine that runs your containers"
-    );
+    if variable("CARGO_CFG_TARGET_OS") != "linux" {
+        println!(
+            "cargo::warning=agents run on Linux alone: this medalist grades, reports and compares; build it on Linux \
+             or in WSL2 for the rest"
+        );
+        return;
+    }
     // The init is small rather than fast; the agents learn.
     compile("init", &medalist_init::SOURCES, "s");
     for agent in medalist_agents::AGENTS {

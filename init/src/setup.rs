@@ -58,19 +58,17 @@ pub(crate) fn prepare(
         home.dir("data")?;
     }
     let mut copied = 0;
-    let device = home.facts()?.dev();
-    open_up(&home, device, 0, &mut copied);
+    let facts = home.facts()?;
+    open_up(&home, facts.mode(), facts.dev(), 0, &mut copied);
     Ok(copied)
 }
 
 /// Readable and writable for all, as MLE-bench's `chmod a+rw` below /home. Links and what is
 /// mounted are left alone. Adds up the files that the storage driver must copy for it.
-fn open_up(dir: &Dir, device: u64, depth: usize, copied: &mut u64) {
-    if let Ok(facts) = dir.facts()
-        && facts.mode() & 0o666 != 0o666
-    {
+fn open_up(dir: &Dir, mode: u32, device: u64, depth: usize, copied: &mut u64) {
+    if mode & 0o666 != 0o666 {
         // The directory may be one that cannot be changed; then it stays as the image has it.
-        let _ = dir.set_mode(facts.mode() & 0o7777 | 0o666);
+        let _ = dir.set_mode(mode & 0o7777 | 0o666);
     }
     for entry in dir.entries() {
         let Ok(facts) = entry.metadata() else { continue };
@@ -89,7 +87,7 @@ fn open_up(dir: &Dir, device: u64, depth: usize, copied: &mut u64) {
             && let Ok(name) = entry.file_name().into_string()
             && let Ok(below) = dir.dir(&name)
         {
-            open_up(&below, device, depth + 1, copied);
+            open_up(&below, facts.mode(), device, depth + 1, copied);
         }
     }
 }

@@ -2,13 +2,21 @@
 //!
 //! This folder uses nothing else of `src/`.
 
+#[cfg(target_os = "linux")]
 pub mod agents;
+#[cfg(target_os = "linux")]
 pub(crate) mod build_context;
+#[cfg(target_os = "linux")]
 pub mod dir;
+#[cfg(target_os = "linux")]
 pub mod instructions;
+#[cfg(target_os = "linux")]
 pub mod launch;
+#[cfg(target_os = "linux")]
 pub mod limits;
+#[cfg(target_os = "linux")]
 pub mod outcome;
+#[cfg(target_os = "linux")]
 pub mod plan;
 pub mod text;
 

@@ -5,25 +5,34 @@
 
 pub mod briefs;
 mod checkup;
+#[cfg(target_os = "linux")]
 pub mod clean;
 pub mod compare;
 pub mod competitions;
+#[cfg(target_os = "linux")]
 pub mod demo;
 pub mod disclose;
+#[cfg(target_os = "linux")]
 pub mod doctor;
 pub mod grade;
 pub mod grade_sample;
 pub mod history;
 pub mod leaderboard;
+#[cfg(target_os = "linux")]
 pub mod logs;
 pub mod metrics;
+#[cfg(target_os = "linux")]
 pub mod prepare;
 pub mod reference;
+#[cfg(target_os = "linux")]
 pub mod replay;
 pub mod report;
+#[cfg(target_os = "linux")]
 pub mod run;
 pub mod selection;
+#[cfg(target_os = "linux")]
 pub mod serve;
+#[cfg(target_os = "linux")]
 pub mod stop;
 pub mod validate;
 
@@ -71,23 +80,34 @@ pub struct Global {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    #[cfg(target_os = "linux")]
     Demo(demo::Args),
+    #[cfg(target_os = "linux")]
     Doctor(doctor::Args),
     Competitions(competitions::CompetitionsArgs),
+    #[cfg(target_os = "linux")]
     Prepare(prepare::Args),
     Briefs(briefs::BriefsArgs),
+    #[cfg(target_os = "linux")]
     Run(Box<run::Args>),
+    #[cfg(target_os = "linux")]
     Attempt(run::AttemptArgs),
+    #[cfg(target_os = "linux")]
     Status(replay::StatusArgs),
+    #[cfg(target_os = "linux")]
     Replay(replay::ReplayArgs),
+    #[cfg(target_os = "linux")]
     Logs(logs::Args),
+    #[cfg(target_os = "linux")]
     Stop(stop::Args),
+    #[cfg(target_os = "linux")]
     Clean(clean::Args),
     Validate(validate::Args),
     Grade(grade::Args),
     GradeSample(grade_sample::Args),
     Metrics(metrics::Args),
     Report(report::Args),
+    #[cfg(target_os = "linux")]
     Serve(serve::Args),
     Compare(compare::Args),
     Leaderboard(leaderboard::Args),
@@ -98,6 +118,10 @@ enum Command {
     #[command(hide = true)]
     Reference(reference::ReferenceArgs),
 }
+
+/// What is told to who looks for a command that only Linux has.
+const ELSEWHERE: &str =
+    "agents run on Linux: use medalist there, or in WSL2; here it grades, reports and compares";
 
 /// The places and manners that the global options ask for.
 fn context(global: &Global) -> Context {
@@ -143,6 +167,11 @@ pub fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => {
             let _ = error.print();
+            if cfg!(not(target_os = "linux"))
+                && error.kind() == clap::error::ErrorKind::InvalidSubcommand
+            {
+                eprintln!("note: {ELSEWHERE}");
+            }
             return exit_of_usage(&error);
         }
     };
@@ -183,23 +212,34 @@ fn given(matches: &clap::ArgMatches) -> Vec<String> {
 
 fn dispatch(command: Command, given: &[String], context: &Context) -> Result<Exit, CliError> {
     match command {
+        #[cfg(target_os = "linux")]
         Command::Demo(args) => demo::run(&args, context),
+        #[cfg(target_os = "linux")]
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Competitions(args) => competitions::run(&args, context),
+        #[cfg(target_os = "linux")]
         Command::Prepare(args) => prepare::run(&args, context),
         Command::Briefs(args) => briefs::run(&args, context),
+        #[cfg(target_os = "linux")]
         Command::Run(args) => run::run(&args, given, context),
+        #[cfg(target_os = "linux")]
         Command::Attempt(args) => run::attempt(&args, context),
+        #[cfg(target_os = "linux")]
         Command::Status(args) => replay::status(&args, context),
+        #[cfg(target_os = "linux")]
         Command::Replay(args) => replay::replay(&args, context),
+        #[cfg(target_os = "linux")]
         Command::Logs(args) => logs::run(&args, context),
+        #[cfg(target_os = "linux")]
         Command::Stop(args) => stop::run(&args, context),
+        #[cfg(target_os = "linux")]
         Command::Clean(args) => clean::run(&args, context),
         Command::Validate(args) => validate::run(&args, context),
         Command::Grade(args) => grade::run(&args, context),
         Command::GradeSample(args) => grade_sample::run(&args, context),
         Command::Metrics(args) => metrics::run(&args, context),
         Command::Report(args) => report::run(&args, context),
+        #[cfg(target_os = "linux")]
         Command::Serve(args) => serve::run(&args, context),
         Command::Compare(args) => compare::run(&args, context),
         Command::Leaderboard(args) => leaderboard::run(&args, context),

@@ -1,16 +1,12 @@
-//! Files: whole or not at all, with hashes and locks; an error names the file.
+//! Files: whole or not at all, with hashes; an error names the file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
-
-use crate::attempt::text::hex;
 
 /// A file could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -64,15 +60,19 @@ impl StoreError {
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let write = || -> io::Result<()> {
-        let mut aside = tempfile::Builder::new()
-            .prefix(".aside-")
-            .permissions(std::fs::Permissions::from_mode(0o644))
-            .tempfile_in(dir)?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".aside-");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            builder.permissions(std::fs::Permissions::from_mode(0o644));
+        }
+        let mut aside = builder.tempfile_in(dir)?;
         aside.write_all(bytes)?;
         aside.as_file().sync_all()?;
         aside.persist(path).map_err(|error| error.error)?;
-        // The rename itself must survive a power loss too.
-        File::open(dir)?.sync_all()
+        // The rename itself must survive a power loss too; Windows opens no folders.
+        if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
     };
     write().map_err(StoreError::io("write", path))
 }
@@ -124,32 +124,13 @@ pub fn file_sha256(path: &Path) -> Result<(String, u64), StoreError> {
         loop {
             let count = file.read(&mut buffer)?;
             if count == 0 {
-                return Ok((hex(&hash.finalize()), length));
+                return Ok((hex::encode(hash.finalize()), length));
             }
             hash.update(&buffer[..count]);
             length += count as u64;
         }
     };
     read().map_err(StoreError::io("read", path))
-}
-
-/// Locks a file, which is made if need be, without waiting; the lock is given back when the value is
-/// dropped or the process dies.
-///
-/// # Errors
-/// [`StoreError::Locked`] with the file's folder if another process holds it.
-pub fn lock(path: &Path, how: FlockArg) -> Result<Flock<File>, StoreError> {
-    let file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .map_err(StoreError::io("open", path))?;
-    Flock::lock(file, how).map_err(|(_, errno)| match errno {
-        nix::errno::Errno::EWOULDBLOCK => {
-            StoreError::Locked { path: path.parent().unwrap_or(path).to_owned() }
-        }
-        errno => StoreError::io("lock", path)(errno.into()),
-    })
 }
 
 #[cfg(test)]

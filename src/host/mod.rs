@@ -1,9 +1,19 @@
 //! What the harness stands on: the machine, the files it keeps, Kaggle, secrets.
+//!
+//! Agents run on Linux alone; what grades and reports needs but files.
 
 pub mod files;
+#[cfg(target_os = "linux")]
 pub mod gpu;
+#[cfg(target_os = "linux")]
 pub mod http;
+#[cfg(target_os = "linux")]
 pub mod kaggle;
+#[cfg(target_os = "linux")]
+pub mod lock;
+#[cfg(target_os = "linux")]
 pub mod machine;
+#[cfg(target_os = "linux")]
 pub mod secret;
+#[cfg(target_os = "linux")]
 pub mod store;

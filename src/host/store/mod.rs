@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::files::{StoreError, lock};
+use super::files::StoreError;
+use super::lock::lock;
 use crate::attempt::dir::AttemptDir;
 
 /// The folder of a run group.
