@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use medalist_competitions::Complexity;
 use medalist_reports::record::{AttemptKey, CompetitionFacts, FormatVersion, key_text};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -271,11 +272,11 @@ pub fn attempts(
 /// limit; what differs is how much of it an agent uses, and the complexity is the best guess there
 /// is.
 fn expected_length(competition: &CompetitionFacts) -> u32 {
-    match competition.complexity.as_str() {
-        "high" => 0,
-        "medium" => 1,
-        "low" => 2,
-        _ => 3,
+    match competition.complexity.parse() {
+        Ok(Complexity::High) => 0,
+        Ok(Complexity::Medium) => 1,
+        Ok(Complexity::Low) => 2,
+        Ok(Complexity::Dev | Complexity::Demo | Complexity::Unrated) | Err(_) => 3,
     }
 }
 

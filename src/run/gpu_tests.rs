@@ -331,7 +331,7 @@ fn resident() -> u64 {
 /// 10,000 attempts of one to eight GPUs over 64 GPUs on eight nodes, each of which ends when it
 /// likes within its limit.
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_attempts_keep_64_cards_busy() {
+async fn ten_thousand_attempts_keep_64_gpus_busy() {
     let shared_memory = Path::new("/dev/shm");
     let temp = if shared_memory.is_dir() {
         tempfile::tempdir_in(shared_memory)

@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::path::Path;
 
-use polars::prelude::*;
+use polars_core::prelude::*;
+use polars_io::prelude::*;
 use sha2::{Digest, Sha256};
 
 /// Rows held at a time.

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use polars::io::parquet::write::BatchedWriter;
-use polars::prelude::*;
+use polars_core::prelude::*;
+use polars_io::parquet::write::BatchedWriter;
+use polars_io::prelude::*;
 
 use super::{Frame, FrameError, NewColumn};
 
