@@ -61,15 +61,12 @@ pub enum SpecError {
     /// No metric of that name.
     #[error("unknown metric `{name}`; `medalist metrics` lists them")]
     UnknownMetric {
-        /// The name.
         name: String,
     },
     /// The metric does not know the option.
     #[error("metric `{metric}` has no option `{option}`; it understands {known}")]
     UnknownOption {
-        /// The metric.
         metric: &'static str,
-        /// The option.
         option: String,
         /// Those it knows.
         known: String,
@@ -77,9 +74,7 @@ pub enum SpecError {
     /// An option has the wrong type.
     #[error("option `{option}` of metric `{metric}` must be {expected}")]
     OptionType {
-        /// The metric.
         metric: &'static str,
-        /// The option.
         option: String,
         /// What is needed.
         expected: &'static str,
@@ -87,23 +82,18 @@ pub enum SpecError {
     /// A required option is not set.
     #[error("metric `{metric}` needs option `{option}`")]
     MissingOption {
-        /// The metric.
         metric: &'static str,
-        /// The option.
         option: &'static str,
     },
     /// A check needs a setting.
     #[error("check `{check}` needs `{key}`")]
     MissingKey {
-        /// The check.
         check: &'static str,
-        /// The key.
         key: &'static str,
     },
     /// Names for submission and answers do not match up.
     #[error("`{key}` has {found} names, expected {expected}")]
     NameCount {
-        /// The key.
         key: &'static str,
         /// How many there are.
         found: usize,
@@ -178,7 +168,6 @@ impl Grader {
         &self.spec
     }
 
-    /// The metric.
     pub fn metric(&self) -> &'static Metric {
         self.metric
     }

@@ -187,13 +187,11 @@ pub enum AnswersError {
     /// A column that the competition's entry names is missing.
     #[error("the answers have no column `{column}`")]
     MissingColumn {
-        /// The column.
         column: String,
     },
     /// A column that the competition's entry names is missing from the sample submission.
     #[error("the sample submission has no column `{column}`")]
     SampleColumn {
-        /// The column.
         column: String,
     },
     /// There is no row.

@@ -51,7 +51,6 @@ pub enum Doubt {
     AllEqual {
         /// How many there are.
         teams: usize,
-        /// The score.
         score: f64,
     },
     /// The board runs from the worst to the best score.
@@ -59,7 +58,6 @@ pub enum Doubt {
     Backwards {
         /// The first score.
         first: f64,
-        /// The last one.
         last: f64,
         /// The competition's direction.
         direction: Direction,
@@ -71,7 +69,6 @@ pub enum Doubt {
     Unsorted {
         /// The better score's place, from 1.
         place: usize,
-        /// That score.
         score: f64,
         /// The score before it.
         before: f64,

@@ -47,7 +47,6 @@ pub enum ProgramError {
     /// It could not be started.
     #[error("`{program}` cannot be started ({reason})")]
     Start {
-        /// The program.
         program: String,
         /// The system's reason.
         reason: String,
@@ -55,7 +54,6 @@ pub enum ProgramError {
     /// It took too long, and was killed with all it had started.
     #[error("`{program}` was stopped: it took longer than {seconds} s")]
     Timeout {
-        /// The program.
         program: String,
         /// The limit.
         seconds: u64,
@@ -63,7 +61,6 @@ pub enum ProgramError {
     /// It ended otherwise than with 0.
     #[error("`{program}` ended with {status}{}", last_words(.reason))]
     Failed {
-        /// The program.
         program: String,
         /// How it ended.
         status: ExitStatus,
@@ -73,9 +70,7 @@ pub enum ProgramError {
     /// It printed more than anybody reads.
     #[error("`{program}` printed more than {limit} bytes")]
     TooMuch {
-        /// The program.
         program: String,
-        /// The limit.
         limit: usize,
     },
 }

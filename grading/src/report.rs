@@ -67,7 +67,6 @@ pub struct GradeReport {
     /// `NaN`, `inf` or `-inf` where a valid score is no finite number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub non_finite_score: Option<String>,
-    /// The medal.
     #[serde(default)]
     pub medal: Option<Medal>,
     /// The place on the board, 1 for the best.

@@ -51,7 +51,6 @@ pub enum RleError {
     /// A token is no integer.
     #[error("token {token} is `{text}`, expected an integer")]
     NotAnInteger {
-        /// Which token.
         token: usize,
         /// Its text, shortened.
         text: String,
@@ -65,9 +64,7 @@ pub enum RleError {
     /// A start or a length is below 1.
     #[error("token {token} is {value}, expected a number above 0")]
     NotPositive {
-        /// Which token.
         token: usize,
-        /// Its value.
         value: i128,
     },
     /// A start is below the one before it.
@@ -75,7 +72,6 @@ pub enum RleError {
         "start {start} (token {token}) is below the start before it, expected ascending starts"
     )]
     Unsorted {
-        /// Which token.
         token: usize,
         /// The start found there.
         start: i128,
@@ -83,7 +79,6 @@ pub enum RleError {
     /// A run covers a pixel of an earlier run.
     #[error("the run that starts at {start} (token {token}) overlaps the run before it")]
     Overlap {
-        /// Which token.
         token: usize,
         /// The start found there.
         start: i128,
@@ -91,9 +86,7 @@ pub enum RleError {
     /// A number in [2^63, 2^64), which the reference turns into a float and then cannot index with.
     #[error("token {token} is {value}, too large")]
     TooLarge {
-        /// Which token.
         token: usize,
-        /// Its value.
         value: i128,
     },
 }

@@ -41,7 +41,6 @@ pub enum Event {
     OutageBegan {
         /// The upstream's name.
         upstream: String,
-        /// The model.
         model: String,
         /// When the first call failed.
         from: DateTime<Utc>,
@@ -52,7 +51,6 @@ pub enum Event {
     OutageEnded {
         /// The upstream's name.
         upstream: String,
-        /// The model.
         model: String,
         /// When the first call had failed.
         from: DateTime<Utc>,
@@ -63,12 +61,10 @@ pub enum Event {
     KeyInAnswer {
         /// The upstream's name.
         upstream: String,
-        /// The attempt.
         attempt: String,
     },
     /// A client refused the certificate made for the attempt.
     HandshakeRefused {
-        /// The attempt.
         attempt: String,
         /// The host name that the client asked for.
         host: String,
@@ -77,14 +73,12 @@ pub enum Event {
     },
     /// A replay was asked for an answer that the recording does not have.
     ReplayMiss {
-        /// The attempt.
         attempt: String,
         /// Which request, the nearest recorded one, and where they differ.
         message: String,
     },
     /// Something could not be written down.
     RecordFailed {
-        /// The attempt.
         attempt: String,
         /// What and why.
         message: String,

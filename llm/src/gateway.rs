@@ -42,7 +42,6 @@ pub enum GatewayError {
     /// The attempt's folder cannot be written to or read.
     #[error("cannot open the record of attempt `{attempt}`")]
     Record {
-        /// The attempt.
         attempt: String,
         /// Why.
         #[source]

@@ -109,7 +109,6 @@ pub struct AsPlanned {
 pub struct Side {
     /// Agents of its groups.
     pub agents: Vec<String>,
-    /// Its groups.
     pub groups: Vec<String>,
     /// Attempts on paired competitions.
     pub attempts: usize,
@@ -201,11 +200,8 @@ pub enum Moved {
 pub struct AttemptBrief {
     /// Run group.
     pub group: String,
-    /// Seed.
     pub seed: u32,
-    /// Score.
     pub score: Option<f64>,
-    /// Medal.
     pub medal: Option<Medal>,
     /// Outcome tag.
     pub outcome: String,
@@ -227,7 +223,6 @@ pub struct McNemar {
 /// A condition in which the sides differ.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConditionDifference {
-    /// Which condition.
     pub condition: String,
     /// Values on the baseline's side.
     pub baseline: Vec<String>,

@@ -144,7 +144,6 @@ pub struct Breakdown {
     pub name: String,
     /// Competitions in it.
     pub competitions: usize,
-    /// Attempts in it.
     pub attempts: usize,
     /// Attempts in it that failed through the machine's fault.
     pub infrastructure: usize,
@@ -175,11 +174,9 @@ pub struct PassAtK {
 pub struct GroupReport {
     /// Name.
     pub id: String,
-    /// Agent.
     pub agent: String,
     /// Suite that was asked for.
     pub suite: Option<String>,
-    /// Attempts in it.
     pub attempts: usize,
     /// When it began.
     pub started_at: Option<DateTime<Utc>>,
@@ -192,7 +189,6 @@ pub struct GroupReport {
 /// A competition and how each agent did on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CompetitionReport {
-    /// Facts.
     pub facts: CompetitionFacts,
     /// Thresholds and direction, where a grade told them.
     pub thresholds: Option<crate::attempt::Thresholds>,
@@ -209,7 +205,6 @@ pub struct CompetitionResult {
     pub agent: String,
     /// Attempts with any medal.
     pub medals: usize,
-    /// Attempts.
     pub attempts: usize,
     /// Attempts lost to infrastructure.
     pub infrastructure: usize,

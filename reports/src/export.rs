@@ -281,7 +281,6 @@ pub fn pretty_json(value: &impl Serialize) -> String {
 /// A column of the attempts' table, one value an attempt; `None` prints as nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Column {
-    /// Text.
     Text(Vec<Option<String>>),
     /// Numbers that need not be whole.
     Number(Vec<Option<f64>>),

@@ -246,7 +246,6 @@ pub struct Cell {
 /// A line of the leaderboard.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// Agent.
     pub agent: String,
     /// LLM or LLMs.
     pub llm: String,

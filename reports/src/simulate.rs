@@ -24,7 +24,6 @@ pub struct Simulation {
     /// Competitions; their true medal rates are drawn from a U-shaped distribution, as real ones
     /// are.
     pub competitions: usize,
-    /// Seeds.
     pub seeds: u32,
     /// Added to every competition's true medal rate, then cut to 0..1.
     pub shift: f64,

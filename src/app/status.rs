@@ -32,7 +32,6 @@ pub struct GroupEvent {
 /// A group with everything that happened in it.
 #[derive(Debug)]
 pub struct GroupEvents {
-    /// The group.
     pub group: GroupDir,
     /// What was planned.
     pub plan: Plan,

@@ -101,7 +101,6 @@ pub struct LaunchSpec {
     pub limits: Limits,
     /// What it may reach.
     pub network: Network,
-    /// Its GPUs.
     pub gpus: Vec<GpuHandle>,
     /// How the GPUs get in.
     pub gpu_access: GpuAccess,

@@ -28,7 +28,6 @@ pub struct Plan {
     pub group: String,
     /// When the plan was made.
     pub created_at: DateTime<Utc>,
-    /// The agent.
     pub agent: AgentSpec,
     /// The suite asked for, if one was.
     pub suite: Option<String>,

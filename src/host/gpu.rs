@@ -73,7 +73,6 @@ pub enum GpuError {
     /// It could not be started or ended with an error.
     #[error("`{program}` fails: {message}")]
     Failed {
-        /// The program.
         program: String,
         /// What it or the system said.
         message: String,
@@ -81,9 +80,7 @@ pub enum GpuError {
     /// It answered something else than what was asked for.
     #[error("`{program}` answers `{line}`, expected {expected}")]
     Strange {
-        /// The program.
         program: String,
-        /// The line.
         line: String,
         /// What should stand there.
         expected: &'static str,

@@ -109,7 +109,6 @@ pub struct AttemptEnd {
     pub usage: Usage,
     /// What was taken over; `None` if it never started.
     pub salvage: Option<Salvage>,
-    /// Its image.
     pub image: Option<PreparedImage>,
     /// When the agent started.
     pub started: Option<DateTime<Utc>>,

@@ -98,7 +98,6 @@ pub enum RunError {
     /// The run directory.
     #[error("the run stopped because its own files cannot be kept")]
     Store(#[from] StoreError),
-    /// The executor.
     #[error("cannot ask the executor for running attempts")]
     Executor(#[from] ExecutorError),
     /// The engine went away and stayed away. What its containers hold is not lost.

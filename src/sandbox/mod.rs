@@ -70,7 +70,6 @@ pub struct RunToken {
 pub struct Orphan {
     /// To attach to it or to remove it.
     pub token: RunToken,
-    /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// True if its agent still runs.
     pub running: bool,

@@ -38,7 +38,6 @@ pub enum ArchiveError {
     /// The file is no archive of its kind, or only a part of one.
     #[error("`{archive}` is not a whole {kind} archive ({reason}); it may be cut short")]
     Unreadable {
-        /// The archive.
         archive: String,
         /// `zip`, `7z` or `tar`.
         kind: &'static str,
@@ -48,7 +47,6 @@ pub enum ArchiveError {
     /// The file is no archive but something else.
     #[error("`{archive}` is not a {kind} archive but {what}")]
     Other {
-        /// The archive.
         archive: String,
         /// `zip`, `7z` or `tar`.
         kind: &'static str,
@@ -58,9 +56,7 @@ pub enum ArchiveError {
     /// A member whose data are damaged.
     #[error("member `{member}` of `{archive}` cannot be read ({reason})")]
     Member {
-        /// The archive.
         archive: String,
-        /// The member.
         member: String,
         /// The reason in the decoder's words.
         reason: String,
@@ -68,9 +64,7 @@ pub enum ArchiveError {
     /// A member that must not be unpacked.
     #[error("member `{member}` of `{archive}` is refused: {what}")]
     Refused {
-        /// The archive.
         archive: String,
-        /// The member.
         member: String,
         /// What is wrong with it.
         what: String,
@@ -78,7 +72,6 @@ pub enum ArchiveError {
     /// An archive that would unpack to far more than it can honestly hold.
     #[error("`{archive}` is refused: {what}")]
     Bomb {
-        /// The archive.
         archive: String,
         /// What was found and what is allowed.
         what: String,

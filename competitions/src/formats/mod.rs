@@ -27,7 +27,6 @@ pub enum FormatError {
     /// A text that is no JSON.
     #[error("`{file}` is no valid JSON at byte {at}: {what}")]
     Json {
-        /// The file.
         file: String,
         /// Where reading stopped, counting from 0.
         at: u64,
@@ -37,7 +36,6 @@ pub enum FormatError {
     /// A JSON value without the shape that is needed.
     #[error("`{file}`: expected {expected}{place}")]
     Shape {
-        /// The file.
         file: String,
         /// What was expected.
         expected: String,
@@ -47,9 +45,7 @@ pub enum FormatError {
     /// A binary file that is malformed.
     #[error("`{file}` is no whole {format} file: {what}")]
     Binary {
-        /// The file.
         file: String,
-        /// The format.
         format: &'static str,
         /// What was expected and found.
         what: String,
@@ -59,7 +55,6 @@ pub enum FormatError {
     Io {
         /// `read` or `write`.
         action: &'static str,
-        /// The file.
         file: String,
         /// The system's reason.
         #[source]

@@ -31,7 +31,6 @@ pub enum FrameError {
         file: String,
         /// Number of the row, counting from 1 below the header.
         row: usize,
-        /// The column.
         column: String,
         /// The type or range wanted.
         expected: &'static str,
@@ -41,7 +40,6 @@ pub enum FrameError {
     /// A column that the table does not have.
     #[error("`{table}` has no column `{column}`, only {known}")]
     NoColumn {
-        /// The table.
         table: String,
         /// The column asked for.
         column: String,
@@ -51,7 +49,6 @@ pub enum FrameError {
     /// A new column whose length is not that of the table.
     #[error("column `{column}` has {found} values for a table of {rows} rows")]
     Length {
-        /// The column.
         column: String,
         /// Values given.
         found: usize,

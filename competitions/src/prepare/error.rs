@@ -59,7 +59,6 @@ pub enum PrepareError {
     /// An override that does not fit.
     #[error("override `{key}`: {what}")]
     Override {
-        /// The key.
         key: String,
         /// What was expected and found.
         what: String,
@@ -101,7 +100,6 @@ pub enum PrepareError {
     /// A link among the raw files that leads out of their directory.
     #[error("`{}` is a link that leads out of `{}`, to `{}`", link.display(), folder.display(), target.display())]
     LinkOut {
-        /// The link.
         link: PathBuf,
         /// The directory of the raw files.
         folder: PathBuf,

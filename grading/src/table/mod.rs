@@ -210,7 +210,6 @@ pub enum Cell<'t> {
     Float(f64),
     /// A boolean.
     Bool(bool),
-    /// A text.
     Text(&'t str),
 }
 

@@ -36,13 +36,11 @@ pub enum ReadError {
     TooLarge {
         /// Its size.
         bytes: u64,
-        /// The limit.
         limit: u64,
     },
     /// There are more data rows than the limit.
     #[error("it has more than {limit} rows")]
     TooManyRows {
-        /// The limit.
         limit: usize,
     },
     /// There are more columns than the limit.
@@ -50,13 +48,11 @@ pub enum ReadError {
     TooManyColumns {
         /// The row, 0 for the header.
         row: usize,
-        /// The limit.
         limit: usize,
     },
     /// There are more cells than the limit, missing ones at the ends of short rows counted.
     #[error("it has more than {limit} cells")]
     TooManyCells {
-        /// The limit.
         limit: usize,
     },
     /// The first bytes are those of another format.
@@ -69,7 +65,6 @@ pub enum ReadError {
         offset: usize,
         /// The line, from 1.
         line: usize,
-        /// The byte.
         byte: u8,
     },
     /// A quoted cell does not end.

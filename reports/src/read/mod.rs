@@ -149,7 +149,6 @@ pub enum ReadError {
     /// The path does not exist or cannot be opened.
     #[error("cannot read `{}`", path.display())]
     Path {
-        /// The path.
         path: PathBuf,
         /// Why.
         #[source]
@@ -158,7 +157,6 @@ pub enum ReadError {
     /// No group is of the agent that was asked for.
     #[error("no run group of agent `{agent}`, there are groups of {}", known.join(", "))]
     NoSuchAgent {
-        /// The agent.
         agent: String,
         /// Agents that there are, quoted.
         known: Vec<String>,
@@ -166,7 +164,6 @@ pub enum ReadError {
     /// The paths hold no run group and no grading report.
     #[error("no run group and no `*grading_report*.json` in {}", paths.iter().map(|p| format!("`{}`", p.display())).collect::<Vec<_>>().join(", "))]
     Nothing {
-        /// The paths.
         paths: Vec<PathBuf>,
         /// Why candidates were left out.
         warnings: Vec<Warning>,

@@ -24,7 +24,6 @@ pub enum Credentials {
 pub enum CredentialsOrigin {
     /// Environment variables, named here.
     Environment(&'static str),
-    /// A file.
     File(PathBuf),
 }
 
@@ -40,7 +39,6 @@ impl fmt::Display for CredentialsOrigin {
 /// Credentials and where they came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The credentials.
     pub credentials: Credentials,
     /// Their origin, for messages.
     pub origin: CredentialsOrigin,

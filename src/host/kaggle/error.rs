@@ -52,9 +52,7 @@ pub enum KaggleError {
     /// A status that means nothing better known.
     #[error("{server} answers {status}{}", said(.message))]
     Status {
-        /// Which server.
         server: Server,
-        /// The status.
         status: StatusCode,
         /// The wait that the server asks for.
         retry_after: Option<Duration>,
@@ -64,7 +62,6 @@ pub enum KaggleError {
     /// The server asks for a longer wait than is sensible.
     #[error("{server} asks to wait {} before the next try", humantime::format_duration(*.wait))]
     TooLongAWait {
-        /// Which server.
         server: Server,
         /// The wait that it asks for.
         wait: Duration,
@@ -72,7 +69,6 @@ pub enum KaggleError {
     /// The connection failed.
     #[error("the connection to {server} failed")]
     Connection {
-        /// Which server.
         server: Server,
         /// What went wrong.
         source: reqwest::Error,
@@ -80,7 +76,6 @@ pub enum KaggleError {
     /// The connection stayed silent.
     #[error("{server} sent nothing for {}", humantime::format_duration(*.silence))]
     Silent {
-        /// Which server.
         server: Server,
         /// How long.
         silence: Duration,
@@ -118,7 +113,6 @@ pub enum KaggleError {
     /// An answer of the API cannot be understood.
     #[error("cannot understand the answer of {server}: {what}")]
     BadAnswer {
-        /// Which server.
         server: Server,
         /// What is wrong with it.
         what: String,

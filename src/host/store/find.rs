@@ -54,7 +54,6 @@ pub enum FindError {
 /// An attempt and the group it is part of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
-    /// Its group.
     pub group: GroupDir,
     /// What was planned.
     pub attempt: PlannedAttempt,

@@ -154,14 +154,12 @@ pub enum ContainerState {
     Created,
     /// Running or paused.
     Running,
-    /// Ended.
     Ended,
 }
 
 /// A container as the engine sees it.
 #[derive(Debug, Clone)]
 pub struct ContainerFacts {
-    /// Its state.
     pub state: ContainerState,
     /// Its exit status, if it ended.
     pub exit: Option<i64>,
@@ -178,11 +176,8 @@ pub struct ContainerFacts {
 /// A container in a list.
 #[derive(Debug, Clone)]
 pub struct ListedContainer {
-    /// Its id.
     pub id: String,
-    /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Its state.
     pub state: ContainerState,
     /// When it was created.
     pub created: DateTime<Utc>,

@@ -52,7 +52,6 @@ pub enum ContainerConfigError {
     Refused {
         /// Which.
         key: String,
-        /// Why.
         why: &'static str,
     },
 }

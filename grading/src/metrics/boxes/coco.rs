@@ -22,7 +22,6 @@ pub struct CocoBox {
 /// prediction of all is the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// The list.
     pub list: u32,
     /// The place in the list.
     pub at: u32,
