@@ -60,9 +60,7 @@ pub struct Graded {
 pub enum SpecError {
     /// No metric of that name.
     #[error("unknown metric `{name}`; `medalist metrics` lists them")]
-    UnknownMetric {
-        name: String,
-    },
+    UnknownMetric { name: String },
     /// The metric does not know the option.
     #[error("metric `{metric}` has no option `{option}`; it understands {known}")]
     UnknownOption {
@@ -81,16 +79,10 @@ pub enum SpecError {
     },
     /// A required option is not set.
     #[error("metric `{metric}` needs option `{option}`")]
-    MissingOption {
-        metric: &'static str,
-        option: &'static str,
-    },
+    MissingOption { metric: &'static str, option: &'static str },
     /// A check needs a setting.
     #[error("check `{check}` needs `{key}`")]
-    MissingKey {
-        check: &'static str,
-        key: &'static str,
-    },
+    MissingKey { check: &'static str, key: &'static str },
     /// Names for submission and answers do not match up.
     #[error("`{key}` has {found} names, expected {expected}")]
     NameCount {

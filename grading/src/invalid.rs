@@ -186,14 +186,10 @@ impl From<AnswersError> for Refusal {
 pub enum AnswersError {
     /// A column that the competition's entry names is missing.
     #[error("the answers have no column `{column}`")]
-    MissingColumn {
-        column: String,
-    },
+    MissingColumn { column: String },
     /// A column that the competition's entry names is missing from the sample submission.
     #[error("the sample submission has no column `{column}`")]
-    SampleColumn {
-        column: String,
-    },
+    SampleColumn { column: String },
     /// There is no row.
     #[error("the answers are empty")]
     Empty,

@@ -69,10 +69,7 @@ pub enum ProgramError {
     },
     /// It printed more than anybody reads.
     #[error("`{program}` printed more than {limit} bytes")]
-    TooMuch {
-        program: String,
-        limit: usize,
-    },
+    TooMuch { program: String, limit: usize },
 }
 
 fn last_words(reason: &Option<String>) -> String {

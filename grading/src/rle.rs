@@ -63,10 +63,7 @@ pub enum RleError {
     },
     /// A start or a length is below 1.
     #[error("token {token} is {value}, expected a number above 0")]
-    NotPositive {
-        token: usize,
-        value: i128,
-    },
+    NotPositive { token: usize, value: i128 },
     /// A start is below the one before it.
     #[error(
         "start {start} (token {token}) is below the start before it, expected ascending starts"
@@ -85,10 +82,7 @@ pub enum RleError {
     },
     /// A number in [2^63, 2^64), which the reference turns into a float and then cannot index with.
     #[error("token {token} is {value}, too large")]
-    TooLarge {
-        token: usize,
-        value: i128,
-    },
+    TooLarge { token: usize, value: i128 },
 }
 
 /// Decodes the runs of a mask with `pixels` pixels: ascending, disjoint, within the image.

@@ -1,6 +1,7 @@
 //! What can be done, without a command line: the use cases and what they share.
 
 pub mod boards;
+pub mod briefs;
 pub mod context;
 #[cfg(target_os = "linux")]
 pub mod doctor;

@@ -1,14 +1,15 @@
 //! `medalist briefs`: MLE-bench's own task descriptions in place of our briefs, where leaderboard
 //! conditions are wanted.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use medalist_competitions::{BriefSource, CompetitionSpec, imported_brief_path};
+use medalist_competitions::BriefSource;
 use medalist_reports::table::{Column, Look, render};
 
 use super::selection::SelectionArgs;
+use crate::app::briefs;
+pub(super) use crate::app::briefs::{checkout_folder, refuse_pointer};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::terminal::output_width;
@@ -60,70 +61,34 @@ fn import(args: &ImportArgs, context: &Context) -> Result<Exit, CliError> {
     let folder = checkout_folder(&args.dir)?;
     let source =
         if args.obfuscated { BriefSource::MleBenchObfuscated } else { BriefSource::MleBench };
-    let file_name = if args.obfuscated { "description_obfuscated.md" } else { "description.md" };
     let catalogue = context.catalogue()?;
-    let named = args.selection.selection().is_given();
-    let specs = if named {
-        args.selection.selection().resolve(&catalogue)?
+    let selection = args.selection.selection();
+    let specs = if selection.is_given() {
+        selection.resolve(&catalogue)?
     } else {
         catalogue.iter().filter(|spec| spec.kaggle_slug.is_some()).collect()
     };
-    let (mut imported, mut missing) = (0, Vec::new());
-    for spec in specs {
-        let from = folder.join(spec.id.as_str()).join(file_name);
-        let text = match std::fs::read_to_string(&from) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                missing.push(spec.id.as_str());
-                continue;
-            }
-            Err(error) => return Err(unreadable(&from, error)),
-        };
-        refuse_pointer(&from, &text)?;
-        let to = imported_brief_path(&context.data_dir, spec.id.as_str(), source)
-            .context("descriptions of MLE-bench are kept in files")?;
-        if let Some(parent) = to.parent() {
-            fs_err::create_dir_all(parent)
-                .map_err(|error| CliError::new(Exit::Environment, error))?;
-        }
-        crate::host::files::write_atomic(&to, text.as_bytes())?;
-        imported += 1;
-    }
-    for id in &missing {
+    let imported = briefs::import(&folder, source, &specs, &context.data_dir)?;
+    for id in &imported.missing {
         context.warn(format_args!("`{}` has no description of `{id}`", folder.display()));
     }
     context.say(format_args!(
-        "imported {imported} descriptions into `{}`; agents get them instead of our briefs",
+        "imported {} descriptions into `{}`; agents get them instead of our briefs",
+        imported.count,
         context.data_dir.display()
     ));
-    Ok(if missing.is_empty() { Exit::Success } else { Exit::Partial })
+    Ok(if imported.missing.is_empty() { Exit::Success } else { Exit::Partial })
 }
 
 fn remove(args: &RemoveArgs, context: &Context) -> Result<Exit, CliError> {
     let catalogue = context.catalogue()?;
-    let specs: Vec<&CompetitionSpec> = if args.selection.selection().is_given() {
-        args.selection.selection().resolve(&catalogue)?
+    let selection = args.selection.selection();
+    let specs = if selection.is_given() {
+        selection.resolve(&catalogue)?
     } else {
         catalogue.iter().collect()
     };
-    let mut removed = 0;
-    for spec in specs {
-        for source in [BriefSource::MleBench, BriefSource::MleBenchObfuscated] {
-            let Some(path) = imported_brief_path(&context.data_dir, spec.id.as_str(), source)
-            else {
-                continue;
-            };
-            match std::fs::remove_file(&path) {
-                Ok(()) => removed += 1,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    let error = anyhow::Error::new(error)
-                        .context(format!("cannot remove `{}`", path.display()));
-                    return Err(CliError::new(Exit::Environment, error));
-                }
-            }
-        }
-    }
+    let removed = briefs::remove(&specs, &context.data_dir)?;
     context.say(format_args!("removed {removed} imported descriptions"));
     Ok(Exit::Success)
 }
@@ -139,35 +104,4 @@ fn list(context: &Context) -> Result<Exit, CliError> {
     let columns = [Column::new("ID"), Column::new("TEXT")];
     context.print(render(&columns, &rows, Look::plain(output_width())))?;
     Ok(Exit::Success)
-}
-
-/// The folder of a checkout of MLE-bench that holds a folder for each competition.
-pub(super) fn checkout_folder(dir: &Path) -> Result<PathBuf, CliError> {
-    let inside = dir.join("mlebench").join("competitions");
-    if inside.is_dir() {
-        return Ok(inside);
-    }
-    if dir.join("spaceship-titanic").is_dir() {
-        return Ok(dir.to_owned());
-    }
-    Err(CliError::message(Exit::BadInput, format_args!("`{}` is no checkout of MLE-bench", dir.display())).hint(
-        "expected the folder `mlebench/competitions` in it; `git clone https://github.com/openai/mle-bench` makes one",
-    ))
-}
-
-/// A checkout made without Git LFS holds short pointers in place of some files.
-pub(super) fn refuse_pointer(path: &Path, text: &str) -> Result<(), CliError> {
-    if !text.starts_with("version https://git-lfs.github.com/") {
-        return Ok(());
-    }
-    let problem = format!("`{}` is a Git LFS pointer, not the text itself", path.display());
-    Err(CliError::message(Exit::BadInput, problem)
-        .hint("run `git lfs pull` in the checkout and import again"))
-}
-
-fn unreadable(path: &Path, error: std::io::Error) -> CliError {
-    CliError::new(
-        Exit::BadInput,
-        anyhow::Error::new(error).context(format!("cannot read `{}`", path.display())),
-    )
 }

@@ -40,9 +40,7 @@ pub enum ReadError {
     },
     /// There are more data rows than the limit.
     #[error("it has more than {limit} rows")]
-    TooManyRows {
-        limit: usize,
-    },
+    TooManyRows { limit: usize },
     /// There are more columns than the limit.
     #[error("row {row} has more than {limit} columns")]
     TooManyColumns {
@@ -52,9 +50,7 @@ pub enum ReadError {
     },
     /// There are more cells than the limit, missing ones at the ends of short rows counted.
     #[error("it has more than {limit} cells")]
-    TooManyCells {
-        limit: usize,
-    },
+    TooManyCells { limit: usize },
     /// The first bytes are those of another format.
     #[error("it is {}, not CSV text", .0.description())]
     Foreign(ForeignFormat),
