@@ -1,6 +1,8 @@
 //! Grades the golden submissions and compares with the reference's scores: a test for each
 //! competition of `tests/golden/grading`, or of another collection in `MEDALIST_GOLDEN`.
 
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,6 +11,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use medalist_grading::table::Limits;
 use medalist_grading::{Grader, GradingSpec, Verdict};
 use serde::Deserialize;
+use support::{entry_of, repository};
 
 #[derive(Deserialize)]
 struct Case {
@@ -28,13 +31,8 @@ struct Entry {
     grading: toml::Table,
 }
 
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-fn grader(id: &str) -> Grader {
-    let path = repository().join("competitions/catalog").join(id).join("competition.toml");
-    let entry: Entry = toml::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+fn grader(id: &str, folder: &Path) -> Grader {
+    let entry: Entry = toml::from_str(&fs::read_to_string(entry_of(folder)).unwrap()).unwrap();
     let spec: GradingSpec =
         entry.grading.try_into().unwrap_or_else(|error| panic!("{id}: {error}"));
     Grader::new(spec).unwrap_or_else(|error| panic!("{id}: {error}"))
@@ -74,7 +72,7 @@ fn fault(id: &str, case: &Case, folder: &Path, answers: &Path, grader: &Grader) 
 /// Grades every case of a competition.
 fn check(folder: &Path) -> Result<(), Failed> {
     let id = folder.file_name().unwrap().to_str().unwrap();
-    let grader = grader(id);
+    let grader = grader(id, folder);
     let mut cases = Vec::<Case>::new();
     for name in ["cases.json", "cases_alt.json"] {
         if let Ok(text) = fs::read_to_string(folder.join(name)) {

@@ -1,9 +1,11 @@
 //! Laws that hold for every input: of the metrics, of reading, and of grading the golden
 //! submissions.
 
+mod support;
+
 use std::collections::HashSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use medalist_grading::metrics::boxes3d::{Detections, sample_precisions};
@@ -229,15 +231,11 @@ struct Golden {
 }
 
 fn read_golden() -> Vec<Golden> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut competitions = Vec::new();
-    for folder in fs::read_dir(repository.join("tests/golden/grading")).unwrap() {
+    for folder in fs::read_dir(support::repository().join("tests/golden/grading")).unwrap() {
         let folder = folder.unwrap().path();
         let id = folder.file_name().unwrap().to_str().unwrap().to_owned();
-        let entry = fs::read_to_string(
-            repository.join("competitions/catalog").join(&id).join("competition.toml"),
-        )
-        .unwrap();
+        let entry = fs::read_to_string(support::entry_of(&folder)).unwrap();
         let mut entry: toml::Table = entry.parse().unwrap();
         let spec: GradingSpec = entry.remove("grading").unwrap().try_into().unwrap();
         let answers = ["answers.csv", "answers.jsonl"]

@@ -1,5 +1,7 @@
 //! Validation by public facts, beside grading by the answers, over the golden submissions.
 
+mod support;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +9,7 @@ use std::path::{Path, PathBuf};
 use medalist_grading::table::Limits;
 use medalist_grading::{Grader, GradingSpec, METRICS, PublicFacts, Verdict};
 use serde::Deserialize;
+use support::{entry_of, repository};
 
 #[derive(Deserialize)]
 struct Case {
@@ -40,10 +43,6 @@ const SCORED_WEEKS: &str = "which weeks are graded is not public";
 /// Golden submissions that are valid and yet not graded, since what fails them is not public.
 const LAXER: &[(&str, &str, &str)] = &[];
 
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 /// The competitions with golden submissions, and where these are.
 fn competitions() -> Vec<(String, PathBuf, Grader)> {
     let folder = std::env::var_os("MEDALIST_GOLDEN")
@@ -54,8 +53,7 @@ fn competitions() -> Vec<(String, PathBuf, Grader)> {
     folders.sort();
     let competition = |folder: PathBuf| {
         let id = folder.file_name().unwrap().to_str().unwrap().to_owned();
-        let entry = repository().join("competitions/catalog").join(&id).join("competition.toml");
-        let entry: Entry = toml::from_str(&fs::read_to_string(entry).unwrap()).unwrap();
+        let entry: Entry = toml::from_str(&fs::read_to_string(entry_of(&folder)).unwrap()).unwrap();
         (id, folder, Grader::new(entry.grading).unwrap())
     };
     folders.into_iter().map(competition).collect()
