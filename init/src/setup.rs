@@ -203,6 +203,9 @@ fn not_started(program: &str, error: &io::Error, container: bool) -> Failure {
             );
         }
         Some(ENOMEM | EAGAIN) => "",
+        _ if error.kind() == io::ErrorKind::NotFound && program == "bash" => {
+            "; the image has no bash, which agents are started with: put it in, or name another `command` in agent.toml"
+        }
         _ if error.kind() == io::ErrorKind::NotFound => {
             "; the image has no such program, or not the interpreter that its first line names"
         }

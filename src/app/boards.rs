@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use medalist_competitions::{CompetitionSpec, DataDir};
-use medalist_grading::leaderboard::LeaderboardError;
+use medalist_grading::leaderboard::{Doubt, LeaderboardError};
 use medalist_grading::report::CompetitionFacts;
 use medalist_grading::{Leaderboard, Thresholds};
 use serde::{Deserialize, Serialize};
@@ -130,7 +130,8 @@ pub enum BoardError {
 }
 
 impl Board {
-    /// The board in force: the imported one in the data directory, else the catalogue's.
+    /// The board in force: the imported one in the data directory, else the catalogue's. Published
+    /// thresholds stand where a board cannot be the competition's final one.
     ///
     /// # Errors
     /// [`BoardError`] if the imported board is damaged, or a leaderboard is none.
@@ -142,25 +143,28 @@ impl Board {
         if let Some(own) = own {
             let provenance = own.provenance();
             let board = Leaderboard::new(own.scores).map_err(broken)?;
-            return Ok(Self {
-                thresholds: Some(board.thresholds()),
-                n_teams: Some(board.scores().len() as u64),
-                leaderboard: Some(board),
-                own: Some(provenance),
-            });
+            match fatal_doubt(&board, spec) {
+                None => {
+                    return Ok(Self {
+                        thresholds: Some(board.thresholds()),
+                        n_teams: Some(board.scores().len() as u64),
+                        leaderboard: Some(board),
+                        own: Some(provenance),
+                    });
+                }
+                // `leaderboard import` refuses it today; an earlier one did not.
+                Some(doubt) => tracing::warn!(
+                    "the imported leaderboard of `{id}` is passed over: {doubt}; `medalist leaderboard import --remove -c {id}` removes it"
+                ),
+            }
         }
+        let published = spec.thresholds.as_ref();
+        let board = spec.leaderboard_csv().map(Leaderboard::parse).transpose().map_err(broken)?;
         Ok(Self {
-            leaderboard: spec
-                .leaderboard_csv()
-                .map(Leaderboard::parse)
-                .transpose()
-                .map_err(broken)?,
-            thresholds: spec.thresholds.as_ref().map(|thresholds| thresholds.medals()),
-            n_teams: spec
-                .thresholds
-                .as_ref()
-                .and_then(|thresholds| thresholds.n_teams)
-                .map(u64::from),
+            // It gives no rank, and takes nothing from the thresholds.
+            leaderboard: board.filter(|board| fatal_doubt(board, spec).is_none()),
+            thresholds: published.map(|thresholds| thresholds.medals()),
+            n_teams: published.and_then(|thresholds| thresholds.n_teams).map(u64::from),
             own: None,
         })
     }
@@ -173,6 +177,43 @@ impl Board {
             leaderboard: self.leaderboard.as_ref(),
             n_teams: self.n_teams,
             own_leaderboard: self.own.as_deref(),
+        }
+    }
+}
+
+/// Why a board cannot be its competition's final one.
+fn fatal_doubt(board: &Leaderboard, spec: &CompetitionSpec) -> Option<Doubt> {
+    board.doubts(spec.grading.direction, None).into_iter().find(Doubt::is_fatal)
+}
+
+#[cfg(test)]
+mod tests {
+    use medalist_competitions::Catalogue;
+
+    use super::*;
+
+    #[test]
+    fn published_thresholds_stand_where_an_imported_board_is_doubtful() {
+        let temp = tempfile::tempdir().unwrap();
+        let catalogue = Catalogue::embedded().unwrap();
+        let spec = catalogue.get("spaceship-titanic").unwrap();
+        let published = Board::in_force(spec, temp.path()).unwrap();
+        assert!(published.leaderboard.is_some() && published.thresholds.is_some());
+        let keep = |scores: &[f64]| {
+            let board = OwnBoard {
+                competition: spec.id.to_string(),
+                origin: BoardOrigin::Kaggle,
+                file: "board.csv".into(),
+                sha256: String::new(),
+                imported_at: Utc::now(),
+                scores: scores.to_vec(),
+            };
+            board.keep(temp.path()).unwrap();
+            Board::in_force(spec, temp.path()).unwrap()
+        };
+        assert_ne!(keep(&[0.9, 0.8, 0.1]), published, "a sound board is in force");
+        for doubtful in [[0.5, 0.5, 0.5], [0.1, 0.8, 0.9]] {
+            assert_eq!(keep(&doubtful), published, "{doubtful:?}");
         }
     }
 }

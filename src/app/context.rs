@@ -41,28 +41,41 @@ impl Context {
         Ok(catalogue)
     }
 
-    /// Writes data to stdout; a reader that went away (`| head`) ends the program quietly.
+    /// Writes data to stdout. A reader that went away (`| head`) has seen enough; the work, and the
+    /// exit code that says what it came to, are not its affair.
+    ///
+    /// # Errors
+    /// Stdout is a file that cannot be written.
     pub fn print(&self, text: impl std::fmt::Display) -> Result<(), CliError> {
         let mut out = std::io::stdout().lock();
         match write!(out, "{text}").and_then(|()| out.flush()) {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-            other => Ok(other?),
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            other => {
+                other.map_err(|error| anyhow::Error::new(error).context("cannot write to stdout"))?;
+                Ok(())
+            }
         }
     }
 
     /// Prints a line to stderr unless the user asked for quiet.
     pub fn say(&self, line: impl std::fmt::Display) {
         if self.quiet == 0 {
-            eprintln!("{line}");
+            tell(line);
         }
     }
 
     /// Prints a warning to stderr unless the user asked for errors only.
     pub fn warn(&self, line: impl std::fmt::Display) {
         if self.quiet < 2 {
-            eprintln!("warning: {line}");
+            tell(format_args!("warning: {line}"));
         }
     }
+}
+
+/// Writes a line to stderr. One that cannot be written (a full disk, a terminal that is gone) is
+/// lost: no work ends for want of a listener.
+pub fn tell(line: impl std::fmt::Display) {
+    let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }
 
 /// MLE-bench's own default, so that data prepared by either program serves both.

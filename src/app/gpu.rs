@@ -209,7 +209,7 @@ pub async fn open(
     };
     let claims = crate::sandbox::control::cache_dir().join("gpus");
     let (gpus, bad) =
-        Gpus::open(inventory, access, Arc::new(smi), &held(plan, dir)?, Some(claims)).await;
+        Gpus::open(inventory, access, Arc::new(smi), &held(plan, dir), Some(claims)).await;
     for device in &bad {
         context.warn(format_args!("GPU {device}; this run leaves it out"));
     }
@@ -244,17 +244,18 @@ fn chosen(found: Probe, context: &Context) -> Result<GpuAccess, CliError> {
 }
 
 /// GPUs of attempts that a killed harness left running: what is on them is ours.
-fn held(plan: &Plan, dir: &GroupDir) -> Result<Vec<String>, CliError> {
+fn held(plan: &Plan, dir: &GroupDir) -> Vec<String> {
     let mut held = Vec::new();
     for attempt in &plan.attempts {
-        if let Some(record) =
-            read_json_if_there::<AttemptRecord>(&dir.attempt(&attempt.dir).record())?
+        // An attempt whose record is damaged is passed over, and what it held with it.
+        if let Ok(Some(record)) =
+            read_json_if_there::<AttemptRecord>(&dir.attempt(&attempt.dir).record())
             && let Some(last) = record.tries.last().filter(|last| last.outcome.is_none())
         {
             held.extend(last.gpus.iter().map(|gpu| gpu.uuid.clone()));
         }
     }
-    Ok(held)
+    held
 }
 
 /// What `doctor` says: the GPUs, and every way into a container that was tried with one of them.

@@ -5,25 +5,38 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::Utc;
+use medalist_competitions::suggestion;
 use medalist_grading::report::submission_file;
+use medalist_grading::untrusted::Shown;
 use medalist_grading::{Answers, GradeReport, Medal};
 use rayon::prelude::*;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
 use super::error::{CliError, Exit};
 use super::grading::Grading;
 use crate::attempt::text::chain;
-use crate::host::files::write_atomic;
+use crate::host::files::write_new;
 
 /// A line of the list. MLE-bench's lines name logs and code as well, which grading does not need.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Line {
     competition_id: String,
+    /// Null where there is none; a line without the key is an error, as a misspelt one is.
+    #[serde(deserialize_with = "Option::deserialize")]
     submission_path: Option<PathBuf>,
+    #[serde(default, rename = "logs_path")]
+    _logs_path: IgnoredAny,
+    #[serde(default, rename = "code_path")]
+    _code_path: IgnoredAny,
 }
 
-/// The report: MLE-bench's fields, then what could not be graded.
+/// The keys of a line.
+const KEYS: [&str; 4] = ["competition_id", "submission_path", "logs_path", "code_path"];
+
+/// The report: MLE-bench's fields, then what could not be graded or was not found.
 #[derive(Debug, Serialize)]
 pub struct GroupReport {
     total_runs: usize,
@@ -37,6 +50,18 @@ pub struct GroupReport {
     competition_reports: Vec<GradeReport>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     failures: Vec<Failure>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing_submissions: Vec<Missing>,
+}
+
+/// A line whose path leads to no submission: it counts as a run without one, as in MLE-bench, but
+/// the list promised more.
+#[derive(Debug, Serialize)]
+struct Missing {
+    line: usize,
+    competition_id: String,
+    submission_path: PathBuf,
+    why: String,
 }
 
 /// A line that could not be graded, for a reason other than its submission.
@@ -49,7 +74,11 @@ struct Failure {
 }
 
 impl GroupReport {
-    fn new(competition_reports: Vec<GradeReport>, failures: Vec<Failure>) -> Self {
+    fn new(
+        competition_reports: Vec<GradeReport>,
+        failures: Vec<Failure>,
+        missing_submissions: Vec<Missing>,
+    ) -> Self {
         let count = |wanted: fn(&GradeReport) -> bool| {
             competition_reports.iter().filter(|report| wanted(report)).count()
         };
@@ -64,13 +93,16 @@ impl GroupReport {
             total_above_median: count(|report| report.above_median),
             competition_reports,
             failures,
+            missing_submissions,
         }
     }
 }
 
-/// Grades the submissions of a list and writes the report into a folder.
+/// Grades the submissions of a list and writes the report into a folder, beside those that are
+/// there.
 ///
-/// Lines that cannot be graded are named on stderr and in the report.
+/// Lines that cannot be graded, and paths that lead to no submission, are named on stderr and in
+/// the report.
 ///
 /// # Errors
 /// The list cannot be read, or the report cannot be written.
@@ -79,6 +111,10 @@ pub fn grade_list(list: &Path, output_dir: &Path, context: &Context) -> Result<G
         fs_err::read_to_string(list).map_err(|error| CliError::new(Exit::BadInput, error))?;
     let grading = Grading::new(context.catalogue()?, context.data());
     let (lines, mut failures) = parse_lines(&text);
+    let missing: Vec<Missing> = lines.iter().filter_map(Missing::of).collect();
+    if lines.is_empty() && failures.is_empty() {
+        context.warn(format_args!("`{}` lists no submission", list.display()));
+    }
 
     // Attempts on one competition share its answers, which may be far larger than the submissions.
     let mut groups: BTreeMap<&str, Vec<&(usize, Line)>> = BTreeMap::new();
@@ -104,14 +140,66 @@ pub fn grade_list(list: &Path, output_dir: &Path, context: &Context) -> Result<G
             failure.error
         ));
     }
-    let report =
-        GroupReport::new(reports.into_iter().map(|(_, report)| report).collect(), failures);
+    for Missing { line, submission_path, why, .. } in &missing {
+        let path = submission_path.display();
+        context.warn(format_args!("line {line} of `{}`: `{path}` {why}", list.display()));
+    }
+    let reports = reports.into_iter().map(|(_, report)| report).collect();
+    let report = GroupReport::new(reports, failures, missing);
     fs_err::create_dir_all(output_dir)?;
     let json = serde_json::to_string_pretty(&report)?;
-    let path = output_dir
-        .join(format!("{}_grading_report.json", Utc::now().format("%Y-%m-%dT%H-%M-%S-UTC")));
-    write_atomic(&path, json.as_bytes())?;
+    let time = Utc::now().format("%Y-%m-%dT%H-%M-%S-UTC").to_string();
+    // Before the words by which reports are found, so that a pattern that finds one finds all.
+    let name = |number: u32| match number {
+        1 => output_dir.join(format!("{time}_grading_report.json")),
+        number => output_dir.join(format!("{time}-{number}_grading_report.json")),
+    };
+    let path = write_new(name, json.as_bytes())?;
     Ok(Graded { report, json, path })
+}
+
+impl Missing {
+    /// What is wrong with the path of a line, if it leads to no submission.
+    fn of((line, listed): &(usize, Line)) -> Option<Self> {
+        let path = listed.submission_path.as_deref()?;
+        if submission_file(Some(path)).is_some() {
+            return None;
+        }
+        Some(Self {
+            line: *line,
+            competition_id: listed.competition_id.clone(),
+            submission_path: path.to_owned(),
+            why: why_missing(path),
+        })
+    }
+}
+
+/// Why a path leads to no submission; fits behind the path.
+fn why_missing(path: &Path) -> String {
+    if path.as_os_str().is_empty() {
+        return "is empty; write null where there is no submission".to_owned();
+    }
+    match path.symlink_metadata() {
+        Ok(meta) if meta.is_dir() => {
+            return "is a folder, expected a CSV file; it counts as no submission".to_owned();
+        }
+        Ok(_) => {
+            return "does not end in `.csv`, so that it counts as no submission".to_owned();
+        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return format!("cannot be looked at ({error}); it counts as no submission");
+        }
+        Err(_) => {}
+    }
+    let mut why = "does not exist; it counts as no submission".to_owned();
+    if path.starts_with("~") {
+        why.push_str(" (a list is not read by a shell: write the home directory out)");
+    } else if path.is_relative()
+        && let Ok(here) = std::env::current_dir()
+    {
+        why.push_str(&format!(" (it was looked for from `{}`)", here.display()));
+    }
+    why
 }
 
 /// A grading report and where it is.
@@ -126,15 +214,19 @@ pub struct Graded {
 }
 
 impl GroupReport {
-    /// Whether every line could be graded.
+    /// Whether the list names runs, every line could be graded, and no path led nowhere.
     pub fn is_complete(&self) -> bool {
-        self.failures.is_empty()
+        self.total_runs > 0 && self.failures.is_empty() && self.missing_submissions.is_empty()
     }
 
     /// The counts, for people.
     pub fn summary(&self) -> String {
+        let missing = match self.missing_submissions.len() {
+            0 => String::new(),
+            count => format!(", {count} with a path that leads to no submission"),
+        };
         format!(
-            "graded {} of {} runs: {} valid; medals: {} ({} gold, {} silver, {} bronze); {} above the median",
+            "graded {} of {} runs: {} valid{missing}; medals: {} ({} gold, {} silver, {} bronze); {} above the median",
             self.competition_reports.len(),
             self.total_runs,
             self.total_valid_submissions,
@@ -169,13 +261,24 @@ fn parse_lines(text: &str) -> (Vec<(usize, Line)>, Vec<Failure>) {
                 line: number,
                 competition_id: None,
                 submission_path: None,
-                error: format!(
-                    "expected an object with `competition_id` and `submission_path`: {error}"
-                ),
+                error: what_is_wrong(text, &error),
             }),
         }
     }
     (lines, failures)
+}
+
+/// Why a line is none, with the key that was meant where one is misspelt.
+fn what_is_wrong(text: &str, error: &serde_json::Error) -> String {
+    let keys: BTreeMap<String, IgnoredAny> = serde_json::from_str(text).unwrap_or_default();
+    if let Some(unknown) = keys.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        let unknown = Shown::cut(unknown, 80);
+        return format!(
+            "unknown key `{unknown}`{}; a line has `competition_id` and `submission_path`, and may have `logs_path` and `code_path`",
+            suggestion(unknown.as_str(), KEYS)
+        );
+    }
+    format!("expected an object with `competition_id` and `submission_path`: {error}")
 }
 
 /// Grades the lines of one competition; its answers are read once, and only if there is something

@@ -16,6 +16,8 @@ pub mod grading;
 pub mod judge;
 pub mod names;
 #[cfg(target_os = "linux")]
+pub mod preflight;
+#[cfg(target_os = "linux")]
 pub mod prepare;
 pub mod report;
 #[cfg(target_os = "linux")]

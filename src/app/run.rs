@@ -12,24 +12,24 @@ use medalist_reports::record::CompetitionFacts;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::context::Context;
+use super::context::{Context, tell};
 use super::error::{CliError, Exit};
 use super::gpu::{self, GpuOptions};
-use super::judge::CatalogueJudge;
+use super::preflight::{self, Ready};
 use super::report::facts;
 use crate::attempt::agents::{AgentError, AgentSpec, Build};
 use crate::attempt::launch::{DataMode, ExecutorError};
 use crate::attempt::limits::{Limits, Network};
 use crate::attempt::outcome::CancelReason;
 use crate::attempt::plan::{ExecutorKind, PLAN_FORMAT, Plan, SnapshotEvery, attempts, group_name};
-use crate::attempt::text::duration;
-use crate::host::files::{read_json, write_json};
+use crate::attempt::text::{chain, duration};
+use crate::host::files::{StoreError, read_json, write_json};
 use crate::host::machine;
 use crate::host::store::{GroupDir, find};
 use crate::run::events::EventSink;
 use crate::run::sinks::{JsonLines, Lines, Progress};
 use crate::run::{
-    Capacity, Judge as _, Run, RunError, RunSummary, StopRequest, run as run_group, stop,
+    Capacity, Run, RunError, RunSummary, StopRequest, run as run_group, stop,
     write_group,
 };
 use crate::sandbox::docker::DockerExecutor;
@@ -200,13 +200,11 @@ pub fn make_plan(request: &RunRequest<'_>, context: &Context) -> Result<Plan, Cl
 
 fn find_agent(name: &str, agents_dir: &Path) -> Result<AgentSpec, CliError> {
     let agent = AgentSpec::find(name, agents_dir).map_err(|error| {
-        let is_unknown = matches!(error, AgentError::Unknown { .. });
-        let error = CliError::new(Exit::BadInput, error);
-        if is_unknown {
-            error.hint("an agent is a folder with agent.toml (docs/agents.md), or an id in an MLE-bench config.yaml below --agents-dir")
-        } else {
-            error
-        }
+        let hint = match error {
+            AgentError::Unknown { .. } => "an agent is a folder with agent.toml (docs/agents.md), or an id in an MLE-bench config.yaml below --agents-dir",
+            _ => "docs/agents.md has every key of agent.toml and config.yaml",
+        };
+        CliError::new(Exit::BadInput, error).hint(hint)
     })?;
     Ok(match &agent.build {
         Build::Embedded { program } => {
@@ -221,7 +219,7 @@ fn find_agent(name: &str, agents_dir: &Path) -> Result<AgentSpec, CliError> {
 /// # Errors
 /// The folder cannot be made, or the user has not agreed to what the agent asks for.
 pub fn plan_group(plan: Plan, context: &Context) -> Result<GroupDir, CliError> {
-    check_consent(&plan)?;
+    preflight::check_plan(&plan)?;
     let (dir, plan) = create_group(plan, context)?;
     write_group(&dir, &plan, &machine::hardware(), None)?;
     Ok(dir)
@@ -236,10 +234,9 @@ pub async fn run_new_group(
     events: Option<&Path>,
     context: &Context,
 ) -> Result<(GroupDir, RunSummary), CliError> {
-    check_consent(&plan)?;
-    let opened = open_executor(plan.executor).await?;
+    let ready = preflight::check(&plan, context).await?;
     let (dir, plan) = create_group(plan, context)?;
-    let summary = run_plan(plan, &dir, None, opened, events, context).await?;
+    let summary = run_plan(plan, &dir, None, ready, events, context).await?;
     Ok((dir, summary))
 }
 
@@ -296,9 +293,8 @@ pub async fn resume_group(
     let plan = read_plan(&dir)?;
     request.check(&plan)?;
     let plan = request.pace.apply(plan);
-    check_consent(&plan)?;
-    let opened = open_executor(plan.executor).await?;
-    let summary = run_plan(plan, &dir, None, opened, events, context).await?;
+    let ready = preflight::check(&plan, context).await?;
+    let summary = run_plan(plan, &dir, None, ready, events, context).await?;
     Ok((dir, summary))
 }
 
@@ -311,18 +307,36 @@ pub async fn run_one_attempt(
     attempt: &str,
     context: &Context,
 ) -> Result<RunSummary, CliError> {
-    let found = find::attempt(&context.runs_dir, attempt, Some(group)).map_err(find_error)?;
+    let found = find_attempt(attempt, Some(group), context)?;
     let plan = read_plan(&found.group)?;
     if stop::is_stopped(&found.group) {
         let root = found.group.root().display();
         return Err(CliError::message(Exit::Interrupted, format!("`{root}` was stopped"))
             .hint(format!("resume with: medalist run --resume {root}")));
     }
-    check_consent(&plan)?;
     let dir = found.attempt.dir.clone();
     let plan = Plan { attempts: vec![found.attempt], ..plan };
-    let opened = open_executor(plan.executor).await?;
-    run_plan(plan, &found.group, Some(dir), opened, None, context).await
+    let ready = preflight::check(&plan, context).await?;
+    run_plan(plan, &found.group, Some(dir), ready, None, context).await
+}
+
+/// The attempt that `text` names, in the group that is named or the newest that has it. Groups whose
+/// plan cannot be read are named and passed over.
+///
+/// # Errors
+/// There is none, or several fit.
+pub fn find_attempt(
+    text: &str,
+    group: Option<&Path>,
+    context: &Context,
+) -> Result<find::Found, CliError> {
+    let mut on_damage = passed_over(context);
+    find::attempt(&context.runs_dir, text, group, &mut on_damage).map_err(find_error)
+}
+
+/// Names a group whose plan cannot be read.
+pub(super) fn passed_over(context: &Context) -> impl FnMut(StoreError) {
+    |error| context.warn(format_args!("{}; this group is passed over", chain(&error)))
 }
 
 /// A [`find::FindError`] with the way on.
@@ -331,13 +345,11 @@ pub fn find_error(error: find::FindError) -> CliError {
         .hint("name an attempt by its folder or by competition/agent/seed, and its group with --group; --runs-dir says where groups are")
 }
 
-/// What `--dry-run` shows of a plan.
-///
-/// # Errors
-/// The machine has not the GPUs that the plan asks for.
-pub async fn describe_plan(plan: &Plan) -> Result<String, CliError> {
+/// What `--dry-run` shows of a plan; [`preflight::check`] says what is in its way.
+pub async fn describe_plan(plan: &Plan) -> String {
     let limits = &plan.limits;
-    let gpus = gpu::find(plan).await?.map(|(_, inventory)| inventory.gpus).unwrap_or_default();
+    let found = gpu::find(plan).await.ok().flatten();
+    let gpus = found.map(|(_, inventory)| inventory.gpus).unwrap_or_default();
     let forecast = crate::run::forecast(plan, capacity(plan), &gpus);
     let mounts: Vec<String> = plan.mounts.iter().map(ToString::to_string).collect();
     let mut text = format!(
@@ -363,7 +375,7 @@ pub async fn describe_plan(plan: &Plan) -> Result<String, CliError> {
         let gpus = attempt.gpus.as_ref().map_or(String::new(), |gpus| format!("  gpus {gpus}"));
         text.push_str(&format!("{}{gpus}\n", attempt.key));
     }
-    Ok(text)
+    text
 }
 
 /// Makes the group's folder with the plan in it.
@@ -403,31 +415,6 @@ pub fn start_runtime() -> Result<tokio::runtime::Runtime, CliError> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
 
-/// A user must agree to what weakens the seal before anything runs.
-fn check_consent(plan: &Plan) -> Result<(), CliError> {
-    let agent = plan.agent.id.clone();
-    if plan.agent.privileged
-        && !std::env::var("I_ACCEPT_RUNNING_PRIVILEGED_CONTAINERS")
-            .is_ok_and(|value| ["true", "1", "t"].contains(&value.to_lowercase().as_str()))
-    {
-        return Err(CliError::new(Exit::Environment, AgentError::PrivilegedRefused { agent })
-            .hint("set I_ACCEPT_RUNNING_PRIVILEGED_CONTAINERS=true to run it all the same, as in MLE-bench"));
-    }
-    let secrets = plan.agent.secrets();
-    if !secrets.is_empty() && !plan.pass_secrets {
-        let names: Vec<String> = secrets.into_iter().map(|(_, name)| name).collect();
-        return Err(CliError::new(
-            Exit::Environment,
-            AgentError::SecretsRefused { agent, names: names.join(", ") },
-        )
-        .hint("`--pass-secrets` hands them over; results say so"));
-    }
-    plan.agent
-        .resolve(|name| std::env::var(name).ok())
-        .map(|_| ())
-        .map_err(|error| CliError::new(Exit::Environment, error))
-}
-
 /// What the machine has for this plan.
 pub fn capacity(plan: &Plan) -> Capacity {
     Capacity {
@@ -440,7 +427,8 @@ pub fn capacity(plan: &Plan) -> Capacity {
 /// An executor that answers.
 pub struct Opened {
     executor: Arc<dyn Executor>,
-    info: ExecutorInfo,
+    /// What it is and has.
+    pub(super) info: ExecutorInfo,
     /// The engine behind it, to build images with.
     engine: Option<Engine>,
 }
@@ -464,6 +452,7 @@ pub fn executor_error(error: ExecutorError) -> CliError {
     let hint = error.hint();
     let exit = match &error {
         ExecutorError::HostFull { .. } => Exit::DiskFull,
+        ExecutorError::BuildFailed { .. } => Exit::BadInput,
         _ => Exit::Environment,
     };
     let error = CliError::new(exit, error);
@@ -479,7 +468,7 @@ pub async fn run_plan(
     plan: Plan,
     dir: &GroupDir,
     only: Option<String>,
-    opened: Opened,
+    ready: Ready,
     events: Option<&Path>,
     context: &Context,
 ) -> Result<RunSummary, CliError> {
@@ -487,14 +476,7 @@ pub async fn run_plan(
     let lock = locked.map_err(|error| {
         CliError::new(Exit::BadInput, error).hint("wait for it, or stop it with `medalist stop`")
     })?;
-    let judge = CatalogueJudge::new(plan.data_dir.clone(), &plan.catalog_dirs)?;
-    for attempt in &plan.attempts {
-        judge.material(&attempt.key.competition).map_err(|error| {
-            CliError::new(Exit::BadInput, error)
-                .hint(format!("prepare it first: medalist prepare -c {}", attempt.key.competition))
-        })?;
-    }
-    let Opened { executor, info, engine } = opened;
+    let Ready { opened: Opened { executor, info, engine }, judge } = ready;
     // The program outlives the run: it is deleted when this function returns.
     let mut local_program = None;
     let mut plan = plan;
@@ -541,7 +523,7 @@ pub async fn run_plan(
         sinks.push(Box::new(Lines::new(std::io::stderr())));
     }
     let (sender, mut cancels) = mpsc::channel(4);
-    let signals = tokio::spawn(watch_signals(sender.clone()));
+    let signals = tokio::spawn(watch_signals(dir.root().to_owned(), sender.clone()));
     let requests = tokio::spawn(stop::watch(dir.clone(), only, sender));
     let result = run_group(Arc::new(run), &lock, &mut sinks, &mut cancels).await;
     signals.abort();
@@ -565,9 +547,9 @@ pub fn exit_of(summary: &RunSummary) -> Exit {
     let stats = &summary.stats;
     if summary.stopped == Some(CancelReason::FailFast) {
         Exit::Partial
-    } else if stats.finished < stats.planned || stats.cancelled > 0 {
+    } else if stats.finished + summary.damaged < stats.planned || stats.cancelled > 0 {
         Exit::Interrupted
-    } else if stats.infrastructure > 0 {
+    } else if stats.infrastructure > 0 || summary.damaged > 0 {
         Exit::Partial
     } else {
         Exit::Success
@@ -576,7 +558,7 @@ pub fn exit_of(summary: &RunSummary) -> Exit {
 
 /// First signal: agents get their grace. Second: they are killed. Third: this process ends at once;
 /// containers stay for `--resume` or `clean`.
-async fn watch_signals(cancels: mpsc::Sender<StopRequest>) {
+async fn watch_signals(group: PathBuf, cancels: mpsc::Sender<StopRequest>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
@@ -597,8 +579,9 @@ async fn watch_signals(cancels: mpsc::Sender<StopRequest>) {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    eprintln!(
-        "error: stopped at once; containers may still run: resume with `medalist run --resume`, or remove them with `medalist clean`"
-    );
+    tell(format_args!(
+        "error: stopped at once; containers may still run: resume with `medalist run --resume {}`, or remove them with `medalist clean --running`",
+        group.display()
+    ));
     std::process::exit(i32::from(Exit::Interrupted as u8));
 }

@@ -13,9 +13,10 @@ use medalist_reports::record::{AttemptKey, AttemptRecord, OutcomeKind, OutcomeRe
 
 use super::context::Context;
 use super::error::{CliError, Exit};
-use super::run::{find_error, read_plan};
+use super::run::{find_error, passed_over, read_plan};
 use crate::attempt::plan::Plan;
-use crate::host::files::read_json_if_there;
+use crate::attempt::text::chain;
+use crate::host::files::{StoreError, read_json_if_there};
 use crate::host::store::{GroupDir, find};
 use crate::run::events::{EventKind, GradeLine, RunEvent, RunStats};
 use crate::run::sinks::jsonl;
@@ -46,7 +47,7 @@ pub struct GroupEvents {
 pub fn read_events(group: Option<&Path>, context: &Context) -> Result<GroupEvents, CliError> {
     let found = match group {
         Some(group) => find::group(&context.runs_dir, group),
-        None => find::newest_group(&context.runs_dir),
+        None => find::newest_group(&context.runs_dir, &mut passed_over(context)),
     };
     let group = found.map_err(find_error)?;
     let plan = read_plan(&group)?;
@@ -73,7 +74,8 @@ pub fn read_events(group: Option<&Path>, context: &Context) -> Result<GroupEvent
             CliError::new(Exit::BadInput, anyhow::Error::new(error).context(what))
         })?;
         if damaged > 0 {
-            context.warn(format_args!("`{}`: {damaged} damaged lines skipped", path.display()));
+            let lines = if damaged == 1 { "line" } else { "lines" };
+            context.warn(format_args!("`{}`: {damaged} damaged {lines} skipped", path.display()));
         }
         let read = read.into_iter().map(|event| GroupEvent { attempt: attempt.clone(), event });
         events.extend(read);
@@ -86,6 +88,8 @@ pub fn read_events(group: Option<&Path>, context: &Context) -> Result<GroupEvent
 /// Where a group stands.
 #[derive(Debug, Default)]
 pub struct Status {
+    /// Records that cannot be read, in words; what they would say is left out.
+    pub damaged: Vec<String>,
     /// Counts of the whole group.
     pub stats: RunStats,
     /// What runs, as far as its events tell.
@@ -157,10 +161,14 @@ impl GroupEvents {
                 | EventKind::GroupFinished { .. } => {}
             }
         }
+        let mut damaged = Vec::new();
         for attempt in &self.plan.attempts {
-            if !running.contains_key(&attempt.key) && !finished.contains_key(&attempt.key) {
-                finished
-                    .extend(self.ended_on_disk(&attempt.dir).map(|end| (attempt.key.clone(), end)));
+            match self.ended_on_disk(&attempt.dir) {
+                Ok(Some(end)) if !running.contains_key(&attempt.key) => {
+                    finished.entry(attempt.key.clone()).or_insert(end);
+                }
+                Ok(_) => {}
+                Err(error) => damaged.push(chain(&error)),
             }
         }
         let mut stats = RunStats {
@@ -169,7 +177,7 @@ impl GroupEvents {
             ..RunStats::default()
         };
         finished.values().for_each(|(outcome, grade)| stats.count(outcome, grade));
-        Status { stats, running }
+        Status { damaged, stats, running }
     }
 
     /// The attempts that a log is about: one, or all.
@@ -180,10 +188,11 @@ impl GroupEvents {
     }
 
     /// The end of an attempt that is on disk whole, grade included.
-    fn ended_on_disk(&self, dir: &str) -> Option<(OutcomeRecord, GradeLine)> {
+    fn ended_on_disk(&self, dir: &str) -> Result<Option<(OutcomeRecord, GradeLine)>, StoreError> {
         let dir = self.group.attempt(dir);
-        let record = read_json_if_there::<AttemptRecord>(&dir.record()).ok()??;
-        let grade = read_json_if_there::<GradeReport>(&dir.grade()).ok()??;
-        Some((record.outcome?, GradeLine::from(&grade)))
+        let record = read_json_if_there::<AttemptRecord>(&dir.record())?;
+        let grade = read_json_if_there::<GradeReport>(&dir.grade())?;
+        let outcome = record.and_then(|record| record.outcome);
+        Ok(outcome.zip(grade.as_ref().map(GradeLine::from)))
     }
 }

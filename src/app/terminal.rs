@@ -19,13 +19,14 @@ pub fn output_width() -> usize {
         .unwrap_or(usize::MAX)
 }
 
-/// What the terminal on stdout shows: its width, and colours unless `NO_COLOR` is set. Pipes and
-/// files get 80 columns.
+/// What the terminal on stdout shows: its width, and colours unless `NO_COLOR` is set or it knows
+/// none. Pipes and files get 80 columns.
 pub fn look() -> Look {
     let width = output_width();
     Look {
         width: if width == usize::MAX { Look::default().width } else { width.max(40) },
         colour: std::io::stdout().is_terminal()
+            && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
             && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
     }
 }

@@ -369,7 +369,7 @@ impl AgentSpec {
         let env = self.env.iter().map(|(key, value)| (key.clone(), value));
         let command = self.command.iter().map(|value| ("command".to_owned(), value));
         env.chain(command)
-            .filter_map(|(key, value)| Some((key, secret_name(value)?.to_owned())))
+            .filter_map(|(key, value)| Some((key, secret(value)?.1.to_owned())))
             .collect()
     }
 
@@ -381,13 +381,14 @@ impl AgentSpec {
         &self,
         lookup: impl Fn(&str) -> Option<String>,
     ) -> Result<(BTreeMap<String, String>, Vec<String>), AgentError> {
-        let fill = |key: &str, value: &String| match secret_name(value) {
-            None => Ok(value.clone()),
-            Some(name) => lookup(name).ok_or_else(|| AgentError::SecretMissing {
+        let fill = |key: &str, value: &String| {
+            let Some((before, name)) = secret(value) else { return Ok(value.clone()) };
+            let missing = || AgentError::SecretMissing {
                 agent: self.id.clone(),
                 name: name.to_owned(),
                 key: key.to_owned(),
-            }),
+            };
+            lookup(name).map(|secret| format!("{before}{secret}")).ok_or_else(missing)
         };
         let env = self
             .env
@@ -400,19 +401,17 @@ impl AgentSpec {
     }
 }
 
-/// The name in a value that begins with `${{ secrets.NAME }}`; what follows is dropped, as
-/// MLE-bench does.
-fn secret_name(value: &str) -> Option<&str> {
-    // omegaconf arguments carry their key in front.
-    let value = value
-        .split_once('=')
-        .map_or(value, |(_, rest)| if rest.starts_with("${{") { rest } else { value });
-    let (inner, _) = value.strip_prefix("${{")?.split_once("}}")?;
+/// The name in a value that begins with `${{ secrets.NAME }}`, and what stands before it: the key of
+/// an omegaconf argument. What follows is dropped, as MLE-bench does.
+fn secret(value: &str) -> Option<(&str, &str)> {
+    let (before, rest) = match value.find("=${{") {
+        Some(sign) => value.split_at(sign + 1),
+        None => ("", value),
+    };
+    let (inner, _) = rest.strip_prefix("${{")?.split_once("}}")?;
     let name = inner.trim().strip_prefix("secrets.")?;
-    name.chars()
-        .all(|c| c.is_alphanumeric() || c == '_')
-        .then_some(name)
-        .filter(|name| !name.is_empty())
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    is_name.then_some((before, name))
 }
 
 fn toml_text(value: &toml::Value) -> String {
@@ -529,6 +528,22 @@ mod tests {
         let missing = aide.resolve(|_| None).unwrap_err().to_string();
         assert!(missing.contains("`SOME_KEY`"), "{missing}");
         assert_eq!(aide.resolve(|_| Some("v".into())).unwrap().0["KEY"], "v");
+    }
+
+    #[test]
+    fn a_secret_in_an_argument_leaves_its_key() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("aide");
+        write(
+            &dir,
+            "config.yaml",
+            "a:\n  start: aide/start.sh\n  dockerfile: aide/Dockerfile\n  kwargs_type: omegaconf\n  kwargs:\n    llm.key: ${{ secrets.KEY }} dropped\n    llm.url: a=b\nb:\n  start: aide/start.sh\n  dockerfile: aide/Dockerfile\n  kwargs_type: argparse\n  kwargs:\n    key: ${{secrets.KEY}}\n",
+        );
+        let agents = AgentSpec::from_mlebench(&dir.join("config.yaml")).unwrap();
+        let command = |agent: &AgentSpec| agent.resolve(|_| Some("v".into())).unwrap().1;
+        assert_eq!(command(&agents[0])[2..], ["llm.key=v", "llm.url=a=b"]);
+        assert_eq!(command(&agents[1])[2..], ["--key", "v"]);
+        assert_eq!(agents[0].secrets(), [("command".to_owned(), "KEY".to_owned())]);
     }
 
     #[test]

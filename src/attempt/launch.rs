@@ -182,6 +182,16 @@ pub enum ExecutorError {
         /// What is wrong with it.
         why: String,
     },
+    /// A step of the agent's Dockerfile failed.
+    #[error("the agent's image cannot be built from `{dockerfile}`: {cause}{}", quoted(.last_lines))]
+    BuildFailed {
+        /// The Dockerfile.
+        dockerfile: String,
+        /// What the builder says.
+        cause: String,
+        /// What it printed last.
+        last_lines: Vec<String>,
+    },
     /// The machine's disk is full.
     #[error("no space left on the machine's disk: {cause}")]
     HostFull {
@@ -214,6 +224,11 @@ pub enum ExecutorError {
     Io(#[from] std::io::Error),
 }
 
+/// Lines of a program's output below a message.
+fn quoted(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("\n    {line}")).collect()
+}
+
 /// A cause of any type.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -236,6 +251,9 @@ impl ExecutorError {
             ),
             Self::ImageMissing { hint, .. } => Some(hint.clone()),
             Self::HostFull { .. } => Some("free some space; `medalist clean` removes what old runs left".to_string()),
+            Self::BuildFailed { .. } => Some(
+                "give the step what it lacks; `docker build` in the agent's folder shows all that it prints".to_string(),
+            ),
             Self::ImageRefused { .. } => Some("docs/containers.md says what an image may hold".to_string()),
             Self::Unsupported { .. } | Self::Engine { .. } | Self::Gone { .. } | Self::Io(_) => None,
         }
@@ -245,7 +263,8 @@ impl ExecutorError {
 /// The environment every agent gets, whatever runs it: MLE-bench's names, and ours for the budget
 /// and the seed.
 ///
-/// `home` is `/home` in a container. [`LaunchSpec::env`] comes after it and wins.
+/// `home` is `/home` in a container. [`LaunchSpec::env`] comes after it and wins, but for a time limit
+/// beyond the attempt's own.
 #[must_use]
 pub fn agent_env(spec: &LaunchSpec, home: &str) -> Vec<(String, String)> {
     let mut env: Vec<(String, String)> = Vec::new();
@@ -269,6 +288,10 @@ pub fn agent_env(spec: &LaunchSpec, home: &str) -> Vec<(String, String)> {
         set(name, spec.seed.to_string());
     }
     for (name, value) in &spec.env {
+        // An agent may ask for less time than it is given, and cannot have more.
+        if name == "TIME_LIMIT_SECS" && value.trim().parse().is_ok_and(|asked: f64| asked > budget as f64) {
+            continue;
+        }
         env.retain(|(known, _)| known != name);
         env.push((name.clone(), value.clone()));
     }

@@ -76,7 +76,7 @@ pub enum Network {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{word}` is not a network{}; expected `sealed`, `open`, or hosts such as `example.org,*.example.net:8443`",
-    suggestion(.word, WORDS)
+    meant(.word)
 )]
 pub struct NetworkError {
     /// What was asked for.
@@ -85,6 +85,15 @@ pub struct NetworkError {
 
 /// The networks that have a word.
 const WORDS: [&str; 2] = ["sealed", "open"];
+
+/// What somebody meant who typed a word that is no network.
+fn meant(word: &str) -> String {
+    let host = word.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    match host.filter(|host| is_host(host)) {
+        Some(host) => format!("; name the host alone: `{host}`"),
+        None => suggestion(word, WORDS),
+    }
+}
 
 impl FromStr for Network {
     type Err = NetworkError;
@@ -384,6 +393,16 @@ mod tests {
             let suggested = nearest.map(|nearest| format!("did you mean `{nearest}`?"));
             assert_eq!(error.contains("did you mean"), nearest.is_some(), "{error}");
             assert!(suggested.is_none_or(|suggested| error.contains(&suggested)), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_a_page_is_answered_with_its_host() {
+        for (text, host) in
+            [("https://example.org", "example.org"), ("http://example.org:8080/x?y", "example.org:8080")]
+        {
+            let error = text.parse::<Network>().unwrap_err().to_string();
+            assert!(error.contains(&format!("name the host alone: `{host}`")), "{error}");
         }
     }
 

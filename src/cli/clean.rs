@@ -6,6 +6,7 @@ use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::run::{executor_error, start_runtime};
 use crate::attempt::launch::{LABEL, LABEL_NAME};
+use crate::attempt::text::chain;
 use crate::sandbox::Executor as _;
 use crate::sandbox::docker::DockerExecutor;
 
@@ -33,7 +34,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         let labels: BTreeMap<String, String> =
             args.group.iter().map(|group| (crate::run::GROUP_LABEL.to_owned(), group.clone())).collect();
         let orphans = docker.list_orphans(&labels).await.map_err(executor_error)?;
-        let mut kept = 0;
+        let (mut kept, mut failed, mut removed) = (0, 0, String::new());
         for orphan in &orphans {
             let name = orphan.labels.get(LABEL_NAME).map_or(orphan.token.name.as_str(), String::as_str);
             let version = orphan.labels.get(LABEL).map_or("?", String::as_str);
@@ -42,17 +43,22 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
                 context.say(format_args!("kept     {name} (still running, medalist {version})"));
                 continue;
             }
-            if !args.dry_run {
-                docker.remove_orphan(&orphan.token).await.map_err(executor_error)?;
+            if !args.dry_run && let Err(error) = docker.remove_orphan(&orphan.token).await {
+                // One that cannot be removed does not keep the others.
+                failed += 1;
+                context.warn(format_args!("`{name}` stays: {}", chain(&error)));
+                continue;
             }
-            context.print(format_args!("{} {name}\n", if args.dry_run { "would remove" } else { "removed" }))?;
+            let verb = if args.dry_run { "would remove" } else { "removed" };
+            removed.push_str(&format!("{verb} {name}\n"));
         }
+        context.print(removed)?;
         if orphans.is_empty() {
             context.say("nothing to clean");
         }
         if kept > 0 {
             context.say("`medalist run --resume GROUP` takes up what still runs; `clean --running` kills it");
         }
-        Ok(Exit::Success)
+        Ok(if failed == 0 { Exit::Success } else { Exit::Partial })
     })
 }

@@ -9,8 +9,9 @@ use crate::app::grade::grade_list;
 /// Grade the submissions listed in a JSON-lines file and write one grading report.
 ///
 /// Each line is an object with `competition_id` and `submission_path` (null where there is none);
-/// empty lines and lines that begin with `#` or `//` are skipped. A line that cannot be graded is
-/// named on stderr and in the report, and does not stop the others: the exit code is then 5.
+/// empty lines and lines that begin with `#` or `//` are skipped. A line that cannot be graded, or
+/// whose path leads to no submission, is named on stderr and in the report, and does not stop the
+/// others: the exit code is then 5.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The list of submissions, as `make_submission.py` writes it.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::app::context::Context;
+use crate::app::context::{Context, tell};
 use crate::app::error::{CliError, Exit};
 use crate::app::grading::{Grading, GradingError};
 
@@ -55,7 +55,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         context.warn(format_args!("a strict reading differs: {issue}"));
     }
     // MLE-bench's users search stderr for this line and the JSON behind it.
-    eprintln!("Competition report:\n{}", indented(&report)?);
+    tell(format_args!("Competition report:\n{}", indented(&report)?));
     Ok(Exit::Success)
 }
 

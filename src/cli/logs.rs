@@ -10,10 +10,11 @@ use medalist_reports::record::AttemptRecord;
 
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
-use crate::app::run::find_error;
+use crate::app::run::find_attempt;
 use crate::attempt::dir::AttemptDir;
+use crate::attempt::text::chain;
 use crate::host::files::read_json_if_there;
-use crate::host::store::find::{self, Found};
+use crate::host::store::find::Found;
 
 /// Between two looks at a log that is followed.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -46,11 +47,10 @@ pub struct Args {
 /// # Errors
 /// The attempt or its log cannot be found or read.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
-    let found = find::attempt(&context.runs_dir, &args.attempt, args.group.as_deref())
-        .map_err(find_error)?;
+    let found = find_attempt(&args.attempt, args.group.as_deref(), context)?;
     let dir = found.group.attempt(&found.attempt.dir);
     let path = match args.try_number {
-        Some(number) => tried(&dir, number)?,
+        Some(number) => tried(&dir, number, context)?,
         None => dir.log(),
     };
     let stdout = io::stdout().lock();
@@ -73,15 +73,23 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         )
         .hint("`--follow` waits for it; `medalist status` says where the group stands")),
         Err(error) => {
-            let what = format!("cannot read `{}`", path.display());
+            let what = format!("cannot print `{}`", path.display());
             Err(CliError::new(Exit::BadInput, anyhow::Error::new(error).context(what)))
         }
     }
 }
 
 /// The log of a try that the machine failed; the last try's is the attempt's own.
-fn tried(dir: &AttemptDir, number: u32) -> Result<PathBuf, CliError> {
-    let record: Option<AttemptRecord> = read_json_if_there(&dir.record())?;
+fn tried(dir: &AttemptDir, number: u32, context: &Context) -> Result<PathBuf, CliError> {
+    let record: Option<AttemptRecord> = match read_json_if_there(&dir.record()) {
+        Ok(record) => record,
+        Err(error) => {
+            // The folders of earlier tries tell them too.
+            context.warn(chain(&error));
+            let earlier = dir.earlier_try(number).log();
+            return Ok(if earlier.is_file() { earlier } else { dir.log() });
+        }
+    };
     let tries = record.map_or(0, |record| record.tries.len());
     if number == 0 || number as usize > tries {
         let message =

@@ -123,6 +123,12 @@ enum Command {
 const ELSEWHERE: &str =
     "agents run on Linux: use medalist there, or in WSL2; here it grades, reports and compares";
 
+/// Whether bars can be drawn on stderr; a terminal that cannot move its cursor gets plain lines.
+fn can_draw() -> bool {
+    let can_move = std::env::var_os("TERM").map_or(cfg!(windows), |term| term != "dumb" && !term.is_empty());
+    std::io::stderr().is_terminal() && can_move
+}
+
 /// The places and manners that the global options ask for.
 fn context(global: &Global) -> Context {
     Context {
@@ -130,7 +136,7 @@ fn context(global: &Global) -> Context {
         runs_dir: global.runs_dir.clone().unwrap_or_else(|| PathBuf::from("runs")),
         catalog_dirs: global.catalog.clone(),
         quiet: global.quiet,
-        progress: std::io::stderr().is_terminal() && !global.no_progress && global.quiet == 0,
+        progress: can_draw() && !global.no_progress && global.quiet == 0,
     }
 }
 
@@ -150,8 +156,21 @@ fn start_logging(global: &Global) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MEDALIST_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     // A second initialisation (tests in one process) is harmless.
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Unheard).try_init();
+}
+
+/// Stderr for the log: what cannot be written is lost, where the subscriber would panic over it.
+struct Unheard;
+
+impl std::io::Write for Unheard {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The whole command line as clap knows it.

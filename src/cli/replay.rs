@@ -56,7 +56,10 @@ pub fn replay(args: &ReplayArgs, context: &Context) -> Result<Exit, CliError> {
 /// The group cannot be read.
 pub fn status(args: &StatusArgs, context: &Context) -> Result<Exit, CliError> {
     let read = read_events(args.group.as_deref(), context)?;
-    let (group, Status { stats, running }) = (&read.group, read.status());
+    let (group, Status { damaged, stats, running }) = (&read.group, read.status());
+    for what in &damaged {
+        context.warn(what);
+    }
     if args.json {
         context.print(format_args!("{}\n", serde_json::to_string_pretty(&stats)?))?;
         return Ok(Exit::Success);

@@ -9,6 +9,7 @@ use super::selection::SelectionArgs;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::gpu::{GpuOptions, GpusFor};
+use crate::app::preflight;
 use crate::app::run::{
     LimitsRequest, Pace, ResumeRequest, RunRequest, describe_plan, exit_of, make_plan, plan_group,
     resume_group, run_new_group, run_one_attempt, start_runtime,
@@ -16,6 +17,9 @@ use crate::app::run::{
 use crate::attempt::launch::DataMode;
 use crate::attempt::limits::{GpuRequest, Network, uuid};
 use crate::attempt::plan::{AccessKind, ExecutorKind, MountSpec, Plan};
+use crate::attempt::text::shell_word;
+use crate::host::store::GroupDir;
+use crate::run::RunSummary;
 
 /// Run an agent on competitions, each attempt in its own sealed container, and grade what it
 /// submits.
@@ -69,7 +73,7 @@ pub struct Args {
     /// on any machine.
     #[arg(long, conflicts_with = "resume")]
     pub plan_only: bool,
-    /// Show what would run, and exit.
+    /// Show what would run, and whether it can run here, and exit.
     #[arg(long)]
     pub dry_run: bool,
     /// With --dry-run, print the plan as JSON.
@@ -250,16 +254,16 @@ pub fn run(args: &Args, given: &[String], context: &Context) -> Result<Exit, Cli
             catalog_dirs: is_given("--catalog").then_some(context.catalog_dirs.as_slice()),
         };
         let (dir, summary) = runtime.block_on(resume_group(&request, events, context))?;
-        context.say(format_args!("report: medalist report {}", dir.root().display()));
-        return Ok(exit_of(&summary));
+        return Ok(how_it_ended(&dir, &summary, context));
     }
     let plan = args.plan(context)?;
     if args.dry_run {
         let text = match args.json {
             true => format!("{}\n", serde_json::to_string_pretty(&plan)?),
-            false => runtime.block_on(describe_plan(&plan))?,
+            false => runtime.block_on(describe_plan(&plan)),
         };
         context.print(text)?;
+        runtime.block_on(preflight::check(&plan, context))?;
         return Ok(Exit::Success);
     }
     if args.plan_only {
@@ -268,8 +272,17 @@ pub fn run(args: &Args, given: &[String], context: &Context) -> Result<Exit, Cli
         return Ok(Exit::Success);
     }
     let (dir, summary) = runtime.block_on(run_new_group(plan, events, context))?;
-    context.say(format_args!("report: medalist report {}", dir.root().display()));
-    Ok(exit_of(&summary))
+    Ok(how_it_ended(&dir, &summary, context))
+}
+
+/// The exit code, after the lines with which a person goes on.
+fn how_it_ended(dir: &GroupDir, summary: &RunSummary, context: &Context) -> Exit {
+    let (exit, group) = (exit_of(summary), shell_word(&dir.root().to_string_lossy()));
+    if exit != Exit::Success {
+        context.say(format_args!("resume: medalist run --resume {group}"));
+    }
+    context.say(format_args!("report: medalist report {group}"));
+    exit
 }
 
 /// Run one attempt of a planned run group in this process, for batch schedulers and for several

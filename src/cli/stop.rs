@@ -9,7 +9,7 @@ use medalist_reports::record::AttemptRecord;
 use super::logs::is_over;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
-use crate::app::run::find_error;
+use crate::app::run::{find_attempt, find_error};
 use crate::attempt::outcome::CancelReason;
 use crate::host::files::read_json;
 use crate::host::store::GroupDir;
@@ -49,8 +49,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     match (&args.attempt, &args.group) {
         (Some(attempt), group) => {
-            let found =
-                find::attempt(&context.runs_dir, attempt, group.as_deref()).map_err(find_error)?;
+            let found = find_attempt(attempt, group.as_deref(), context)?;
             stop_attempt(&found, args, context)
         }
         (None, Some(group)) => stop_group(group, args, context),

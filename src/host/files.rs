@@ -52,6 +52,21 @@ impl StoreError {
     }
 }
 
+/// What a file's name begins with while it is written; a killed harness leaves some.
+const ASIDE: &str = ".aside-";
+
+/// A file of its own beside those of a folder.
+fn aside_in(dir: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(ASIDE);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(std::fs::Permissions::from_mode(0o644));
+    }
+    builder.tempfile_in(dir)
+}
+
 /// Writes a file aside, flushes it to disk and renames it into place: readers see the old content
 /// or the new, never a part.
 ///
@@ -60,14 +75,7 @@ impl StoreError {
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let write = || -> io::Result<()> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".aside-");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            builder.permissions(std::fs::Permissions::from_mode(0o644));
-        }
-        let mut aside = builder.tempfile_in(dir)?;
+        let mut aside = aside_in(dir)?;
         aside.write_all(bytes)?;
         aside.as_file().sync_all()?;
         aside.persist(path).map_err(|error| error.error)?;
@@ -75,6 +83,36 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
     };
     write().map_err(StoreError::io("write", path))
+}
+
+/// Writes a file that is not there yet, whole or not at all, under the first of the names `name(1)`,
+/// `name(2)`, … that nobody has taken; gives its path.
+///
+/// # Errors
+/// [`StoreError::Io`].
+pub fn write_new(name: impl Fn(u32) -> PathBuf, bytes: &[u8]) -> Result<PathBuf, StoreError> {
+    let first = name(1);
+    let dir = first.parent().unwrap_or(Path::new("."));
+    let write = || -> io::Result<PathBuf> {
+        let mut aside = aside_in(dir)?;
+        aside.write_all(bytes)?;
+        aside.as_file().sync_all()?;
+        for number in 1..=u32::MAX {
+            let path = name(number);
+            match aside.persist_noclobber(&path) {
+                Ok(_) => {
+                    File::open(dir)?.sync_all()?;
+                    return Ok(path);
+                }
+                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                    aside = error.file;
+                }
+                Err(error) => return Err(error.error),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    };
+    write().map_err(StoreError::io("write", &first))
 }
 
 /// Writes a value as indented JSON through [`write_atomic`].
@@ -109,6 +147,11 @@ pub fn read_json_if_there<T: DeserializeOwned>(path: &Path) -> Result<Option<T>,
         Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
         other => other.map(Some),
     }
+}
+
+/// Whether a file's name says that it was never finished.
+pub fn is_left_aside(name: &std::ffi::OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(ASIDE.as_bytes())
 }
 
 /// SHA-256 of a file, as hexadecimal digits, and its length.
@@ -146,6 +189,19 @@ mod tests {
         write_json(&path, &3).unwrap();
         assert_eq!(read_json::<i32>(&path).unwrap(), 3);
         assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 1, "nothing is left aside");
+    }
+
+    #[test]
+    fn a_new_file_replaces_none() {
+        let temp = tempfile::tempdir().unwrap();
+        let name = |number: u32| temp.path().join(format!("report-{number}.json"));
+        std::fs::write(name(2), "mine").unwrap();
+        for (text, number) in [("one", 1), ("two", 3), ("three", 4)] {
+            assert_eq!(write_new(name, text.as_bytes()).unwrap(), name(number));
+            assert_eq!(std::fs::read_to_string(name(number)).unwrap(), text);
+        }
+        assert_eq!(std::fs::read_to_string(name(2)).unwrap(), "mine");
+        assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 4, "nothing is left aside");
     }
 
     #[test]

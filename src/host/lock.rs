@@ -2,10 +2,16 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 
 use super::files::StoreError;
+
+/// How often a lock is tried again that somebody may only have asked about.
+const ASKED: u32 = 20;
+/// Between two of these tries.
+const ASKED_FOR: Duration = Duration::from_millis(10);
 
 /// Locks a file, which is made if need be, without waiting; the lock is given back when the value is
 /// dropped or the process dies.
@@ -24,4 +30,26 @@ pub fn lock(path: &Path, how: FlockArg) -> Result<Flock<File>, StoreError> {
         }
         errno => StoreError::io("lock", path)(errno.into()),
     })
+}
+
+/// Whether another process holds a file alone. Asking keeps nobody from taking it but for a moment,
+/// for which [`lock_patiently`] waits.
+pub fn is_locked(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    let asked = Flock::lock(file, FlockArg::LockSharedNonblock);
+    matches!(asked, Err((_, nix::errno::Errno::EWOULDBLOCK)))
+}
+
+/// As [`lock`], but waits a little for those who only ask.
+///
+/// # Errors
+/// As [`lock`].
+pub fn lock_patiently(path: &Path, how: FlockArg) -> Result<Flock<File>, StoreError> {
+    for _ in 0..ASKED {
+        match lock(path, how) {
+            Err(StoreError::Locked { .. }) => std::thread::sleep(ASKED_FOR),
+            other => return other,
+        }
+    }
+    lock(path, how)
 }

@@ -530,9 +530,10 @@ fn outcome_of(error: &ExecutorError) -> Outcome {
         ExecutorError::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => {
             Outcome::HostFull { cause: io.to_string() }
         }
-        ExecutorError::Unsupported { .. } | ExecutorError::Engine { .. } | ExecutorError::Io(_) => {
-            Outcome::SetupFailed { cause: chain(error) }
-        }
+        ExecutorError::BuildFailed { .. }
+        | ExecutorError::Unsupported { .. }
+        | ExecutorError::Engine { .. }
+        | ExecutorError::Io(_) => Outcome::SetupFailed { cause: chain(error) },
     }
 }
 

@@ -19,6 +19,7 @@ use super::queue::Queue;
 use super::resume::{GroupState, group_state};
 use super::scheduler::Capacity;
 use super::stop::StopRequest;
+use super::sweep::sweep;
 use super::tries::run_tries;
 use crate::attempt::agents::Build;
 use crate::attempt::launch::{ExecutorError, Program};
@@ -143,6 +144,8 @@ pub struct RunSummary {
     pub stats: RunStats,
     /// Why it was stopped, if it was.
     pub stopped: Option<CancelReason>,
+    /// Attempts that were passed over, since their record cannot be read.
+    pub damaged: usize,
 }
 
 /// Runs the attempts of the plan that are not over yet, and returns the counts of the whole group.
@@ -161,7 +164,7 @@ pub async fn run(
 ) -> Result<RunSummary, RunError> {
     let labels = [(super::GROUP_LABEL.to_owned(), run.plan.group.clone())].into();
     let orphans = run.executor.list_orphans(&labels).await?;
-    let state = group_state(&run, &orphans)?;
+    let state = group_state(&run, &orphans);
     let resumed = state.events_so_far > 0;
     let mut dispatcher = Dispatcher {
         sinks,
@@ -176,6 +179,13 @@ pub async fn run(
     };
     for token in &state.stale_containers {
         run.executor.remove_orphan(token).await?;
+    }
+    if run.only.is_none() {
+        let runs = |dir: &str| {
+            let is_stale = state.stale_containers.iter().any(|token| token.name == dir);
+            !is_stale && orphans.iter().any(|orphan| orphan.token.name == dir)
+        };
+        sweep(&run.group, &run.plan, runs);
     }
     dispatcher.run_to_the_end(state, cancels, resumed).await
 }
@@ -202,6 +212,17 @@ impl Dispatcher<'_> {
         for warning in self.run.info.warnings.clone() {
             self.emit(EventKind::Warning { key: None, message: warning });
         }
+        for (key, what) in &state.damaged {
+            let message = format!(
+                "{what}; the attempt is passed over. Move the file away, and `--resume` makes the attempt again"
+            );
+            self.emit(EventKind::Warning { key: Some(key.clone()), message });
+        }
+        for (key, what) in &state.regraded {
+            let message = format!("{what}; the submission is graded again");
+            self.emit(EventKind::Warning { key: Some(key.clone()), message });
+        }
+        let damaged = state.damaged.len();
         let mut queue = Queue::new(&self.run, state.open);
         let mut tasks: JoinSet<(String, Result<TaskEnd, RunError>)> = JoinSet::new();
         let (messages, mut inbox) = mpsc::unbounded_channel::<AttemptMessage>();
@@ -254,7 +275,7 @@ impl Dispatcher<'_> {
         self.write_metadata()?;
         self.write_group((self.stats.finished == self.stats.planned).then(Utc::now))?;
         self.emit(EventKind::GroupFinished { stats: self.stats });
-        Ok(RunSummary { stats: self.stats, stopped: self.cancel })
+        Ok(RunSummary { stats: self.stats, stopped: self.cancel, damaged })
     }
 
     /// Takes up what runs already, and starts what the scheduler says.

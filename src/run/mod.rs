@@ -22,6 +22,7 @@ mod resume;
 mod scheduler;
 pub mod sinks;
 pub mod stop;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod tries;

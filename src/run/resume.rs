@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medalist_grading::GradeReport;
-use medalist_reports::record::{AttemptRecord, OutcomeKind};
+use medalist_reports::record::{AttemptKey, AttemptRecord, OutcomeKind};
 
 use super::dispatcher::Run;
 use super::messages::{FinishedAttempt, StartPoint};
 use crate::attempt::plan::PlannedAttempt;
-use crate::host::files::{StoreError, read_json_if_there};
+use crate::attempt::text::chain;
+use crate::host::files::read_json_if_there;
 use crate::sandbox::{Orphan, RunToken};
 
 /// Where every attempt of a group is.
@@ -21,6 +22,11 @@ pub(super) struct GroupState {
     pub(super) finished: Vec<FinishedAttempt>,
     /// Still to be done, those that run already first.
     pub(super) open: Vec<(Arc<PlannedAttempt>, StartPoint)>,
+    /// Attempts whose record cannot be read: what became of them is unknown, and making them again
+    /// would put something else in its place. Each with what is wrong.
+    pub(super) damaged: Vec<(AttemptKey, String)>,
+    /// Attempts that are graded again, since their grade cannot be read; each with what is wrong.
+    pub(super) regraded: Vec<(AttemptKey, String)>,
     /// Containers of attempts whose end is on disk already.
     pub(super) stale_containers: Vec<RunToken>,
     /// Events in the log.
@@ -32,20 +38,28 @@ pub(super) struct GroupState {
 /// A token on disk says that an attempt was started, but the container itself is the better
 /// witness: it carries the attempt's name from its creation on, so that a harness killed between
 /// creating and writing still finds it.
-pub(super) fn group_state(run: &Run, orphans: &[Orphan]) -> Result<GroupState, StoreError> {
+pub(super) fn group_state(run: &Run, orphans: &[Orphan]) -> GroupState {
     let (group, plan) = (&run.group, &run.plan);
     let by_name: BTreeMap<&str, &RunToken> =
         orphans.iter().map(|orphan| (orphan.token.name.as_str(), &orphan.token)).collect();
     let mut state = GroupState {
         finished: Vec::new(),
         open: Vec::new(),
+        damaged: Vec::new(),
+        regraded: Vec::new(),
         stale_containers: Vec::new(),
         events_so_far: 0,
     };
     let (mut running, mut fresh) = (Vec::new(), Vec::new());
     for attempt in &plan.attempts {
         let dir = group.attempt(&attempt.dir);
-        let record = read_json_if_there::<AttemptRecord>(&dir.record())?;
+        let record = match read_json_if_there::<AttemptRecord>(&dir.record()) {
+            Ok(record) => record,
+            Err(error) => {
+                state.damaged.push((attempt.key.clone(), chain(&error)));
+                continue;
+            }
+        };
         let outcome = record.as_ref().and_then(|record| record.outcome.clone());
         // What a failing machine or an impatient user ended is made again.
         let is_final = outcome.as_ref().is_some_and(|outcome| {
@@ -59,7 +73,12 @@ pub(super) fn group_state(run: &Run, orphans: &[Orphan]) -> Result<GroupState, S
         match (is_final, outcome, token) {
             (true, Some(outcome), token) => {
                 state.stale_containers.extend(token);
-                match read_json_if_there::<GradeReport>(&dir.grade())? {
+                let grade = read_json_if_there::<GradeReport>(&dir.grade());
+                let grade = grade.unwrap_or_else(|error| {
+                    state.regraded.push((attempt.key.clone(), chain(&error)));
+                    None
+                });
+                match grade {
                     Some(report) => state.finished.push(FinishedAttempt {
                         dir: attempt.dir.clone(),
                         outcome,
@@ -88,5 +107,5 @@ pub(super) fn group_state(run: &Run, orphans: &[Orphan]) -> Result<GroupState, S
     state.open.append(&mut fresh);
     state.events_so_far = std::fs::read(run.events())
         .map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count() as u64);
-    Ok(state)
+    state
 }

@@ -184,7 +184,12 @@ pub(super) async fn run_tries(
         // been made yet.
         let lost_while_away =
             attached && matches!(end.outcome, Outcome::EngineLost { .. }) && end.salvage.is_none();
-        let tries_left = number <= run.plan.retries || lost_while_away;
+        // What a person ended was no failure.
+        let failed = record.tries.iter().filter(|one| {
+            one.outcome.as_ref().is_some_and(|outcome| outcome.infrastructure)
+        });
+        let failed = u32::try_from(failed.count()).unwrap_or(u32::MAX);
+        let tries_left = failed <= run.plan.retries || lost_while_away;
         if !end.outcome.is_infrastructure() || !tries_left {
             break;
         }
@@ -193,7 +198,7 @@ pub(super) async fn run_tries(
             tell(AttemptUpdate::TryFailed { outcome, number, retry_in: Duration::ZERO });
             return Ok(TaskEnd { finished: None, bad_gpus });
         }
-        let wait = backoff(number);
+        let wait = backoff(failed);
         tell(AttemptUpdate::TryFailed { outcome: end.outcome.record(), number, retry_in: wait });
         tokio::select! {
             reason = requests.recv() => {

@@ -1,6 +1,6 @@
 //! Agents that this binary carries, and images made of them or of an agent's Dockerfile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::attempt::build_context::{BuildContext, base_images, needs_buildkit};
 use crate::attempt::launch::ExecutorError;
-use crate::sandbox::engine::{BuildRequest, Engine};
+use crate::sandbox::engine::{BuildRequest, Engine, EngineError, plain};
 
 /// The programs of the built-in agents, compiled by the build script as static binaries.
 const PROGRAMS: [(&str, &[u8]); 2] = [
@@ -17,6 +17,8 @@ const PROGRAMS: [(&str, &[u8]); 2] = [
     ("baseline", include_bytes!(env!("MEDALIST_AGENT_BASELINE"))),
 ];
 
+/// How much of a builder's output a failure quotes.
+const LAST_LINES: usize = 10;
 /// Where the program is in an image made of it.
 const PROGRAM_PATH: &str = "agent";
 
@@ -125,8 +127,23 @@ pub async fn ensure_built_image(
         arguments,
         ..BuildRequest::default()
     };
-    engine.build_from(&request, context, on_line).await?;
-    Ok(reference)
+    let mut last = VecDeque::new();
+    let mut keep = |line: &str| {
+        if last.len() == LAST_LINES {
+            last.pop_front();
+        }
+        last.push_back(line.to_owned());
+        on_line(line);
+    };
+    match engine.build_from(&request, context, &mut keep).await {
+        Ok(_) => Ok(reference),
+        Err(EngineError::Refused { message, .. }) => Err(ExecutorError::BuildFailed {
+            dockerfile: path.display().to_string(),
+            cause: plain(&message),
+            last_lines: last.into(),
+        }),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The folder, unless it no longer is what the plan says.

@@ -20,8 +20,10 @@ use crate::executor_bench::{Bench, Finished, Kind, engine};
 use crate::support::skip;
 
 const IMAGE: &str = "medalist-test/mlebench-env:latest";
-const TOOLS: [&str; 12] =
-    ["bash", "cat", "cp", "curl", "grep", "id", "ln", "ls", "mkdir", "sed", "sleep", "timeout"];
+const TOOLS: [&str; 15] = [
+    "bash", "cat", "cp", "curl", "grep", "head", "id", "ln", "ls", "mkdir", "sed", "sleep",
+    "timeout", "touch", "tr",
+];
 
 /// What the agents' image holds at /home/agent/start.sh: three agents in one, chosen by the first
 /// argument.
@@ -92,8 +94,8 @@ fn place(root: &Path, file: &Path) {
     fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Lays an image out as MLE-bench's base image and an agent's Dockerfile do.
-fn layout(root: &Path) -> Result<(), String> {
+/// Lays an image out as MLE-bench's base image is.
+fn base_layout(root: &Path) -> Result<(), String> {
     let mut files = BTreeSet::new();
     for tool in TOOLS {
         let program = which(tool).ok_or_else(|| format!("`{tool}` is not on this machine"))?;
@@ -115,16 +117,9 @@ fn layout(root: &Path) -> Result<(), String> {
         fs::create_dir_all(root.join("usr").join(name)).unwrap();
         symlink(format!("usr/{name}"), root.join(name)).unwrap();
     }
-    for dir in [
-        "etc",
-        "private",
-        "tmp",
-        "home/agent",
-        "home/code",
-        "home/logs",
-        "home/submission",
-        "home/nonroot",
-    ] {
+    // Dockerfiles run their steps with it.
+    symlink("bash", root.join("usr/bin/sh")).unwrap();
+    for dir in ["etc", "private", "tmp", "home/nonroot"] {
         fs::create_dir_all(root.join(dir)).unwrap();
     }
     let write = |path: &str, text: &str| fs::write(root.join(path), text).unwrap();
@@ -138,8 +133,38 @@ fn layout(root: &Path) -> Result<(), String> {
     write("entrypoint.sh", "#!/bin/bash\necho the image's own entrypoint must not run\nexit 99\n");
     write("home/instructions.txt", "the image's own instructions\n");
     write("home/validate_submission.sh", VALIDATE);
-    write("home/agent/start.sh", START);
     Ok(())
+}
+
+/// Lays an image out as MLE-bench's base image and an agent's Dockerfile do.
+fn layout(root: &Path) -> Result<(), String> {
+    base_layout(root)?;
+    for dir in ["agent", "code", "logs", "submission"] {
+        fs::create_dir_all(root.join("home").join(dir)).unwrap();
+    }
+    fs::write(root.join("home/agent/start.sh"), START).unwrap();
+    Ok(())
+}
+
+/// An image that Dockerfiles of agents can build upon; `None` where there is no engine or a tool is
+/// missing, and the test is skipped.
+pub(crate) async fn base_image() -> Option<&'static str> {
+    const BASE: &str = "medalist-test/mlebench-base:latest";
+    static IMPORTED: OnceCell<Result<(), String>> = OnceCell::const_new();
+    let engine = engine().await?;
+    let imported = IMPORTED.get_or_init(|| async {
+        let root = tempfile::tempdir().unwrap();
+        base_layout(root.path())?;
+        engine.import(tar_directory(root.path()).unwrap(), BASE).await.unwrap();
+        Ok(())
+    });
+    match imported.await {
+        Ok(()) => Some(BASE),
+        Err(why) => {
+            skip("tools", &format!("the image cannot be put together: {why}"));
+            None
+        }
+    }
 }
 
 /// Runs one of the agents as MLE-bench would: `bash /home/agent/start.sh`, with its arguments. The

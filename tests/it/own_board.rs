@@ -181,6 +181,34 @@ fn a_checkout_gives_the_thresholds_of_its_boards() {
 }
 
 #[test]
+fn what_is_doubtful_in_a_board_is_warned_of_and_macos_files_are_none() {
+    let (data, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let import = |file: &str, content: &[u8]| {
+        let path = dir.path().join(file);
+        fs::write(&path, content).unwrap();
+        let output = run(data.path(), &["leaderboard", "import", text(&path), "-c", ID]);
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    // MLE-bench reads its thresholds off the order as it is.
+    let said = import("leaderboard.csv", b"score,teamId\n0.9,1\n0.5,2\n0.8,3\n0.1,4\n");
+    assert!(said.contains("score 3 is 0.8, better than the 0.5 before it"), "{said}");
+    assert!(said.contains("it has 4 scores, but the competition had"), "{said}");
+
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content) in [
+        ("__MACOSX/._board.csv", "\0\u{5}\u{16}\u{7}"),
+        ("._board.csv", "\0\u{5}\u{16}\u{7}"),
+        ("BOARD.CSV", "score\n0.9\n0.5\n0.1\n"),
+    ] {
+        archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(content.as_bytes()).unwrap();
+    }
+    let said = import("board.zip", &archive.finish().unwrap().into_inner());
+    assert!(said.contains("3 scores (list of scores)"), "{said}");
+}
+
+#[test]
 fn what_is_no_board_is_refused_and_leaves_the_old_one() {
     let (data, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let board = dir.path().join("board.csv");
@@ -212,6 +240,32 @@ fn what_is_no_board_is_refused_and_leaves_the_old_one() {
             "its first score is 0.1 and its last 0.9, but higher is better here",
         ),
         ("score\n", &chosen, "the leaderboard has no rows"),
+        ("score\n0.5\n0.5\n0.5\n", &chosen, "all 3 scores are 0.5"),
+        (
+            "TeamId,TeamName,Score\n1,a,0.5\n2,b,0.5\n",
+            &chosen,
+            "all 2 scores are 0.5",
+        ),
+        (
+            "score\n0.9\n0.5\n0.8\n0.1\n",
+            &chosen,
+            "score 3 is 0.8, better than the 0.5 before it",
+        ),
+        (
+            "TeamId,TeamName,Score\n1,a,0.9\n,,0.8\n",
+            &chosen,
+            "row 2 of the leaderboard names no team",
+        ),
+        (
+            "score,teamId\n0.9,1\n0.8,\n",
+            &chosen,
+            "row 2 of the leaderboard names no team",
+        ),
+        (
+            "Rank,TeamId,TeamName,Score\n1,1,a,0.1\n2,2,b,0.5\n3,3,c,0.9\n",
+            &chosen,
+            "by its ranks, its first score is 0.1 and its last 0.9, but higher is better here",
+        ),
         ("PK\u{3}\u{4}nothing", &chosen, "the archive is damaged"),
         (
             "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",

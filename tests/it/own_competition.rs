@@ -124,6 +124,8 @@ fn every_command_refuses_an_entry_that_cannot_be_used() {
     for (from, to, message) in [
         ("\"rmse\"", "\"rmsee\"", "unknown metric `rmsee`"),
         ("gold = 1.5", "gold = inf", "`thresholds.gold` is inf"),
+        ("gold = 1.5", "gold = nan", "`thresholds.gold` is NaN"),
+        ("gold = 1.5", "gold = 9.5", "9.5"),
         (
             "\nid_columns",
             "\nanswer_columns = [\"a\", \"b\"]\nid_columns",

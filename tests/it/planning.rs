@@ -4,13 +4,12 @@ use serde_json::{Value, json};
 
 use crate::support::TestContext;
 
+/// The plan, which is shown whatever stands in its way here.
 fn plan(context: &TestContext, args: &[&str]) -> Value {
-    let called = context.ok(&[
-        &["run", "--agent", "sample", "-c", "demo-bikes", "--dry-run", "--json"],
-        args,
-    ]
-    .concat());
-    serde_json::from_str(&called.stdout).unwrap()
+    let called = context.run(
+        &[&["run", "--agent", "sample", "-c", "demo-bikes", "--dry-run", "--json"], args].concat(),
+    );
+    serde_json::from_str(&called.stdout).unwrap_or_else(|error| panic!("{error}: {called:#?}"))
 }
 
 #[test]

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use chrono::Utc;
 use medalist_competitions::CompetitionSpec;
 use medalist_grading::table::{Limits, Table, read_bytes};
+use medalist_grading::leaderboard::{Doubt, LeaderboardError};
 use medalist_grading::{Direction, Leaderboard, Thresholds};
 use sha2::{Digest as _, Sha256};
 
@@ -80,7 +81,7 @@ fn import_file(source: &Path, args: &ImportArgs, context: &Context) -> Result<Ex
         )
         .hint("name its competition with `-c ID`"));
     };
-    let board = read_board(source, spec)?;
+    let board = read_board(source, spec, context)?;
     keep(&board, context)?;
     context.say(format_args!("{}", summary(&board, spec)));
     Ok(Exit::Success)
@@ -94,7 +95,7 @@ fn import_checkout(source: &Path, args: &ImportArgs, context: &Context) -> Resul
     for spec in chosen(args, &catalogue)? {
         let file = folder.join(spec.id.as_str()).join("leaderboard.csv");
         if file.is_file() {
-            boards.push((read_board(&file, spec)?, spec));
+            boards.push((read_board(&file, spec, context)?, spec));
         } else if args.selection.selection().is_given() {
             missing.push(spec.id.as_str());
         }
@@ -164,8 +165,13 @@ fn summary(board: &OwnBoard, spec: &CompetitionSpec) -> String {
 /// Reads a board for a competition.
 ///
 /// Kaggle's boards are put in the competition's order, one score a team. The others' order is kept,
-/// since MLE-bench reads its thresholds off it, and must run the competition's way.
-fn read_board(file: &Path, spec: &CompetitionSpec) -> Result<OwnBoard, CliError> {
+/// since MLE-bench reads its thresholds off it, and must run the competition's way. What is doubtful
+/// and no reason to refuse it is warned of.
+fn read_board(
+    file: &Path,
+    spec: &CompetitionSpec,
+    context: &Context,
+) -> Result<OwnBoard, CliError> {
     let cannot = |error: anyhow::Error| {
         let what = format!("cannot use `{}` as the leaderboard of `{}`", file.display(), spec.id);
         CliError::new(Exit::BadInput, error.context(what))
@@ -180,14 +186,18 @@ fn read_board(file: &Path, spec: &CompetitionSpec) -> Result<OwnBoard, CliError>
     let table = Table::parse(bytes, &Limits::default()).map_err(|error| cannot(error.into()))?;
     let direction = spec.grading.direction;
     let (origin, board) = if table.has_column("Score") && !table.has_column("score") {
+        check_ranks(&table, direction).map_err(cannot)?;
         (BoardOrigin::Kaggle, Leaderboard::of_teams(&table, direction))
+    } else if table.has_column("teamId") {
+        check_teams(&table).map_err(cannot)?;
+        (BoardOrigin::MleBench, Leaderboard::of_table(&table))
     } else {
-        let origin =
-            if table.has_column("teamId") { BoardOrigin::MleBench } else { BoardOrigin::Scores };
-        (origin, Leaderboard::of_table(&table))
+        (BoardOrigin::Scores, Leaderboard::of_table(&table))
     };
     let board = board.map_err(|error| cannot(error.into()))?;
-    check_scores(&board, direction).map_err(cannot)?;
+    for doubt in check_board(&board, spec, origin == BoardOrigin::Scores).map_err(cannot)? {
+        context.warn(format_args!("`{}` for `{}`: {doubt}", file.display(), spec.id));
+    }
     Ok(OwnBoard {
         competition: spec.id.to_string(),
         origin,
@@ -198,7 +208,9 @@ fn read_board(file: &Path, spec: &CompetitionSpec) -> Result<OwnBoard, CliError>
     })
 }
 
-fn check_scores(board: &Leaderboard, direction: Direction) -> anyhow::Result<()> {
+/// Refuses a board that cannot be the competition's final one, and gives what is doubtful in one
+/// that may be.
+fn check_board(board: &Leaderboard, spec: &CompetitionSpec, is_list: bool) -> anyhow::Result<Vec<Doubt>> {
     let scores = board.scores();
     if let Some(row) = scores.iter().position(|score| !score.is_finite()) {
         anyhow::bail!(
@@ -207,15 +219,51 @@ fn check_scores(board: &Leaderboard, direction: Direction) -> anyhow::Result<()>
             scores[row]
         );
     }
-    if let [first, .., last] = scores
-        && direction.is_better(*last, *first)
+    let published = spec.thresholds.as_ref().and_then(|thresholds| thresholds.n_teams);
+    let known = || spec.leaderboard_csv().and_then(|text| Leaderboard::parse(text).ok());
+    let teams = published.map(u64::from).or_else(|| Some(known()?.scores().len() as u64));
+    let doubts = board.doubts(spec.grading.direction, teams);
+    // MLE-bench reads its thresholds off the order as it is; a plain list has no such witness.
+    let is_refused =
+        |doubt: &&Doubt| doubt.is_fatal() || (is_list && matches!(doubt, Doubt::Unsorted { .. }));
+    match doubts.iter().find(is_refused) {
+        Some(doubt) => anyhow::bail!("{doubt}"),
+        None => Ok(doubts),
+    }
+}
+
+/// Refuses a board of Kaggle's whose ranks run against the competition's direction: sorted, it would
+/// look right.
+fn check_ranks(table: &Table, direction: Direction) -> anyhow::Result<()> {
+    let (Some(ranks), Some(scores)) = (table.column("Rank"), table.column("Score")) else {
+        return Ok(());
+    };
+    let mut places: Vec<(f64, f64)> = (0..table.rows())
+        .filter_map(|row| Some((ranks.number(row)?, scores.number(row)?)))
+        .collect();
+    places.sort_by(|a, b| a.0.total_cmp(&b.0));
+    if let [(_, first), .., (_, last)] = places[..]
+        && direction.is_better(last, first)
     {
-        let better = if direction == Direction::Lower { "lower" } else { "higher" };
-        anyhow::bail!(
-            "its first score is {first} and its last {last}, but {better} is better here; expected the best first"
-        );
+        anyhow::bail!("by its ranks, {}", Doubt::Backwards { first, last, direction });
     }
     Ok(())
+}
+
+/// Refuses a board of MLE-bench's with a row that names no team.
+fn check_teams(table: &Table) -> anyhow::Result<()> {
+    match table.column("teamId").and_then(|teams| teams.first_missing()) {
+        Some(row) => Err(LeaderboardError::NoTeam { row: row + 1 }.into()),
+        None => Ok(()),
+    }
+}
+
+/// Whether a name in an archive is a CSV file's; macOS puts files of its own beside each.
+fn is_csv(name: &str) -> bool {
+    let name = Path::new(name);
+    let is_of_macos = name.components().any(|part| part.as_os_str() == "__MACOSX")
+        || name.file_name().is_some_and(|file| file.as_encoded_bytes().starts_with(b"._"));
+    !is_of_macos && name.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("csv"))
 }
 
 /// The one CSV file of an archive.
@@ -224,7 +272,7 @@ fn unzip(bytes: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     let names =
         archive.file_names().map(|name| name.map(Cow::into_owned)).collect::<Result<Vec<_>, _>>();
     let mut names = names.context("the archive is damaged")?;
-    names.retain(|name| name.ends_with(".csv"));
+    names.retain(|name| is_csv(name));
     let [name] = &names[..] else {
         anyhow::bail!("the archive holds {} CSV files, expected one", names.len());
     };

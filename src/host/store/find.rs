@@ -74,22 +74,35 @@ pub fn group(runs_dir: &Path, text: &Path) -> Result<GroupDir, FindError> {
     Err(FindError::NoGroup { text: text.display().to_string(), looked_at })
 }
 
-/// The newest group below `runs_dir`, by its name, which begins with its time.
+/// The newest group below `runs_dir`, by its name, which begins with its time. Groups whose plan
+/// cannot be read are passed over, and told to `on_damage`.
 ///
 /// # Errors
 /// [`FindError::NoGroups`] if there is none.
-pub fn newest_group(runs_dir: &Path) -> Result<GroupDir, FindError> {
-    let newest = groups(runs_dir).into_iter().next();
+pub fn newest_group(
+    runs_dir: &Path,
+    on_damage: &mut dyn FnMut(StoreError),
+) -> Result<GroupDir, FindError> {
+    let is_sound = |group: &GroupDir| {
+        read_json::<Plan>(&group.plan()).map_err(&mut *on_damage).is_ok()
+    };
+    let newest = groups(runs_dir).into_iter().find(is_sound);
     newest.ok_or_else(|| FindError::NoGroups { runs_dir: runs_dir.to_owned() })
 }
 
 /// The attempt that `text` names: its folder, the folder's name or the beginning of it, its key
 /// (`competition/agent/seed`), or its competition where the group has one attempt on it. Without a
-/// group, the newest group that has such an attempt counts.
+/// group, the newest group that has such an attempt counts; groups whose plan cannot be read are
+/// passed over then, and told to `on_damage`.
 ///
 /// # Errors
 /// [`FindError`]; several attempts of one group that fit are an error that names them.
-pub fn attempt(runs_dir: &Path, text: &str, within: Option<&Path>) -> Result<Found, FindError> {
+pub fn attempt(
+    runs_dir: &Path,
+    text: &str,
+    within: Option<&Path>,
+    on_damage: &mut dyn FnMut(StoreError),
+) -> Result<Found, FindError> {
     let path = Path::new(text);
     if let (Some(parent), Some(name)) = (path.parent(), path.file_name())
         && GroupDir::new(parent).plan().is_file()
@@ -97,15 +110,20 @@ pub fn attempt(runs_dir: &Path, text: &str, within: Option<&Path>) -> Result<Fou
     {
         return Ok(found);
     }
-    let (candidates, place) = match within {
-        Some(within) => (vec![group(runs_dir, within)?], format!("group `{}`", within.display())),
-        None => (groups(runs_dir), format!("the groups of `{}`", runs_dir.display())),
-    };
-    for candidate in candidates {
-        if let Some(found) = in_group(&candidate, text)? {
-            return Ok(found);
+    if let Some(within) = within {
+        let place = format!("group `{}`", within.display());
+        let found = in_group(&group(runs_dir, within)?, text)?;
+        return found.ok_or_else(|| FindError::NoAttempt { text: text.to_owned(), place });
+    }
+    for candidate in groups(runs_dir) {
+        match in_group(&candidate, text) {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => {}
+            Err(FindError::Store(error)) => on_damage(error),
+            Err(error) => return Err(error),
         }
     }
+    let place = format!("the groups of `{}`", runs_dir.display());
     Err(FindError::NoAttempt { text: text.to_owned(), place })
 }
 

@@ -20,8 +20,11 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::files::StoreError;
-use super::lock::lock;
+use super::lock::{is_locked, lock, lock_patiently};
 use crate::attempt::dir::AttemptDir;
+
+/// What a process holds that runs one attempt, in the attempt's folder.
+const ATTEMPT_LOCK: &str = "attempt.lock";
 
 /// The folder of a run group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,10 +86,18 @@ impl GroupDir {
         self.root.join("stop")
     }
 
-    /// Whether a harness runs the group now.
+    /// Whether a harness runs the group now, or an attempt of it. Only asks: a harness that starts
+    /// at the same moment is not held up.
     pub fn is_running(&self) -> bool {
-        self.root.join("group.lock").is_file()
-            && matches!(self.lock(), Err(StoreError::Locked { .. }))
+        if is_locked(&self.group_lock()) {
+            return true;
+        }
+        let attempts = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
+        attempts.map(|entry| entry.path().join(ATTEMPT_LOCK)).any(|lock| is_locked(&lock))
+    }
+
+    fn group_lock(&self) -> PathBuf {
+        self.root.join("group.lock")
     }
 
     /// One attempt's folder.
@@ -99,7 +110,7 @@ impl GroupDir {
     /// # Errors
     /// [`StoreError::Locked`] if another process holds it.
     pub fn lock(&self) -> Result<GroupLock, StoreError> {
-        let lock = lock(&self.root.join("group.lock"), FlockArg::LockExclusiveNonblock)?;
+        let lock = lock_patiently(&self.group_lock(), FlockArg::LockExclusiveNonblock)?;
         Ok(GroupLock { _locks: vec![lock] })
     }
 
@@ -109,10 +120,11 @@ impl GroupDir {
     /// # Errors
     /// [`StoreError::Locked`] if another process holds the attempt or the whole group.
     pub fn lock_attempt(&self, dir: &str) -> Result<GroupLock, StoreError> {
-        let group = lock(&self.root.join("group.lock"), FlockArg::LockSharedNonblock)?;
+        let group = lock(&self.group_lock(), FlockArg::LockSharedNonblock)?;
         let attempt = self.root.join(dir);
         std::fs::create_dir_all(&attempt).map_err(StoreError::io("create", &attempt))?;
-        let attempt = lock(&attempt.join("attempt.lock"), FlockArg::LockExclusiveNonblock)?;
+        let lock = attempt.join(ATTEMPT_LOCK);
+        let attempt = lock_patiently(&lock, FlockArg::LockExclusiveNonblock)?;
         Ok(GroupLock { _locks: vec![group, attempt] })
     }
 }
@@ -137,5 +149,37 @@ mod tests {
         drop(held);
         group.lock().unwrap();
         assert_eq!(GroupDir::create(temp.path(), "g").unwrap().1, "g-2");
+    }
+
+    #[test]
+    fn who_asks_whether_a_group_runs_keeps_nobody_from_running_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let (group, _) = GroupDir::create(temp.path(), "g").unwrap();
+        assert!(!group.is_running());
+        for lock in [GroupDir::lock, |group: &GroupDir| group.lock_attempt("a_1")] {
+            let held = lock(&group).unwrap();
+            assert!(group.is_running());
+            drop(held);
+        }
+        assert!(!group.is_running());
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                        group.is_running();
+                    }
+                });
+            }
+            for round in 0..200 {
+                let held = group.lock();
+                let taken = held.map(drop).map_err(|error| error.to_string());
+                if taken.is_err() {
+                    done.store(true, std::sync::atomic::Ordering::Relaxed);
+                }
+                assert_eq!(taken, Ok(()), "round {round}");
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
     }
 }

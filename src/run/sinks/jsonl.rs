@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use crate::run::events::{EventKind, EventSink, RunEvent, SinkError};
@@ -29,13 +30,23 @@ impl JsonLines {
         }
         let error = |source| SinkError { to: to.clone(), source };
         let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(error)?;
-        let existing = std::fs::read(path).map_err(error)?;
-        if existing.last().is_some_and(|byte| *byte != b'\n') {
+        if is_cut_short(path).map_err(error)? {
             file.write_all(b"\n").map_err(error)?;
         }
         let out = Box::new(file.try_clone().map_err(error)?);
         Ok(Self { to, out, file: Some(file) })
     }
+}
+
+/// Whether the last line of a file has no end. A pipe or a device has no lines to look at.
+fn is_cut_short(path: &Path) -> io::Result<bool> {
+    let meta = std::fs::metadata(path)?;
+    if !meta.is_file() || meta.len() == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    File::open(path)?.read_exact_at(&mut last, meta.len() - 1)?;
+    Ok(last != *b"\n")
 }
 
 impl EventSink for JsonLines {

@@ -42,10 +42,30 @@ impl Progress {
         Self { bars, group, attempts: BTreeMap::new() }
     }
 
+    /// Removes the bar of an attempt that no longer runs.
+    fn take_down(&mut self, key: &AttemptKey) {
+        if let Some(attempt) = self.attempts.remove(key) {
+            attempt.bar.finish_and_clear();
+            self.bars.remove(&attempt.bar);
+        }
+    }
+
     fn set_stats(&self, stats: &RunStats) {
         self.group.set_length(stats.planned as u64);
         self.group.set_position(stats.finished as u64);
         self.group.set_message(stats.to_string());
+    }
+}
+
+impl Drop for Progress {
+    /// A run that breaks off leaves attempts running that nobody draws any more.
+    fn drop(&mut self) {
+        for attempt in self.attempts.values() {
+            attempt.bar.finish_and_clear();
+        }
+        if !self.group.is_finished() {
+            self.group.abandon();
+        }
     }
 }
 
@@ -64,6 +84,8 @@ impl EventSink for Progress {
         match &event.kind {
             EventKind::GroupStarted { stats, .. } => self.set_stats(stats),
             EventKind::Started { key, timeout_s, stats, .. } => {
+                // Another try has a bar of its own.
+                self.take_down(key);
                 let bar =
                     self.bars.insert_before(&self.group, ProgressBar::new(timeout_s.ceil() as u64));
                 bar.set_style(style("  {prefix:<38!} {elapsed:>4} {wide_msg}"));
@@ -107,18 +129,16 @@ impl EventSink for Progress {
                 }
             }
             EventKind::Finished { key, stats, .. } => {
-                if let Some(attempt) = self.attempts.remove(key) {
-                    attempt.bar.finish_and_clear();
-                    self.bars.remove(&attempt.bar);
-                }
+                self.take_down(key);
                 self.set_stats(stats);
             }
             EventKind::GroupFinished { stats } => {
                 self.set_stats(stats);
-                self.group.finish();
+                // `finish` would fill a bar that a person has stopped.
+                self.group.abandon();
             }
-            EventKind::TryFailed { .. }
-            | EventKind::Snapshot { .. }
+            EventKind::TryFailed { key, .. } => self.take_down(key),
+            EventKind::Snapshot { .. }
             | EventKind::Warning { .. }
             | EventKind::CancelBegan { .. } => {}
         }
@@ -126,5 +146,46 @@ impl EventSink for Progress {
             let _ = self.bars.println(line);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use medalist_reports::record::OutcomeRecord;
+
+    use super::*;
+
+    #[test]
+    fn an_attempt_has_one_bar_at_a_time_and_none_once_it_does_not_run() {
+        let key = AttemptKey { competition: "a".into(), agent: "x".into(), seed: 0 };
+        let event = |kind| RunEvent { seq: 0, at: chrono::Utc::now(), kind };
+        let started = |try_number| {
+            event(EventKind::Started {
+                key: key.clone(),
+                dir: String::new(),
+                try_number,
+                attached: false,
+                timeout_s: 1.0,
+                stats: RunStats::default(),
+            })
+        };
+        let mut progress = Progress::new();
+        progress.on_event(&started(1)).unwrap();
+        let first = progress.attempts[&key].bar.clone();
+        progress.on_event(&started(2)).unwrap();
+        let second = progress.attempts[&key].bar.clone();
+        assert!(first.is_finished() && !second.is_finished());
+        let failed = EventKind::TryFailed {
+            key: key.clone(),
+            try_number: 2,
+            outcome: OutcomeRecord::default(),
+            retry_in_s: 10.0,
+        };
+        progress.on_event(&event(failed)).unwrap();
+        assert!(second.is_finished() && progress.attempts.is_empty());
+        progress.on_event(&started(3)).unwrap();
+        let (third, group) = (progress.attempts[&key].bar.clone(), progress.group.clone());
+        drop(progress);
+        assert!(third.is_finished() && group.is_finished(), "a run that broke off");
     }
 }

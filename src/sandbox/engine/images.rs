@@ -193,8 +193,9 @@ impl Engine {
         while let Some(step) = progress.next().await {
             let step = step.map_err(|error| Self::error(&action, error))?;
             for line in step.stream.iter().chain(&step.status).flat_map(|text| text.lines()) {
-                if !line.trim().is_empty() {
-                    on_line(line.trim_end());
+                let line = plain(line);
+                if !line.is_empty() {
+                    on_line(&line);
                 }
             }
         }
@@ -217,6 +218,14 @@ impl Engine {
             },
         }
     }
+}
+
+/// A line of a builder without the colours and cursor moves of the programs that it runs; what they
+/// print over is left out.
+pub(crate) fn plain(line: &str) -> String {
+    let line = anstream::adapter::strip_str(line.trim_end()).to_string();
+    let last = line.rsplit('\r').next().unwrap_or_default();
+    last.replace(|c: char| c.is_control() && c != '\t', "").trim_end().to_owned()
 }
 
 /// A pull without a tag would fetch every tag there is.
@@ -335,6 +344,14 @@ mod tests {
         for (given, expected) in cases {
             assert_eq!(with_tag(given), expected);
         }
+    }
+
+    #[test]
+    fn a_line_of_a_builder_is_shown_without_colours() {
+        assert_eq!(plain("\u{1b}[91mE: no such package\u{1b}[0m\r\n"), "E: no such package");
+        assert_eq!(plain(" 10 %\r 90 %\r100 %"), "100 %");
+        assert_eq!(plain("Step 1/2 : FROM a"), "Step 1/2 : FROM a");
+        assert_eq!(plain("\u{1b}[0m"), "");
     }
 
     #[test]

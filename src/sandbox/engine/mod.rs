@@ -10,6 +10,7 @@ pub use client::{
     ContainerFacts, ContainerState, Engine, EngineError, EngineInfo, ListedContainer,
 };
 pub use config::{ContainerConfig, ContainerConfigError};
+pub(crate) use images::plain;
 pub use images::{BuildRequest, ImageFacts, tar_directory};
 pub(crate) use spec::{Capabilities, INIT_ITSELF, Inner, Mounts, container_body};
 pub(crate) use transfer::Entry;
