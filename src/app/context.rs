@@ -51,7 +51,8 @@ impl Context {
         match write!(out, "{text}").and_then(|()| out.flush()) {
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
             other => {
-                other.map_err(|error| anyhow::Error::new(error).context("cannot write to stdout"))?;
+                other
+                    .map_err(|error| anyhow::Error::new(error).context("cannot write to stdout"))?;
                 Ok(())
             }
         }

@@ -138,7 +138,10 @@ fn of_plan(plan: &Plan) -> Vec<CliError> {
         ));
     }
     if limits.timeout.is_zero() {
-        found.push(refuse("`--timeout 0s` leaves the agent no time", "give it some: `--timeout 24h`"));
+        found.push(refuse(
+            "`--timeout 0s` leaves the agent no time",
+            "give it some: `--timeout 24h`",
+        ));
     }
     for (flag, time) in [("--timeout", limits.timeout), ("--grace", limits.grace)] {
         if time > LONGEST {
@@ -179,7 +182,9 @@ fn of_sizes(limits: &Limits) -> Vec<CliError> {
     let refused = small.map(|(flag, bytes, least)| {
         let least = ByteSize::b(least);
         let hint = match bytes < 1024 {
-            true => format!("a size needs its unit, as in `{flag} {bytes}GiB`; the least is {least}"),
+            true => {
+                format!("a size needs its unit, as in `{flag} {bytes}GiB`; the least is {least}")
+            }
             false => format!("the least is {least}"),
         };
         refuse(format_args!("`{flag} {}` is too little for any agent", size(bytes)), hint)
@@ -356,7 +361,9 @@ fn time_limit(plan: &Plan) -> Option<String> {
     // Arguments are the agent's own language: they are told, not touched.
     let argument = plan.agent.command.windows(2).find_map(|words| match words {
         [key, value] if key.starts_with("--") && value == stated => Some(format!("{key} {value}")),
-        [_, word] => word.split_once('=').filter(|(_, value)| value == stated).map(|_| word.clone()),
+        [_, word] => {
+            word.split_once('=').filter(|(_, value)| value == stated).map(|_| word.clone())
+        }
         _ => None,
     });
     if let Some(argument) = argument {
@@ -420,7 +427,10 @@ mod tests {
     #[test]
     fn several_obstacles_are_one_error_with_all_hints() {
         let one = || refuse("`--cpus nan` is none", "give a number");
-        assert_eq!(join(vec![one()]).render(), "error: `--cpus nan` is none\nhint: give a number\n");
+        assert_eq!(
+            join(vec![one()]).render(),
+            "error: `--cpus nan` is none\nhint: give a number\n"
+        );
         let two = join(vec![one(), one(), refuse("no time", "give some")]);
         assert_eq!(
             two.render(),

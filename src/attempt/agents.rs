@@ -286,8 +286,7 @@ impl AgentSpec {
         let malformed = |message: String| AgentError::Malformed { path: path.to_owned(), message };
         let text = std::fs::read_to_string(path)
             .map_err(|source| AgentError::Read { path: path.to_owned(), source })?;
-        let root: serde_json::Map<String, serde_json::Value> =
-            serde_saphyr::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+        let root = super::yaml::parse(&text).map_err(malformed)?;
         let dir = path.parent().unwrap_or(Path::new("."));
         let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
         let image = absolute

@@ -289,7 +289,9 @@ pub fn agent_env(spec: &LaunchSpec, home: &str) -> Vec<(String, String)> {
     }
     for (name, value) in &spec.env {
         // An agent may ask for less time than it is given, and cannot have more.
-        if name == "TIME_LIMIT_SECS" && value.trim().parse().is_ok_and(|asked: f64| asked > budget as f64) {
+        if name == "TIME_LIMIT_SECS"
+            && value.trim().parse().is_ok_and(|asked: f64| asked > budget as f64)
+        {
             continue;
         }
         env.retain(|(known, _)| known != name);

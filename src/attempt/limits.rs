@@ -398,9 +398,10 @@ mod tests {
 
     #[test]
     fn an_address_of_a_page_is_answered_with_its_host() {
-        for (text, host) in
-            [("https://example.org", "example.org"), ("http://example.org:8080/x?y", "example.org:8080")]
-        {
+        for (text, host) in [
+            ("https://example.org", "example.org"),
+            ("http://example.org:8080/x?y", "example.org:8080"),
+        ] {
             let error = text.parse::<Network>().unwrap_err().to_string();
             assert!(error.contains(&format!("name the host alone: `{host}`")), "{error}");
         }

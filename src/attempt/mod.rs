@@ -19,6 +19,8 @@ pub mod outcome;
 #[cfg(target_os = "linux")]
 pub mod plan;
 pub mod text;
+#[cfg(target_os = "linux")]
+mod yaml;
 
 /// The version of this program: the package's and, where it is known, the commit that it was built
 /// from, such as `0.1.0+0123456789ab`, or `0.1.0+0123456789ab.dirty` for changed sources.

@@ -125,7 +125,8 @@ const ELSEWHERE: &str =
 
 /// Whether bars can be drawn on stderr; a terminal that cannot move its cursor gets plain lines.
 fn can_draw() -> bool {
-    let can_move = std::env::var_os("TERM").map_or(cfg!(windows), |term| term != "dumb" && !term.is_empty());
+    let can_move =
+        std::env::var_os("TERM").map_or(cfg!(windows), |term| term != "dumb" && !term.is_empty());
     std::io::stderr().is_terminal() && can_move
 }
 

@@ -26,7 +26,7 @@ pub(super) fn sweep(group: &GroupDir, plan: &Plan, runs: impl Fn(&str) -> bool) 
 
 fn settle(dir: &AttemptDir) {
     let token = std::fs::remove_file(dir.token());
-    let control = Control::of(dir.root()).remove();
+    let control = Control::of(dir).remove();
     for error in [token, control].into_iter().filter_map(Result::err) {
         if error.kind() != std::io::ErrorKind::NotFound {
             tracing::debug!(%error, dir = %dir.root().display(), "a leftover stays");

@@ -185,9 +185,10 @@ pub(super) async fn run_tries(
         let lost_while_away =
             attached && matches!(end.outcome, Outcome::EngineLost { .. }) && end.salvage.is_none();
         // What a person ended was no failure.
-        let failed = record.tries.iter().filter(|one| {
-            one.outcome.as_ref().is_some_and(|outcome| outcome.infrastructure)
-        });
+        let failed = record
+            .tries
+            .iter()
+            .filter(|one| one.outcome.as_ref().is_some_and(|outcome| outcome.infrastructure));
         let failed = u32::try_from(failed.count()).unwrap_or(u32::MAX);
         let tries_left = failed <= run.plan.retries || lost_while_away;
         if !end.outcome.is_infrastructure() || !tries_left {

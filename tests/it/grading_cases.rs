@@ -79,8 +79,14 @@ fn a_key_that_a_list_does_not_have_is_an_error_with_the_one_that_was_meant() {
     let context = TestContext::new();
     prepared(&context);
     let cases = [
-        (format!("{{\"competition_id\":\"{CACTUS}\",\"submision_path\":\"sub.csv\"}}"), "`submission_path`"),
-        (format!("{{\"competition\":\"{CACTUS}\",\"submission_path\":\"sub.csv\"}}"), "`competition_id`"),
+        (
+            format!("{{\"competition_id\":\"{CACTUS}\",\"submision_path\":\"sub.csv\"}}"),
+            "`submission_path`",
+        ),
+        (
+            format!("{{\"competition\":\"{CACTUS}\",\"submission_path\":\"sub.csv\"}}"),
+            "`competition_id`",
+        ),
         (format!("{{\"competition_id\":\"{CACTUS}\"}}"), "missing field `submission_path`"),
         ("[]".to_owned(), "expected an object"),
     ];
@@ -184,8 +190,26 @@ fn repeated_ids_are_paired_in_the_order_of_numpys_quicksort() {
         text
     };
     const PAIRS: [[u8; 2]; 20] = [
-        [9, 4], [5, 8], [0, 7], [3, 0], [2, 1], [5, 7], [3, 6], [8, 1], [9, 3], [0, 3],
-        [6, 4], [2, 6], [2, 1], [2, 9], [9, 7], [2, 2], [0, 0], [3, 3], [2, 2], [4, 5],
+        [9, 4],
+        [5, 8],
+        [0, 7],
+        [3, 0],
+        [2, 1],
+        [5, 7],
+        [3, 6],
+        [8, 1],
+        [9, 3],
+        [0, 3],
+        [6, 4],
+        [2, 6],
+        [2, 1],
+        [2, 9],
+        [9, 7],
+        [2, 2],
+        [0, 0],
+        [3, 3],
+        [2, 2],
+        [4, 5],
     ];
     let answers = classes(&|image| PAIRS[image], false);
     let submission = classes(&|image| [PAIRS[image][1], PAIRS[image][0]], true);
@@ -198,7 +222,8 @@ fn repeated_ids_are_paired_in_the_order_of_numpys_quicksort() {
 fn the_cell_that_is_blamed_is_the_one_that_is_wrong() {
     let context = TestContext::new();
     let rsna = "prediction_id,cancer\n1_L,1\n2_L,0\n3_L,1\n4_L,0\n5_L,1\n6_L,0\n";
-    let submission = "prediction_id,cancer\n1_L,0.9\n2_L,0.1\n3_L,0.8\n4_L,oops\n5_L,0.7\n6_L,0.2\n";
+    let submission =
+        "prediction_id,cancer\n1_L,0.9\n2_L,0.1\n3_L,0.8\n4_L,oops\n5_L,0.7\n6_L,0.2\n";
     let report = grade(&context, "rsna-breast-cancer-detection", "sub.csv", submission, rsna);
     assert_eq!(blamed(&report), (Some(4), "oops"));
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::mlebench_agents::base_image;
-use crate::support::{Called, TestContext, called};
+use crate::support::{Called, TestContext, called, skip};
 
 const AIDE: &str = "\
 vars:
@@ -211,7 +211,9 @@ async fn mlagentbench_starts_in_its_working_directory() {
     let dir = attempt(&context);
     let text = log(&dir);
     assert!(
-        text.contains("in /home/agent/MLAgentBench with --llm-name a-model --max-time 86400 --python True"),
+        text.contains(
+            "in /home/agent/MLAgentBench with --llm-name a-model --max-time 86400 --python True"
+        ),
         "{text}"
     );
     assert!(text.contains("notes of its own") && text.contains("limit 60"), "{text}");
@@ -228,9 +230,13 @@ async fn opendevin_needs_consent_and_is_never_called_sealed() {
     let mut command = context.command();
     command.args(["run", "--agents-dir", "agents", "--agent", "opendevin", "-c", "demo-flights"]);
     command.args(["--timeout", "60s", "--grace", "3s", "--cpus", "0.5", "--memory", "512MiB"]);
-    let ran = called(&command.env("I_ACCEPT_RUNNING_PRIVILEGED_CONTAINERS", "1").output().unwrap());
-    assert_eq!(ran.code, 0, "{ran:#?}");
+    command.args(["--retries", "0"]).env("I_ACCEPT_RUNNING_PRIVILEGED_CONTAINERS", "1");
+    let ran = called(&command.output().unwrap());
     assert!(ran.stderr.contains("NOT SEALED"), "{ran:#?}");
+    if ran.stderr.contains("unable to apply caps") {
+        return skip("privileged", "the engine is itself in a container that may not make one");
+    }
+    assert_eq!(ran.code, 0, "{ran:#?}");
     let text = log(&attempt(&context));
     assert!(text.contains("in /home/agent with --max_time_in_hours 24 --shm_size 100G"), "{text}");
 }
@@ -245,7 +251,10 @@ fn what_a_config_cannot_ask_for_is_named() {
     for (more, says) in [
         ("  mount_docker_socket: true\n", "`odd.mount_docker_socket`"),
         ("  kwargs:\n    a: 1\n", "`odd.kwargs_type` is missing"),
-        ("  kwargs_type: hydra\n  kwargs:\n    a: 1\n", "`hydra`, expected `argparse` or `omegaconf`"),
+        (
+            "  kwargs_type: hydra\n  kwargs:\n    a: 1\n",
+            "`hydra`, expected `argparse` or `omegaconf`",
+        ),
         ("  env_vars: [1]\n", "`odd.env_vars` is not a map"),
         ("  env_vars: {\n", "config.yaml` is not a valid agent file"),
     ] {

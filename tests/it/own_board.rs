@@ -241,26 +241,14 @@ fn what_is_no_board_is_refused_and_leaves_the_old_one() {
         ),
         ("score\n", &chosen, "the leaderboard has no rows"),
         ("score\n0.5\n0.5\n0.5\n", &chosen, "all 3 scores are 0.5"),
-        (
-            "TeamId,TeamName,Score\n1,a,0.5\n2,b,0.5\n",
-            &chosen,
-            "all 2 scores are 0.5",
-        ),
-        (
-            "score\n0.9\n0.5\n0.8\n0.1\n",
-            &chosen,
-            "score 3 is 0.8, better than the 0.5 before it",
-        ),
+        ("TeamId,TeamName,Score\n1,a,0.5\n2,b,0.5\n", &chosen, "all 2 scores are 0.5"),
+        ("score\n0.9\n0.5\n0.8\n0.1\n", &chosen, "score 3 is 0.8, better than the 0.5 before it"),
         (
             "TeamId,TeamName,Score\n1,a,0.9\n,,0.8\n",
             &chosen,
             "row 2 of the leaderboard names no team",
         ),
-        (
-            "score,teamId\n0.9,1\n0.8,\n",
-            &chosen,
-            "row 2 of the leaderboard names no team",
-        ),
+        ("score,teamId\n0.9,1\n0.8,\n", &chosen, "row 2 of the leaderboard names no team"),
         (
             "Rank,TeamId,TeamName,Score\n1,1,a,0.1\n2,2,b,0.5\n3,3,c,0.9\n",
             &chosen,

@@ -86,9 +86,12 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 
 /// Whether the agent of the newest group has printed these words.
 fn has_printed(context: &TestContext, words: &str) -> Option<()> {
-    let group = fs::read_dir(context.join("runs")).ok()?.flatten().map(|entry| entry.path()).max()?;
+    let group =
+        fs::read_dir(context.join("runs")).ok()?.flatten().map(|entry| entry.path()).max()?;
     let logs = of_attempts(&group, "run.log");
-    logs.iter().any(|log| fs::read_to_string(log).is_ok_and(|text| text.contains(words))).then_some(())
+    logs.iter()
+        .any(|log| fs::read_to_string(log).is_ok_and(|text| text.contains(words)))
+        .then_some(())
 }
 
 #[tokio::test]
@@ -102,8 +105,10 @@ async fn a_changed_agent_is_built_again() {
     second.ok(&["-q", "prepare", "-c", "demo-flights"]);
     let case = context.join("case");
     let words = run_words(&[]);
-    let words: Vec<&str> =
-        words.iter().map(|word| if *word == "./case" { case.to_str().unwrap() } else { word }).collect();
+    let words: Vec<&str> = words
+        .iter()
+        .map(|word| if *word == "./case" { case.to_str().unwrap() } else { word })
+        .collect();
     assert_eq!(second.run(&words).code, 0);
     assert!(only_attempt(&second).2.contains("VERSION TWO"));
 }
@@ -126,7 +131,10 @@ async fn a_container_that_somebody_else_stops_is_tried_again() {
     let (record, grade, log) = only_attempt(&context);
     assert_eq!(record["tries"].as_array().unwrap().len(), 2, "{record:#}");
     assert_eq!(record["tries"][0]["outcome"]["infrastructure"], true, "{record:#}");
-    assert_eq!((&record["outcome"]["exit_code"], &grade["valid_submission"]), (&0.into(), &true.into()));
+    assert_eq!(
+        (&record["outcome"]["exit_code"], &grade["valid_submission"]),
+        (&0.into(), &true.into())
+    );
     assert!(log.contains("end"), "{log}");
 }
 
@@ -195,7 +203,12 @@ async fn a_display_that_cannot_be_written_ends_no_run() {
 
 #[tokio::test]
 async fn a_sparse_file_in_the_agents_folder_is_sent_whole() {
-    let Some(context) = agent(&format!("head -c 1 /home/agent/cache.db | tr '\\0' 0\n{SUBMIT}"), "COPY cache.db /home/agent/\n").await else {
+    let Some(context) = agent(
+        &format!("head -c 1 /home/agent/cache.db | tr '\\0' 0\n{SUBMIT}"),
+        "COPY cache.db /home/agent/\n",
+    )
+    .await
+    else {
         return;
     };
     use std::os::unix::fs::FileExt as _;
@@ -251,8 +264,10 @@ async fn work_that_is_done_when_the_disk_runs_full_is_not_done_again() {
     let small = context.join("small");
     fs::create_dir(&small).unwrap();
     let mount = |options: &str| {
-        let output =
-            Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&small).output();
+        let output = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(&small)
+            .output();
         output.is_ok_and(|output| output.status.success())
     };
     if !mount("size=20m") {
@@ -350,12 +365,16 @@ async fn limits_that_cannot_be_had_are_refused_before_anything_starts() {
             let refused = context.run(&[&base, more, dry].concat());
             assert!([3, 4].contains(&refused.code), "{more:?} {dry:?}: {refused:#?}");
             for words in says {
-                assert!(refused.stderr.contains(words), "{more:?} {dry:?}: no `{words}`: {refused:#?}");
+                assert!(
+                    refused.stderr.contains(words),
+                    "{more:?} {dry:?}: no `{words}`: {refused:#?}"
+                );
             }
         }
     }
     // All that is in the way is said at once.
-    let both = context.run(&[&base[..], &["demo-digits", "--cpus", "nan", "--memory", "4"]].concat());
+    let both =
+        context.run(&[&base[..], &["demo-digits", "--cpus", "nan", "--memory", "4"]].concat());
     assert_eq!(both.code, 3, "{both:#?}");
     for words in ["3 things", "`--cpus NaN`", "`--memory 4`", "medalist prepare -c demo-digits"] {
         assert!(both.stderr.contains(words), "no `{words}`: {both:#?}");
@@ -370,7 +389,14 @@ async fn a_step_that_fails_is_a_build_error_with_its_last_lines() {
     let ran = run(&context, &[]);
     assert_eq!(ran.code, 3, "{ran:#?}");
     let error = &ran.stderr[ran.stderr.find("error: ").unwrap()..];
-    for words in ["cannot be built from `", "case/Dockerfile", "7", "    line 30", "    E: no such package", "hint: "] {
+    for words in [
+        "cannot be built from `",
+        "case/Dockerfile",
+        "7",
+        "    line 30",
+        "    E: no such package",
+        "hint: ",
+    ] {
         assert!(error.contains(words), "no `{words}` in {error}");
     }
     assert!(!error.contains("    line 1\n") && !ran.stderr.contains('\x1b'), "{}", ran.stderr);

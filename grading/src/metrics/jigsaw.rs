@@ -41,9 +41,8 @@ fn known_comments(form: &Form<'_>) -> Result<Vec<(u32, u32)>, Refusal> {
         matches.iter().for_each(|&(_, row)| known[row as usize] = true);
         // Each known row is paired at least once, so that one must be unknown.
         let row = known.iter().position(|known| !known);
-        let ids = |row: usize| {
-            submission_ids.iter().map(|c| c.raw(row)).collect::<Vec<_>>().join(", ")
-        };
+        let ids =
+            |row: usize| submission_ids.iter().map(|c| c.raw(row)).collect::<Vec<_>>().join(", ");
         let invalid =
             InvalidSubmission::new(InvalidKind::Ids, "the id is not one of the test set's");
         return Err(row.map_or(invalid.clone(), |row| invalid.at(row).with_value(ids(row))).into());

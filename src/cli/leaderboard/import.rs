@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use chrono::Utc;
 use medalist_competitions::CompetitionSpec;
-use medalist_grading::table::{Limits, Table, read_bytes};
 use medalist_grading::leaderboard::{Doubt, LeaderboardError};
+use medalist_grading::table::{Limits, Table, read_bytes};
 use medalist_grading::{Direction, Leaderboard, Thresholds};
 use sha2::{Digest as _, Sha256};
 
@@ -210,7 +210,11 @@ fn read_board(
 
 /// Refuses a board that cannot be the competition's final one, and gives what is doubtful in one
 /// that may be.
-fn check_board(board: &Leaderboard, spec: &CompetitionSpec, is_list: bool) -> anyhow::Result<Vec<Doubt>> {
+fn check_board(
+    board: &Leaderboard,
+    spec: &CompetitionSpec,
+    is_list: bool,
+) -> anyhow::Result<Vec<Doubt>> {
     let scores = board.scores();
     if let Some(row) = scores.iter().position(|score| !score.is_finite()) {
         anyhow::bail!(

@@ -83,9 +83,8 @@ pub fn newest_group(
     runs_dir: &Path,
     on_damage: &mut dyn FnMut(StoreError),
 ) -> Result<GroupDir, FindError> {
-    let is_sound = |group: &GroupDir| {
-        read_json::<Plan>(&group.plan()).map_err(&mut *on_damage).is_ok()
-    };
+    let is_sound =
+        |group: &GroupDir| read_json::<Plan>(&group.plan()).map_err(&mut *on_damage).is_ok();
     let newest = groups(runs_dir).into_iter().find(is_sound);
     newest.ok_or_else(|| FindError::NoGroups { runs_dir: runs_dir.to_owned() })
 }
