@@ -34,6 +34,12 @@ pub struct Config {
     pub record: Record,
 }
 
+/// Settings of another program with those of the gateway in them.
+#[derive(Deserialize)]
+struct Within {
+    llm: Config,
+}
+
 /// A provider.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -338,7 +344,8 @@ const WELL_KNOWN: [WellKnown; 5] = [
 const RESERVED: [&str; 4] = ["medalist", "r", "v1", "v1beta"];
 
 impl Config {
-    /// Reads and checks a settings file.
+    /// Reads and checks a settings file: `llm.toml`, or another program's settings with an `[llm]`
+    /// table, of which the rest is not read.
     ///
     /// # Errors
     /// Names the line of a syntax error or unknown key with the nearest known one, and values that
@@ -354,7 +361,13 @@ impl Config {
     /// # Errors
     /// As [`Config::read`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let mut config: Self = toml::from_str(text).map_err(|error| ConfigError::Parse {
+        let is_within = toml::from_str::<toml::Table>(text)
+            .is_ok_and(|table| table.get("llm").is_some_and(toml::Value::is_table));
+        let parsed = match is_within {
+            true => toml::from_str::<Within>(text).map(|within| within.llm),
+            false => toml::from_str(text),
+        };
+        let mut config: Self = parsed.map_err(|error| ConfigError::Parse {
             path: path.to_owned(),
             line: error
                 .span()

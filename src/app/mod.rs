@@ -23,6 +23,7 @@ pub mod run;
 pub mod selection;
 #[cfg(target_os = "linux")]
 pub mod serve;
+pub mod settings;
 #[cfg(target_os = "linux")]
 pub mod status;
 pub mod terminal;

@@ -23,8 +23,11 @@ use crate::attempt::plan::{AccessKind, ExecutorKind, MountSpec, Plan};
 pub struct Args {
     /// A built-in agent (sample, baseline), a folder with agent.toml, or an id of an MLE-bench
     /// config.yaml.
-    #[arg(long, required_unless_present = "resume", value_name = "NAME|DIR")]
+    #[arg(long, value_name = "NAME|DIR")]
     pub agent: Option<String>,
+    /// A profile of the settings files: `[profile.nightly]` in medalist.toml.
+    #[arg(long, env = "MEDALIST_PROFILE", value_name = "NAME")]
+    pub profile: Option<String>,
     /// Directory of agents.
     #[arg(long, default_value = "agents", env = "MEDALIST_AGENTS_DIR", value_name = "DIR")]
     pub agents_dir: PathBuf,
@@ -153,8 +156,13 @@ impl Args {
     pub(super) fn plan(&self, context: &Context) -> Result<Plan, CliError> {
         let catalogue = context.catalogue()?;
         let selection = self.selection.selection();
+        let Some(agent) = &self.agent else {
+            return Err(CliError::message(Exit::Usage, "no agent is named").hint(
+                "give `--agent`, or set `agent` below `[run]` in medalist.toml; `--resume` needs none",
+            ));
+        };
         let request = RunRequest {
-            agent: self.agent.as_deref().unwrap_or_default(),
+            agent,
             agents_dir: &self.agents_dir,
             competitions: selection.resolve(&catalogue)?,
             suite: selection.suite()?,
