@@ -16,7 +16,7 @@ use crate::estimate::Estimate;
 use crate::leaderboard::{self, Row, SeedRule};
 use crate::read::{CompetitionSource, Group, Reading};
 use crate::record::{
-    AttemptKey, CompetitionFacts, ConditionsRecord, FormatVersion, LlmUsageRecord, OutcomeRecord,
+    AttemptKey, CompetitionFacts, ConditionsRecord, FormatVersion, LlmRecord, OutcomeRecord,
     PhaseRecord, SnapshotRecord, TryRecord, UsageRecord,
 };
 use crate::stats::{self, SeedsNeeded};
@@ -257,7 +257,7 @@ pub struct AttemptReport {
     /// Phases of the last try.
     pub phases: Vec<PhaseRecord>,
     /// LLM calls.
-    pub llm: Option<LlmUsageRecord>,
+    pub llm: Option<LlmRecord>,
     /// How often the agent asked for validation.
     pub validations: Option<u64>,
 }
@@ -366,7 +366,7 @@ fn agent_report<'a>(
     let (leaderboard, problems) = leaderboard::row(groups, seed_rule, source);
     let record = groups.iter().find_map(|group| group.record.as_ref());
     let costs: Vec<f64> =
-        attempts.iter().filter_map(|a| a.record.as_ref()?.llm.as_ref()?.cost_usd).collect();
+        attempts.iter().filter_map(|a| a.record.as_ref()?.llm.as_ref()?.totals.dollars()).collect();
     let report = AgentReport {
         agent: agent.to_owned(),
         backbone: record.and_then(|record| record.agent.backbone.clone()),

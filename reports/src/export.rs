@@ -338,7 +338,7 @@ pub fn attempt_columns(data: &ReportData) -> Vec<(&'static str, Column)> {
         ("took_s", number(|a| a.took_s)),
         ("memory_peak_bytes", whole(|a| a.usage.memory_peak_bytes)),
         ("cpu_s", number(|a| a.usage.cpu_s)),
-        ("cost_usd", number(|a| a.llm.as_ref().and_then(|llm| llm.cost_usd))),
+        ("cost_usd", number(|a| a.llm.as_ref().and_then(|llm| llm.totals.dollars()))),
         ("problem", text(|a| a.grade.problem.clone())),
     ]
 }

@@ -11,8 +11,8 @@ use crate::attempt::{Attempt, Ending, Grade, Medal, Thresholds};
 use crate::read::{Group, Reading};
 use crate::record::{
     AgentRecord, AttemptKey, AttemptRecord, CompetitionFacts, ConditionsRecord, GroupRecord,
-    HardwareRecord, LimitsRecord, LlmUsageRecord, OutcomeKind, OutcomeRecord, Phase, PhaseRecord,
-    SnapshotRecord, TryRecord, UsageRecord,
+    HardwareRecord, LimitsRecord, LlmRecord, LlmTotals, OutcomeKind, OutcomeRecord, Phase,
+    PhaseRecord, SnapshotRecord, TryRecord, UsageRecord,
 };
 use crate::stats::Rng;
 
@@ -190,10 +190,13 @@ impl Simulation {
             conditions,
             snapshots,
             phases: phases(took),
-            llm: Some(LlmUsageRecord {
-                calls: 40,
-                cost_usd: Some(0.5 + took / 10_000.0),
-                ..LlmUsageRecord::default()
+            llm: Some(LlmRecord {
+                totals: LlmTotals {
+                    calls: 40,
+                    picodollars: ((0.5 + took / 10_000.0) * 1e12) as u64,
+                    ..LlmTotals::default()
+                },
+                ..LlmRecord::default()
             }),
             ..AttemptRecord::default()
         };

@@ -19,6 +19,8 @@ pub mod grade_sample;
 pub mod history;
 pub mod leaderboard;
 #[cfg(target_os = "linux")]
+pub mod llm;
+#[cfg(target_os = "linux")]
 pub mod logs;
 pub mod metrics;
 #[cfg(target_os = "linux")]
@@ -98,6 +100,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     #[cfg(target_os = "linux")]
     Logs(logs::Args),
+    #[cfg(target_os = "linux")]
+    Llm(llm::Args),
     #[cfg(target_os = "linux")]
     Stop(stop::Args),
     #[cfg(target_os = "linux")]
@@ -230,6 +234,8 @@ fn dispatch(command: Command, given: &[String], context: &Context) -> Result<Exi
         Command::Replay(args) => replay::replay(&args, context),
         #[cfg(target_os = "linux")]
         Command::Logs(args) => logs::run(&args, context),
+        #[cfg(target_os = "linux")]
+        Command::Llm(args) => llm::run(&args, context),
         #[cfg(target_os = "linux")]
         Command::Stop(args) => stop::run(&args, context),
         #[cfg(target_os = "linux")]
