@@ -56,6 +56,9 @@ pub struct GroupRecord {
     /// Free words of the user, shown on top of the report.
     #[serde(default)]
     pub notes: Option<String>,
+    /// What the attempts' calls of language models came to; `None` if there was no gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub llm: Option<LlmGroupRecord>,
 }
 
 /// One line of the plan.

@@ -14,6 +14,7 @@ pub mod grade;
 pub mod grading;
 #[cfg(target_os = "linux")]
 pub mod judge;
+pub mod llm;
 pub mod names;
 #[cfg(target_os = "linux")]
 pub mod prepare;

@@ -16,6 +16,7 @@ use super::context::Context;
 use super::error::{CliError, Exit};
 use super::gpu::{self, GpuOptions};
 use super::judge::CatalogueJudge;
+use super::llm::{self, LlmRequest};
 use super::report::facts;
 use crate::attempt::agents::{AgentError, AgentSpec, Build};
 use crate::attempt::launch::{DataMode, ExecutorError};
@@ -29,7 +30,7 @@ use crate::host::store::{GroupDir, find};
 use crate::run::events::EventSink;
 use crate::run::sinks::{JsonLines, Lines, Progress};
 use crate::run::{
-    Capacity, Judge as _, Run, RunError, RunSummary, StopRequest, run as run_group, stop,
+    Capacity, Judge as _, LlmRun, Run, RunError, RunSummary, StopRequest, run as run_group, stop,
     write_group,
 };
 use crate::sandbox::docker::DockerExecutor;
@@ -65,6 +66,8 @@ pub struct RunRequest<'a> {
     pub pass_secrets: bool,
     /// Free words of the user.
     pub notes: Option<String>,
+    /// The language models that agents may call.
+    pub llm: LlmRequest<'a>,
     /// How the group is worked through.
     pub pace: Pace,
 }
@@ -188,6 +191,7 @@ pub fn make_plan(request: &RunRequest<'_>, context: &Context) -> Result<Plan, Cl
         runtime: limits.runtime.clone().or(config.runtime),
         cpuset: config.cpuset,
         pass_secrets: request.pass_secrets,
+        llm: llm::plan(&request.llm, context)?,
         data_dir: absolute(&context.data_dir),
         catalog_dirs: context.catalog_dirs.iter().map(|dir| absolute(dir)).collect(),
         command: std::env::args().collect(),
@@ -223,7 +227,7 @@ fn find_agent(name: &str, agents_dir: &Path) -> Result<AgentSpec, CliError> {
 pub fn plan_group(plan: Plan, context: &Context) -> Result<GroupDir, CliError> {
     check_consent(&plan)?;
     let (dir, plan) = create_group(plan, context)?;
-    write_group(&dir, &plan, &machine::hardware(), None)?;
+    write_group(&dir, &plan, &machine::hardware(), None, None)?;
     Ok(dir)
 }
 
@@ -237,7 +241,7 @@ pub async fn run_new_group(
     context: &Context,
 ) -> Result<(GroupDir, RunSummary), CliError> {
     check_consent(&plan)?;
-    let opened = open_executor(plan.executor).await?;
+    let opened = open(&plan, context).await?;
     let (dir, plan) = create_group(plan, context)?;
     let summary = run_plan(plan, &dir, None, opened, events, context).await?;
     Ok((dir, summary))
@@ -297,7 +301,7 @@ pub async fn resume_group(
     request.check(&plan)?;
     let plan = request.pace.apply(plan);
     check_consent(&plan)?;
-    let opened = open_executor(plan.executor).await?;
+    let opened = open(&plan, context).await?;
     let summary = run_plan(plan, &dir, None, opened, events, context).await?;
     Ok((dir, summary))
 }
@@ -321,7 +325,7 @@ pub async fn run_one_attempt(
     check_consent(&plan)?;
     let dir = found.attempt.dir.clone();
     let plan = Plan { attempts: vec![found.attempt], ..plan };
-    let opened = open_executor(plan.executor).await?;
+    let opened = open(&plan, context).await?;
     run_plan(plan, &found.group, Some(dir), opened, None, context).await
 }
 
@@ -413,7 +417,7 @@ fn check_consent(plan: &Plan) -> Result<(), CliError> {
         return Err(CliError::new(Exit::Environment, AgentError::PrivilegedRefused { agent })
             .hint("set I_ACCEPT_RUNNING_PRIVILEGED_CONTAINERS=true to run it all the same, as in MLE-bench"));
     }
-    let secrets = plan.agent.secrets();
+    let secrets = plan.secrets();
     if !secrets.is_empty() && !plan.pass_secrets {
         let names: Vec<String> = secrets.into_iter().map(|(_, name)| name).collect();
         return Err(CliError::new(
@@ -422,8 +426,7 @@ fn check_consent(plan: &Plan) -> Result<(), CliError> {
         )
         .hint("`--pass-secrets` hands them over; results say so"));
     }
-    plan.agent
-        .resolve(|name| std::env::var(name).ok())
+    plan.resolve_agent(|name| std::env::var(name).ok())
         .map(|_| ())
         .map_err(|error| CliError::new(Exit::Environment, error))
 }
@@ -443,6 +446,14 @@ pub struct Opened {
     info: ExecutorInfo,
     /// The engine behind it, to build images with.
     engine: Option<Engine>,
+    /// The language models of the plan, if its agents get any.
+    llm: Option<LlmRun>,
+}
+
+/// Opens what a plan needs, before anything of it is started.
+async fn open(plan: &Plan, context: &Context) -> Result<Opened, CliError> {
+    let llm = llm::open(plan, context).await?;
+    Ok(Opened { llm, ..open_executor(plan.executor).await? })
 }
 
 /// The executor of a plan, checked.
@@ -456,7 +467,7 @@ pub async fn open_executor(kind: ExecutorKind) -> Result<Opened, CliError> {
         ExecutorKind::Process => (Arc::new(ProcessExecutor::new()), None),
     };
     let info = executor.check().await.map_err(executor_error)?;
-    Ok(Opened { executor, info, engine })
+    Ok(Opened { executor, info, engine, llm: None })
 }
 
 /// An executor's error with its own hint.
@@ -494,7 +505,7 @@ pub async fn run_plan(
                 .hint(format!("prepare it first: medalist prepare -c {}", attempt.key.competition))
         })?;
     }
-    let Opened { executor, info, engine } = opened;
+    let Opened { executor, info, engine, llm } = opened;
     // The program outlives the run: it is deleted when this function returns.
     let mut local_program = None;
     let mut plan = plan;
@@ -523,6 +534,7 @@ pub async fn run_plan(
         capacity: capacity(&plan),
         hardware,
         gpus,
+        llm,
         local_program: local_program.as_ref().map(|program| program.to_path_buf()),
         plan,
         group: dir.clone(),
@@ -551,7 +563,10 @@ pub async fn run_plan(
         let exit = match &error {
             RunError::Store(_) if full => Exit::DiskFull,
             RunError::Store(_) => Exit::Failure,
-            RunError::Executor(_) | RunError::EngineAway { .. } => Exit::Environment,
+            RunError::Executor(_) | RunError::EngineAway { .. } | RunError::LlmRefused { .. } => {
+                Exit::Environment
+            }
+            RunError::Llm(_) => Exit::BadInput,
         };
         CliError::new(exit, error).hint(format!(
             "finished work is safe; resume with: medalist run --resume {}",

@@ -20,6 +20,8 @@ pub mod grade_sample;
 pub mod history;
 pub mod leaderboard;
 #[cfg(target_os = "linux")]
+pub mod llm;
+#[cfg(target_os = "linux")]
 pub mod logs;
 pub mod metrics;
 #[cfg(target_os = "linux")]
@@ -106,6 +108,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     #[cfg(target_os = "linux")]
     Logs(logs::Args),
+    #[cfg(target_os = "linux")]
+    Llm(llm::Args),
     #[cfg(target_os = "linux")]
     Stop(stop::Args),
     #[cfg(target_os = "linux")]
@@ -255,6 +259,8 @@ fn dispatch(
         Command::Replay(args) => replay::replay(&args, context),
         #[cfg(target_os = "linux")]
         Command::Logs(args) => logs::run(&args, context),
+        #[cfg(target_os = "linux")]
+        Command::Llm(args) => llm::run(&args, context),
         #[cfg(target_os = "linux")]
         Command::Stop(args) => stop::run(&args, context),
         #[cfg(target_os = "linux")]

@@ -9,6 +9,7 @@ use super::selection::SelectionArgs;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::gpu::{GpuOptions, GpusFor};
+use crate::app::llm::LlmRequest;
 use crate::app::run::{
     LimitsRequest, Pace, ResumeRequest, RunRequest, describe_plan, exit_of, make_plan, plan_group,
     resume_group, run_new_group, run_one_attempt, start_runtime,
@@ -62,6 +63,14 @@ pub struct Args {
     /// Pass the secrets that the agent's `env` names into its container, where it can read them.
     #[arg(long)]
     pub pass_secrets: bool,
+    /// Language models that agents may call without a network, and what they may cost: an `llm.toml`
+    /// (docs/llm.md). Keys stay with the harness.
+    #[arg(long, value_name = "FILE")]
+    pub llm: Option<PathBuf>,
+    /// Answer calls of language models from the recordings of an earlier run group, without any
+    /// provider; its settings are taken unless `--llm` gives others.
+    #[arg(long, value_name = "GROUP")]
+    pub llm_replay: Option<PathBuf>,
     /// Write events as JSON lines to a file, or to stdout with `-`.
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
@@ -174,6 +183,7 @@ impl Args {
             snapshot_every: self.snapshot_every,
             pass_secrets: self.pass_secrets,
             notes: self.notes.clone(),
+            llm: LlmRequest { file: self.llm.as_deref(), replay: self.llm_replay.as_deref() },
             pace: self.pace(),
         };
         make_plan(&request, context)

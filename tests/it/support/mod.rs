@@ -3,6 +3,7 @@
 
 pub(crate) mod island;
 pub(crate) mod kaggle_server;
+pub(crate) mod llm_provider;
 
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixStream;
