@@ -326,7 +326,8 @@ def key_is_nowhere():
             assert KEY.encode() not in path.read_bytes(), path
 
 
-scripted()
-real_model()
-key_is_nowhere()
-print('all is well')
+if __name__ == '__main__':
+    scripted()
+    real_model()
+    key_is_nowhere()
+    print('all is well')

@@ -14,17 +14,31 @@ use crate::sys::{self, POLLIN, POLLOUT, PollFd};
 const BUFFER: usize = 32 << 10;
 /// A connection on which nothing moves for so long is closed.
 const IDLE: Duration = Duration::from_secs(1800);
+/// Between two looks for a harness that is not there.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The first byte of a TLS connection, on which no answer in clear text makes sense.
+const TLS_HANDSHAKE: u8 = 0x16;
 const UNAVAILABLE: &str = r#"{"error":"the harness is not there; try again in a while"}"#;
 
 pub(crate) struct Forwarder {
     services: Vec<Service>,
     connections: Vec<Connection>,
+    waiting: Vec<Waiting>,
+    next_look: Instant,
+}
+
+/// A client whose service waits for the harness.
+struct Waiting {
+    service: usize,
+    client: TcpStream,
+    until: Instant,
 }
 
 struct Service {
     listeners: Vec<TcpListener>,
     socket: PathBuf,
     limit: usize,
+    patience: Duration,
 }
 
 struct Connection {
@@ -149,13 +163,17 @@ impl Forwarder {
                 listeners,
                 socket: control.at(&forward.socket),
                 limit: forward.connections,
+                patience: forward.patience,
             });
         }
-        Ok(Self { services, connections: Vec::new() })
+        let next_look = Instant::now();
+        Ok(Self { services, connections: Vec::new(), waiting: Vec::new(), next_look })
     }
 
     fn open_connections(&self, service: usize) -> usize {
-        self.connections.iter().filter(|connection| connection.service == service).count()
+        let connected = self.connections.iter().map(|connection| connection.service);
+        let waiting = self.waiting.iter().map(|waiting| waiting.service);
+        connected.chain(waiting).filter(|of| *of == service).count()
     }
 
     /// Adds what to wait for; [`Self::serve`] reads the answers in the same order.
@@ -192,44 +210,143 @@ impl Forwarder {
             let idle = !ready.next().unwrap_or(false);
             if idle { connection.moved.elapsed() < IDLE } else { connection.pump() }
         });
-        let mut accepted = Vec::new();
+        self.look_for_the_harness();
         let mut heads = heads.iter();
         for (number, service) in self.services.iter().enumerate() {
             for listener in &service.listeners {
                 if heads.next().is_some_and(|fd| fd.revents != 0)
                     && let Ok((client, _)) = listener.accept()
                 {
-                    accepted.extend(service.connect(number, client));
+                    let until = Instant::now() + service.patience;
+                    match UnixStream::connect(&service.socket) {
+                        Ok(harness) => {
+                            self.connections.extend(Connection::open(number, client, harness));
+                        }
+                        Err(_) if service.patience > Duration::ZERO => {
+                            self.waiting.push(Waiting { service: number, client, until });
+                        }
+                        Err(_) => say_that_nobody_is_there(client),
+                    }
                 }
             }
         }
-        self.connections.append(&mut accepted);
+    }
+
+    /// Connects the clients that wait, or tells them that they have waited long enough.
+    fn look_for_the_harness(&mut self) {
+        let now = Instant::now();
+        if self.waiting.is_empty() || now < self.next_look {
+            return;
+        }
+        self.next_look = now + LOOK_EVERY;
+        for Waiting { service, client, until } in std::mem::take(&mut self.waiting) {
+            match UnixStream::connect(&self.services[service].socket) {
+                Ok(harness) => self.connections.extend(Connection::open(service, client, harness)),
+                Err(_) if now < until => self.waiting.push(Waiting { service, client, until }),
+                Err(_) => say_that_nobody_is_there(client),
+            }
+        }
     }
 }
 
-impl Service {
-    fn connect(&self, number: usize, mut client: TcpStream) -> Option<Connection> {
-        let Ok(harness) = UnixStream::connect(&self.socket) else {
-            // The reply fits any socket's buffer; a client that sends a large body sees a reset
-            // instead, and retries.
-            let _ = write!(
-                client,
-                "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 5\r\n\
-                 content-length: {}\r\nconnection: close\r\n\r\n{UNAVAILABLE}",
-                UNAVAILABLE.len()
-            );
-            return None;
-        };
+impl Connection {
+    fn open(service: usize, client: TcpStream, harness: UnixStream) -> Option<Self> {
         client.set_nonblocking(true).ok()?;
         harness.set_nonblocking(true).ok()?;
         let _ = client.set_nodelay(true);
-        Some(Connection {
-            service: number,
+        let (up, down) = (Pipe::new(), Pipe::new());
+        Some(Self { service, client, harness, up, down, moved: Instant::now() })
+    }
+}
+
+/// The reply fits any socket's buffer; a client that sends a large body sees a reset instead, and
+/// retries.
+fn say_that_nobody_is_there(mut client: TcpStream) {
+    let mut first = [0];
+    let speaks_tls = client.set_nonblocking(true).is_ok()
+        && client.peek(&mut first).is_ok_and(|count| count > 0)
+        && first[0] == TLS_HANDSHAKE;
+    if !speaks_tls {
+        let _ = write!(
             client,
-            harness,
-            up: Pipe::new(),
-            down: Pipe::new(),
-            moved: Instant::now(),
-        })
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 5\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{UNAVAILABLE}",
+            UNAVAILABLE.len()
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Forward;
+
+    /// A forwarder of one service whose harness would listen at `control/a.sock`, and its port.
+    fn forwarder(name: &str, patience: Duration) -> (PathBuf, Forwarder, u16) {
+        let path =
+            std::env::temp_dir().join(format!("medalist-forward-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let forward = Forward { port, connections: 2, patience, socket: "a.sock".to_string() };
+        let launch = Launch { forwards: vec![forward], ..Launch::default() };
+        // The forwarder reaches the socket through the directory that is held open.
+        let control = Box::leak(Box::new(Dir::open(&path).unwrap()));
+        let forwarder = Forwarder::open(control, &launch).unwrap();
+        (path, forwarder, port)
+    }
+
+    fn turn(forwarder: &mut Forwarder) {
+        let mut fds = Vec::new();
+        forwarder.wants(&mut fds);
+        sys::poll(&mut fds, Duration::from_millis(20));
+        forwarder.serve(&fds);
+    }
+
+    #[test]
+    fn a_patient_connection_waits_for_the_harness_and_loses_no_byte() {
+        let (path, mut forwarder, port) = forwarder("patient", Duration::from_secs(60));
+        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        client.write_all(b"hello").unwrap();
+        while forwarder.waiting.is_empty() {
+            turn(&mut forwarder);
+        }
+        let listener = std::os::unix::net::UnixListener::bind(path.join("a.sock")).unwrap();
+        while forwarder.connections.is_empty() {
+            turn(&mut forwarder);
+        }
+        let (mut harness, _) = listener.accept().unwrap();
+        harness.set_nonblocking(true).unwrap();
+        let mut seen: Vec<u8> = Vec::new();
+        while seen != b"hello" {
+            turn(&mut forwarder);
+            let mut bytes = [0; 16];
+            let count = harness.read(&mut bytes).unwrap_or(0);
+            seen.extend(&bytes[..count]);
+        }
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn the_end_of_patience_is_told_in_clear_text_and_to_no_tls_client() {
+        let (path, mut forwarder, port) = forwarder("impatient", Duration::ZERO);
+        for (sent, expected) in [("GET", "HTTP/1.1 503"), ("\u{16}\u{3}", "")] {
+            let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+            client.write_all(sent.as_bytes()).unwrap();
+            client.set_nonblocking(true).unwrap();
+            let mut seen = Vec::new();
+            loop {
+                turn(&mut forwarder);
+                match client.read_to_end(&mut seen) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    _ => break,
+                }
+            }
+            let seen = String::from_utf8_lossy(&seen).into_owned();
+            assert!(seen.starts_with(expected) && seen.is_empty() == expected.is_empty(), "{seen}");
+        }
+        std::fs::remove_dir_all(path).unwrap();
     }
 }

@@ -4,7 +4,7 @@
 pub mod protocol;
 
 /// Every source file of the program: its name and its text. The first is the root.
-pub const SOURCES: [(&str, &str); 11] = [
+pub const SOURCES: [(&str, &str); 12] = [
     ("main.rs", include_str!("main.rs")),
     ("dir.rs", include_str!("dir.rs")),
     ("forward.rs", include_str!("forward.rs")),
@@ -14,6 +14,7 @@ pub const SOURCES: [(&str, &str); 11] = [
     ("protocol.rs", include_str!("protocol.rs")),
     ("setup.rs", include_str!("setup.rs")),
     ("sys.rs", include_str!("sys.rs")),
+    ("trust.rs", include_str!("trust.rs")),
     ("user.rs", include_str!("user.rs")),
     ("validate.rs", include_str!("validate.rs")),
 ];

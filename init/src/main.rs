@@ -2,7 +2,7 @@
 //!
 //! In a container it is PID 1: it prepares /home as MLE-bench's entrypoint does, starts the agent
 //! as `nonroot`, keeps its output, reaps, forwards SIGTERM, and passes connections to
-//! `localhost:5000` on to the harness over a Unix socket. Without containers it is the agent's
+//! `localhost:5000` and other ports on to the harness over Unix sockets. Without containers it is the agent's
 //! supervisor and does the same, and also looks after memory and processes. Everything happens on
 //! one thread around one `poll`, so that an agent that uses up all processes cannot stop it.
 //!
@@ -20,6 +20,7 @@ mod measure;
 mod protocol;
 mod setup;
 mod sys;
+mod trust;
 mod user;
 mod validate;
 
@@ -135,6 +136,8 @@ impl<'a> Supervisor<'a> {
         let log = LogFile::new(setup::open_log(inner, launch)?, launch.log_limit, read);
         let root = place.container.as_ref().map(|(root, _)| root);
         let agent = setup::spawn_agent(launch, root, write)?;
+        // After the start, so that the agent does not inherit it: each connection takes two.
+        sys::raise_open_files();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let fixed = Record {
             began_ms: u64::try_from(now.as_millis()).ok(),

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `launch` | harness, before the start | [`Launch`] |
 //! | `files/` | harness, before the start | files for the agent's /home |
+//! | `ca.pem` | harness, before the start | the authority that the container's clients are to trust |
 //! | `stop` | harness, before each signal | why; its presence tells our signals from others' |
 //! | `exit.reserve` | harness, before the start | room for the account on a disk that runs full |
 //! | `usage` | init, renewed all the time | [`Record`] |
@@ -19,6 +20,12 @@ use std::time::Duration;
 pub const LAUNCH: &str = "launch";
 /// Directory of files that are copied to the agent's /home.
 pub const FILES: &str = "files";
+/// The certificate of the authority that clients are to trust, where [`Launch::trust`] says so.
+pub const CA: &str = "ca.pem";
+/// The directory below `/` with that authority, and with it beside those that the image trusts.
+pub const TRUST_DIR: &str = "medalist";
+/// The image's authorities and ours, in [`TRUST_DIR`].
+pub const BUNDLE: &str = "bundle.pem";
 /// Why the harness ends the agent.
 pub const STOP: &str = "stop";
 /// A file of [`RECORD_LIMIT`] bytes that becomes `exit` where there is no room for a new one.
@@ -77,6 +84,8 @@ pub struct Launch {
     pub copy_data: bool,
     /// Leaves `no_new_privs` off, for agents that were allowed to be privileged.
     pub privileged: bool,
+    /// The container's clients are to trust [`CA`].
+    pub trust: bool,
 }
 
 /// A port on `localhost` and the harness's socket behind it.
@@ -86,6 +95,8 @@ pub struct Forward {
     pub port: u16,
     /// Connections at a time.
     pub connections: usize,
+    /// How long a connection waits for a harness that is not there, before it is told so.
+    pub patience: Duration,
     /// Name of the socket in the control directory.
     pub socket: String,
 }
@@ -119,8 +130,9 @@ impl Launch {
         }
         record("log", &self.log)?;
         record("log_limit", &self.log_limit.to_string())?;
-        for Forward { port, connections, socket } in &self.forwards {
-            record("forward", &format!("{port}:{connections}:{socket}"))?;
+        for Forward { port, connections, patience, socket } in &self.forwards {
+            let patience = patience.as_secs();
+            record("forward", &format!("{port}:{connections}:{patience}:{socket}"))?;
         }
         record("watch_memory_bytes", &self.watch_memory_bytes.to_string())?;
         record("watch_pids", &self.watch_pids.to_string())?;
@@ -129,6 +141,7 @@ impl Launch {
         record("sample_ms", &self.sample_every.as_millis().to_string())?;
         record("copy_data", flag(self.copy_data))?;
         record("privileged", flag(self.privileged))?;
+        record("trust", flag(self.trust))?;
         Ok(text)
     }
 
@@ -166,7 +179,7 @@ impl Launch {
             "log_limit" => self.log_limit = number()?,
             "forward" => {
                 let forward = Forward::parse(value);
-                self.forwards.push(forward.ok_or_else(|| bad("port:connections:socket"))?);
+                self.forwards.push(forward.ok_or_else(|| bad("port:connections:seconds:socket"))?);
             }
             "watch_memory_bytes" => self.watch_memory_bytes = number()?,
             "watch_pids" => self.watch_pids = number()?,
@@ -175,6 +188,7 @@ impl Launch {
             "sample_ms" => self.sample_every = Duration::from_millis(number()?),
             "copy_data" => self.copy_data = number()? != 0,
             "privileged" => self.privileged = number()? != 0,
+            "trust" => self.trust = number()? != 0,
             _ => return Err(format!("`launch` has an unknown record `{key}`")),
         }
         Ok(())
@@ -183,10 +197,11 @@ impl Launch {
 
 impl Forward {
     fn parse(value: &str) -> Option<Self> {
-        let mut parts = value.splitn(3, ':');
+        let mut parts = value.splitn(4, ':');
         Some(Self {
             port: parts.next()?.parse().ok()?,
             connections: parts.next()?.parse().ok()?,
+            patience: Duration::from_secs(parts.next()?.parse().ok()?),
             socket: parts.next()?.to_string(),
         })
     }
@@ -416,7 +431,12 @@ mod tests {
             env: vec![("KEY".to_string(), "a=b".to_string())],
             log: "/run.log".to_string(),
             log_limit: 5,
-            forwards: vec![Forward { port: 5000, connections: 3, socket: "a:b.sock".to_string() }],
+            forwards: vec![Forward {
+                port: 5000,
+                connections: 3,
+                patience: Duration::from_secs(4),
+                socket: "a:b.sock".to_string(),
+            }],
             watch_memory_bytes: 6,
             watch_pids: 7,
             nofile: 8,
@@ -424,6 +444,7 @@ mod tests {
             sample_every: Duration::from_millis(10),
             copy_data: true,
             privileged: true,
+            trust: true,
         }
     }
 
@@ -442,7 +463,7 @@ mod tests {
             ("", "no command"),
             ("arg", "`arg`"),
             ("arg=x\0nofile=many\0", "`nofile`"),
-            ("arg=x\0forward=1:x:s\0", "`forward`"),
+            ("arg=x\0forward=1:2:x:s\0", "`forward`"),
             ("arg=x\0env=NAME\0", "`env`"),
             ("arg=x\0later=1\0", "`later`"),
         ] {

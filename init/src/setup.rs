@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use crate::dir::{Dir, cannot, odd};
 use crate::protocol::{FILES, Failure, INNER_DATA, INNER_LOG, Launch};
 use crate::sys;
+use crate::trust;
 use crate::user::{self, User};
 
 /// Directories of the agent that the harness takes over.
@@ -57,7 +58,7 @@ pub(crate) fn prepare(
     } else {
         home.dir("data")?;
     }
-    let mut copied = 0;
+    let mut copied = if launch.trust { trust::install(root, control)? } else { 0 };
     let facts = home.facts()?;
     open_up(&home, facts.mode(), facts.dev(), 0, &mut copied);
     Ok(copied)

@@ -236,6 +236,19 @@ pub(crate) fn become_supervisor() {
     }
 }
 
+/// Lets this process open as many files as it may.
+pub(crate) fn raise_open_files() {
+    let mut limit = Rlimit { current: 0, max: 0 };
+    // SAFETY: plain system calls; the pointers are to a value that lives through them. A limit that
+    // cannot be raised is kept.
+    unsafe {
+        if getrlimit(RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.current = limit.max;
+            setrlimit(RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}
+
 /// What the agent's process becomes between `fork` and `exec`.
 pub(crate) struct Credentials {
     /// User, group and all groups; `None` keeps the supervisor's.

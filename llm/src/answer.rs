@@ -235,6 +235,7 @@ impl Gateway {
         meter.next(body.clone());
         meter.close();
         call.record.status = recorded.status;
+        call.record.replayed_call = Some(recorded.call);
         call.record.response_bytes = body.len() as u64;
         call.meter = Some(meter);
         call.free = true;

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::config::{Limits, Record};
 use crate::events::{Event, EventSink};
 use crate::ledger::{Amount, Balance, Ledger};
 use crate::outage::HoldClock;
-use crate::record::{CallLog, CallRecord, Lost, Recorder, Replay, Summary, read_calls};
+use crate::record::{CallLog, CallRecord, Lost, Outcome, Recorder, Replay, Summary, read_calls};
 use crate::tls::AttemptTls;
 
 /// Connections that one attempt may have open at the same time.
@@ -49,6 +50,8 @@ pub struct AttemptContext {
     pub(crate) holds: Arc<HoldClock>,
     next_id: AtomicU64,
     responses: Mutex<HashSet<String>>,
+    /// When the calls began to fail for an overloaded provider, and when the latest did.
+    trouble: Mutex<Option<(Instant, Instant)>>,
     connections: AtomicUsize,
     tls: Option<AttemptTls>,
     handshakes: Mutex<BTreeMap<String, u64>>,
@@ -63,7 +66,7 @@ impl std::fmt::Debug for AttemptContext {
 
 impl AttemptContext {
     pub(crate) fn open(
-        spec: AttemptSpec,
+        mut spec: AttemptSpec,
         ledger: Arc<Ledger>,
         limits: Limits,
         record: Record,
@@ -71,12 +74,9 @@ impl AttemptContext {
         events: EventSink,
     ) -> std::io::Result<Arc<Self>> {
         let (log, calls) = CallLog::open(&spec.dir)?;
-        let mut spent = Amount::default();
-        for call in &calls {
-            let amount = call.amount();
-            spent.money = spent.money + amount.money;
-            spent.tokens = spent.tokens.saturating_add(amount.tokens);
-            spent.calls += amount.calls;
+        let spent = Amount::of(&calls);
+        if let Some(replay) = &mut spec.replay {
+            replay.go_on_after(calls.iter().filter_map(|call| call.replayed_call));
         }
         ledger.open(&spec.id, spec.limits.unwrap_or(limits), spent);
         let holds = Arc::new(HoldClock::default());
@@ -91,6 +91,7 @@ impl AttemptContext {
             log,
             replay: spec.replay,
             holds,
+            trouble: Mutex::default(),
             connections: AtomicUsize::new(0),
             tls,
             handshakes: Mutex::default(),
@@ -114,6 +115,27 @@ impl AttemptContext {
         self.holds.total()
     }
 
+    /// For how long the attempt's calls have only waited and failed, as far as it has tried.
+    pub fn stuck_for(&self) -> Duration {
+        let waiting = self.holds.waiting_since();
+        let trouble = *self.trouble.lock().expect("no code panics while it notes trouble");
+        match (trouble, waiting) {
+            (Some((from, _)), Some(_)) => from.elapsed(),
+            (Some((from, last)), None) => last - from,
+            (None, Some(since)) => since.elapsed(),
+            (None, None) => Duration::ZERO,
+        }
+    }
+
+    /// Waits until no call is under way, at most for `patience`: a call whose client has gone is
+    /// followed for a while, for the sake of its price.
+    pub async fn settled(&self, patience: Duration) {
+        let give_up = Instant::now() + patience;
+        while self.ledger.balances(&self.id).0.reserved.calls > 0 && Instant::now() < give_up {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// The attempt's balance, and the group's.
     pub fn balances(&self) -> (Balance, Balance) {
         self.ledger.balances(&self.id)
@@ -134,6 +156,7 @@ impl AttemptContext {
     /// The disk says so.
     pub fn close(&self) -> std::io::Result<()> {
         self.note_hold();
+        AttemptTls::forget(&self.dir)?;
         self.log.sync()
     }
 
@@ -162,6 +185,21 @@ impl AttemptContext {
         }
         if record.held_ms > 0.0 {
             self.note_hold();
+        }
+        self.note_trouble(record);
+    }
+
+    fn note_trouble(&self, record: &CallRecord) {
+        let mut trouble = self.trouble.lock().expect("no code panics while it notes trouble");
+        match record.outcome {
+            Outcome::Ok => *trouble = None,
+            Outcome::UpstreamError if record.status == 503 => {
+                let now = Instant::now();
+                let took = Duration::from_secs_f64(record.duration_ms.max(0.0) / 1e3);
+                let began = now.checked_sub(took).unwrap_or(now);
+                *trouble = Some((trouble.map_or(began, |(from, _)| from), now));
+            }
+            _ => {}
         }
     }
 

@@ -13,6 +13,8 @@ use crate::usage::Buckets;
 
 /// How long a provider may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long it may take to say which models it has.
+const REACH: Duration = Duration::from_secs(20);
 
 /// What one provider answered.
 #[derive(Clone, Debug)]
@@ -36,7 +38,52 @@ pub struct Answered {
     pub dollars: Option<f64>,
 }
 
+/// What kept a provider from answering.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreachable {
+    /// Nobody answers at its address.
+    #[error("it cannot be reached: {0}")]
+    Away(String),
+    /// It does not take the key, or wants money.
+    #[error("it refuses the key with status {0}")]
+    Refused(u16),
+}
+
 impl Gateway {
+    /// Asks each provider for its list of models, which costs nothing, and gives those that nobody
+    /// could work with: they cannot be reached, or refuse the key. One that is only overloaded
+    /// comes back.
+    pub async fn unreachable(&self) -> Vec<(String, Unreachable)> {
+        let mut all = Vec::new();
+        for (name, provider) in &self.providers {
+            let dialect = provider.config.dialect();
+            let path = match dialect {
+                Dialect::OpenAi => "/models",
+                Dialect::Anthropic => "/v1/models",
+                Dialect::Gemini => "/v1beta/models",
+            };
+            let headers = provider.headers(&http::HeaderMap::new(), dialect);
+            let url = format!("{}{path}", provider.config.base_url());
+            let mut request = self.client.get(url).headers(headers);
+            if dialect == Dialect::Anthropic {
+                request = request.header("anthropic-version", "2023-06-01");
+            }
+            let why = match tokio::time::timeout(REACH, request.send()).await {
+                Err(_) => {
+                    let seconds = REACH.as_secs();
+                    Some(Unreachable::Away(format!("no answer within {seconds} s")))
+                }
+                Ok(Err(error)) => Some(Unreachable::Away(chain(&error.without_url()))),
+                Ok(Ok(response)) => match response.status().as_u16() {
+                    status @ (401..=403) => Some(Unreachable::Refused(status)),
+                    _ => None,
+                },
+            };
+            all.extend(why.map(|why| (name.clone(), why)));
+        }
+        all
+    }
+
     /// Calls the first model that each upstream names with a request of a few tokens.
     pub async fn check(&self) -> Vec<Checked> {
         let mut all = Vec::new();

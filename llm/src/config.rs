@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::dialect::Dialect;
 use crate::money::Picodollars;
 use crate::prices::{self, OwnPrice};
+use crate::record::ReplayOptions;
 
 /// Settings of the gateway.
 #[derive(Clone, Debug, Deserialize)]
@@ -32,6 +33,30 @@ pub struct Config {
     /// What is written down.
     #[serde(default)]
     pub record: Record,
+    /// Whether an attempt's time limit counts the time that it waits for overloaded providers.
+    #[serde(default)]
+    pub clock: Clock,
+    /// How a recording is replayed, where one is.
+    #[serde(default)]
+    pub replay: ReplayOptions,
+}
+
+/// What an attempt's clock does while it waits for overloaded providers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Clock {
+    /// It runs on.
+    #[default]
+    #[serde(rename = "run on")]
+    RunOn,
+    /// It stands still.
+    #[serde(rename = "pause on outage")]
+    PauseOnOutage,
+}
+
+/// Settings of another program with those of the gateway in them.
+#[derive(Deserialize)]
+struct Within {
+    llm: Config,
 }
 
 /// A provider.
@@ -117,6 +142,8 @@ pub struct Timeouts {
     pub hold_s: f64,
     /// The longest wait before a further try that a provider may ask for.
     pub retry_after_s: f64,
+    /// An attempt whose calls have only failed for so long is ended as a failure of the machine.
+    pub outage_s: f64,
 }
 
 impl Default for Timeouts {
@@ -128,6 +155,7 @@ impl Default for Timeouts {
             request_s: 60.0,
             hold_s: 585.0,
             retry_after_s: 60.0,
+            outage_s: 14_400.0,
         }
     }
 }
@@ -135,6 +163,11 @@ impl Default for Timeouts {
 impl Timeouts {
     pub(crate) fn idle(&self) -> Duration {
         Duration::from_secs_f64(self.idle_s)
+    }
+
+    /// How long an outage may last before the attempts that wait for its end are ended.
+    pub fn outage(&self) -> Duration {
+        Duration::from_secs_f64(self.outage_s)
     }
 
     pub(crate) fn request(&self) -> Duration {
@@ -338,7 +371,8 @@ const WELL_KNOWN: [WellKnown; 5] = [
 const RESERVED: [&str; 4] = ["medalist", "r", "v1", "v1beta"];
 
 impl Config {
-    /// Reads and checks a settings file.
+    /// Reads and checks a settings file: `llm.toml`, or another program's settings with an `[llm]`
+    /// table, of which the rest is not read.
     ///
     /// # Errors
     /// Names the line of a syntax error or unknown key with the nearest known one, and values that
@@ -354,7 +388,13 @@ impl Config {
     /// # Errors
     /// As [`Config::read`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let mut config: Self = toml::from_str(text).map_err(|error| ConfigError::Parse {
+        let is_within = toml::from_str::<toml::Table>(text)
+            .is_ok_and(|table| table.get("llm").is_some_and(toml::Value::is_table));
+        let parsed = match is_within {
+            true => toml::from_str::<Within>(text).map(|within| within.llm),
+            false => toml::from_str(text),
+        };
+        let mut config: Self = parsed.map_err(|error| ConfigError::Parse {
             path: path.to_owned(),
             line: error
                 .span()
@@ -388,6 +428,7 @@ impl Config {
             ("request_s", t.request_s),
             ("hold_s", t.hold_s),
             ("retry_after_s", t.retry_after_s),
+            ("outage_s", t.outage_s),
         ] {
             if !(value > 0.0 && value <= 1e6) {
                 return Err(format!("`timeouts.{key}` is {value}; expected seconds above 0"));

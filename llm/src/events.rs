@@ -100,7 +100,8 @@ impl EventSink {
         Self::new(|_| {})
     }
 
-    pub(crate) fn send(&self, event: Event) {
+    /// Tells an event.
+    pub fn send(&self, event: Event) {
         (self.0)(event);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +17,12 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use crate::attempt::{AttemptContext, AttemptSpec};
 use crate::call::AnswerBody;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Limits};
 use crate::events::EventSink;
-use crate::ledger::Ledger;
+use crate::ledger::{Amount, Balance, Ledger};
 use crate::outage::Gates;
 use crate::prices::PriceTable;
+use crate::record::read_calls;
 use crate::route::Door;
 use crate::tls::{AttemptTls, TlsError};
 use crate::upstream::Provider;
@@ -122,7 +124,14 @@ impl Gateway {
         let tls = if hosts.is_empty() {
             None
         } else {
-            Some(AttemptTls::mint(&spec.id, hosts, spec.until)?)
+            Some(AttemptTls::of_attempt(&spec.dir, &spec.id, hosts, spec.until).map_err(
+                |error| match error {
+                    TlsError::Store(source) => {
+                        GatewayError::Record { attempt: spec.id.clone(), source }
+                    }
+                    other => other.into(),
+                },
+            )?)
         };
         let attempt = spec.id.clone();
         let (limits, record) = (self.config.budget.attempt, self.config.record);
@@ -135,6 +144,27 @@ impl Gateway {
             self.events.clone(),
         )
         .map_err(|source| GatewayError::Record { attempt, source })
+    }
+
+    /// Counts what an attempt that is over, or an earlier try, has cost the group.
+    ///
+    /// # Errors
+    /// Its record cannot be read.
+    pub fn count_earlier(&self, id: &str, dir: &Path) -> Result<(), GatewayError> {
+        let calls = read_calls(dir)
+            .map_err(|source| GatewayError::Record { attempt: id.to_owned(), source })?;
+        self.ledger.open(id, Limits::default(), Amount::of(&calls));
+        Ok(())
+    }
+
+    /// The group's balance.
+    pub fn group_balance(&self) -> Balance {
+        self.ledger.group_balance()
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// The host names that agents reach without a change of address.

@@ -16,6 +16,7 @@ use crate::config::{Limits, Overshoot};
 use crate::events::{Event, EventSink};
 use crate::money::Picodollars;
 use crate::prices::Price;
+use crate::record::CallRecord;
 
 /// The answer's length that is expected of a model which nothing is known of, in tokens.
 const EXPECTED_OUTPUT: u64 = 4096;
@@ -35,6 +36,13 @@ pub struct Amount {
 }
 
 impl Amount {
+    /// What calls have taken off a budget.
+    pub(crate) fn of(calls: &[CallRecord]) -> Self {
+        let mut sum = Self::default();
+        calls.iter().for_each(|call| sum.add(&call.amount()));
+        sum
+    }
+
     fn add(&mut self, other: &Self) {
         self.money = self.money + other.money;
         self.tokens = self.tokens.saturating_add(other.tokens);
@@ -234,6 +242,11 @@ impl Ledger {
             .get(attempt)
             .map_or_else(|| Account::default().balance(), Account::balance);
         (own, state.group.balance())
+    }
+
+    /// The group's balance.
+    pub fn group_balance(&self) -> Balance {
+        self.lock().group.balance()
     }
 
     /// Waits until the call fits, and reserves what it may cost.

@@ -211,6 +211,11 @@ impl HoldClock {
         self.lock().total += earlier;
     }
 
+    /// Since when somebody has waited without a pause.
+    pub(crate) fn waiting_since(&self) -> Option<Instant> {
+        self.lock().since
+    }
+
     /// Counts time until the guard is dropped.
     pub(crate) fn hold(self: &Arc<Self>) -> Hold {
         let mut state = self.lock();

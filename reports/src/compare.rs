@@ -7,6 +7,7 @@
 
 mod changes;
 mod conditions;
+mod cost;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,11 +20,13 @@ use crate::read::Reading;
 use crate::record::FormatVersion;
 use crate::stats::{self, Cluster, Exchanged, Interval, Rng, SeedsNeeded, StandardError};
 use crate::text;
-use changes::{competition_changes, part_changes};
+use changes::{as_planned, competition_changes, part_changes};
 use conditions::condition_differences;
 
+pub use self::cost::{CostChange, CostVerdict};
+
 /// The version of `comparison.json` that this crate writes.
-pub const COMPARISON_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
+pub const COMPARISON_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 1 };
 
 /// Probability of finding a change that makes it detectable.
 pub const POWER: f64 = 0.8;
@@ -38,6 +41,10 @@ pub struct Gate {
     /// True drop, as a fraction, for which the verdict tells the power and the seeds needed.
     #[serde(default = "five_points")]
     pub wanted_drop: f64,
+    /// Rises of the cost of an attempt, as a share of the baseline's, up to which nothing fails;
+    /// `None` if costs are not gated.
+    #[serde(default)]
+    pub max_cost_increase: Option<f64>,
 }
 
 fn five_points() -> f64 {
@@ -46,7 +53,7 @@ fn five_points() -> f64 {
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { margin: 0.0, confidence: 0.95, wanted_drop: five_points() }
+        Self { margin: 0.0, confidence: 0.95, wanted_drop: five_points(), max_cost_increase: None }
     }
 }
 
@@ -77,6 +84,9 @@ pub struct Comparison {
     pub as_planned: Option<AsPlanned>,
     /// Change of the mean percentile rank, where leaderboards are known.
     pub percentile: Option<Change>,
+    /// Change of the cost of an attempt; `None` if no side recorded any.
+    #[serde(default)]
+    pub cost: Option<CostChange>,
     /// Change of the medal rate in each complexity and modality, with p values corrected over all
     /// of them.
     pub parts: Vec<PartChange>,
@@ -274,6 +284,9 @@ pub struct Verdict {
     pub seeds: usize,
     /// The reason in words.
     pub reason: String,
+    /// What the gate says of the cost; `None` if it asks for nothing.
+    #[serde(default)]
+    pub cost: Option<CostVerdict>,
 }
 
 fn yes() -> bool {
@@ -346,7 +359,10 @@ pub fn compare(
     let medal_rate = change(&medal_pairs);
     let percentile_pairs = known(values(tested.values(), Measure::Percentile));
     let decided = !kept.is_empty() && b_side.is_usable() && c_side.is_usable();
-    let verdict = verdict(&medal_pairs, &medal_rate, gate, decided);
+    let cost = cost::cost_change(&tested);
+    let cost_verdict = cost::cost_verdict(cost.as_ref(), &gate, decided);
+    let verdict =
+        Verdict { cost: cost_verdict, ..verdict(&medal_pairs, &medal_rate, gate, decided) };
     let as_planned = (b_side.lost() + c_side.lost() > 0).then(|| as_planned(&all));
     let mut warnings: Vec<String> =
         baseline.warnings.iter().chain(&candidate.warnings).map(ToString::to_string).collect();
@@ -375,6 +391,7 @@ pub fn compare(
         only_baseline: only(&base, &cand),
         only_candidate: only(&cand, &base),
         percentile: (!percentile_pairs.is_empty()).then(|| change(&percentile_pairs)),
+        cost,
         parts: part_changes(&tested),
         mcnemar: mcnemar(&medal_pairs),
         conditions: condition_differences(&pairs),
@@ -453,18 +470,6 @@ fn without_lost<'a>(pairs: &BTreeMap<&'a str, Pair<'a>>) -> BTreeMap<&'a str, Ke
         .map(|(id, (b, c))| (*id, (keep(b), keep(c))))
         .filter(|(_, (b, c))| !b.is_empty() && !c.is_empty())
         .collect()
-}
-
-fn as_planned(pairs: &[Pair<'_>]) -> AsPlanned {
-    let lost_fail = |attempts: &[&Attempt]| {
-        let won = attempts
-            .iter()
-            .filter(|a| !a.is_lost() && Measure::AnyMedal.value(&a.grade) == Some(1.0));
-        won.count() as f64 / attempts.len() as f64
-    };
-    let baseline = stats::mean(&pairs.iter().map(|(b, _)| lost_fail(b)).collect::<Vec<_>>());
-    let candidate = stats::mean(&pairs.iter().map(|(_, c)| lost_fail(c)).collect::<Vec<_>>());
-    AsPlanned { baseline, candidate, difference: candidate - baseline }
 }
 
 fn values<'a>(
@@ -552,6 +557,7 @@ fn verdict(pairs: &[(Cluster, Cluster)], change: &Change, gate: Gate, decided: b
         seeds_needed: stats::seeds_needed(pairs, gate.wanted_drop, alpha, POWER),
         seeds: pairs.iter().flat_map(|(b, c)| [b.len(), c.len()]).max().unwrap_or(0),
         reason,
+        cost: None,
     }
 }
 

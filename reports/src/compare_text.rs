@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use crate::compare::{
-    AttemptBrief, Change, Comparison, CompetitionChange, ConditionDifference, Moved, Weight,
+    AttemptBrief, Change, Comparison, CompetitionChange, ConditionDifference, CostChange, Moved,
+    Weight,
 };
 use crate::table::{self, Column, Look};
 use crate::text;
@@ -184,6 +185,15 @@ pub fn terminal(comparison: &Comparison, look: Look) -> String {
     let words = format!("{heading}: {}; {}", verdict.reason, power(comparison));
     let words = table::wrap(&words, look.width, 2);
     let _ = writeln!(out, "\n{}", words.replacen(&heading, &look.paint(&heading, code), 1));
+    if let Some(cost) = &verdict.cost {
+        let (heading, code) = match (cost.decided, cost.exceeded) {
+            (false, _) => ("cost not decided", "1;33"),
+            (true, true) => ("COST ABOVE THE LIMIT", "1;31"),
+            (true, false) => ("cost within the limit", "1"),
+        };
+        let words = table::wrap(&format!("{heading}: {}", cost.reason), look.width, 2);
+        let _ = writeln!(out, "{}", words.replacen(heading, &look.paint(heading, code), 1));
+    }
     out
 }
 
@@ -204,6 +214,7 @@ pub(crate) fn beyond(comparison: &Comparison) -> Vec<String> {
             text::points(Some(planned.difference))
         ));
     }
+    lines.extend(comparison.cost.as_ref().map(CostChange::words));
     let m = comparison.mcnemar;
     lines.push(format!(
         "McNemar over {} competitions: {} gained, {} lost, {}",
@@ -268,6 +279,9 @@ pub fn markdown(comparison: &Comparison) -> String {
         text::capitalised(&verdict.reason),
         power(comparison)
     );
+    if let Some(cost) = &verdict.cost {
+        let _ = writeln!(out, "{}.\n", text::capitalised(&cost.reason));
+    }
     out.push_str(
         "| | Competitions | Baseline | Candidate | Change | 95% on these | p | 95% on ones like these | p | Holm p |\n",
     );
@@ -362,6 +376,14 @@ pub fn junit(comparison: &Comparison) -> String {
         (true, false) => None,
     };
     put("gate", "medal rate", problem, &power(comparison));
+    if let Some(cost) = &verdict.cost {
+        let problem = match (cost.decided, cost.exceeded) {
+            (false, _) => Some((NonSuccessKind::Error, cost.reason.clone())),
+            (true, true) => Some((NonSuccessKind::Failure, cost.reason.clone())),
+            (true, false) => None,
+        };
+        put("gate", "cost", problem, &cost.reason);
+    }
     let refused: Vec<String> = comparison.refusals().map(condition).collect();
     let problem = (!refused.is_empty()).then(|| (NonSuccessKind::Failure, refused.join("; ")));
     put("gate", "equal conditions", problem, "");

@@ -14,9 +14,10 @@ use crate::attempt::{Attempt, Ending, Grade, Measure, Medal};
 use crate::compare::{self, Change};
 use crate::estimate::Estimate;
 use crate::leaderboard::{self, Row, SeedRule};
+use crate::llm::{Cost, LlmUse};
 use crate::read::{CompetitionSource, Group, Reading};
 use crate::record::{
-    AttemptKey, CompetitionFacts, ConditionsRecord, FormatVersion, LlmUsageRecord, OutcomeRecord,
+    AttemptKey, CompetitionFacts, ConditionsRecord, FormatVersion, LlmRecord, OutcomeRecord,
     PhaseRecord, SnapshotRecord, TryRecord, UsageRecord,
 };
 use crate::stats::{self, SeedsNeeded};
@@ -25,7 +26,7 @@ pub use warnings::other_data;
 use warnings::{different_suites, mixed_conditions, uneven_coverage};
 
 /// The version of `report.json` that this crate writes.
-pub const REPORT_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
+pub const REPORT_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 1 };
 
 /// A whole report. Serialised, it is `report.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,8 +98,12 @@ pub struct AgentReport {
     pub leaderboard: Row,
     /// Why columns of that line are missing.
     pub leaderboard_gaps: Vec<String>,
-    /// Cost over all attempts in US dollars, where it was metered.
+    /// Cost over all attempts in US dollars, as far as it is known; [`AgentReport::llm`] says
+    /// whether something is missing.
     pub cost_usd: Option<f64>,
+    /// Calls to language models; `None` if no attempt recorded any.
+    #[serde(default)]
+    pub llm: Option<LlmUse>,
     /// Wall-clock seconds of all attempts together.
     pub took_s: f64,
     /// Attempts whose condition differs, in words; empty if all ran under equal conditions.
@@ -252,7 +257,7 @@ pub struct AttemptReport {
     /// Phases of the last try.
     pub phases: Vec<PhaseRecord>,
     /// LLM calls.
-    pub llm: Option<LlmUsageRecord>,
+    pub llm: Option<LlmRecord>,
     /// How often the agent asked for validation.
     pub validations: Option<u64>,
 }
@@ -360,8 +365,7 @@ fn agent_report<'a>(
         std::array::from_fn(|i| split(&by_competition, KINDS[i], &spellings[i]));
     let (leaderboard, problems) = leaderboard::row(groups, seed_rule, source);
     let record = groups.iter().find_map(|group| group.record.as_ref());
-    let costs: Vec<f64> =
-        attempts.iter().filter_map(|a| a.record.as_ref()?.llm.as_ref()?.cost_usd).collect();
+    let llm = LlmUse::of(&attempts);
     let report = AgentReport {
         agent: agent.to_owned(),
         backbone: record.and_then(|record| record.agent.backbone.clone()),
@@ -377,7 +381,8 @@ fn agent_report<'a>(
             .into_iter()
             .map(|(column, error)| format!("{column}: {error}"))
             .collect(),
-        cost_usd: (!costs.is_empty()).then(|| costs.iter().sum()),
+        cost_usd: llm.as_ref().and_then(|llm| llm.cost).and_then(Cost::usd),
+        llm,
         took_s: attempts.iter().filter_map(|a| a.record.as_ref()?.took_s).sum(),
         mixed_conditions: different_suites(groups)
             .into_iter()

@@ -337,7 +337,25 @@ pub fn attempt_columns(data: &ReportData) -> Vec<(&'static str, Column)> {
         ("took_s", number(|a| a.took_s)),
         ("memory_peak_bytes", whole(|a| a.usage.memory_peak_bytes)),
         ("cpu_s", number(|a| a.usage.cpu_s)),
-        ("cost_usd", number(|a| a.llm.as_ref().and_then(|llm| llm.cost_usd))),
+        ("cost_usd", number(|a| a.llm.as_ref()?.cost().usd())),
+        (
+            "llm_unpriced_calls",
+            whole(|a| Some(a.llm.as_ref()?.with_earlier_tries().unpriced_calls)),
+        ),
+        ("llm_calls", whole(|a| Some(a.llm.as_ref()?.totals.calls))),
+        ("llm_replayed_calls", whole(|a| Some(a.llm.as_ref()?.totals.replayed_calls))),
+        ("llm_errors", whole(|a| Some(a.llm.as_ref()?.error_count()))),
+        ("llm_input_tokens", whole(|a| Some(a.llm.as_ref()?.totals.tokens.input))),
+        ("llm_cache_read_tokens", whole(|a| Some(a.llm.as_ref()?.totals.tokens.cache_read))),
+        ("llm_cache_write_tokens", whole(|a| Some(a.llm.as_ref()?.totals.tokens.cache_write()))),
+        ("llm_output_tokens", whole(|a| Some(a.llm.as_ref()?.totals.tokens.received()))),
+        ("llm_reasoning_tokens", whole(|a| Some(a.llm.as_ref()?.totals.tokens.reasoning))),
+        ("llm_ttft_p50_ms", number(|a| a.llm.as_ref()?.ttft_p50_ms)),
+        ("llm_time_s", number(|a| Some(a.llm.as_ref()?.llm_time_s))),
+        (
+            "llm_budget_reached",
+            text(|a| a.llm.as_ref().map(|llm| llm.reached_budget().to_string())),
+        ),
         ("problem", text(|a| a.grade.problem.clone())),
     ]
 }
@@ -405,10 +423,66 @@ pub fn markdown(data: &ReportData) -> String {
             );
         }
     }
+    out.push_str(&markdown_costs(data));
     if !data.warnings.is_empty() {
         out.push_str("\nWarnings:\n\n");
         for warning in &data.warnings {
             let _ = writeln!(out, "- {}", text::markdown(warning));
+        }
+    }
+    out
+}
+
+/// Calls to language models by agent and model; nothing if none were recorded.
+fn markdown_costs(data: &ReportData) -> String {
+    let mut out = String::new();
+    if data.agents.iter().all(|agent| agent.llm.is_none()) {
+        return out;
+    }
+    out.push_str(
+        "\n| Agent | Model | Cost | An attempt | A medal | Calls | Errors | Tokens in | From cache | Tokens out | First token | Time in calls |\n\
+         | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+    );
+    for agent in &data.agents {
+        let name = text::markdown(&agent.agent);
+        let Some(llm) = &agent.llm else {
+            let _ = writeln!(out, "| {name} | | not recorded | | | | | | | | | |");
+            continue;
+        };
+        let tokens = &llm.totals.tokens;
+        let medal = match llm.per_medal {
+            Some(cost) => {
+                format!("{} ({} in {})", text::cost(Some(cost)), llm.medals, llm.attempts)
+            }
+            None => format!("no medal (0 in {})", llm.attempts),
+        };
+        let _ = writeln!(
+            out,
+            "| {name} | all | {} | {} (mean of {} of {}) | {medal} | {} | {} | {} | {} | {} | {} | {} |",
+            text::cost(llm.cost),
+            text::cost(llm.per_attempt),
+            llm.recorded,
+            llm.attempts,
+            llm.totals.calls,
+            llm.errors,
+            text::tokens(tokens.sent()),
+            text::percent(tokens.cache_share()),
+            text::tokens(tokens.received()),
+            text::duration(llm.ttft_p50_ms.map(|ms| ms / 1e3)),
+            text::duration(Some(llm.llm_time_s)),
+        );
+        for (model, totals) in &llm.models {
+            let tokens = &totals.tokens;
+            let _ = writeln!(
+                out,
+                "| {name} | {} | {} | | | {} | | {} | {} | {} | | |",
+                text::markdown(model),
+                text::cost(Some(totals.cost())),
+                totals.calls,
+                text::tokens(tokens.sent()),
+                text::percent(tokens.cache_share()),
+                text::tokens(tokens.received()),
+            );
         }
     }
     out

@@ -15,8 +15,10 @@ use crate::data::{
     AgentReport, AttemptReport, Breakdown, ReportData, Standing, part_key, part_order,
 };
 use crate::estimate::Estimate;
+use crate::llm::Cost;
 use crate::palette;
 use crate::plots::{self, Plot, PlotError};
+use crate::record::{LlmRecord, LlmTokens, LlmTotals};
 use crate::stats::Interval;
 use crate::text;
 
@@ -82,6 +84,7 @@ pub fn page_with(
         heat => Serde(Heat::of(data, &order)),
         folds => Serde(folds),
         warnings => Serde(grouped(&data.warnings)),
+        metered => data.agents.iter().any(|agent| agent.llm.is_some()),
         ranked => data.agents.len() > CARDS,
         theme => palette::css(),
         style => STYLE_CSS,
@@ -341,9 +344,11 @@ fn environment() -> Environment<'static> {
     environment.add_filter("two", |value: f64| text::number(value, 2));
     environment.add_filter("p", text::p_value);
     environment.add_filter("p_equals", text::p_equals);
+    add_llm_filters(&mut environment);
     for (name, template) in [
         ("attempt.html", include_str!("templates/attempt.html")),
         ("comparison.html", include_str!("templates/comparison.html")),
+        ("llm.html", include_str!("templates/llm.html")),
         ("report.html", include_str!("templates/report.html")),
     ] {
         environment
@@ -351,4 +356,22 @@ fn environment() -> Environment<'static> {
             .expect("embedded templates parse, as every test of a page shows");
     }
     environment
+}
+
+/// Filters for calls to language models, their tokens and what they cost.
+fn add_llm_filters(environment: &mut Environment<'_>) {
+    type MaybeCost = Serde<Option<Cost>>;
+    environment.add_filter("cost", |cost: MaybeCost| text::cost(*cost));
+    environment.add_filter("usd", |cost: MaybeCost| cost.and_then(Cost::usd));
+    environment.add_filter("cost_of", |totals: Serde<LlmTotals>| Serde(Some(totals.cost())));
+    environment.add_filter("cost_of_attempt", |llm: Serde<Option<LlmRecord>>| {
+        Serde(llm.as_ref().map(LlmRecord::cost))
+    });
+    environment.add_filter("reached_budget", |llm: Serde<LlmRecord>| llm.reached_budget());
+    environment.add_filter("tokens", text::tokens);
+    environment.add_filter("tokens_in", |tokens: Serde<LlmTokens>| tokens.sent());
+    environment.add_filter("tokens_out", |tokens: Serde<LlmTokens>| tokens.received());
+    environment.add_filter("cache_write", |tokens: Serde<LlmTokens>| tokens.cache_write());
+    environment.add_filter("cache_share", |tokens: Serde<LlmTokens>| tokens.cache_share());
+    environment.add_filter("ms", |ms: Option<f64>| text::duration(ms.map(|ms| ms / 1e3)));
 }

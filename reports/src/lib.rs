@@ -14,6 +14,7 @@ pub mod export;
 pub mod history;
 pub mod html;
 pub mod leaderboard;
+pub mod llm;
 mod palette;
 pub mod plots;
 pub mod read;

@@ -9,6 +9,7 @@
 //! facts in two files.
 
 mod key;
+mod llm;
 mod version;
 mod words;
 
@@ -17,6 +18,7 @@ use medalist_grading::Medal;
 use serde::{Deserialize, Serialize};
 
 pub use key::{AttemptKey, AttemptKeyError, key_text};
+pub use llm::{LlmBudgetRecord, LlmGroupRecord, LlmRecord, LlmTokens, LlmTotals};
 pub use version::{FormatVersion, FormatVersionError, RECORD_FORMAT};
 pub use words::{OutcomeKind, Phase};
 
@@ -54,6 +56,9 @@ pub struct GroupRecord {
     /// Free words of the user, shown on top of the report.
     #[serde(default)]
     pub notes: Option<String>,
+    /// What the attempts' calls of language models came to; `None` if there was no gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub llm: Option<LlmGroupRecord>,
 }
 
 /// One line of the plan.
@@ -125,9 +130,9 @@ pub struct AttemptRecord {
     /// Graded copies of the submission taken while the agent ran, in order of time.
     #[serde(default)]
     pub snapshots: Vec<SnapshotRecord>,
-    /// Calls that went through the LLM gateway.
-    #[serde(default)]
-    pub llm: Option<LlmUsageRecord>,
+    /// Calls that went through the LLM gateway; `None` if there was none.
+    #[serde(default, deserialize_with = "crate::llm::recorded")]
+    pub llm: Option<LlmRecord>,
     /// Phases of the last try in order, for the time line.
     #[serde(default)]
     pub phases: Vec<PhaseRecord>,
@@ -410,26 +415,6 @@ pub struct SnapshotRecord {
     /// The medal that it would have won.
     #[serde(default)]
     pub medal: Option<Medal>,
-}
-
-/// Calls that went through the LLM gateway.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct LlmUsageRecord {
-    /// Requests.
-    #[serde(default)]
-    pub calls: u64,
-    /// Tokens sent.
-    #[serde(default)]
-    pub input_tokens: u64,
-    /// Tokens received.
-    #[serde(default)]
-    pub output_tokens: u64,
-    /// Cost in US dollars, where prices are known.
-    #[serde(default)]
-    pub cost_usd: Option<f64>,
-    /// Models that answered.
-    #[serde(default)]
-    pub models: Vec<String>,
 }
 
 /// A phase of a try.

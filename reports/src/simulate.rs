@@ -11,8 +11,8 @@ use crate::attempt::{Attempt, Ending, Grade, Medal, Thresholds};
 use crate::read::{Group, Reading};
 use crate::record::{
     AgentRecord, AttemptKey, AttemptRecord, CompetitionFacts, ConditionsRecord, GroupRecord,
-    HardwareRecord, LimitsRecord, LlmUsageRecord, OutcomeKind, OutcomeRecord, Phase, PhaseRecord,
-    SnapshotRecord, TryRecord, UsageRecord,
+    HardwareRecord, LimitsRecord, LlmRecord, LlmTokens, LlmTotals, OutcomeKind, OutcomeRecord,
+    Phase, PhaseRecord, SnapshotRecord, TryRecord, UsageRecord,
 };
 use crate::stats::Rng;
 
@@ -189,11 +189,7 @@ impl Simulation {
             conditions,
             snapshots,
             phases: phases(took),
-            llm: Some(LlmUsageRecord {
-                calls: 40,
-                cost_usd: Some(0.5 + took / 10_000.0),
-                ..LlmUsageRecord::default()
-            }),
+            llm: Some(llm_calls(took)),
             ..AttemptRecord::default()
         };
         Attempt {
@@ -211,6 +207,37 @@ impl Simulation {
 /// A uniform draw moved towards both ends: most tasks are won nearly always or nearly never.
 fn squashed(u: f64) -> f64 {
     if u < 0.5 { 0.5 * (2.0 * u).powi(3) } else { 1.0 - 0.5 * (2.0 - 2.0 * u).powi(3) }
+}
+
+/// Calls of an agent that asks two models for as long as it runs.
+fn llm_calls(took: f64) -> LlmRecord {
+    let part = |share: f64| {
+        let calls = (share * took / 30.0) as u64 + 1;
+        let tokens = LlmTokens {
+            input: 800 * calls,
+            cache_read: 2_400 * calls,
+            cache_write_5m: 200 * calls,
+            output: 500 * calls,
+            reasoning: 200 * calls,
+            ..LlmTokens::default()
+        };
+        let picodollars = (share * (0.5 + took / 10_000.0) * 1e12) as u64;
+        LlmTotals { calls, tokens, picodollars, ..LlmTotals::default() }
+    };
+    let (large, small) = (part(0.8), part(0.2));
+    let mut totals = large;
+    totals.add(&small);
+    LlmRecord {
+        totals,
+        models: [("simulated-large".to_owned(), large), ("simulated-small".to_owned(), small)]
+            .into(),
+        errors: [("429".to_owned(), 2)].into(),
+        outcomes: [("ok".to_owned(), large.calls + small.calls - 2)].into(),
+        ttft_p50_ms: Some(400.0 + took / 100.0),
+        ttft_p95_ms: Some(900.0 + took / 50.0),
+        llm_time_s: 0.4 * took,
+        ..LlmRecord::default()
+    }
 }
 
 fn phases(took: f64) -> Vec<PhaseRecord> {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::attempt::Measure;
 use crate::data::{AgentReport, AttemptReport, ReportData};
+use crate::record::LlmTotals;
 use crate::table::{self, Column, Look};
 use crate::text;
 
@@ -48,8 +49,15 @@ pub fn render(data: &ReportData, attempts: usize, look: Look) -> String {
     ];
     out.push_str(&table::render(&columns[first..], &rows, look));
     out.push('\n');
+    let costs = costs(data, look);
+    if !costs.is_empty() {
+        out.push_str(&costs);
+        out.push('\n');
+    }
+    let is_metered = data.agents.iter().any(|agent| agent.llm.is_some());
+    let last = if is_metered { 9 } else { 8 };
     let listed: Vec<Vec<String>> =
-        data.attempts.iter().take(attempts).map(|a| attempt_row(a)[first..].to_vec()).collect();
+        data.attempts.iter().take(attempts).map(|a| attempt_row(a)[first..last].to_vec()).collect();
     let columns = [
         Column::new("agent").cut(),
         Column::new("competition").cut(),
@@ -59,8 +67,9 @@ pub fn render(data: &ReportData, attempts: usize, look: Look) -> String {
         Column::new("place").right().optional(2),
         Column::new("outcome").cut(),
         Column::new("time").right().optional(1),
+        Column::new("cost").right().optional(3),
     ];
-    out.push_str(&table::render(&columns[first..], &listed, look));
+    out.push_str(&table::render(&columns[first..last], &listed, look));
     if data.attempts.len() > attempts {
         let _ = writeln!(out, "... and {} more attempts", data.attempts.len() - attempts);
     }
@@ -151,7 +160,7 @@ fn summary(out: &mut String, agent: &AgentReport, look: Look) {
     out.push('\n');
 }
 
-fn attempt_row(attempt: &AttemptReport) -> [String; 8] {
+fn attempt_row(attempt: &AttemptReport) -> [String; 9] {
     let grade = &attempt.grade;
     let medal = match grade.medal {
         Some(medal) => medal.to_string(),
@@ -170,5 +179,64 @@ fn attempt_row(attempt: &AttemptReport) -> [String; 8] {
         text::percent(grade.percentile.map(|p| p / 100.0)),
         format!("{}{mark}", attempt.outcome.replace('_', " ")),
         text::duration(attempt.took_s),
+        text::cost(attempt.llm.as_ref().map(|llm| llm.cost())),
     ]
+}
+
+/// What language models cost, by agent and model; nothing if no calls were recorded.
+fn costs(data: &ReportData, look: Look) -> String {
+    let mut rows = Vec::new();
+    for agent in &data.agents {
+        let Some(llm) = &agent.llm else { continue };
+        let row = |name: String, totals: &LlmTotals, cost: String, rest: [String; 3]| {
+            let tokens = &totals.tokens;
+            let [attempt, medal, first] = rest;
+            vec![
+                name,
+                cost,
+                attempt,
+                medal,
+                totals.calls.to_string(),
+                text::tokens(tokens.sent()),
+                text::percent(tokens.cache_share()),
+                text::tokens(tokens.received()),
+                first,
+            ]
+        };
+        let medal =
+            llm.per_medal.map_or_else(|| "no medal".to_owned(), |cost| text::cost(Some(cost)));
+        let first = text::duration(llm.ttft_p50_ms.map(|ms| ms / 1e3));
+        let rest = [text::cost(llm.per_attempt), medal, first];
+        rows.push(row(agent.agent.clone(), &llm.totals, text::cost(llm.cost), rest));
+        for (model, totals) in &llm.models {
+            let cost = text::cost(Some(totals.cost()));
+            rows.push(row(format!(" {model}"), totals, cost, Default::default()));
+        }
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    let columns = [
+        Column::new("models").cut(),
+        Column::new("cost").right(),
+        Column::new("an attempt").right(),
+        Column::new("a medal").right(),
+        Column::new("calls").right().optional(2),
+        Column::new("in").right().optional(4),
+        Column::new("cached").right().optional(3),
+        Column::new("out").right().optional(5),
+        Column::new("first token").right().optional(1),
+    ];
+    let mut out = table::render(&columns, &rows, look);
+    for agent in &data.agents {
+        let Some(llm) = &agent.llm else { continue };
+        for note in llm.notes() {
+            let _ = writeln!(
+                out,
+                "{}",
+                table::wrap(&format!("note: {}: {note}", agent.agent), look.width, 6)
+            );
+        }
+    }
+    out
 }

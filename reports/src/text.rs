@@ -1,6 +1,7 @@
 //! How numbers are printed, the same in every renderer.
 
 use crate::estimate::Estimate;
+use crate::llm::Cost;
 use crate::stats::Interval;
 
 /// The number with so many decimals, and no minus before a zero.
@@ -90,6 +91,54 @@ pub fn duration(seconds: Option<f64>) -> String {
     }
 }
 
+/// `$12.30`, `$0.0042`, `at least $12.30`, `unpriced`, or `not recorded`.
+pub fn cost(cost: Option<Cost>) -> String {
+    match cost {
+        None => "not recorded".to_owned(),
+        Some(Cost::Unpriced) => "unpriced".to_owned(),
+        Some(Cost::Known(usd)) => dollars(usd),
+        Some(Cost::AtLeast(usd)) => format!("at least {}", dollars(usd)),
+    }
+}
+
+/// `$12.30`, or with four decimals below ten cents.
+pub fn dollars(usd: f64) -> String {
+    let decimals = if usd != 0.0 && usd.abs() < 0.1 { 4 } else { 2 };
+    let digits = number(usd, decimals);
+    match digits.strip_prefix('-') {
+        Some(digits) => format!("-${digits}"),
+        None => format!("${digits}"),
+    }
+}
+
+/// `-$0.10 to +$0.30`, with `rough` behind it where it is, or `n/a`.
+pub fn dollars_interval(interval: Option<Interval>) -> String {
+    interval.map_or_else(
+        || "n/a".to_owned(),
+        |i| {
+            let mark = if i.rough { " rough" } else { "" };
+            format!("{} to {}{mark}", signed_dollars(i.lower), signed_dollars(i.upper))
+        },
+    )
+}
+
+/// [`dollars`] with a plus before what is above zero.
+pub fn signed_dollars(usd: f64) -> String {
+    let text = dollars(usd);
+    let is_zero = text.chars().all(|c| matches!(c, '$' | '0' | '.' | '-'));
+    if usd > 0.0 && !is_zero { format!("+{text}") } else { text }
+}
+
+/// `950`, `12.3k`, `4.56M`: a count of tokens.
+pub fn tokens(count: u64) -> String {
+    match count {
+        0..10_000 => count.to_string(),
+        10_000..1_000_000 => format!("{}k", number(count as f64 / 1e3, 1)),
+        1_000_000..1_000_000_000 => format!("{}M", number(count as f64 / 1e6, 2)),
+        _ => format!("{}G", number(count as f64 / 1e9, 2)),
+    }
+}
+
 /// `2.1 GiB`.
 pub fn bytes(bytes: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -170,6 +219,18 @@ pub fn capitalised(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dollars_and_tokens_are_short_and_never_minus_zero() {
+        let shown: Vec<String> = [0.0, -0.000_01, 0.004_21, 0.1, 12.345, -3.0].map(dollars).into();
+        assert_eq!(shown, ["$0.00", "$0.0000", "$0.0042", "$0.10", "$12.35", "-$3.00"]);
+        assert_eq!(signed_dollars(0.25), "+$0.25");
+        assert_eq!(dollars_interval(Some(Interval::new(-0.2, 0.3))), "-$0.20 to +$0.30");
+        assert_eq!(cost(Some(Cost::AtLeast(2.0))), "at least $2.00");
+        assert_eq!([cost(None), cost(Some(Cost::Unpriced))], ["not recorded", "unpriced"]);
+        let shown: Vec<String> = [9_999, 12_345, 4_560_000, 7_890_000_000].map(tokens).into();
+        assert_eq!(shown, ["9999", "12.3k", "4.56M", "7.89G"]);
+    }
 
     #[test]
     fn nothing_is_minus_zero_and_no_p_is_zero() {

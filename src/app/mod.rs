@@ -14,6 +14,7 @@ pub mod grade;
 pub mod grading;
 #[cfg(target_os = "linux")]
 pub mod judge;
+pub mod llm;
 pub mod names;
 #[cfg(target_os = "linux")]
 pub mod preflight;
@@ -25,6 +26,7 @@ pub mod run;
 pub mod selection;
 #[cfg(target_os = "linux")]
 pub mod serve;
+pub mod settings;
 #[cfg(target_os = "linux")]
 pub mod status;
 pub mod terminal;

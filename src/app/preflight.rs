@@ -12,13 +12,14 @@ use super::context::Context;
 use super::error::{CliError, Exit};
 use super::gpu;
 use super::judge::CatalogueJudge;
+use super::llm;
 use super::run::{Opened, open_executor};
 use crate::attempt::agents::{AgentError, Build};
 use crate::attempt::limits::Limits;
 use crate::attempt::plan::{ExecutorKind, Plan};
 use crate::attempt::text::duration;
 use crate::host::machine;
-use crate::run::Judge as _;
+use crate::run::{Judge as _, LlmRun};
 use crate::sandbox::ExecutorInfo;
 
 const MIB: u64 = 1 << 20;
@@ -39,6 +40,8 @@ pub struct Ready {
     pub(super) opened: Opened,
     /// Knows the plan's competitions, all of them prepared.
     pub(super) judge: CatalogueJudge,
+    /// The language models of the plan, if its agents get any.
+    pub(super) llm: Option<LlmRun>,
 }
 
 /// Checks everything that can be known before a plan's attempts start.
@@ -68,6 +71,10 @@ pub async fn check(plan: &Plan, context: &Context) -> Result<Ready, CliError> {
         }
     };
     found.extend(gpu::find(plan).await.err());
+    let llm = llm::open(plan, context).await.unwrap_or_else(|error| {
+        found.push(error);
+        None
+    });
     for mount in &plan.mounts {
         let checked = mount.check(&[&plan.data_dir, &context.runs_dir]);
         found.extend(checked.err().map(|error| CliError::new(Exit::BadInput, error)));
@@ -77,7 +84,7 @@ pub async fn check(plan: &Plan, context: &Context) -> Result<Ready, CliError> {
             for warning in warnings(plan, &opened.info, &context.runs_dir) {
                 context.warn(warning);
             }
-            Ok(Ready { opened, judge })
+            Ok(Ready { opened, judge, llm })
         }
         _ => Err(join(found)),
     }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::context::{Context, tell};
 use super::error::{CliError, Exit};
 use super::gpu::{self, GpuOptions};
+use super::llm::{self, LlmRequest};
 use super::preflight::{self, Ready};
 use super::report::facts;
 use crate::attempt::agents::{AgentError, AgentSpec, Build};
@@ -29,7 +30,7 @@ use crate::host::store::{GroupDir, find};
 use crate::run::events::EventSink;
 use crate::run::sinks::{JsonLines, Lines, Progress};
 use crate::run::{
-    Capacity, Run, RunError, RunSummary, StopRequest, run as run_group, stop, write_group,
+    Capacity, LlmRun, Run, RunError, RunSummary, StopRequest, run as run_group, stop, write_group,
 };
 use crate::sandbox::docker::DockerExecutor;
 use crate::sandbox::embedded;
@@ -64,6 +65,8 @@ pub struct RunRequest<'a> {
     pub pass_secrets: bool,
     /// Free words of the user.
     pub notes: Option<String>,
+    /// The language models that agents may call.
+    pub llm: LlmRequest<'a>,
     /// How the group is worked through.
     pub pace: Pace,
 }
@@ -187,6 +190,7 @@ pub fn make_plan(request: &RunRequest<'_>, context: &Context) -> Result<Plan, Cl
         runtime: limits.runtime.clone().or(config.runtime),
         cpuset: config.cpuset,
         pass_secrets: request.pass_secrets,
+        llm: llm::plan(&request.llm, context)?,
         data_dir: absolute(&context.data_dir),
         catalog_dirs: context.catalog_dirs.iter().map(|dir| absolute(dir)).collect(),
         command: std::env::args().collect(),
@@ -220,7 +224,7 @@ fn find_agent(name: &str, agents_dir: &Path) -> Result<AgentSpec, CliError> {
 pub fn plan_group(plan: Plan, context: &Context) -> Result<GroupDir, CliError> {
     preflight::check_plan(&plan)?;
     let (dir, plan) = create_group(plan, context)?;
-    write_group(&dir, &plan, &machine::hardware(), None)?;
+    write_group(&dir, &plan, &machine::hardware(), None, None)?;
     Ok(dir)
 }
 
@@ -475,7 +479,7 @@ pub async fn run_plan(
     let lock = locked.map_err(|error| {
         CliError::new(Exit::BadInput, error).hint("wait for it, or stop it with `medalist stop`")
     })?;
-    let Ready { opened: Opened { executor, info, engine }, judge } = ready;
+    let Ready { opened: Opened { executor, info, engine }, judge, llm } = ready;
     // The program outlives the run: it is deleted when this function returns.
     let mut local_program = None;
     let mut plan = plan;
@@ -504,6 +508,7 @@ pub async fn run_plan(
         capacity: capacity(&plan),
         hardware,
         gpus,
+        llm,
         local_program: local_program.as_ref().map(|program| program.to_path_buf()),
         plan,
         group: dir.clone(),
@@ -532,7 +537,10 @@ pub async fn run_plan(
         let exit = match &error {
             RunError::Store(_) if full => Exit::DiskFull,
             RunError::Store(_) => Exit::Failure,
-            RunError::Executor(_) | RunError::EngineAway { .. } => Exit::Environment,
+            RunError::Executor(_) | RunError::EngineAway { .. } | RunError::LlmRefused { .. } => {
+                Exit::Environment
+            }
+            RunError::Llm(_) => Exit::BadInput,
         };
         CliError::new(exit, error).hint(format!(
             "finished work is safe; resume with: medalist run --resume {}",

@@ -14,6 +14,7 @@ use medalist_reports::record::{AttemptKey, AttemptRecord, OutcomeKind, OutcomeRe
 use super::context::Context;
 use super::error::{CliError, Exit};
 use super::run::{find_error, passed_over, read_plan};
+use crate::attempt::outcome::LlmUsage;
 use crate::attempt::plan::Plan;
 use crate::attempt::text::chain;
 use crate::host::files::{StoreError, read_json_if_there};
@@ -94,6 +95,8 @@ pub struct Status {
     pub stats: RunStats,
     /// What runs, as far as its events tell.
     pub running: BTreeMap<AttemptKey, RunningAttempt>,
+    /// The last word on the group's calls of language models, if it may make any.
+    pub llm: Option<LlmUsage>,
 }
 
 /// What the last events say of an attempt that runs.
@@ -107,6 +110,8 @@ pub struct RunningAttempt {
     pub phase: Phase,
     /// Memory and processors in use, once they were looked at.
     pub usage: Option<(u64, f64)>,
+    /// Its calls of language models, if it may make any.
+    pub llm: Option<LlmUsage>,
     /// The end of the last line that the agent printed.
     pub last_line: String,
 }
@@ -117,6 +122,7 @@ impl GroupEvents {
     pub fn status(&self) -> Status {
         let mut finished: BTreeMap<AttemptKey, (OutcomeRecord, GradeLine)> = BTreeMap::new();
         let mut running: BTreeMap<AttemptKey, RunningAttempt> = BTreeMap::new();
+        let mut spent: Option<LlmUsage> = None;
         for GroupEvent { attempt, event } in &self.events {
             match &event.kind {
                 EventKind::GroupStarted { .. } => {
@@ -144,9 +150,11 @@ impl GroupEvents {
                         known.phase.clone_from(phase);
                     }
                 }
-                EventKind::Usage { key, memory_bytes, cpus, last_line, .. } => {
+                EventKind::Usage { key, memory_bytes, cpus, last_line, llm, .. } => {
+                    spent = llm.or(spent);
                     if let Some(known) = running.get_mut(key) {
                         known.usage = Some((*memory_bytes, *cpus));
+                        known.llm = *llm;
                         known.last_line.clone_from(last_line);
                     }
                 }
@@ -177,7 +185,7 @@ impl GroupEvents {
             ..RunStats::default()
         };
         finished.values().for_each(|(outcome, grade)| stats.count(outcome, grade));
-        Status { damaged, stats, running }
+        Status { damaged, stats, running, llm: spent }
     }
 
     /// The attempts that a log is about: one, or all.

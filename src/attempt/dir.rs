@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 ///   run.log        what the agent printed     events.jsonl  where a process of its own ran it
 ///   submission/ logs/ code/                   what the agent left
 ///   snapshots/     copies of the submission   tries/<number>/  what earlier tries left
+///   llm/           its calls of language models: the bill and the recording
 ///   control/       how harness and init talk while it runs
 ///   home/          stands for `/home` where it runs as a plain process
 /// ```
@@ -20,7 +21,8 @@ pub struct AttemptDir {
 
 impl AttemptDir {
     /// What an agent leaves, and what is moved away before another try.
-    pub const LEFT_BY_A_TRY: [&str; 5] = ["run.log", "submission", "logs", "code", "snapshots"];
+    pub const LEFT_BY_A_TRY: [&str; 6] =
+        ["run.log", "submission", "logs", "code", "snapshots", "llm"];
 
     /// The folder at `root`, which need not exist.
     pub fn new(root: impl Into<PathBuf>) -> Self {
@@ -80,6 +82,11 @@ impl AttemptDir {
     /// What stands for `/home` where an agent runs as a plain process.
     pub fn home(&self) -> PathBuf {
         self.root.join("home")
+    }
+
+    /// Its calls of language models.
+    pub fn llm(&self) -> PathBuf {
+        self.root.join("llm")
     }
 
     /// A copy of the submission taken after so many seconds.

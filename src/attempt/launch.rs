@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dir::AttemptDir;
 use super::limits::{GpuAccess, GpuHandle, Limits, Network};
+use super::llm::LlmAccess;
 
 /// A boxed future, so that the traits stay object safe.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -119,6 +120,8 @@ pub struct LaunchSpec {
     pub runtime: Option<String>,
     /// The validation service's judge.
     pub validator: Arc<dyn Validator>,
+    /// The language models that it may call.
+    pub llm: Option<LlmAccess>,
 }
 
 impl fmt::Debug for LaunchSpec {
@@ -263,10 +266,10 @@ impl ExecutorError {
 /// The environment every agent gets, whatever runs it: MLE-bench's names, and ours for the budget
 /// and the seed.
 ///
-/// `home` is `/home` in a container. [`LaunchSpec::env`] comes after it and wins, but for a time limit
-/// beyond the attempt's own.
+/// `home` is `/home` in a container, `llm_port` where the gateway listens, if there is one.
+/// [`LaunchSpec::env`] comes after it and wins, but for a time limit beyond the attempt's own.
 #[must_use]
-pub fn agent_env(spec: &LaunchSpec, home: &str) -> Vec<(String, String)> {
+pub fn agent_env(spec: &LaunchSpec, home: &str, llm_port: u16) -> Vec<(String, String)> {
     let mut env: Vec<(String, String)> = Vec::new();
     let mut set = |name: &str, value: String| env.push((name.to_string(), value));
     set("MEDALIST_ATTEMPT", spec.name.clone());
@@ -286,6 +289,9 @@ pub fn agent_env(spec: &LaunchSpec, home: &str) -> Vec<(String, String)> {
     set("MEDALIST_GPUS", spec.gpus.len().to_string());
     for name in ["SEED", "MLE_SEED", "MEDALIST_SEED"] {
         set(name, spec.seed.to_string());
+    }
+    for (name, value) in spec.llm.iter().flat_map(|llm| llm.environment(llm_port)) {
+        set(name, value);
     }
     for (name, value) in &spec.env {
         // An agent may ask for less time than it is given, and cannot have more.

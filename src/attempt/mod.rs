@@ -15,6 +15,7 @@ pub mod launch;
 #[cfg(target_os = "linux")]
 pub mod limits;
 #[cfg(target_os = "linux")]
+pub mod llm;
 pub mod outcome;
 #[cfg(target_os = "linux")]
 pub mod plan;

@@ -51,6 +51,11 @@ pub enum Outcome {
         /// What was seen.
         cause: String,
     },
+    /// The language models could not be reached for too long.
+    LlmOutage {
+        /// What was seen.
+        cause: String,
+    },
     /// The image cannot be run under the seal, or its agent cannot be started.
     ImageRefused {
         /// What is wrong with it.
@@ -108,6 +113,7 @@ impl Outcome {
             Self::EngineLost { .. } => OutcomeKind::EngineLost,
             Self::HostFull { .. } => OutcomeKind::HostFull,
             Self::GpuLost { .. } => OutcomeKind::GpuLost,
+            Self::LlmOutage { .. } => OutcomeKind::LlmOutage,
             Self::ImageRefused { .. } => OutcomeKind::ImageRefused,
             Self::ImageMissing { .. } => OutcomeKind::ImageMissing,
             Self::SetupFailed { .. } => OutcomeKind::SetupFailed,
@@ -148,6 +154,7 @@ impl fmt::Display for Outcome {
             Self::EngineLost { cause } => write!(f, "container engine lost: {cause}"),
             Self::HostFull { cause } => write!(f, "the machine's disk is full: {cause}"),
             Self::GpuLost { cause } => write!(f, "GPU lost: {cause}"),
+            Self::LlmOutage { cause } => write!(f, "language models out of reach: {cause}"),
             Self::ImageRefused { cause } => write!(f, "image refused: {cause}"),
             Self::ImageMissing { image } => write!(f, "image `{image}` is missing"),
             Self::SetupFailed { cause } => write!(f, "could not be started: {cause}"),
@@ -196,6 +203,41 @@ pub struct Usage {
     /// Its GPUs, if it has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<GpuUsage>,
+    /// Its calls of language models, if it may make any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub llm: Option<LlmUsage>,
+}
+
+/// What an attempt's calls of language models have come to so far, and its group's.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LlmUsage {
+    /// Calls that are settled.
+    pub calls: u64,
+    /// Their tokens of all kinds.
+    pub tokens: u64,
+    /// Their price, as far as it is known.
+    pub dollars: f64,
+    /// The most that the attempt may spend.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dollars_limit: Option<f64>,
+    /// What the whole group has spent.
+    pub group_dollars: f64,
+    /// The most that it may spend.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_dollars_limit: Option<f64>,
+    /// How long the attempt has waited for overloaded providers.
+    pub held_s: f64,
+}
+
+impl LlmUsage {
+    /// What is spent, of what may be spent.
+    pub fn money(spent: f64, limit: Option<f64>) -> String {
+        match limit {
+            Some(limit) => format!("${spent:.2} of ${limit:.2}"),
+            None => format!("${spent:.2}"),
+        }
+    }
 }
 
 /// What the GPUs of an attempt do, all of them together. Others on a shared GPU count too: the
@@ -225,6 +267,7 @@ impl Usage {
         self.log_bytes_dropped = self.log_bytes_dropped.max(newer.log_bytes_dropped);
         self.validations = self.validations.max(newer.validations);
         self.gpu = newer.gpu.or(self.gpu);
+        self.llm = newer.llm.or(self.llm);
     }
 }
 
@@ -245,6 +288,7 @@ mod tests {
             Outcome::EngineLost { cause: cause() },
             Outcome::HostFull { cause: cause() },
             Outcome::GpuLost { cause: cause() },
+            Outcome::LlmOutage { cause: cause() },
             Outcome::ImageMissing { image: cause() },
             Outcome::SetupFailed { cause: cause() },
         ]
@@ -262,7 +306,7 @@ mod tests {
     #[test]
     fn the_agents_endings_come_first_and_are_not_infrastructure() {
         let flags: Vec<bool> = every_outcome().iter().map(Outcome::is_infrastructure).collect();
-        assert_eq!(flags, [[false; 7].as_slice(), &[true; 5]].concat());
+        assert_eq!(flags, [[false; 7].as_slice(), &[true; 6]].concat());
     }
 
     #[test]

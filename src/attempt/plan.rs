@@ -1,6 +1,7 @@
 //! What will run is computed first and is a value: `run --dry-run` prints it, `run` takes it, the
 //! report counts against it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
@@ -12,9 +13,10 @@ use medalist_reports::record::{AttemptKey, CompetitionFacts, FormatVersion, key_
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::attempt::agents::AgentSpec;
+use crate::attempt::agents::{AgentError, AgentSpec};
 use crate::attempt::launch::DataMode;
 use crate::attempt::limits::{GpuRequest, Limits, Network, seconds};
+use crate::attempt::llm::{self, LlmPlan};
 
 /// The version of `plan.json` that this program writes.
 pub const PLAN_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
@@ -69,6 +71,9 @@ pub struct Plan {
     pub cpuset: Option<String>,
     /// Whether secrets that the agent names may be put into its environment.
     pub pass_secrets: bool,
+    /// The language models that agents may call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub llm: Option<LlmPlan>,
     /// Where the prepared data are.
     pub data_dir: PathBuf,
     /// The user's own catalogue folders.
@@ -87,7 +92,34 @@ impl Plan {
     ///
     /// All that says "sealed" to people or in files asks here.
     pub fn is_sealed(&self, by_executor: bool) -> bool {
-        by_executor && self.network == Network::Sealed && !self.agent.privileged
+        by_executor
+            && self.network == Network::Sealed
+            && !self.agent.privileged
+            && !self.llm.as_ref().is_some_and(LlmPlan::opens_the_seal)
+    }
+
+    /// The secrets that the agent names and the plan must hand over: the gateway stands in for keys
+    /// of language models.
+    pub fn secrets(&self) -> Vec<(String, String)> {
+        let mut secrets = self.agent.secrets();
+        secrets.retain(|(variable, _)| self.llm.is_none() || !llm::is_key(variable));
+        secrets
+    }
+
+    /// The agent's environment and command with secrets filled in from `lookup`; no key of a
+    /// language model gets in where the gateway holds it.
+    ///
+    /// # Errors
+    /// [`AgentError::SecretMissing`] for an unset one.
+    pub fn resolve_agent(
+        &self,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<(BTreeMap<String, String>, Vec<String>), AgentError> {
+        let mut agent = self.agent.clone();
+        if self.llm.is_some() {
+            agent.env.retain(|name, _| !llm::is_key(name));
+        }
+        agent.resolve(lookup)
     }
 }
 
@@ -176,7 +208,7 @@ impl FromStr for MountSpec {
         let plain = |path: &Path| {
             path.is_absolute() && !path.components().any(|part| part == Component::ParentDir)
         };
-        let ours = ["/private", "/home", "/proc", "/sys", "/dev"];
+        let ours = ["/private", "/home", "/medalist", "/proc", "/sys", "/dev"];
         let why = if !plain(&mount.source) || !plain(&mount.target) {
             "both paths must be absolute and without `..`"
         } else if mount.target == Path::new("/")

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use medalist_reports::compare::{self, Comparison, Gate};
+use medalist_reports::compare::{self, Comparison, Gate, Verdict};
 use medalist_reports::plots::{self, Plot, Theme};
 use medalist_reports::{compare_text, export, html};
 
@@ -32,6 +32,10 @@ pub struct Args {
     /// nothing changed.
     #[arg(long, value_name = "PERCENT", default_value_t = 95.0)]
     confidence: f64,
+    /// Exit with code 6 if the cost of an attempt rose significantly (at `--confidence`) and by more
+    /// than this share, such as `10%`; with code 5 if costs are not known.
+    #[arg(long, value_name = "PERCENT", value_parser = share)]
+    max_cost_increase: Option<f64>,
     /// True drop of the medal rate, in percentage points, for which the verdict tells how likely it
     /// is caught and how many seeds that takes.
     #[arg(long, value_name = "POINTS", default_value_t = 5.0)]
@@ -92,12 +96,30 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         )
         .hint("run both sides under the same conditions, or give `--allow-differing-conditions` and say so when you report"));
     }
-    let verdict = &comparison.verdict;
-    Ok(match (args.fail_on_regression, verdict.decided) {
-        (true, true) if verdict.regressed => Exit::Regression,
-        (true, false) => Exit::Partial,
-        _ => Exit::Success,
-    })
+    Ok(exit_of(&comparison.verdict, args.fail_on_regression))
+}
+
+/// A failure is certain, whatever else could not be decided; lost attempts are none.
+fn exit_of(verdict: &Verdict, fail_on_regression: bool) -> Exit {
+    let medals = fail_on_regression.then_some((verdict.decided, verdict.regressed));
+    let cost = verdict.cost.as_ref().map(|cost| (cost.decided, cost.exceeded));
+    let asked: Vec<(bool, bool)> = medals.into_iter().chain(cost).collect();
+    if asked.iter().any(|(decided, failed)| *decided && *failed) {
+        Exit::Regression
+    } else if asked.iter().any(|(decided, _)| !decided) {
+        Exit::Partial
+    } else {
+        Exit::Success
+    }
+}
+
+/// A share such as `10%`; `10` is the same.
+fn share(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>();
+    match number {
+        Ok(percent) if percent.is_finite() && percent >= 0.0 => Ok(percent / 100.0),
+        _ => Err("expected a percentage of 0 or more, such as `10%`".to_owned()),
+    }
 }
 
 fn gate(args: &Args) -> Result<Gate, CliError> {
@@ -124,6 +146,7 @@ fn gate(args: &Args) -> Result<Gate, CliError> {
         margin: args.margin / 100.0,
         confidence: args.confidence / 100.0,
         wanted_drop: args.plan / 100.0,
+        max_cost_increase: args.max_cost_increase,
     })
 }
 

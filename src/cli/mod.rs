@@ -9,6 +9,7 @@ mod checkup;
 pub mod clean;
 pub mod compare;
 pub mod competitions;
+pub mod config;
 #[cfg(target_os = "linux")]
 pub mod demo;
 pub mod disclose;
@@ -18,6 +19,8 @@ pub mod grade;
 pub mod grade_sample;
 pub mod history;
 pub mod leaderboard;
+#[cfg(target_os = "linux")]
+pub mod llm;
 #[cfg(target_os = "linux")]
 pub mod logs;
 pub mod metrics;
@@ -32,6 +35,7 @@ pub mod run;
 pub mod selection;
 #[cfg(target_os = "linux")]
 pub mod serve;
+mod settings;
 #[cfg(target_os = "linux")]
 pub mod stop;
 pub mod validate;
@@ -67,6 +71,12 @@ pub struct Global {
     /// A folder with your own competitions, added to the built-in catalogue; may be repeated.
     #[arg(long = "catalog", global = true, env = "MEDALIST_CATALOG", value_name = "DIR")]
     catalog: Vec<PathBuf>,
+    /// The project's settings file; by default the nearest `medalist.toml` in this folder or above.
+    #[arg(long, global = true, env = "MEDALIST_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Read no settings files.
+    #[arg(long, global = true, env = "MEDALIST_NO_CONFIG")]
+    no_config: bool,
     /// Print less on stderr; twice for errors only.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     quiet: u8,
@@ -99,6 +109,8 @@ enum Command {
     #[cfg(target_os = "linux")]
     Logs(logs::Args),
     #[cfg(target_os = "linux")]
+    Llm(llm::Args),
+    #[cfg(target_os = "linux")]
     Stop(stop::Args),
     #[cfg(target_os = "linux")]
     Clean(clean::Args),
@@ -113,6 +125,7 @@ enum Command {
     Leaderboard(leaderboard::Args),
     History(history::Args),
     Disclose(disclose::Args),
+    Config(config::Args),
     Completions(reference::CompletionsArgs),
     Man(reference::ManArgs),
     #[command(hide = true)]
@@ -181,26 +194,37 @@ fn command() -> clap::Command {
 
 /// Parses the command line, runs the subcommand and gives the process's exit code.
 pub fn main() -> ExitCode {
-    let parsed = command().try_get_matches();
+    let typed = settings::Words::new(std::env::args_os());
+    // The command and its flags say which settings hold, and these are its defaults.
+    let first = match command().try_get_matches_from(&typed.words) {
+        Ok(first) => first,
+        Err(error) => return usage(&error),
+    };
+    let layered = match settings::layered(&first, &typed.off) {
+        Ok(layered) => layered,
+        Err(error) => return error.report(),
+    };
+    let parsed = layered.try_get_matches_from(&typed.words);
     let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, given(&matches))));
     let (cli, given) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => {
-            let _ = error.print();
-            if cfg!(not(target_os = "linux"))
-                && error.kind() == clap::error::ErrorKind::InvalidSubcommand
-            {
-                eprintln!("note: {ELSEWHERE}");
-            }
-            return exit_of_usage(&error);
-        }
+        Err(error) => return usage(&error),
     };
     start_logging(&cli.global);
     let context = context(&cli.global);
-    match dispatch(cli.command, &given, &context) {
+    match dispatch(cli.command, &given, &first, &context) {
         Ok(exit) => exit.into(),
         Err(error) => error.report(),
     }
+}
+
+/// Prints clap's error, or the help or version that was asked for.
+fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if cfg!(not(target_os = "linux")) && error.kind() == clap::error::ErrorKind::InvalidSubcommand {
+        eprintln!("note: {ELSEWHERE}");
+    }
+    exit_of_usage(error)
 }
 
 /// The exit code of a command line that clap refuses: a name that does not exist is bad input
@@ -230,7 +254,12 @@ fn given(matches: &clap::ArgMatches) -> Vec<String> {
         .collect()
 }
 
-fn dispatch(command: Command, given: &[String], context: &Context) -> Result<Exit, CliError> {
+fn dispatch(
+    command: Command,
+    given: &[String],
+    typed: &clap::ArgMatches,
+    context: &Context,
+) -> Result<Exit, CliError> {
     match command {
         #[cfg(target_os = "linux")]
         Command::Demo(args) => demo::run(&args, context),
@@ -251,6 +280,8 @@ fn dispatch(command: Command, given: &[String], context: &Context) -> Result<Exi
         #[cfg(target_os = "linux")]
         Command::Logs(args) => logs::run(&args, context),
         #[cfg(target_os = "linux")]
+        Command::Llm(args) => llm::run(&args, context),
+        #[cfg(target_os = "linux")]
         Command::Stop(args) => stop::run(&args, context),
         #[cfg(target_os = "linux")]
         Command::Clean(args) => clean::run(&args, context),
@@ -265,6 +296,7 @@ fn dispatch(command: Command, given: &[String], context: &Context) -> Result<Exi
         Command::Leaderboard(args) => leaderboard::run(&args, context),
         Command::History(args) => history::run(&args, context),
         Command::Disclose(args) => disclose::run(&args, context),
+        Command::Config(args) => config::run(&args, typed, context),
         Command::Completions(args) => reference::completions(&args, context),
         Command::Man(args) => reference::man(&args, context),
         Command::Reference(args) => reference::reference(&args, context),

@@ -189,7 +189,10 @@ const READ: [(&str, &str); 15] = [
         "XDG_CACHE_HOME",
         "the data directory's parent, if `--data-dir` is not given: `$XDG_CACHE_HOME/mle-bench/data`",
     ),
-    ("XDG_CONFIG_HOME", "the parent of Kaggle's folder, if there is no `~/.kaggle`"),
+    (
+        "XDG_CONFIG_HOME",
+        "the parent of `medalist/config.toml`, and of Kaggle's folder if there is no `~/.kaggle`",
+    ),
     (
         "XDG_RUNTIME_DIR",
         "where the socket of rootless Podman is, and the harness's control directories",

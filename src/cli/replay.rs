@@ -8,6 +8,7 @@ use chrono::Utc;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::status::{GroupEvent, RunningAttempt, Status, read_events};
+use crate::attempt::outcome::LlmUsage;
 use crate::attempt::text::seconds;
 use crate::run::events::EventSink as _;
 use crate::run::sinks::Lines;
@@ -56,7 +57,7 @@ pub fn replay(args: &ReplayArgs, context: &Context) -> Result<Exit, CliError> {
 /// The group cannot be read.
 pub fn status(args: &StatusArgs, context: &Context) -> Result<Exit, CliError> {
     let read = read_events(args.group.as_deref(), context)?;
-    let (group, Status { damaged, stats, running }) = (&read.group, read.status());
+    let (group, Status { damaged, stats, running, llm }) = (&read.group, read.status());
     for what in &damaged {
         context.warn(what);
     }
@@ -65,6 +66,10 @@ pub fn status(args: &StatusArgs, context: &Context) -> Result<Exit, CliError> {
         return Ok(Exit::Success);
     }
     let mut text = format!("{}\n{stats}\n", group.root().display());
+    if let Some(llm) = llm {
+        let money = LlmUsage::money(llm.group_dollars, llm.group_dollars_limit);
+        text.push_str(&format!("language models: {money}\n"));
+    }
     for (key, attempt) in &running {
         text.push_str(&format!("  {key}  {}\n", describe(attempt)));
     }
@@ -84,6 +89,10 @@ fn describe(attempt: &RunningAttempt) -> String {
     let mut text = format!("{} {elapsed} of {}", attempt.phase, seconds(attempt.timeout_s));
     if let Some((memory_bytes, cpus)) = attempt.usage {
         text.push_str(&format!(", {}, {cpus:.1} cpus", ByteSize::b(memory_bytes)));
+    }
+    if let Some(llm) = attempt.llm {
+        let money = LlmUsage::money(llm.dollars, llm.dollars_limit);
+        text.push_str(&format!(", {} calls {money}", llm.calls));
     }
     if !attempt.last_line.is_empty() {
         text.push_str(&format!(", {}", attempt.last_line));

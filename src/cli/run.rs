@@ -9,6 +9,7 @@ use super::selection::SelectionArgs;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::gpu::{GpuOptions, GpusFor};
+use crate::app::llm::LlmRequest;
 use crate::app::preflight;
 use crate::app::run::{
     LimitsRequest, Pace, ResumeRequest, RunRequest, describe_plan, exit_of, make_plan, plan_group,
@@ -27,8 +28,11 @@ use crate::run::RunSummary;
 pub struct Args {
     /// A built-in agent (sample, baseline), a folder with agent.toml, or an id of an MLE-bench
     /// config.yaml.
-    #[arg(long, required_unless_present = "resume", value_name = "NAME|DIR")]
+    #[arg(long, value_name = "NAME|DIR")]
     pub agent: Option<String>,
+    /// A profile of the settings files: `[profile.nightly]` in medalist.toml.
+    #[arg(long, env = "MEDALIST_PROFILE", value_name = "NAME")]
+    pub profile: Option<String>,
     /// Directory of agents.
     #[arg(long, default_value = "agents", env = "MEDALIST_AGENTS_DIR", value_name = "DIR")]
     pub agents_dir: PathBuf,
@@ -63,6 +67,14 @@ pub struct Args {
     /// Pass the secrets that the agent's `env` names into its container, where it can read them.
     #[arg(long)]
     pub pass_secrets: bool,
+    /// Language models that agents may call without a network, and what they may cost: an `llm.toml`
+    /// (docs/llm.md). Keys stay with the harness.
+    #[arg(long, value_name = "FILE")]
+    pub llm: Option<PathBuf>,
+    /// Answer calls of language models from the recordings of an earlier run group, without any
+    /// provider; its settings are taken unless `--llm` gives others.
+    #[arg(long, value_name = "GROUP")]
+    pub llm_replay: Option<PathBuf>,
     /// Write events as JSON lines to a file, or to stdout with `-`.
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
@@ -157,8 +169,13 @@ impl Args {
     pub(super) fn plan(&self, context: &Context) -> Result<Plan, CliError> {
         let catalogue = context.catalogue()?;
         let selection = self.selection.selection();
+        let Some(agent) = &self.agent else {
+            return Err(CliError::message(Exit::Usage, "no agent is named").hint(
+                "give `--agent`, or set `agent` below `[run]` in medalist.toml; `--resume` needs none",
+            ));
+        };
         let request = RunRequest {
-            agent: self.agent.as_deref().unwrap_or_default(),
+            agent,
             agents_dir: &self.agents_dir,
             competitions: selection.resolve(&catalogue)?,
             suite: selection.suite()?,
@@ -170,6 +187,7 @@ impl Args {
             snapshot_every: self.snapshot_every,
             pass_secrets: self.pass_secrets,
             notes: self.notes.clone(),
+            llm: LlmRequest { file: self.llm.as_deref(), replay: self.llm_replay.as_deref() },
             pace: self.pace(),
         };
         make_plan(&request, context)

@@ -22,11 +22,12 @@ use tokio::time::{Instant, sleep_until};
 
 use super::gpu::GpuWatch;
 use crate::attempt::launch::{ExecutorError, LABEL_NAME, LaunchSpec, PreparedImage};
-use crate::attempt::limits::Limits;
+use crate::attempt::llm::LlmAccess;
 use crate::attempt::outcome::{CancelReason, Outcome, Usage};
 use crate::attempt::text::chain;
 use crate::sandbox::{
-    Executor, ExitCause, ExitReport, Postponed, RunToken, Running, Salvage, Stop, StopReason,
+    Executor, ExitCause, ExitReport, LONGEST_PAUSE, Postponed, RunToken, Running, Salvage, Stop,
+    StopReason,
 };
 use watch::watch;
 
@@ -79,6 +80,17 @@ pub struct WatchOptions {
     pub engine_patience: Duration,
     /// Its GPUs, if it has any.
     pub gpus: Option<Arc<GpuWatch>>,
+    /// Its language models, if it may call any.
+    pub llm: Option<LlmAccess>,
+}
+
+impl WatchOptions {
+    /// What the attempt's time limit does not count: how long it has waited for overloaded
+    /// providers, where its clock stands still meanwhile.
+    fn paused(&self) -> Duration {
+        let llm = self.llm.as_ref().filter(|llm| llm.pauses_the_clock());
+        llm.map_or(Duration::ZERO, |llm| llm.attempt.held().min(LONGEST_PAUSE))
+    }
 }
 
 /// Between two tries to reach an engine that is away.
@@ -96,6 +108,7 @@ impl Default for WatchOptions {
             kill_patience: Duration::from_secs(60),
             engine_patience: Duration::from_secs(30 * 60),
             gpus: None,
+            llm: None,
         }
     }
 }
@@ -207,7 +220,7 @@ pub async fn run_attempt(
         Some(ran) if ending.is_none() || drive.inherited => ran,
         _ => watched,
     };
-    let mut outcome = outcome_at_end(cause, ending, took, &spec.limits);
+    let mut outcome = outcome_at_end(cause, ending, took, spec.limits.timeout + options.paused());
     // A GPU that failed spoils what was computed on it, however the agent took it. It is looked at
     // before the end is written down, so that no harness that dies in between leaves a good outcome
     // behind.
@@ -363,6 +376,8 @@ impl Drive<'_> {
         let before = running.elapsed_before();
         let soft = self.base + limits.timeout.saturating_sub(before);
         let hard = self.base + (limits.timeout + limits.grace).saturating_sub(before);
+        // Both move on while the clock stands still.
+        let mut soft_at = soft + options.paused();
         let mut ending: Option<StopReason> = None;
         let mut kill_at: Option<Instant> = None;
         // A harness before this one has asked it to end: its reason stands, and its grace runs on.
@@ -428,11 +443,15 @@ impl Drive<'_> {
                         kill_at = Some(Instant::now() + limits.grace);
                     }
                 }
-                () = sleep_until(soft), if ending.is_none() => {
+                () = sleep_until(soft_at), if ending.is_none() => {
+                    if Instant::now() < soft + options.paused() {
+                        soft_at = soft + options.paused();
+                        continue;
+                    }
                     ending = Some(StopReason::TimedOut { killed: false });
                     (self.report)(AttemptEvent::Phase(Phase::Grace));
                     stop(running, Stop::Term, ending.as_ref()).await;
-                    kill_at = Some(hard);
+                    kill_at = Some(hard + options.paused());
                 }
                 () = sleep_until(kill_at.unwrap_or(far)), if kill_at.is_some() => {
                     if let Some(StopReason::TimedOut { killed }) = &mut ending {
@@ -493,11 +512,11 @@ fn outcome_at_end(
     cause: ExitCause,
     ending: Option<StopReason>,
     took: Duration,
-    limits: &Limits,
+    time: Duration,
 ) -> Outcome {
     // While no harness watched, nobody sent SIGTERM at the soft deadline: to have run past it is to
     // have timed out.
-    let overtime = took > limits.timeout + SLACK && matches!(cause, ExitCause::Exited(_));
+    let overtime = took > time + SLACK && matches!(cause, ExitCause::Exited(_));
     let ending = ending.or_else(|| overtime.then_some(StopReason::TimedOut { killed: false }));
     match (cause, ending) {
         (ExitCause::Lost(cause), _) => Outcome::EngineLost { cause },
@@ -510,6 +529,7 @@ fn outcome_at_end(
         (_, Some(StopReason::DiskFull)) | (ExitCause::DiskFull, None) => Outcome::DiskFull,
         (_, Some(StopReason::HostFull { cause })) => Outcome::HostFull { cause },
         (_, Some(StopReason::GpuLost { cause })) => Outcome::GpuLost { cause },
+        (_, Some(StopReason::LlmOutage { cause })) => Outcome::LlmOutage { cause },
         (ExitCause::Exited(exit), None) => Outcome::Finished { exit },
         (ExitCause::OutOfMemory, None) => Outcome::OutOfMemory,
         (ExitCause::TooManyProcesses, None) => Outcome::TooManyProcesses,

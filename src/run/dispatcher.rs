@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::Judge;
 use super::gpu::Gpus;
 use super::group_files::{Metadata, MetadataRun, write_group};
+use super::llm::{self, LlmError, LlmRun};
 use super::messages::{AttemptMessage, AttemptUpdate, FinishedAttempt, TaskEnd};
 use super::queue::Queue;
 use super::resume::{GroupState, group_state};
@@ -51,6 +52,8 @@ pub struct Run {
     pub gpus: Option<Arc<Gpus>>,
     /// What the machine is, for the record.
     pub hardware: HardwareRecord,
+    /// The language models that attempts may call, if they may.
+    pub llm: Option<LlmRun>,
     /// Programs of embedded agents on this machine's disk, for executors without images.
     pub local_program: Option<std::path::PathBuf>,
 }
@@ -109,6 +112,16 @@ pub enum RunError {
         /// What was tried and what was seen.
         cause: String,
     },
+    /// A provider of language models refuses the key or wants money, and nothing runs any more that
+    /// would ask it again.
+    #[error("the run stopped because `{upstream}` refuses the key or wants money")]
+    LlmRefused {
+        /// Its name in the settings.
+        upstream: String,
+    },
+    /// What was spent on language models cannot be counted.
+    #[error("cannot read what the group's calls of language models have cost")]
+    Llm(#[from] LlmError),
 }
 
 /// Between two writings of `metadata.json` while attempts end; the last one always comes.
@@ -187,6 +200,9 @@ pub async fn run(
         };
         sweep(&run.group, &run.plan, runs);
     }
+    if let Some(llm) = &run.llm {
+        llm.count_earlier(&run.plan, &run.group)?;
+    }
     dispatcher.run_to_the_end(state, cancels, resumed).await
 }
 
@@ -227,11 +243,15 @@ impl Dispatcher<'_> {
         let mut tasks: JoinSet<(String, Result<TaskEnd, RunError>)> = JoinSet::new();
         let (messages, mut inbox) = mpsc::unbounded_channel::<AttemptMessage>();
         let mut listening = true;
+        let mut llm_events = self.run.llm.as_ref().and_then(LlmRun::events);
         // Room comes only when something ends: notes and samples, of which there are many more,
         // change nothing.
         let mut has_room = true;
         loop {
-            if std::mem::take(&mut has_room) && self.cancel.is_none() {
+            if self.llm_refused().is_none()
+                && self.cancel.is_none()
+                && std::mem::take(&mut has_room)
+            {
                 self.start(&mut queue, &mut tasks, &messages);
             }
             if tasks.is_empty() {
@@ -245,6 +265,7 @@ impl Dispatcher<'_> {
                     None => listening = false,
                 },
                 Some(message) = inbox.recv() => self.on_message(message),
+                event = next_event(&mut llm_events) => self.on_llm_event(&event),
                 Some(joined) = tasks.join_next() => {
                     has_room = true;
                     let (dir, result) = joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
@@ -274,8 +295,27 @@ impl Dispatcher<'_> {
         }
         self.write_metadata()?;
         self.write_group((self.stats.finished == self.stats.planned).then(Utc::now))?;
+        if let Some(upstream) = self.llm_refused()
+            && self.cancel.is_none()
+            && self.stats.finished < self.stats.planned
+        {
+            return Err(RunError::LlmRefused { upstream });
+        }
         self.emit(EventKind::GroupFinished { stats: self.stats });
         Ok(RunSummary { stats: self.stats, stopped: self.cancel, damaged })
+    }
+
+    /// A provider that takes no calls until a person has done something.
+    fn llm_refused(&self) -> Option<String> {
+        self.run.llm.as_ref().and_then(LlmRun::refused)
+    }
+
+    fn on_llm_event(&mut self, event: &medalist_llm::events::Event) {
+        let (dir, message) = llm::describe(event);
+        let attempts = &self.run.plan.attempts;
+        let about = dir.and_then(|dir| attempts.iter().find(|attempt| attempt.dir == dir));
+        let key = about.map(|attempt| attempt.key.clone());
+        self.emit(EventKind::Warning { key, message });
     }
 
     /// Takes up what runs already, and starts what the scheduler says.
@@ -375,6 +415,7 @@ impl Dispatcher<'_> {
                     memory_bytes: usage.memory_bytes.unwrap_or(0),
                     cpus,
                     gpu: usage.gpu,
+                    llm: usage.llm,
                     last_line,
                 }
             }
@@ -457,7 +498,11 @@ impl Dispatcher<'_> {
     fn write_group(&self, ended_at: Option<DateTime<Utc>>) -> Result<(), StoreError> {
         match self.run.only {
             Some(_) => Ok(()),
-            None => write_group(&self.run.group, &self.run.plan, &self.run.hardware, ended_at),
+            None => {
+                let run = &self.run;
+                let llm = llm::group_record(&run.plan, &run.group, run.llm.as_ref());
+                write_group(&run.group, &run.plan, &run.hardware, ended_at, llm)
+            }
         }
     }
 
@@ -473,5 +518,18 @@ impl Dispatcher<'_> {
                 false
             }
         });
+    }
+}
+
+/// The next thing that the gateway tells; never, where there is none.
+async fn next_event(
+    events: &mut Option<mpsc::UnboundedReceiver<medalist_llm::events::Event>>,
+) -> medalist_llm::events::Event {
+    match events {
+        Some(receiver) => match receiver.recv().await {
+            Some(event) => event,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
     }
 }

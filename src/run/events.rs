@@ -10,7 +10,7 @@ use medalist_grading::{GradeReport, Medal};
 use medalist_reports::record::{AttemptKey, OutcomeKind, OutcomeRecord, Phase};
 use serde::{Deserialize, Serialize};
 
-use crate::attempt::outcome::GpuUsage;
+use crate::attempt::outcome::{GpuUsage, LlmUsage};
 
 /// One thing that happened, numbered and timed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -78,6 +78,9 @@ pub enum EventKind {
         /// Its GPUs, if it has any.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         gpu: Option<GpuUsage>,
+        /// Its calls of language models, if it may make any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        llm: Option<LlmUsage>,
         /// The end of the last line the agent printed.
         last_line: String,
     },

@@ -114,6 +114,7 @@ async fn life(
         capacity: Capacity { cpus: 1e6, memory_bytes: u64::MAX, attempts: usize::MAX },
         gpus: Some(gpus),
         hardware: Default::default(),
+        llm: None,
         local_program: None,
     });
     until_the_bell(state, recorder, cancels).await

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use medalist_reports::record::{
-    AgentRecord, GroupRecord, HardwareRecord, PlannedRecord, RECORD_FORMAT,
+    AgentRecord, GroupRecord, HardwareRecord, LlmGroupRecord, PlannedRecord, RECORD_FORMAT,
 };
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +36,7 @@ pub(super) struct MetadataRun {
     pub(super) success: bool,
 }
 
-/// Writes what reports read of a group.
+/// Writes what reports read of a group; `llm` is what its calls of language models came to.
 ///
 /// # Errors
 /// [`StoreError`] if the file cannot be written.
@@ -45,6 +45,7 @@ pub fn write_group(
     plan: &Plan,
     hardware: &HardwareRecord,
     ended_at: Option<DateTime<Utc>>,
+    llm: Option<LlmGroupRecord>,
 ) -> Result<(), StoreError> {
     let record = GroupRecord {
         format: RECORD_FORMAT,
@@ -68,6 +69,7 @@ pub fn write_group(
         command: plan.command.clone(),
         hardware: hardware.clone(),
         notes: plan.notes.clone(),
+        llm,
     };
     write_json(&group.group(), &record)
 }

@@ -15,6 +15,7 @@ mod gpu;
 #[cfg(test)]
 mod gpu_tests;
 mod group_files;
+mod llm;
 mod messages;
 mod pool;
 mod queue;
@@ -30,6 +31,7 @@ mod tries;
 pub use dispatcher::{Run, RunError, RunSummary, run};
 pub use gpu::{BadGpu, GpuWatch, Gpus};
 pub use group_files::write_group;
+pub use llm::{LlmError, LlmRun};
 pub use queue::forecast;
 pub use scheduler::{Capacity, Forecast};
 pub use stop::StopRequest;

@@ -130,6 +130,7 @@ pub(super) fn plan(competitions: usize, seeds: u32) -> Plan {
         runtime: None,
         cpuset: None,
         pass_secrets: false,
+        llm: None,
         data_dir: "/nowhere".into(),
         catalog_dirs: Vec::new(),
         command: Vec::new(),
@@ -169,6 +170,7 @@ async fn life(
         capacity: Capacity { cpus: 2.0, memory_bytes: 1 << 30, attempts: usize::MAX },
         gpus: None,
         hardware: HardwareRecord::default(),
+        llm: None,
         local_program: None,
     });
     until_the_bell(state, recorder, cancels).await

@@ -6,16 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::Utc;
+use medalist_grading::GradeReport;
 use medalist_reports::record::{
-    AttemptRecord, ConditionsRecord, LimitsRecord, OutcomeKind, OutcomeRecord, Phase, PhaseRecord,
-    RECORD_FORMAT, RefusedRecord, SalvageRecord, SnapshotRecord, SubmissionRecord, TryRecord,
-    UsageRecord,
+    AttemptRecord, ConditionsRecord, LimitsRecord, LlmRecord, OutcomeKind, OutcomeRecord, Phase,
+    PhaseRecord, RECORD_FORMAT, RefusedRecord, SalvageRecord, SnapshotRecord, SubmissionRecord,
+    TryRecord, UsageRecord,
 };
 use tokio::sync::mpsc;
 
 use super::clock::{AttemptEnd, AttemptEvent, WatchOptions, run_attempt};
 use super::dispatcher::{Run, RunError};
 use super::gpu::GpuWatch;
+use super::llm::LlmRun;
 use super::messages::{AttemptMessage, AttemptUpdate, FinishedAttempt, StartPoint, TaskEnd};
 use super::pool::Lease;
 use crate::attempt::dir::AttemptDir;
@@ -49,7 +51,15 @@ pub(super) async fn run_tries(
         _ => None,
     };
     let spec = match &begin {
-        StartPoint::GradeOnly => return Ok(grade(&run, &attempt, &dir, record).await?.into()),
+        StartPoint::GradeOnly => {
+            if let (Some(llm), Some(number)) =
+                (&run.llm, record.tries.last().map(|last| last.number))
+                && let Ok(access) = llm.attempt(&dir, &attempt.dir, number, &run.plan.limits)
+            {
+                record.llm = Some(llm.close(&access, &dir).await);
+            }
+            return Ok(grade(&run, &attempt, &dir, record).await?.into());
+        }
         StartPoint::Unschedulable { why } => Err(Outcome::GpuLost { cause: why.clone() }),
         StartPoint::Fresh | StartPoint::Reattach { .. } => {
             launch_spec(&run, &attempt, &dir, watch.as_deref(), &mut record)
@@ -112,14 +122,27 @@ pub(super) async fn run_tries(
                 ..TryRecord::default()
             });
             record.phases.clear();
+            record.llm = None;
             write_json(&dir.record(), &record)?;
         }
         let number = record.tries.len() as u32;
         tell(AttemptUpdate::TryStarted { number, attached });
 
+        let opened =
+            run.llm.as_ref().map(|llm| llm.attempt(&dir, &attempt.dir, number, &spec.limits));
+        let access = match opened.transpose() {
+            Ok(access) => access,
+            Err(error) => {
+                finish_try(&mut record, &failed_before_start(super::llm::in_words(&error)));
+                write_json(&dir.record(), &record)?;
+                break;
+            }
+        };
+        let spec = Arc::new(LaunchSpec { llm: access.clone(), ..(*spec).clone() });
         let options = WatchOptions {
             snapshot_every: run.plan.snapshot_every.map(|every| every.0),
             gpus: watch.clone(),
+            llm: access.clone(),
             ..WatchOptions::default()
         };
         let shared = Mutex::new((record, None::<StoreError>));
@@ -127,6 +150,11 @@ pub(super) async fn run_tries(
         let report = |event: AttemptEvent| {
             let mut guard = shared.lock().unwrap_or_else(PoisonError::into_inner);
             let (record, error) = &mut *guard;
+            if let (AttemptEvent::Collected(_), Some(llm), Some(access)) =
+                (&event, &run.llm, &access)
+            {
+                record.llm = Some(llm.record(access, &dir));
+            }
             if let Err(failed) = on_event(&dir, record, &clock, &tell, event) {
                 error.get_or_insert(failed);
             }
@@ -142,6 +170,11 @@ pub(super) async fn run_tries(
         .await;
         let (returned, error) = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
         record = returned;
+        if let (Some(llm), Some(access), None) = (&run.llm, &access, end.kept) {
+            record.llm = Some(llm.close(access, &dir).await);
+        }
+        // The recording is whole once nobody holds the attempt's side of the gateway.
+        drop((options, spec, access));
         close_phase(&mut record, clock.0.elapsed().as_secs_f64());
         if let Some(error) = error {
             return Err(error.into());
@@ -190,7 +223,9 @@ pub(super) async fn run_tries(
             .iter()
             .filter(|one| one.outcome.as_ref().is_some_and(|outcome| outcome.infrastructure));
         let failed = u32::try_from(failed.count()).unwrap_or(u32::MAX);
-        let tries_left = failed <= run.plan.retries || lost_while_away;
+        // What a provider refuses for want of money it refuses again.
+        let refused = run.llm.as_ref().and_then(LlmRun::refused).is_some();
+        let tries_left = (failed <= run.plan.retries || lost_while_away) && !refused;
         if !end.outcome.is_infrastructure() || !tries_left {
             break;
         }
@@ -384,7 +419,7 @@ fn launch_spec(
     record.conditions.data_sha256 = material.data_sha256;
     record.conditions.data_edition = Some(material.data_edition);
     let (env, argv) =
-        plan.agent.resolve(|name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
+        plan.resolve_agent(|name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
     let absolute = |path: &Path| {
         std::path::absolute(path).map_err(|error| format!("`{}`: {error}", path.display()))
     };
@@ -413,6 +448,8 @@ fn launch_spec(
         cpuset: plan.cpuset.clone(),
         runtime: plan.runtime.clone(),
         validator: material.validator,
+        // Opened anew for each try.
+        llm: None,
     })
 }
 
@@ -543,7 +580,8 @@ async fn grade(
         write_json(&dir.record(), &record)?;
         // The grade comes last: where there is one, nothing is left to be done.
         if let Ok(report) = &report {
-            write_json(&dir.grade(), report)?;
+            let llm = record.llm.as_ref().map(GradedLlm::of);
+            write_json(&dir.grade(), &GradeFile { report, llm })?;
         }
         let outcome = record.outcome.clone().unwrap_or_default();
         Ok(FinishedAttempt {
@@ -554,6 +592,40 @@ async fn grade(
         })
     });
     task.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
+/// `grade.json`: MLE-bench's report and ours, and what the attempt's language models cost.
+#[derive(serde::Serialize)]
+struct GradeFile<'a> {
+    #[serde(flatten)]
+    report: &'a GradeReport,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    llm: Option<GradedLlm>,
+}
+
+/// The cost beside a grade; `attempt.json` has all of it.
+#[derive(serde::Serialize)]
+struct GradedLlm {
+    calls: u64,
+    input_tokens: u64,
+    output_tokens: u64,
+    /// `None` where the price of a call is not known.
+    dollars: Option<f64>,
+    held_s: f64,
+    budget_reached: bool,
+}
+
+impl GradedLlm {
+    fn of(llm: &LlmRecord) -> Self {
+        Self {
+            calls: llm.totals.calls,
+            input_tokens: llm.totals.tokens.sent(),
+            output_tokens: llm.totals.tokens.received(),
+            dollars: llm.totals.dollars(),
+            held_s: llm.held_s,
+            budget_reached: llm.budget.as_ref().is_some_and(|budget| budget.reached_at.is_some()),
+        }
+    }
 }
 
 fn submission_record(dir: &AttemptDir) -> Option<SubmissionRecord> {

@@ -23,6 +23,7 @@ use sha2::{Digest, Sha256};
 use super::{ExitCause, ExitReport, StopReason};
 use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::LaunchSpec;
+use crate::attempt::llm::LlmAccess;
 use crate::attempt::outcome::Usage;
 
 /// The container init, compiled by build.rs.
@@ -34,6 +35,13 @@ pub(crate) const VALIDATE_PORT: u16 = 5000;
 pub(crate) const PROXY_PORT: u16 = 3128;
 /// Connections that one service serves at a time.
 const CONNECTIONS: usize = 32;
+/// The same for language models: agents call many at once, and a call may take minutes.
+const LLM_CONNECTIONS: usize = 512;
+/// How long a call of a language model waits for a harness that is gone. Clients wait ten minutes
+/// for an answer, and give up within seconds on errors.
+const LLM_PATIENCE: Duration = Duration::from_secs(570);
+/// How much longer an agent without a harness may live whose clock stands still in outages.
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long after its hard limit an agent without a harness ends itself.
 const BACKSTOP: Duration = Duration::from_secs(60);
 /// How long a record may take to be read: the runs folder may lie on another machine.
@@ -95,6 +103,9 @@ impl Control {
         fs_err::create_dir(self.dir.join(protocol::FILES))?;
         fs_err::write(self.dir.join(protocol::FILES).join("instructions.txt"), instructions)?;
         fs_err::write(self.dir.join(protocol::LAUNCH), text)?;
+        if let Some(tls) = spec.llm.as_ref().and_then(|llm| llm.attempt.tls()) {
+            fs_err::write(self.dir.join(protocol::CA), tls.ca_pem())?;
+        }
         for name in [protocol::RESERVE, STOP_RESERVE] {
             fs_err::write(self.dir.join(name), [b'\n'; RESERVE_BYTES])?;
         }
@@ -203,22 +214,29 @@ fn write_stop(dir: &Path, note: &StopNote) -> io::Result<()> {
     fs_err::rename(aside, place)
 }
 
+/// A port of a service that answers at once.
+pub(crate) fn forward(port: u16, socket: &str) -> Forward {
+    let patience = Duration::ZERO;
+    Forward { port, connections: CONNECTIONS, patience, socket: socket.to_string() }
+}
+
+/// A port of the gateway to language models.
+pub(crate) fn llm_forward(port: u16, socket: &str) -> Forward {
+    let socket = socket.to_string();
+    Forward { port, connections: LLM_CONNECTIONS, patience: LLM_PATIENCE, socket }
+}
+
 /// What both kinds of executors tell the init: limits, output and services.
-pub(crate) fn launch(spec: &LaunchSpec, argv: &[String], forwards: &[(u16, &str)]) -> Launch {
+pub(crate) fn launch(spec: &LaunchSpec, argv: &[String], forwards: Vec<Forward>) -> Launch {
     let limits = &spec.limits;
+    let pauses = spec.llm.as_ref().is_some_and(LlmAccess::pauses_the_clock);
+    let pause = if pauses { LONGEST_PAUSE } else { Duration::ZERO };
     Launch {
         argv: argv.to_vec(),
         log_limit: limits.log_bytes,
-        forwards: forwards
-            .iter()
-            .map(|(port, socket)| Forward {
-                port: *port,
-                connections: CONNECTIONS,
-                socket: (*socket).to_string(),
-            })
-            .collect(),
+        forwards,
         nofile: limits.nofile,
-        backstop: limits.timeout + limits.grace + BACKSTOP,
+        backstop: limits.timeout + limits.grace + pause + BACKSTOP,
         privileged: spec.privileged,
         ..Launch::default()
     }

@@ -232,6 +232,7 @@ async fn look_inside(
         cpuset: None,
         runtime: None,
         validator: Arc::new(Nobody),
+        llm: None,
     };
     let running = executor.start(Arc::new(spec)).await.map_err(|error| chain(&error))?;
     let ended = tokio::time::timeout(PATIENCE, running.wait()).await;

@@ -13,6 +13,8 @@ pub mod process;
 pub(crate) mod salvage;
 pub mod services;
 
+pub(crate) use control::LONGEST_PAUSE;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -108,6 +110,11 @@ pub enum StopReason {
     },
     /// One of its GPUs failed.
     GpuLost {
+        /// What was seen.
+        cause: String,
+    },
+    /// The language models could not be reached for too long.
+    LlmOutage {
         /// What was seen.
         cause: String,
     },

@@ -31,6 +31,7 @@ use crate::attempt::launch::{
     BoxFuture, DataMode, ExecutorError, LABEL, LABEL_NAME, LaunchSpec, PreparedImage, Program,
     agent_env,
 };
+use crate::attempt::llm;
 use crate::attempt::outcome::Usage;
 use crate::sandbox::services::{self, Services};
 
@@ -103,14 +104,20 @@ impl ProcessExecutor {
             argv[0] = beside.display().to_string();
         }
         let log = spec.attempt_dir.log().display().to_string();
+        let mut forwards = vec![control::forward(0, services::VALIDATE_SOCKET)];
+        let mut llm_port = llm::PORT;
+        if spec.llm.is_some() {
+            llm_port = free_port(llm::PORT)?;
+            forwards.push(control::llm_forward(llm_port, services::LLM_SOCKET));
+        }
         let launch = Launch {
             home: home_text.clone(),
             log,
-            env: process_env(spec, &home_text, port),
+            env: process_env(spec, &home_text, port, llm_port),
             watch_memory_bytes: spec.limits.memory_bytes,
             watch_pids: spec.limits.pids,
             sample_every: SAMPLE_EVERY,
-            ..control::launch(spec, &argv, &[(0, services::VALIDATE_SOCKET)])
+            ..control::launch(spec, &argv, forwards)
         };
         let instructions = instructions(spec, &home_text, port);
         control.create(spec, &instructions, &launch, false)?;
@@ -235,7 +242,14 @@ fn instructions(spec: &LaunchSpec, home: &str, port: u16) -> String {
     text.replace(&format!("localhost:{}", control::VALIDATE_PORT), &format!("localhost:{port}"))
 }
 
-fn process_env(spec: &LaunchSpec, home: &str, port: u16) -> Vec<(String, String)> {
+/// A port on which nobody listens: `wanted`, or any other. The supervisor takes it a moment later.
+fn free_port(wanted: u16) -> io::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted));
+    let listener = listener.or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+    Ok(listener.local_addr()?.port())
+}
+
+fn process_env(spec: &LaunchSpec, home: &str, port: u16, llm_port: u16) -> Vec<(String, String)> {
     let gpus: Vec<&str> = spec.gpus.iter().map(|gpu| gpu.uuid.as_str()).collect();
     let mut env = vec![
         ("HOME".to_string(), format!("{home}/nonroot")),
@@ -244,7 +258,7 @@ fn process_env(spec: &LaunchSpec, home: &str, port: u16) -> Vec<(String, String)
         ("GRADING_SERVER_PORT".to_string(), port.to_string()),
         ("MEDALIST_VALIDATE_URL".to_string(), format!("http://localhost:{port}/validate")),
     ];
-    env.extend(agent_env(spec, home));
+    env.extend(agent_env(spec, home, llm_port));
     env
 }
 

@@ -178,6 +178,7 @@ impl Bench {
             cpuset: None,
             runtime: None,
             validator: Arc::new(HeaderValidator),
+            llm: None,
         }
     }
 

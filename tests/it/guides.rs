@@ -65,6 +65,11 @@ fn an_agent() {
 }
 
 #[test]
+fn settings_files() {
+    follow("settings.md");
+}
+
+#[test]
 fn blocks_without_a_mark_are_left_alone() {
     let guide =
         "```sh\nno\n```\n<!-- file: a/b -->\n```toml\nx = 1\n```\n<!-- run -->\n```sh\nls\n```\n";

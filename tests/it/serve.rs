@@ -9,8 +9,8 @@ use medalist::app::report::Source;
 use medalist::app::serve::{Shown, serve};
 use medalist_competitions::Catalogue;
 use medalist_reports::record::{
-    AgentRecord, AttemptKey, AttemptRecord, GroupRecord, LlmUsageRecord, OutcomeRecord,
-    PhaseRecord, PlannedRecord,
+    AgentRecord, AttemptKey, AttemptRecord, GroupRecord, LlmRecord, LlmTokens, LlmTotals,
+    OutcomeRecord, PhaseRecord, PlannedRecord,
 };
 use serde_json::json;
 
@@ -47,7 +47,14 @@ fn begin(dir: &Path, seed: u32, lines: usize) {
         key: key(seed),
         started_at: Some(chrono::Utc::now()),
         phases: vec![PhaseRecord { name: "agent".into(), began_s: 1.0, took_s: 2.0 }],
-        llm: Some(LlmUsageRecord { calls: 7, input_tokens: 4_321, ..LlmUsageRecord::default() }),
+        llm: Some(LlmRecord {
+            totals: LlmTotals {
+                calls: 7,
+                tokens: LlmTokens { input: 4_321, ..LlmTokens::default() },
+                ..LlmTotals::default()
+            },
+            ..LlmRecord::default()
+        }),
         ..AttemptRecord::default()
     };
     put(&dir.join("attempt.json"), &record);

@@ -47,6 +47,19 @@ fn mistakes_are_named_with_their_line_and_the_nearest_key() {
 }
 
 #[test]
+fn a_table_of_another_programs_settings_is_read_alone() {
+    let text = "[run]\nagent = \"x\"\n\n[llm.upstreams.openai]\nkey = { file = \"key\" }\n";
+    let config = parse(text).expect("good");
+    let Some(KeySource::File(file)) = &config.upstreams["openai"].key else { panic!("no file") };
+    assert_eq!(file, Path::new("dir/key"));
+    let wrong = format!("{text}modles = [\"m\"]\n");
+    let message = parse(&wrong).expect_err("a key is wrong");
+    for part in ["line 6", "`modles`", "did you mean `models`?"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
 fn keys_come_from_variables_files_and_commands() {
     let key = |source: &str| {
         let text = format!("[upstreams.openai]\nkey = {source}");

@@ -91,6 +91,9 @@ pub struct CallRecord {
     pub status: u16,
     /// How often the call was sent to the provider.
     pub tries: u32,
+    /// The recorded call whose answer this one got.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replayed_call: Option<u64>,
     /// The client's own count of its retries, where it says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_retry: Option<u32>,

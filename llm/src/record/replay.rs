@@ -141,6 +141,8 @@ pub struct Replay {
     entries: Vec<Entry>,
     by_key: HashMap<String, Vec<usize>>,
     used: Mutex<HashMap<String, usize>>,
+    /// Another harness has begun to answer: its last answers may not have arrived whole.
+    goes_on: bool,
     objects: Objects,
     options: ReplayOptions,
 }
@@ -186,7 +188,19 @@ impl Replay {
                 by_key.entry(entry.key.clone()).or_default().push(index);
             }
         }
-        Ok(Self { entries, by_key, used: Mutex::default(), objects, options })
+        let (used, goes_on) = (Mutex::default(), false);
+        Ok(Self { entries, by_key, used, goes_on, objects, options })
+    }
+
+    /// Goes on after the recorded calls whose answers an earlier harness gave.
+    pub(crate) fn go_on_after(&mut self, calls: impl IntoIterator<Item = u64>) {
+        let used = self.used.get_mut().expect("no code panics while it counts");
+        for id in calls {
+            self.goes_on = true;
+            if let Some(entry) = self.entries.iter().find(|entry| entry.id == id) {
+                *used.entry(entry.key.clone()).or_default() += 1;
+            }
+        }
     }
 
     pub(crate) fn options(&self) -> ReplayOptions {
@@ -208,7 +222,8 @@ impl Replay {
             *nth += 1;
             *nth - 1
         };
-        let index = match (known.get(nth), known.last(), self.options.exhausted) {
+        let exhausted = if self.goes_on { Exhausted::Repeat } else { self.options.exhausted };
+        let index = match (known.get(nth), known.last(), exhausted) {
             (Some(index), ..) => *index,
             (None, Some(last), Exhausted::Repeat) => *last,
             (None, Some(_), Exhausted::Miss) => {

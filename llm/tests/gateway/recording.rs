@@ -74,6 +74,21 @@ async fn a_run_is_replayed_byte_for_byte_without_a_provider() {
 }
 
 #[tokio::test]
+async fn a_replay_goes_on_where_a_killed_harness_left_it() {
+    let (dir, recorded) = record().await;
+    let bench = replay(dir.path(), ReplayOptions::default());
+    let first = bench.post(CHAT_PATH, "", &recorded[0].1).await;
+    assert_eq!(first.body, recorded[0].2.body);
+    let records = bench.end();
+    let again = Replay::open(&dir.path().join("llm/recording"), ReplayOptions::default());
+    let bench = Bench::with(offline(), records, Some(again.expect("a recording")));
+    // The second of two equal questions; and its answer again, since it may not have arrived.
+    for _ in 0..2 {
+        assert_eq!(bench.post(CHAT_PATH, "", ASK).await.body, recorded[3].2.body);
+    }
+}
+
+#[tokio::test]
 async fn a_miss_says_what_differs_and_may_go_through() {
     let (dir, _) = record().await;
     let other = ASK.replace("hi", "bye");

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    AttemptBrief, Change, CompetitionChange, Moved, Pair, PartChange, change, known, values,
+    AsPlanned, AttemptBrief, Change, CompetitionChange, Moved, Pair, PartChange, change, known,
+    values,
 };
 use crate::attempt::{Attempt, Measure};
 use crate::data::{FactOf, part_key, part_order};
@@ -93,4 +94,17 @@ pub(super) fn competition_changes(
             .then_with(|| a.competition.cmp(&b.competition))
     });
     changes
+}
+
+/// Medal rates with lost attempts counted as failed.
+pub(super) fn as_planned(pairs: &[Pair<'_>]) -> AsPlanned {
+    let lost_fail = |attempts: &[&Attempt]| {
+        let won = attempts
+            .iter()
+            .filter(|a| !a.is_lost() && Measure::AnyMedal.value(&a.grade) == Some(1.0));
+        won.count() as f64 / attempts.len() as f64
+    };
+    let baseline = stats::mean(&pairs.iter().map(|(b, _)| lost_fail(b)).collect::<Vec<_>>());
+    let candidate = stats::mean(&pairs.iter().map(|(_, c)| lost_fail(c)).collect::<Vec<_>>());
+    AsPlanned { baseline, candidate, difference: candidate - baseline }
 }

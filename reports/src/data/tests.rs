@@ -213,3 +213,108 @@ fn pictures_are_drawn_of_what_is_known() {
         assert!(plots[0].to_png(theme).expect("PNG").starts_with(b"\x89PNG"));
     }
 }
+
+/// The calls of the first `count` attempts are forgotten.
+fn unrecorded(mut group: Group, count: usize) -> Group {
+    for attempt in group.attempts.iter_mut().take(count) {
+        attempt.record.as_mut().expect("simulated with records").llm = None;
+    }
+    group
+}
+
+#[test]
+fn costs_are_summed_by_agent_and_model_with_their_denominators() {
+    let data = report(vec![simulation("a", 8, 3).group()]);
+    let agent = &data.agents[0];
+    let llm = agent.llm.as_ref().expect("simulated with calls");
+    assert_eq!((llm.recorded, llm.attempts, llm.medals), (24, 24, agent.counts.medals()));
+    let sum: f64 = data.attempts.iter().filter_map(|a| a.llm.as_ref()?.totals.cost().exact()).sum();
+    let Some(Cost::Known(cost)) = llm.cost else { panic!("{:?}", llm.cost) };
+    assert!((cost - sum).abs() < 1e-6 && agent.cost_usd == Some(cost));
+    assert_eq!(llm.per_attempt, Some(Cost::Known(cost / 24.0)));
+    assert_eq!(llm.per_medal, Some(Cost::Known(cost / llm.medals as f64)));
+    let by_model: u64 = llm.models.values().map(|totals| totals.picodollars).sum();
+    assert_eq!((llm.models.len(), by_model), (2, llm.totals.picodollars));
+    assert!(llm.totals.tokens.cache_share().is_some_and(|share| (share - 0.7).abs() < 0.01));
+    assert!(llm.ttft_p50_ms.is_some_and(|ms| ms > 400.0) && llm.errors == 48);
+}
+
+#[test]
+fn missing_records_and_prices_make_lower_bounds_and_never_zeros() {
+    let none = report(vec![unrecorded(simulation("a", 8, 3).group(), 24)]);
+    assert_eq!((&none.agents[0].llm, none.agents[0].cost_usd), (&None, None));
+    let some = report(vec![unrecorded(simulation("a", 8, 3).group(), 4)]);
+    let llm = some.agents[0].llm.as_ref().expect("some are left");
+    assert_eq!((llm.recorded, llm.attempts), (20, 24));
+    assert!(
+        matches!(llm.cost, Some(Cost::AtLeast(_)))
+            && matches!(llm.per_attempt, Some(Cost::Known(_)))
+    );
+    let mut group = simulation("a", 8, 3).group();
+    for attempt in &mut group.attempts {
+        let llm = attempt.record.as_mut().expect("records").llm.as_mut().expect("calls");
+        llm.totals.unpriced_calls = llm.totals.calls;
+        llm.totals.picodollars = 0;
+        llm.outcomes.insert("refused_budget".to_owned(), 1);
+    }
+    let unpriced = report(vec![group]);
+    let llm = unpriced.agents[0].llm.as_ref().expect("calls");
+    assert_eq!((llm.cost, unpriced.agents[0].cost_usd), (Some(Cost::Unpriced), None));
+    assert_eq!(llm.budget_reached, 24);
+    let page = crate::html::page(&unpriced).expect("a page");
+    assert!(page.contains("unpriced") && page.contains("budget reached by 24 of 24"));
+    assert!(!page.contains("$0.00"), "an unknown price is no price of zero");
+}
+
+#[test]
+fn pages_and_tables_speak_of_models_only_where_calls_are_recorded() {
+    let look = crate::table::Look::default();
+    let data = report(vec![simulation("a", 8, 3).group(), simulation("b", 8, 3).group()]);
+    let silent = report(vec![
+        unrecorded(simulation("a", 8, 3).group(), 24),
+        unrecorded(simulation("b", 8, 3).group(), 24),
+    ]);
+    for (data, is_told) in [(&data, true), (&silent, false)] {
+        let page = crate::html::page(data).expect("a page");
+        assert_eq!(page.contains("id=\"llm\""), is_told);
+        assert_eq!(page.contains("simulated-large"), is_told);
+        let terminal = crate::terminal::render(data, 5, look);
+        assert_eq!(terminal.contains("simulated-large"), is_told, "{terminal}");
+        assert!(terminal.lines().all(|line| line.chars().count() <= 80), "{terminal}");
+        let markdown = crate::export::markdown(data);
+        assert_eq!(markdown.contains("| a | simulated-large | $"), is_told, "{markdown}");
+        assert_eq!(plots::all(data).expect("drawn").iter().any(|p| p.id == "cost"), is_told);
+    }
+    let csv = crate::export::attempts_csv(&silent);
+    let mut rows = csv::Reader::from_reader(csv.as_bytes());
+    let heads = rows.headers().expect("heads").clone();
+    let row = rows.records().next().expect("a row").expect("sound");
+    for column in ["cost_usd", "llm_calls", "llm_input_tokens", "llm_budget_reached"] {
+        let place = heads.iter().position(|head| head == column).expect(column);
+        assert_eq!(&row[place], "", "{column}: what is not recorded is empty");
+    }
+}
+
+#[test]
+fn an_agent_whose_cost_is_a_lower_bound_is_marked_and_not_on_the_front() {
+    let mut partly = simulation("b", 8, 3).group();
+    for attempt in &mut partly.attempts {
+        attempt
+            .record
+            .as_mut()
+            .expect("records")
+            .llm
+            .as_mut()
+            .expect("calls")
+            .totals
+            .unpriced_calls = 1;
+    }
+    let data = report(vec![simulation("a", 8, 3).group(), partly]);
+    let plots = plots::all(&data).expect("drawn");
+    let plot = plots.iter().find(|plot| plot.id == "cost").expect("two agents with costs");
+    assert!(
+        plot.wide.contains("\u{2265} b") && plot.caption.contains("lower bound"),
+        "{}",
+        plot.caption
+    );
+}

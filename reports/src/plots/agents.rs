@@ -311,31 +311,58 @@ fn draw_percentiles(data: &ReportData, profiles: &[Vec<f64>], form: Form) -> Sce
     scene
 }
 
+/// What an agent's attempts cost and won.
+struct CostPoint {
+    agent: usize,
+    /// Dollars an attempt, or their lower bound.
+    cost: f64,
+    rate: f64,
+    /// Whether nothing is missing in the cost.
+    is_exact: bool,
+}
+
 /// Cost against medal rate with the Pareto front.
 pub(super) fn cost(data: &ReportData) -> Result<Option<Plot>, PlotError> {
-    let points: Vec<(usize, f64, f64)> = data
+    let points: Vec<CostPoint> = data
         .agents
         .iter()
         .enumerate()
         .filter_map(|(i, agent)| {
-            let per_attempt = agent.cost_usd? / agent.counts.planned as f64;
-            Some((i, per_attempt, agent.overall.get(Measure::AnyMedal).value?))
+            let cost = agent.llm.as_ref()?.per_attempt?;
+            Some(CostPoint {
+                agent: i,
+                cost: cost.usd()?,
+                rate: agent.overall.get(Measure::AnyMedal).value?,
+                is_exact: cost.exact().is_some(),
+            })
         })
         .collect();
     if points.len() < 2 {
         return Ok(None);
     }
-    let caption = "LLM cost of an attempt against medal rate. The stepped line joins agents that none beats at the same or a lower \
+    let mut caption = "LLM cost of an attempt against medal rate. The stepped line joins agents that none beats at the same or a lower \
                    cost (the Pareto front); dashed lines join agents with the same backbone, which stands in brackets."
         .to_owned();
+    if points.iter().any(|point| !point.is_exact) {
+        caption.push_str(
+            " Where a price is missing the cost is a lower bound, marked \u{2265}, and the agent is not on the front.",
+        );
+    }
+    let left_out = data.agents.len() - points.len();
+    if left_out > 0 {
+        caption.push_str(&format!(
+            " Left out: {left_out} of {} agents, whose cost is not recorded or not priced.",
+            data.agents.len()
+        ));
+    }
     build("cost", "Cost against medal rate", caption, |form| draw_cost(data, &points, form))
         .map(Some)
 }
 
-fn draw_cost(data: &ReportData, points: &[(usize, f64, f64)], form: Form) -> Scene {
+fn draw_cost(data: &ReportData, points: &[CostPoint], form: Form) -> Scene {
     let height = 320.0;
     let mut scene = Scene::new(form.width(), height + 50.0);
-    let dearest = points.iter().map(|p| p.1).fold(0.0, f64::max);
+    let dearest = points.iter().map(|point| point.cost).fold(0.0, f64::max);
     let x = Axis { low: 0.0, high: dearest * 1.08, from: 46.0, to: form.width() - 16.0 };
     let y = Axis { low: 0.0, high: 1.0, from: height, to: 16.0 };
     for tick in y.ticks(5) {
@@ -353,7 +380,7 @@ fn draw_cost(data: &ReportData, points: &[(usize, f64, f64)], form: Form) -> Sce
         scene.text(
             x.at(tick),
             height + 14.0,
-            format!("${tick:.2}"),
+            crate::text::dollars(tick),
             SMALL,
             Ink::Muted,
             Align::Middle,
@@ -367,36 +394,37 @@ fn draw_cost(data: &ReportData, points: &[(usize, f64, f64)], form: Form) -> Sce
         Ink::Muted,
         Align::Middle,
     );
-    let mut sorted = points.to_vec();
-    sorted.sort_by(|a, b| a.1.total_cmp(&b.1).then(b.2.total_cmp(&a.2)));
+    let mut sorted: Vec<&CostPoint> = points.iter().collect();
+    sorted.sort_by(|a, b| a.cost.total_cmp(&b.cost).then(b.rate.total_cmp(&a.rate)));
     let mut front: Vec<(f64, f64)> = Vec::new();
     let mut best = f64::NEG_INFINITY;
-    for (_, cost, rate) in &sorted {
-        if *rate > best {
+    for point in sorted.iter().filter(|point| point.is_exact) {
+        if point.rate > best {
             if let Some(last) = front.last().copied() {
-                front.push((x.at(*cost), last.1));
+                front.push((x.at(point.cost), last.1));
             }
-            front.push((x.at(*cost), y.at(*rate)));
-            best = *rate;
+            front.push((x.at(point.cost), y.at(point.rate)));
+            best = point.rate;
         }
     }
     scene.path(front, Ink::Muted, 1);
     let mut last: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
-    for (i, cost, rate) in &sorted {
-        if let Some(backbone) = &data.agents[*i].backbone {
-            let point = (x.at(*cost), y.at(*rate));
+    for point in &sorted {
+        if let Some(backbone) = &data.agents[point.agent].backbone {
+            let point = (x.at(point.cost), y.at(point.rate));
             if let Some(before) = last.insert(backbone, point) {
                 scene.dashed(before, point, Ink::Muted);
             }
         }
     }
-    for (i, cost, rate) in points {
+    for CostPoint { agent: i, cost, rate, is_exact } in points {
         let agent = &data.agents[*i];
         scene.marker(x.at(*cost), y.at(*rate), 6.0, Ink::Series(*i), Marker::of_series(*i));
-        let name = agent
-            .backbone
-            .as_ref()
-            .map_or_else(|| agent.agent.clone(), |b| format!("{} [{b}]", agent.agent));
+        let mark = if *is_exact { "" } else { "\u{2265} " };
+        let name = match &agent.backbone {
+            Some(backbone) => format!("{mark}{} [{backbone}]", agent.agent),
+            None => format!("{mark}{}", agent.agent),
+        };
         let name = fit(&name, SMALL, form.width() / 2.0);
         let right = x.at(*cost) + 12.0 + text_width(&name, SMALL) > form.width();
         let (at, align) = if right { (-11.0, Align::Right) } else { (11.0, Align::Left) };

@@ -90,6 +90,8 @@ words! {
         HostFull = "host_full",
         /// A GPU failed under the attempt.
         GpuLost = "gpu_lost",
+        /// The language models could not be reached for so long that nobody waits any longer.
+        LlmOutage = "llm_outage",
         /// The image is not here and could not be had.
         ImageMissing = "image_missing",
         /// The attempt could not be started.
@@ -108,6 +110,7 @@ impl OutcomeKind {
             Self::EngineLost
             | Self::HostFull
             | Self::GpuLost
+            | Self::LlmOutage
             | Self::ImageMissing
             | Self::SetupFailed
             | Self::GradingFailed => true,

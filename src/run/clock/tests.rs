@@ -10,7 +10,7 @@ use super::watch::is_own_doing;
 use super::*;
 use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::{DataMode, Program, ValidationReply, Validator};
-use crate::attempt::limits::{GpuAccess, Network};
+use crate::attempt::limits::{GpuAccess, Limits, Network};
 use crate::sandbox::fake::{FakeExecutor, Script};
 
 struct Anything;
@@ -50,6 +50,7 @@ fn spec(dir: &Path) -> LaunchSpec {
         cpuset: None,
         runtime: None,
         validator: Arc::new(Anything),
+        llm: None,
     }
 }
 

@@ -1,4 +1,5 @@
-//! Looks at a running attempt until it must be ended: memory, GPUs, disk, and the room of this machine.
+//! Looks at a running attempt until it must be ended: memory, GPUs, disk, language models, and the
+//! room of this machine.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub(super) async fn watch(
         verdict = watch_disk(running, spec, options, usage, &look_now) => verdict,
         verdict = watch_host(running, spec, options, usage, &look_now) => verdict,
         verdict = take_snapshots(running, spec, options, base, report) => verdict,
+        verdict = watch_llm(options) => verdict,
     }
 }
 
@@ -48,6 +50,7 @@ async fn watch_usage(
             Some(Err(bad)) => verdict = Some(StopReason::GpuLost { cause: bad.to_string() }),
             None => {}
         }
+        now.llm = options.llm.as_ref().map(crate::run::llm::usage);
         let merged = {
             let mut usage = lock(usage);
             usage.update(&now);
@@ -56,6 +59,20 @@ async fn watch_usage(
         report(AttemptEvent::Usage(merged));
         if let Some(verdict) = verdict {
             return verdict;
+        }
+    }
+}
+
+/// Whether the attempt's calls of language models have only failed for too long.
+async fn watch_llm(options: &WatchOptions) -> StopReason {
+    let Some(llm) = &options.llm else { return std::future::pending().await };
+    let longest = llm.gateway.config().timeouts.outage();
+    loop {
+        tokio::time::sleep(options.sample_every).await;
+        let stuck = llm.attempt.stuck_for();
+        if stuck >= longest {
+            let cause = format!("no call has succeeded for {} s", stuck.as_secs());
+            return StopReason::LlmOutage { cause };
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use medalist_reports::record::{AttemptKey, Phase};
 
+use crate::attempt::outcome::LlmUsage;
 use crate::attempt::text::seconds;
 use crate::run::events::{EventKind, EventSink, RunEvent, RunStats, SinkError};
 
@@ -14,6 +15,9 @@ pub struct Progress {
     bars: MultiProgress,
     group: ProgressBar,
     attempts: BTreeMap<AttemptKey, Attempt>,
+    stats: RunStats,
+    /// What the group has spent on language models, if it may use any.
+    spent: Option<String>,
 }
 
 struct Attempt {
@@ -39,7 +43,7 @@ impl Progress {
         let bars = MultiProgress::new();
         let group = bars.add(ProgressBar::new(0));
         group.set_style(style("{bar:24.green/black} {pos}/{len}  {msg}"));
-        Self { bars, group, attempts: BTreeMap::new() }
+        Self { bars, group, attempts: BTreeMap::new(), stats: RunStats::default(), spent: None }
     }
 
     /// Removes the bar of an attempt that no longer runs.
@@ -50,10 +54,14 @@ impl Progress {
         }
     }
 
-    fn set_stats(&self, stats: &RunStats) {
+    fn set_stats(&mut self, stats: &RunStats) {
+        self.stats = *stats;
         self.group.set_length(stats.planned as u64);
         self.group.set_position(stats.finished as u64);
-        self.group.set_message(stats.to_string());
+        self.group.set_message(match &self.spent {
+            Some(spent) => format!("{stats}, {spent}"),
+            None => stats.to_string(),
+        });
     }
 }
 
@@ -109,7 +117,7 @@ impl EventSink for Progress {
                     attempt.draw();
                 }
             }
-            EventKind::Usage { key, elapsed_s, memory_bytes, cpus, gpu, last_line } => {
+            EventKind::Usage { key, elapsed_s, memory_bytes, cpus, gpu, llm, last_line } => {
                 if let Some(attempt) = self.attempts.get_mut(key) {
                     attempt.usage = format!(
                         "{} of {}, {cpus:.1} cpu, {}",
@@ -124,8 +132,18 @@ impl EventSink for Progress {
                             bytesize::ByteSize::b(gpu.memory_bytes)
                         ));
                     }
+                    if let Some(llm) = llm {
+                        let money = LlmUsage::money(llm.dollars, llm.dollars_limit);
+                        attempt.usage.push_str(&format!(", {} calls {money}", llm.calls));
+                    }
                     attempt.last_line.clone_from(last_line);
                     attempt.draw();
+                }
+                if let Some(llm) = llm {
+                    let money = LlmUsage::money(llm.group_dollars, llm.group_dollars_limit);
+                    self.spent = Some(money);
+                    let stats = self.stats;
+                    self.set_stats(&stats);
                 }
             }
             EventKind::Finished { key, stats, .. } => {

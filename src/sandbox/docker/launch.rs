@@ -6,6 +6,7 @@ use medalist_init::protocol;
 
 use crate::attempt::launch::{DataMode, ExecutorError, LaunchSpec, agent_env};
 use crate::attempt::limits::Network;
+use crate::attempt::llm::{self, LlmAccess};
 use crate::sandbox::control::{self, Control};
 use crate::sandbox::engine::{EngineInfo, INIT_ITSELF, ImageFacts, Inner};
 use crate::sandbox::services;
@@ -28,9 +29,16 @@ pub(super) fn container_launch(
     if argv[0] == INIT_ITSELF {
         argv[0] = inner.init();
     }
-    let mut forwards = vec![(control::VALIDATE_PORT, services::VALIDATE_SOCKET)];
+    let mut forwards = vec![control::forward(control::VALIDATE_PORT, services::VALIDATE_SOCKET)];
     if let Network::Allowlist(_) = spec.network {
-        forwards.push((control::PROXY_PORT, services::PROXY_SOCKET));
+        forwards.push(control::forward(control::PROXY_PORT, services::PROXY_SOCKET));
+    }
+    if spec.llm.is_some() {
+        forwards.push(control::llm_forward(llm::PORT, services::LLM_SOCKET));
+    }
+    let trust = serves_hosts(spec);
+    if trust {
+        forwards.push(control::llm_forward(llm::TLS_PORT, services::LLM_TLS_SOCKET));
     }
     let workdir = image.workdir.trim_end_matches('/');
     protocol::Launch {
@@ -38,8 +46,23 @@ pub(super) fn container_launch(
         home: "/home".to_string(),
         workdir: (!workdir.is_empty()).then(|| workdir.to_string()),
         copy_data: spec.data_mode == DataMode::Copy,
-        ..control::launch(spec, &argv, &forwards)
+        trust,
+        // What the image itself says of these is where its own authorities are, which the init asks.
+        env: if trust { trust_env(spec) } else { Vec::new() },
+        ..control::launch(spec, &argv, forwards)
     }
+}
+
+/// Whether the container reaches providers by their own names.
+fn serves_hosts(spec: &LaunchSpec) -> bool {
+    spec.llm.as_ref().is_some_and(|llm| llm.attempt.tls().is_some())
+}
+
+fn trust_env(spec: &LaunchSpec) -> Vec<(String, String)> {
+    let below = |name: &str| format!("/{}/{name}", protocol::TRUST_DIR);
+    let mut env = llm::trust(&below(protocol::CA), &below(protocol::BUNDLE));
+    env.retain(|(name, _)| !spec.env.iter().any(|(own, _)| own == name));
+    env
 }
 
 pub(super) fn container_name(spec: &LaunchSpec) -> String {
@@ -65,8 +88,11 @@ pub(super) fn container_env(spec: &LaunchSpec) -> Vec<(String, String)> {
         for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
             env.push((name.to_string(), proxy.clone()));
         }
+        let hosts = spec.llm.iter().flat_map(LlmAccess::hosts);
+        let direct: Vec<String> =
+            ["localhost".to_string(), "127.0.0.1".to_string()].into_iter().chain(hosts).collect();
         for name in ["NO_PROXY", "no_proxy"] {
-            env.push((name.to_string(), "localhost,127.0.0.1".to_string()));
+            env.push((name.to_string(), direct.join(",")));
         }
     }
     env.push(("GRADING_SERVER_PORT".to_string(), control::VALIDATE_PORT.to_string()));
@@ -74,7 +100,7 @@ pub(super) fn container_env(spec: &LaunchSpec) -> Vec<(String, String)> {
         "MEDALIST_VALIDATE_URL".to_string(),
         format!("http://localhost:{}/validate", control::VALIDATE_PORT),
     ));
-    env.extend(agent_env(spec, "/home"));
+    env.extend(agent_env(spec, "/home", llm::PORT));
     env
 }
 

@@ -15,6 +15,7 @@ use medalist_init::protocol::{INNER_CONTROL, INNER_DATA, INNER_LOG};
 use super::images::ImageFacts;
 use crate::attempt::launch::{DataMode, LABEL, LABEL_NAME, LaunchSpec};
 use crate::attempt::limits::{DRIVER_LIBRARIES, GpuAccess, Network};
+use crate::attempt::llm::LlmAccess;
 
 /// Stands for the init as the program of an agent: its path is another in every container.
 pub(crate) const INIT_ITSELF: &str = "{init}";
@@ -119,6 +120,14 @@ pub(crate) fn container_body(
     if can.layer_size && limits.disk_bytes > 0 {
         host.storage_opt =
             Some(HashMap::from([("size".to_string(), limits.disk_bytes.to_string())]));
+    }
+    let hosts = spec.llm.as_ref().map(LlmAccess::hosts).unwrap_or_default();
+    if !hosts.is_empty() {
+        // IPv4 alone: clients that find both go to the one that the container need not have.
+        host.extra_hosts = Some(hosts.iter().map(|name| format!("{name}:127.0.0.1")).collect());
+        // Docker's own setting, which other engines do not make: the init has no right to port 443.
+        let any_port = ("net.ipv4.ip_unprivileged_port_start".to_string(), "0".to_string());
+        host.sysctls = Some(HashMap::from([any_port]));
     }
     add_gpus(spec, &mut host, &mut env);
     ContainerCreateBody {
@@ -322,6 +331,7 @@ mod tests {
             cpuset: None,
             runtime: None,
             validator: Arc::new(Nothing),
+            llm: None,
         }
     }
 

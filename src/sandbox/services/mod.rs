@@ -4,6 +4,7 @@
 
 pub mod allowlist;
 mod http;
+mod llm;
 pub mod validate;
 
 use std::fs::File;
@@ -24,6 +25,10 @@ use crate::attempt::limits::Network;
 pub(crate) const VALIDATE_SOCKET: &str = "validate.sock";
 /// Socket of the allowlist's proxy.
 pub(crate) const PROXY_SOCKET: &str = "proxy.sock";
+/// Socket of the gateway to language models.
+pub(crate) const LLM_SOCKET: &str = "llm.sock";
+/// Socket of the same by the providers' own names.
+pub(crate) const LLM_TLS_SOCKET: &str = "llm-tls.sock";
 
 /// Listens on a socket in `dir`, in place of an earlier one; the path of `dir` may be longer than
 /// sockets allow.
@@ -74,6 +79,14 @@ impl Services {
             let listener = listen(dir, PROXY_SOCKET)?;
             let proxy = Arc::new(Allowlist::new(hosts, spec.attempt_dir.network_log()));
             tasks.push(Service::spawn(proxy.serve(listener)));
+        }
+        if let Some(access) = &spec.llm {
+            let plain = listen(dir, LLM_SOCKET)?;
+            tasks.push(Service::spawn(llm::serve(access.clone(), plain, llm::Door::Plain)));
+            if access.attempt.tls().is_some() {
+                let tls = listen(dir, LLM_TLS_SOCKET)?;
+                tasks.push(Service::spawn(llm::serve(access.clone(), tls, llm::Door::Tls)));
+            }
         }
         Ok(Self { validation, _tasks: tasks })
     }

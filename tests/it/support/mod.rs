@@ -3,6 +3,7 @@
 
 pub(crate) mod island;
 pub(crate) mod kaggle_server;
+pub(crate) mod llm_provider;
 
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixStream;
@@ -48,7 +49,10 @@ impl TestContext {
     }
 
     fn in_own_folder(&self, mut command: Command) -> Command {
-        command.current_dir(self.path()).env_remove("MEDALIST_EXECUTOR").env("HOME", self.path());
+        command.current_dir(self.path()).env("HOME", self.path());
+        for variable in ["MEDALIST_EXECUTOR", "MEDALIST_CONFIG", "XDG_CONFIG_HOME"] {
+            command.env_remove(variable);
+        }
         command
             .env("MEDALIST_DATA_DIR", self.join("data"))
             .env("MEDALIST_RUNS_DIR", self.join("runs"));

@@ -1,0 +1,516 @@
+//! Agents in sealed containers that call language models through the harness.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::executor_bench::{IMAGE, engine, probe};
+use crate::support::llm_provider::{Mood, Provider, TOKENS};
+use crate::support::{Called, TestContext, called, skip};
+
+/// What the harness must keep to itself.
+const KEY: &str = "sk-real-key-0123456789abcdefghijkl";
+const CHAT: &str = "/openai/v1/chat/completions";
+
+fn ask(text: &str) -> String {
+    format!(
+        r#"{{"model":"gpt-test","max_tokens":400,"messages":[{{"role":"user","content":"{text}"}}]}}"#
+    )
+}
+
+/// A scratch folder with prepared data, an agent that takes its steps, and settings.
+fn prepared(provider: &Provider, settings: &str, steps: &[&str]) -> TestContext {
+    let context = TestContext::new();
+    context.ok(&["prepare", "-c", "demo-bikes", "demo-flights"]);
+    agent(&context, steps);
+    provider.settings(&context.join("llm.toml"), settings);
+    context
+}
+
+fn agent(context: &TestContext, steps: &[&str]) {
+    let agent = context.join("agents/probe");
+    std::fs::create_dir_all(&agent).unwrap();
+    let command: Vec<&str> =
+        std::iter::once("/home/agent/probe").chain(steps.iter().copied()).collect();
+    let toml = format!(
+        "id = \"probe\"\nbuild = \"image\"\nimage = \"{IMAGE}\"\ncommand = {command:?}\n\
+         [env]\nOPENAI_API_KEY = \"${{{{ secrets.TEST_LLM_KEY }}}}\"\n"
+    );
+    std::fs::write(agent.join("agent.toml"), toml).unwrap();
+}
+
+fn run_command(context: &TestContext, competitions: &[&str], more: &[&str]) -> Command {
+    let mut command = context.command();
+    command.args(["run", "--agent", "agents/probe", "-c"]).args(competitions);
+    command.args(["--cpus", "0.5", "--memory", "256MiB", "--disk", "1GiB", "--grace", "5s"]);
+    command.args(more).env("TEST_LLM_KEY", KEY).stdin(Stdio::null());
+    command
+}
+
+fn run(context: &TestContext, competitions: &[&str], more: &[&str]) -> Called {
+    called(&run_command(context, competitions, more).output().unwrap())
+}
+
+fn json(path: &Path) -> Value {
+    let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The groups below `runs/`, the oldest first.
+fn groups(context: &TestContext) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(context.join("runs")).into_iter().flatten();
+    let mut groups: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    groups.sort_by_key(|group| json(&group.join("plan.json"))["created_at"].to_string());
+    groups
+}
+
+/// The folders of a group's attempts, in the plan's order.
+fn attempts(group: &Path) -> Vec<PathBuf> {
+    let plan = json(&group.join("plan.json"));
+    let attempts = plan["attempts"].as_array().unwrap();
+    attempts.iter().map(|attempt| group.join(attempt["dir"].as_str().unwrap())).collect()
+}
+
+fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every file below a folder that holds `needle`, also where it is compressed.
+fn holds(root: &Path, needle: &str) -> Vec<PathBuf> {
+    let has = |bytes: &[u8]| bytes.windows(needle.len()).any(|part| part == needle.as_bytes());
+    let mut found = Vec::new();
+    for entry in walkdir::WalkDir::new(root) {
+        let path = entry.unwrap().into_path();
+        if !path.is_file() {
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        let unpacked = path.extension().is_some_and(|extension| extension == "gz").then(|| {
+            let output = Command::new("gzip").arg("-dc").arg(&path).output();
+            output.map(|output| output.stdout).unwrap_or_default()
+        });
+        if has(&bytes) || unpacked.is_some_and(|bytes| has(&bytes)) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sealed_agent_calls_models_the_bill_is_known_and_the_key_is_nowhere() {
+    if engine().await.is_none() {
+        return;
+    }
+    let provider = Provider::start(Duration::ZERO);
+    let hosted = r#"{"model":"gpt-test","messages":[{"role":"user","content":"s"}],"tools":[{"type":"web_search"},{"type":"function","function":{"name":"f"}}]}"#;
+    let backwards: String = KEY.chars().rev().collect();
+    let question = ask("hello");
+    let context = prepared(
+        &provider,
+        "[budget.attempt]\ndollars = \"5.00\"\n[budget.group]\ndollars = \"50\"\n",
+        &[
+            "llm",
+            CHAT,
+            &question,
+            "+",
+            "llm",
+            "/r/judge/openai/v1/chat/completions",
+            hosted,
+            "+",
+            "llm",
+            "/openai/v1/files",
+            "{}",
+            "+",
+            "llm-budget",
+            "+",
+            "environment",
+            "+",
+            "find",
+            &backwards,
+            "+",
+            "submit-sample",
+        ],
+    );
+    let ran = run(&context, &["demo-bikes"], &["--llm", "llm.toml"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let group = groups(&context).remove(0);
+    let dir = attempts(&group).remove(0);
+    let log = text(&dir.join("run.log"));
+    let lines: Vec<&str> = log.lines().collect();
+    assert!(lines[0].starts_with("200 ") && lines[0].contains("answer 1"), "{log}");
+    assert!(lines[1].contains("answer 2"), "{log}");
+    assert!(lines[2].starts_with("403 "), "{log}");
+    assert!(log.contains("\nOPENAI_BASE_URL=http://localhost:4000/openai/v1\n"), "{log}");
+    assert!(
+        log.contains("\nOPENAI_API_KEY=medalist-gateway\n"),
+        "the secret is not handed over: {log}"
+    );
+    assert!(log.contains("\nSSL_CERT_FILE=/medalist/bundle.pem\n"), "{log}");
+    let searched = lines.iter().find(|line| line.starts_with("searched")).unwrap();
+    assert!(searched.ends_with("found []"), "{searched}");
+    // The provider was given the real one, and no tool that it would run itself.
+    assert_eq!(provider.keys(), [KEY]);
+    assert_eq!(provider.bodies()[1]["tools"].as_array().unwrap().len(), 1);
+    assert_eq!(holds(&context.join("runs"), KEY), Vec::<PathBuf>::new());
+
+    let record = json(&dir.join("attempt.json"));
+    let llm = &record["llm"];
+    let calls = 2 * TOKENS.1;
+    assert_eq!(llm["totals"]["calls"], 2, "{llm:#}");
+    assert_eq!(llm["totals"]["tokens"]["output"], calls, "{llm:#}");
+    assert_eq!(llm["totals"]["picodollars"], calls * 2_500_000, "{llm:#}");
+    assert_eq!(llm["roles"]["judge"]["calls"], 1, "{llm:#}");
+    assert_eq!(llm["budget"]["dollars"], 5.0, "{llm:#}");
+    assert_eq!(
+        (&llm["budget"]["reached_at"], &llm["hosted_tools"]),
+        (&Value::Null, &"strip".into())
+    );
+    assert!(llm["policy"].as_object().unwrap().values().count() >= 2, "{llm:#}");
+    assert_eq!(record["conditions"]["sealed"], true);
+    let grade = json(&dir.join("grade.json"));
+    assert_eq!((&grade["llm"]["calls"], &grade["llm"]["dollars"]), (&2.into(), &0.002.into()));
+    let whole = json(&group.join("group.json"));
+    assert_eq!(whole["llm"]["totals"]["calls"], 2, "{whole:#}");
+    assert_eq!(whole["llm"]["budget"]["dollars"], 50.0, "{whole:#}");
+    assert!(!dir.join("llm/tls.json").exists(), "the certificate's key outlives the attempt");
+    let plan = json(&group.join("plan.json"));
+    assert_eq!(plan["llm"]["settings"]["upstreams"]["openai"]["key"]["env"], "TEST_LLM_KEY");
+    assert!(context.ok(&["status"]).stdout.contains("language models: $"), "status has the money");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_of_one_cent_stops_exactly_under_32_calls_at_once() {
+    if engine().await.is_none() {
+        return;
+    }
+    let provider = Provider::start(Duration::from_millis(50));
+    let question = ask("hello");
+    let context = prepared(
+        &provider,
+        "[budget.attempt]\ndollars = \"0.01\"\n",
+        &["llm-many", "32", CHAT, &question, "+", "llm", CHAT, &question, "+", "submit-sample"],
+    );
+    let ran = run(&context, &["demo-bikes"], &["--llm", "llm.toml"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert!(ran.stderr.contains("is used up"), "{ran:#?}");
+    let dir = attempts(&groups(&context)[0]).remove(0);
+    let log = text(&dir.join("run.log"));
+    // A call costs $0.001.
+    assert!(log.starts_with("{\"200\": 10, \"402\": 22}\n402 "), "{log}");
+    assert!(log.contains("$0.01"), "the agent is told why: {log}");
+    assert_eq!(provider.answered(), 10);
+    let record = json(&dir.join("attempt.json"));
+    assert_eq!(record["llm"]["totals"]["picodollars"], 10_000_000_000_u64);
+    assert!(record["llm"]["budget"]["reached_at"].is_string(), "{record:#}");
+    assert_eq!(record["outcome"]["kind"], "finished", "a budget is no outcome");
+    assert_eq!(json(&dir.join("grade.json"))["llm"]["budget_reached"], true);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_needs_no_provider_and_gives_the_same_bytes() {
+    if engine().await.is_none() {
+        return;
+    }
+    let provider = Provider::start(Duration::ZERO);
+    let (same, other) = (ask("hello"), ask("other"));
+    let context = prepared(
+        &provider,
+        "",
+        &[
+            "llm",
+            CHAT,
+            &same,
+            "+",
+            "llm",
+            CHAT,
+            &other,
+            "+",
+            "llm",
+            CHAT,
+            &same,
+            "+",
+            "llm-submit",
+            CHAT,
+            &other,
+            "+",
+            "submit-sample",
+        ],
+    );
+    let competitions = ["demo-bikes", "demo-flights"];
+    let ran = run(&context, &competitions, &["--llm", "llm.toml"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let recorded = groups(&context).remove(0);
+    assert_eq!(provider.answered(), 8);
+    provider.set(Mood::RefusesKey);
+    let name = recorded.file_name().unwrap().to_str().unwrap();
+    let mut command = run_command(&context, &competitions, &["--llm-replay", name]);
+    let replayed = called(&command.env_remove("TEST_LLM_KEY").output().unwrap());
+    assert_eq!(replayed.code, 0, "{replayed:#?}");
+    assert_eq!((provider.answered(), provider.refused()), (8, 0), "the provider was asked");
+    let again = groups(&context).remove(1);
+    for (before, after) in attempts(&recorded).iter().zip(attempts(&again)) {
+        for file in ["run.log", "submission/submission.csv", "code/answer"] {
+            let (before, after) =
+                (std::fs::read(before.join(file)), std::fs::read(after.join(file)));
+            assert_eq!(before.unwrap(), after.unwrap(), "{file}");
+        }
+        let llm = &json(&after.join("attempt.json"))["llm"];
+        assert_eq!(
+            (&llm["totals"]["replayed_calls"], &llm["totals"]["calls"]),
+            (&4.into(), &0.into())
+        );
+        assert_eq!(llm["replay_of"], name);
+    }
+
+    // Another question has no answer, and the operator is told which is nearest.
+    agent(&context, &["llm", CHAT, &ask("new"), "+", "submit-sample"]);
+    let missed = run(&context, &["demo-bikes"], &["--llm-replay", name]);
+    assert_eq!(missed.code, 0, "{missed:#?}");
+    assert!(missed.stderr.contains("not in the recording"), "{missed:#?}");
+    let dir = attempts(&groups(&context)[2]).remove(0);
+    assert!(text(&dir.join("run.log")).starts_with("404 "));
+    let more = run(&context, &["demo-bikes"], &["--llm-replay", name, "--seeds", "2"]);
+    assert_eq!(more.code, 3, "{more:#?}");
+    assert!(more.stderr.contains("no recording for `demo-bikes/probe/1`"), "{more:#?}");
+}
+
+#[test]
+fn what_is_wrong_with_models_is_said_before_anything_starts() {
+    let provider = Provider::start(Duration::ZERO);
+    let context = prepared(&provider, "", &["submit-sample"]);
+    let expect = |called: &Called, code: i32, says: &[&str]| {
+        assert_eq!(called.code, code, "{called:#?}");
+        for words in says {
+            assert!(called.stderr.contains(words), "`{words}`: {called:#?}");
+        }
+        assert!(groups(&context).is_empty(), "{called:#?}");
+    };
+    let with = |more: &str| {
+        provider.settings(&context.join("other.toml"), more);
+        run(&context, &["demo-bikes"], &["--executor", "process", "--llm", "other.toml"])
+    };
+    expect(&with("[polcy]\n"), 3, &["other.toml", "line", "`polcy`", "did you mean `policy`?"]);
+    let mut command =
+        run_command(&context, &["demo-bikes"], &["--executor", "process", "--llm", "llm.toml"]);
+    let keyless = called(&command.env_remove("TEST_LLM_KEY").output().unwrap());
+    expect(&keyless, 4, &["TEST_LLM_KEY", "not set", "hint:"]);
+    provider.set(Mood::RefusesKey);
+    expect(&with(""), 4, &["`openai`", "refuses the key with status 401", "upstreams.openai.key"]);
+    provider.set(Mood::Answers);
+    std::fs::write(
+        context.join("other.toml"),
+        "[upstreams.x]\nbase_url = \"http://127.0.0.1:1/v1\"\nmodels = [\"m\"]\n",
+    )
+    .unwrap();
+    let away = run(&context, &["demo-bikes"], &["--executor", "process", "--llm", "other.toml"]);
+    expect(&away, 4, &["`x`", "cannot be reached", "http://127.0.0.1:1/v1"]);
+    let text = "[upstreams.x]\nbase_url = \"http://127.0.0.1:1/v1\"\nmodels = [\"m\"]\n[budget.attempt]\ndollars = \"1\"\n";
+    std::fs::write(context.join("other.toml"), text).unwrap();
+    let unpriced =
+        run(&context, &["demo-bikes"], &["--executor", "process", "--llm", "other.toml"]);
+    expect(&unpriced, 3, &["price is unknown", "[prices.\"m\"]"]);
+    let none = run(&context, &["demo-bikes"], &["--llm", "no.toml"]);
+    expect(&none, 3, &["no.toml", "hint:"]);
+    let no_group = run(&context, &["demo-bikes"], &["--llm-replay", "none"]);
+    expect(&no_group, 3, &["`none` is no run group"]);
+
+    let check = |context: &TestContext| {
+        let mut command = context.command();
+        called(
+            &command.args(["llm", "check", "llm.toml"]).env("TEST_LLM_KEY", KEY).output().unwrap(),
+        )
+    };
+    let good = check(&context);
+    assert_eq!(good.code, 0, "{good:#?}");
+    assert!(good.stdout.contains("gpt-test") && good.stdout.contains("0.001000"), "{good:#?}");
+    provider.set(Mood::RefusesKey);
+    let bad = check(&context);
+    assert_eq!(bad.code, 4, "{bad:#?}");
+    assert!(bad.stdout.contains("401") && !bad.stdout.contains(KEY), "{bad:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_wants_money_pauses_the_run_and_resume_goes_on() {
+    if engine().await.is_none() {
+        return;
+    }
+    let provider = Provider::start(Duration::ZERO);
+    let question = ask("hello");
+    let context = prepared(
+        &provider,
+        "[timeouts]\nhold_s = 1\noutage_s = 1.5\n",
+        &["llm-patient", CHAT, &question, "+", "submit-sample"],
+    );
+    provider.set(Mood::WantsMoney);
+    let competitions = ["demo-bikes", "demo-flights"];
+    let ran = run(&context, &competitions, &["--llm", "llm.toml", "--parallel", "1"]);
+    assert_eq!(ran.code, 4, "{ran:#?}");
+    for words in ["`openai` refuses the key or wants money", "nothing more starts", "run --resume"]
+    {
+        assert!(ran.stderr.contains(words), "`{words}`: {ran:#?}");
+    }
+    let group = groups(&context).remove(0);
+    let dirs = attempts(&group);
+    let first = json(&dirs[0].join("attempt.json"));
+    assert_eq!(first["outcome"]["kind"], "llm_outage", "{first:#}");
+    assert_eq!(first["outcome"]["infrastructure"], true);
+    assert!(!dirs[1].join("attempt.json").exists(), "a second attempt was started");
+    provider.set(Mood::Answers);
+    let mut command = context.command();
+    command.args(["run", "--resume", group.to_str().unwrap()]).env("TEST_LLM_KEY", KEY);
+    let resumed = called(&command.output().unwrap());
+    assert_eq!(resumed.code, 0, "{resumed:#?}");
+    for dir in attempts(&group) {
+        let record = json(&dir.join("attempt.json"));
+        assert_eq!(record["outcome"]["kind"], "finished", "{record:#}");
+        assert_eq!(record["llm"]["totals"]["calls"], 1, "{record:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_clock_stands_still_while_a_provider_is_overloaded_if_settings_say_so() {
+    if engine().await.is_none() {
+        return;
+    }
+    let question = ask("hello");
+    for (clock, outcome) in [("pause on outage", "finished"), ("run on", "timed_out")] {
+        let provider = Provider::start(Duration::ZERO);
+        let context = prepared(
+            &provider,
+            &format!("[record]\ntranscript = false\n[timeouts]\nhold_s = 60\n"),
+            &["llm-patient", CHAT, &question, "+", "submit-sample"],
+        );
+        let settings = text(&context.join("llm.toml"));
+        std::fs::write(context.join("llm.toml"), format!("clock = \"{clock}\"\n{settings}"))
+            .unwrap();
+        provider.set(Mood::Overloaded);
+        let mut command =
+            run_command(&context, &["demo-bikes"], &["--llm", "llm.toml", "--timeout", "4s"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Longer than the time limit allows.
+        while provider.refused() < 5 && groups_are_running(&context) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        std::thread::sleep(Duration::from_secs(3));
+        provider.set(Mood::Answers);
+        let ran = called(&child.wait_with_output().unwrap());
+        assert_eq!(ran.code, 0, "{clock}: {ran:#?}");
+        let dir = attempts(&groups(&context)[0]).remove(0);
+        let record = json(&dir.join("attempt.json"));
+        assert_eq!(record["outcome"]["kind"], outcome, "{clock}: {record:#}");
+        assert_eq!(record["llm"]["clock_paused"], clock == "pause on outage");
+        assert!(record["llm"]["held_s"].as_f64().unwrap() > 2.0, "{record:#}");
+        assert!(!dir.join("llm/transcript.jsonl.gz").exists());
+    }
+}
+
+/// Whether no attempt has an outcome yet.
+fn groups_are_running(context: &TestContext) -> bool {
+    let dirs: Vec<PathBuf> = groups(context).iter().flat_map(|group| attempts(group)).collect();
+    dirs.iter().all(|dir| {
+        let path = dir.join("attempt.json");
+        !path.exists() || json(&path)["outcome"].is_null()
+    })
+}
+
+#[test]
+fn a_plain_process_reaches_the_gateway_on_loopback() {
+    let provider = Provider::start(Duration::ZERO);
+    let question = ask("hello");
+    let context = prepared(&provider, "", &[]);
+    let agent = context.join("agents/probe");
+    std::fs::copy(probe(), agent.join("probe")).unwrap();
+    let command = ["probe", "llm", CHAT, &question, "+", "submit-sample"];
+    let toml = format!("id = \"probe\"\nbuild = \"dockerfile\"\ncommand = {command:?}\n");
+    std::fs::write(agent.join("agent.toml"), toml).unwrap();
+    std::fs::write(agent.join("Dockerfile"), "FROM scratch\n").unwrap();
+    let ran = run(&context, &["demo-bikes"], &["--executor", "process", "--llm", "llm.toml"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let dir = attempts(&groups(&context)[0]).remove(0);
+    let log = text(&dir.join("run.log"));
+    assert!(log.starts_with("200 ") && log.contains("answer 1"), "{log}");
+    assert_eq!(json(&dir.join("attempt.json"))["llm"]["totals"]["calls"], 1);
+}
+
+/// An image with this machine's `curl`, the libraries that it needs and a bundle of authorities.
+fn curl_image() -> Option<&'static str> {
+    const TAG: &str = "medalist-test/curl:latest";
+    let shell = r#"
+        set -e
+        root=$1
+        mkdir -p "$root/home/agent" "$root/usr/bin" "$root/etc/ssl/certs" "$root/tmp"
+        for program in $(command -v curl) $(command -v bash); do
+            cp -L "$program" "$root/usr/bin/"
+            ldd "$program" | grep -o '/[^ ]*' | while read -r library; do
+                mkdir -p "$root$(dirname "$library")"
+                cp -L "$library" "$root$library"
+            done
+        done
+        printf -- '-----BEGIN CERTIFICATE-----\nbm90IG91cnM=\n-----END CERTIFICATE-----\n' > "$root/etc/ssl/certs/ca-certificates.crt"
+        tar -C "$root" -c . | docker import - "$2" > /dev/null
+    "#;
+    let root = tempfile::tempdir().unwrap();
+    let output = Command::new("bash")
+        .args(["-c", shell, "bash", root.path().to_str().unwrap(), TAG])
+        .env_remove("LD_LIBRARY_PATH")
+        .output()
+        .unwrap();
+    if !output.status.success() {
+        skip("curl", String::from_utf8_lossy(&output.stderr).trim());
+        return None;
+    }
+    Some(TAG)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stock_client_reaches_providers_by_their_own_names() {
+    if engine().await.is_none() {
+        return;
+    }
+    let Some(image) = curl_image() else { return };
+    let provider = Provider::start(Duration::ZERO);
+    let context = prepared(
+        &provider,
+        &format!(
+            "[upstreams.anthropic]\nbase_url = \"http://127.0.0.1:{}\"\nkey = {{ env = \"TEST_LLM_KEY\" }}\nprice = \"free\"\n",
+            provider.port
+        ),
+        &[],
+    );
+    let script = r#"
+        ask() { curl -sS -m 20 -o /tmp/out -w '%{http_code} ' "$@"; status=$?; cat /tmp/out; echo " curl $status"; rm -f /tmp/out; }
+        ask https://api.openai.com/v1/chat/completions -d '{"model":"gpt-test","messages":[]}'
+        ask https://api.anthropic.com/v1/messages -H 'x-api-key: dummy' -H 'anthropic-version: 2023-06-01' -d '{"model":"claude-x","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}'
+        env -u SSL_CERT_FILE -u CURL_CA_BUNDLE curl --cacert /etc/ssl/certs/ca-certificates.crt -sS -m 20 -o /dev/null -w '%{http_code}\n' https://api.openai.com/v1/models
+        ask https://example.org/
+        ask --cacert /dev/null https://api.openai.com/v1/models
+        while read -r line; do echo "$line"; done < /etc/hosts
+        echo id,x > /home/submission/submission.csv
+    "#;
+    let agent = context.join("agents/probe");
+    let toml = format!(
+        "id = \"probe\"\nbuild = \"image\"\nimage = \"{image}\"\ncommand = [\"bash\", \"-c\", {script:?}]\n"
+    );
+    std::fs::write(agent.join("agent.toml"), toml).unwrap();
+    let ran = run(&context, &["demo-bikes"], &["--llm", "llm.toml"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let dir = attempts(&groups(&context)[0]).remove(0);
+    let log = text(&dir.join("run.log"));
+    assert!(log.contains("200 {\"id\":\"c\""), "{log}");
+    assert!(log.contains("200 {\"id\":\"msg_1\""), "{log}");
+    assert!(log.contains("\n200\n"), "the system's bundle has the authority: {log}");
+    assert!(log.contains("127.0.0.1\tapi.openai.com"), "{log}");
+    assert!(
+        log.contains("000  curl 6") || log.contains("000 cat"),
+        "other names lead nowhere: {log}"
+    );
+    assert!(
+        ran.stderr.contains("does not take the gateway's certificate for `api.openai.com`"),
+        "{ran:#?}"
+    );
+    let handshakes = text(&dir.join("llm/handshakes.jsonl"));
+    assert!(handshakes.contains("api.anthropic.com"), "{handshakes}");
+    assert_eq!(json(&dir.join("attempt.json"))["llm"]["totals"]["calls"], 2);
+}
