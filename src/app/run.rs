@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use chrono::Utc;
 use medalist_competitions::{CompetitionSpec, Suite};
+use medalist_grading::untrusted::Shown;
 use medalist_reports::record::CompetitionFacts;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -487,7 +488,8 @@ pub async fn run_plan(
     let lock = locked.map_err(|error| {
         CliError::new(Exit::BadInput, error).hint("wait for it, or stop it with `medalist stop`")
     })?;
-    let judge = CatalogueJudge::new(plan.data_dir.clone(), &plan.catalog_dirs)?;
+    let judge = CatalogueJudge::new(plan.data_dir.clone(), &plan.catalog_dirs)?
+        .with_workers(|| context.workers());
     for attempt in &plan.attempts {
         judge.material(&attempt.key.competition).map_err(|error| {
             CliError::new(Exit::BadInput, error)
@@ -509,7 +511,7 @@ pub async fn run_plan(
                 .map_err(executor_error)?;
         }
         (Build::Dockerfile { dir, dockerfile }, Some(engine)) => {
-            let mut on_line = |line: &str| context.say(format_args!("  {line}"));
+            let mut on_line = |line: &str| context.say(format_args!("  {}", Shown::new(line)));
             let files = &plan.agent.files_sha256;
             let built =
                 embedded::ensure_built_image(engine, &image, dir, dockerfile, files, &mut on_line);

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use medalist_grading::GradeReport;
+use medalist_grading::untrusted::Shown;
 use medalist_reports::record::{AttemptKey, AttemptRecord, OutcomeKind, OutcomeRecord, Phase};
 
 use super::context::Context;
@@ -104,7 +105,7 @@ pub struct RunningAttempt {
     /// Memory and processors in use, once they were looked at.
     pub usage: Option<(u64, f64)>,
     /// The end of the last line that the agent printed.
-    pub last_line: String,
+    pub last_line: Shown,
 }
 
 impl GroupEvents {

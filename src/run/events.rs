@@ -6,6 +6,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use medalist_grading::untrusted::Shown;
 use medalist_grading::{GradeReport, Medal};
 use medalist_reports::record::{AttemptKey, OutcomeKind, OutcomeRecord, Phase};
 use serde::{Deserialize, Serialize};
@@ -79,7 +80,7 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         gpu: Option<GpuUsage>,
         /// The end of the last line the agent printed.
-        last_line: String,
+        last_line: Shown,
     },
     /// Infrastructure failed; the attempt is tried again.
     TryFailed {
@@ -119,7 +120,7 @@ pub enum EventKind {
         /// The attempt it is about, if any.
         key: Option<AttemptKey>,
         /// One line.
-        message: String,
+        message: Shown,
     },
     /// The run is being stopped.
     CancelBegan {
@@ -147,7 +148,7 @@ pub struct GradeLine {
     /// Whether the score beats the median.
     pub above_median: bool,
     /// What is wrong with an invalid submission.
-    pub problem: Option<String>,
+    pub problem: Option<Shown>,
 }
 
 impl From<&GradeReport> for GradeLine {

@@ -165,7 +165,7 @@ fn summary(board: &OwnBoard, spec: &CompetitionSpec) -> String {
 ///
 /// Kaggle's boards are put in the competition's order, one score a team. The others' order is kept,
 /// since MLE-bench reads its thresholds off it, and must run the competition's way.
-fn read_board(file: &Path, spec: &CompetitionSpec) -> Result<OwnBoard, CliError> {
+pub(crate) fn read_board(file: &Path, spec: &CompetitionSpec) -> Result<OwnBoard, CliError> {
     let cannot = |error: anyhow::Error| {
         let what = format!("cannot use `{}` as the leaderboard of `{}`", file.display(), spec.id);
         CliError::new(Exit::BadInput, error.context(what))
