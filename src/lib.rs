@@ -16,6 +16,9 @@
 pub mod app;
 pub mod attempt;
 pub mod cli;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod host;
 #[cfg(target_os = "linux")]
 pub mod run;

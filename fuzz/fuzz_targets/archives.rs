@@ -3,10 +3,4 @@
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|bytes: &[u8]| {
-    if let Some((kind, bytes)) = bytes.split_first() {
-        medalist_competitions::fuzzing::archive(*kind, bytes);
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| medalist_fuzz::archives(bytes));

@@ -3,6 +3,7 @@
 
 use crate::invalid::{InvalidKind, InvalidSubmission};
 use crate::table::Table;
+use crate::untrusted::Shown;
 
 /// Adds to a refusal what is odd about the submission as a whole.
 pub(crate) fn explain(mut invalid: InvalidSubmission, table: &Table) -> InvalidSubmission {
@@ -18,8 +19,7 @@ pub(crate) fn explain(mut invalid: InvalidSubmission, table: &Table) -> InvalidS
         lookalike(&invalid, table).filter(|_| columns),
     ];
     for hint in hints.into_iter().flatten() {
-        invalid.message.push_str("; ");
-        invalid.message.push_str(&hint);
+        invalid.message = Shown::message(&format!("{}; {hint}", invalid.message));
     }
     invalid
 }
@@ -88,7 +88,9 @@ mod tests {
 
     fn explained(text: &str, kind: InvalidKind) -> String {
         let table = Table::parse(text.into(), &Limits::default()).unwrap();
-        explain(InvalidSubmission::new(kind, "refused").in_column("id"), &table).message
+        explain(InvalidSubmission::new(kind, "refused").in_column("id"), &table)
+            .message
+            .into_string()
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Grading: from a submission and its answers to a verdict.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,7 @@ use crate::check::{check, check_answers};
 use crate::explain::explain;
 use crate::form::{Form, PublicFacts};
 use crate::invalid::{AnswersError, InvalidKind, InvalidSubmission, Refusal};
-use crate::metrics::{METRICS, Metric, OptionKind};
+use crate::metrics::{METRICS, Metric, OptionKind, command};
 use crate::spec::{Check, GradingSpec};
 use crate::strict;
 use crate::table::{Limits, ReadError, Table};
@@ -162,6 +163,16 @@ impl Grader {
 
     pub fn metric(&self) -> &'static Metric {
         self.metric
+    }
+
+    /// How long the programs of the competition's author may take on one submission, where one
+    /// grades: it is started once for each reading.
+    pub fn program_time(&self) -> Option<Duration> {
+        if self.metric.name != command::COMMAND.name {
+            return None;
+        }
+        let readings = [Some(&self.spec), self.strict.as_ref()];
+        Some(readings.into_iter().flatten().filter_map(|spec| command::timeout(spec).ok()).sum())
     }
 
     /// Grades a submission by the reference's rules.

@@ -19,6 +19,8 @@ pub enum InvalidKind {
     ForeignFormat,
     /// It is larger than the limit.
     TooLarge,
+    /// To check or grade it takes more memory or time than is allowed.
+    TooExpensive,
     /// It is not UTF-8 text.
     Encoding,
     /// An open quote or a row that is too long.
@@ -57,8 +59,6 @@ pub enum InvalidKind {
 
 /// The most characters of a column's name or a cell's value that a verdict keeps.
 const LONGEST_VALUE: usize = 80;
-/// The most characters of a message.
-const LONGEST_MESSAGE: usize = 1_000;
 
 /// A submission without a score: what is wrong, where, and what was expected.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,22 +70,22 @@ pub struct InvalidSubmission {
     pub row: Option<u64>,
     /// The column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub column: Option<String>,
+    pub column: Option<Shown>,
     /// The offending value, cut if long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<String>,
+    pub value: Option<Shown>,
     /// What would have been right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expected: Option<String>,
+    pub expected: Option<Shown>,
     /// The fault in a sentence, without the places above.
-    pub message: String,
+    pub message: Shown,
 }
 
 impl InvalidSubmission {
     /// A fault of a kind, in words; places are added with the `with_…` and `at` methods.
     pub fn new(kind: InvalidKind, message: impl Into<String>) -> Self {
         // A message may quote what an agent wrote.
-        let message = Shown::cut(&message.into(), LONGEST_MESSAGE).into_string();
+        let message = Shown::message(&message.into());
         Self { kind, row: None, column: None, value: None, expected: None, message }
     }
 
@@ -99,21 +99,21 @@ impl InvalidSubmission {
     /// Names the column.
     #[must_use]
     pub fn in_column(mut self, column: impl AsRef<str>) -> Self {
-        self.column = Some(Shown::cut(column.as_ref(), LONGEST_VALUE).into_string());
+        self.column = Some(Shown::cut(column.as_ref(), LONGEST_VALUE));
         self
     }
 
     /// Shows the value, at most 80 characters of it.
     #[must_use]
     pub fn with_value(mut self, value: impl AsRef<str>) -> Self {
-        self.value = Some(Shown::cut(value.as_ref(), LONGEST_VALUE).into_string());
+        self.value = Some(Shown::cut(value.as_ref(), LONGEST_VALUE));
         self
     }
 
     /// Says what would have been right.
     #[must_use]
     pub fn expecting(mut self, expected: impl Into<String>) -> Self {
-        self.expected = Some(Shown::cut(&expected.into(), LONGEST_MESSAGE).into_string());
+        self.expected = Some(Shown::message(&expected.into()));
         self
     }
 }

@@ -27,12 +27,19 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub struct Shown(String);
 
 impl Shown {
-    /// The most characters that are kept.
+    /// The most characters that are kept of a name, a value or a line.
     pub const MOST: usize = 200;
+    /// The most characters of a message, which may quote several of these; nothing longer is stored.
+    pub const LONGEST: usize = 1_000;
 
     /// A text, made fit to be shown. Costs no more than what is kept of it.
     pub fn new(text: &str) -> Self {
         Self::cut(text, Self::MOST)
+    }
+
+    /// A message that quotes texts of somebody else's choice.
+    pub fn message(text: &str) -> Self {
+        Self::cut(text, Self::LONGEST)
     }
 
     /// A text, made fit to be shown in at most so many characters; the last one is `…` where
@@ -160,7 +167,7 @@ impl PartialEq<&str> for Shown {
 impl<'de> Deserialize<'de> for Shown {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // What was stored may have been changed since.
-        String::deserialize(deserializer).map(Self::from)
+        String::deserialize(deserializer).map(|text| Self::message(&text))
     }
 }
 
@@ -186,6 +193,17 @@ mod tests {
         ] {
             assert_eq!(Shown::new(text), shown);
         }
+    }
+
+    #[test]
+    fn what_was_stored_is_made_fit_again() {
+        let stored = serde_json::to_string(&format!("\u{1b}]0;gold\u{7}{}", "x".repeat(1 << 20)));
+        let read: Shown = serde_json::from_str(&stored.unwrap()).unwrap();
+        assert!(read.starts_with(r"\u{1b}]0;gold\u{7}x") && read.len() <= Shown::LONGEST + 2);
+        let message = Shown::message(&"x".repeat(1 << 20));
+        let stored = serde_json::to_string(&message).unwrap();
+        let again: Shown = serde_json::from_str(&stored).unwrap();
+        assert_eq!(message, again, "and once is enough");
     }
 
     #[test]

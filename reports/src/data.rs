@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
+use medalist_grading::untrusted::Shown;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -237,7 +238,7 @@ pub struct AttemptReport {
     /// Outcome tag.
     pub outcome: String,
     /// One line on the outcome.
-    pub detail: Option<String>,
+    pub detail: Option<Shown>,
     /// Whether the machine is to blame.
     pub infrastructure: bool,
     /// Grade of its submission.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::attempt::Attempt;
 use crate::read::Reading;
-use crate::record::AttemptRecord;
+use crate::record::{AttemptRecord, ConditionsRecord};
 use crate::text;
 
 /// The block in Markdown, one line a fact; facts that differ between attempts list every value.
@@ -15,7 +15,12 @@ pub fn markdown(reading: &Reading) -> String {
         attempts.iter().filter_map(|a| a.record.as_deref()).collect();
     let missing = attempts.len() - records.len();
     let of = |get: &dyn Fn(&AttemptRecord) -> String| -> String {
-        let mut values: BTreeSet<String> = records.iter().map(|r| get(r)).collect();
+        // A record without conditions, as other programs write it, has only their defaults.
+        let told = |r: &AttemptRecord| match r.conditions == ConditionsRecord::default() {
+            true => String::new(),
+            false => get(r),
+        };
+        let mut values: BTreeSet<String> = records.iter().map(|r| told(r)).collect();
         let some_say_nothing = values.remove("") || missing > 0;
         let mut values: Vec<String> = values.iter().map(|value| text::markdown(value)).collect();
         if some_say_nothing && !values.is_empty() {
@@ -99,11 +104,28 @@ pub fn markdown(reading: &Reading) -> String {
             mounts => mounts.join(", "),
         }),
     );
+    line(
+        "Secrets handed to the agent",
+        of(&|r| match r.conditions.secrets.as_deref() {
+            None => String::new(),
+            Some([]) => "none".to_owned(),
+            Some(names) => names.join(", "),
+        }),
+    );
     line("Executor", of(&|r| r.conditions.executor.clone()));
-    // The harness shows an agent nothing else; of other harnesses' runs this is not known.
+    // The harness shows an agent nothing else; what an agent finds that is not sealed in, nobody
+    // knows.
     line(
         "Feedback on the test set",
-        of(&|_| "validity of the submission's format only; no scores".to_owned()),
+        of(&|r| {
+            if r.conditions.harness_version.is_empty() {
+                String::new()
+            } else if r.conditions.sealed {
+                "validity of the submission's format only; no scores".to_owned()
+            } else {
+                "validity of the submission's format; the agent was not sealed in, and what else it found is not known".to_owned()
+            }
+        }),
     );
     line("Validations asked for", validations(&records));
     line("Image", of(&|r| r.conditions.image_digest.clone().unwrap_or_default()));
@@ -153,6 +175,52 @@ mod tests {
             assert!(text.contains(&format!("- **{fact}**: not recorded\n")), "{text}");
         }
         assert!(text.contains("- **Attempts without a record**: 2 of 2;"), "{text}");
+    }
+
+    #[test]
+    fn what_opened_the_seal_is_said_and_what_is_not_recorded_is_not() {
+        let mut reading = simulation().reading();
+        let of = |reading: &mut Reading, conditions: ConditionsRecord| {
+            for attempt in reading.groups.iter_mut().flat_map(|group| &mut group.attempts) {
+                attempt.record.as_mut().expect("simulated with records").conditions =
+                    conditions.clone();
+            }
+            markdown(reading)
+        };
+        let text = of(
+            &mut reading,
+            ConditionsRecord {
+                executor: "process".into(),
+                network: "open".into(),
+                mounts: vec!["/srv/weights:/home/weights".into()],
+                secrets: Some(vec!["API_KEY".into()]),
+                harness_version: "1.2.3".into(),
+                ..ConditionsRecord::default()
+            },
+        );
+        for line in [
+            "- **Network**: open\n",
+            "- **Sealed**: no\n",
+            "- **Executor**: process\n",
+            "- **Mounted from the machine**: /srv/weights:/home/weights\n",
+            "- **Feedback on the test set**: validity of the submission's format; the agent was not sealed in",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+        assert!(
+            text.contains("**Secrets handed to the agent**: API") && !text.contains("none\n"),
+            "{text}"
+        );
+        let text = of(&mut reading, ConditionsRecord::default());
+        for fact in [
+            "Time limit",
+            "Network",
+            "Sealed",
+            "Mounted from the machine",
+            "Secrets handed to the agent",
+        ] {
+            assert!(text.contains(&format!("- **{fact}**: not recorded\n")), "{fact}: {text}");
+        }
     }
 
     fn simulation() -> Simulation {

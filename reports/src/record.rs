@@ -15,6 +15,7 @@ mod words;
 
 use chrono::{DateTime, Utc};
 use medalist_grading::Medal;
+use medalist_grading::untrusted::Shown;
 use serde::{Deserialize, Serialize};
 
 pub use key::{AttemptKey, AttemptKeyError, key_text};
@@ -155,19 +156,19 @@ pub struct SalvageRecord {
     pub refused_count: u64,
     /// What could not be read at all, one sentence each.
     #[serde(default)]
-    pub errors: Vec<String>,
+    pub errors: Vec<Shown>,
     /// What may have been meant as the submission where there is none.
     #[serde(default)]
-    pub hint: Option<String>,
+    pub hint: Option<Shown>,
 }
 
 /// An entry that was not taken over.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RefusedRecord {
     /// Its path below the attempt.
-    pub path: String,
+    pub path: Shown,
     /// Why, such as `a symbolic link`.
-    pub why: String,
+    pub why: Shown,
 }
 
 /// Facts of a competition that a report shows or groups by.
@@ -206,9 +207,9 @@ pub struct OutcomeRecord {
     /// Exit code of the agent, where it has one.
     #[serde(default)]
     pub exit_code: Option<i32>,
-    /// One line for people.
+    /// One line for people; it may quote an image or an agent.
     #[serde(default)]
-    pub detail: Option<String>,
+    pub detail: Option<Shown>,
 }
 
 /// One try of an attempt.
@@ -292,6 +293,10 @@ pub struct ConditionsRecord {
     /// Directories of the machine that were mounted read-only, as `host:container`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<String>,
+    /// Names of the secrets that were handed to the agent, which could read them; none if that was
+    /// not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<Vec<String>>,
     /// Digest or id of the image.
     #[serde(default)]
     pub image_digest: Option<String>,

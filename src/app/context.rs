@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use medalist_competitions::{Catalogue, DataDir};
 
 use super::error::{CliError, Exit};
+use super::grading::Grading;
+use super::grading::workers::{GradingLimits, Workers};
 
 /// What use cases share: the places on disk and how to talk to the user.
 #[derive(Debug, Clone)]
@@ -20,6 +22,8 @@ pub struct Context {
     pub quiet: u8,
     /// Whether progress bars may be drawn: stderr is a terminal and nobody asked for silence.
     pub progress: bool,
+    /// What grading one submission may use.
+    pub grading_limits: GradingLimits,
 }
 
 impl Context {
@@ -39,6 +43,19 @@ impl Context {
             catalogue = catalogue.with_dir(dir).map_err(bad)?;
         }
         Ok(catalogue)
+    }
+
+    /// What grades, in processes of their own that are this program again.
+    ///
+    /// # Errors
+    /// As [`Context::catalogue`].
+    pub fn grading(&self) -> Result<Grading, CliError> {
+        Ok(Grading::new(self.catalogue()?, self.data()).with_workers(|| self.workers()))
+    }
+
+    /// Processes that grade.
+    pub fn workers(&self) -> Workers {
+        Workers::of_this_program(self.grading_limits)
     }
 
     /// Writes data to stdout. A reader that went away (`| head`) has seen enough; the work, and the

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 
 use chrono::Utc;
 use medalist_competitions::suggestion;
 use medalist_grading::report::submission_file;
 use medalist_grading::untrusted::Shown;
-use medalist_grading::{Answers, GradeReport, Medal};
-use rayon::prelude::*;
+use medalist_grading::{GradeReport, Medal};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,7 @@ use super::error::{CliError, Exit};
 use super::grading::Grading;
 use crate::attempt::text::chain;
 use crate::host::files::write_new;
+use crate::host::machine::cpu_count;
 
 /// A line of the list. MLE-bench's lines name logs and code as well, which grading does not need.
 #[derive(Debug, Deserialize)]
@@ -109,20 +110,14 @@ impl GroupReport {
 pub fn grade_list(list: &Path, output_dir: &Path, context: &Context) -> Result<Graded, CliError> {
     let text =
         fs_err::read_to_string(list).map_err(|error| CliError::new(Exit::BadInput, error))?;
-    let grading = Grading::new(context.catalogue()?, context.data());
+    let grading = context.grading()?;
     let (lines, mut failures) = parse_lines(&text);
     let missing: Vec<Missing> = lines.iter().filter_map(Missing::of).collect();
     if lines.is_empty() && failures.is_empty() {
         context.warn(format_args!("`{}` lists no submission", list.display()));
     }
 
-    // Attempts on one competition share its answers, which may be far larger than the submissions.
-    let mut groups: BTreeMap<&str, Vec<&(usize, Line)>> = BTreeMap::new();
-    for line in &lines {
-        groups.entry(&line.1.competition_id).or_default().push(line);
-    }
-    let graded: Vec<(usize, Result<GradeReport, Failure>)> =
-        groups.into_par_iter().flat_map(|(id, lines)| grade_group(&grading, id, &lines)).collect();
+    let graded = grade_lines(&grading, &lines);
     let mut reports = Vec::new();
     for (line, result) in graded {
         match result {
@@ -281,45 +276,44 @@ fn what_is_wrong(text: &str, error: &serde_json::Error) -> String {
     format!("expected an object with `competition_id` and `submission_path`: {error}")
 }
 
-/// Grades the lines of one competition; its answers are read once, and only if there is something
-/// to grade.
-fn grade_group(
+/// Grades all lines, as many at a time as there are processors. Lines of one competition follow each
+/// other, since its answers are kept by who grades.
+fn grade_lines(
     grading: &Grading,
-    id: &str,
-    lines: &[&(usize, Line)],
+    lines: &[(usize, Line)],
 ) -> Vec<(usize, Result<GradeReport, Failure>)> {
-    let target = grading.target(id).map_err(|error| chain(&error));
-    let is_there =
-        |(_, line): &&(usize, Line)| submission_file(line.submission_path.as_deref()).is_some();
-    // Read before the lines share the cores: a thread that waits for the answers must not be the
-    // one that reads them.
-    let answers: Option<Result<Arc<Answers>, String>> = match &target {
-        Ok(target) if lines.iter().any(is_there) => {
-            Some(target.answers(&target.answers_path()).map_err(|error| chain(&error)))
-        }
-        _ => None,
+    let mut targets = BTreeMap::new();
+    for (_, line) in lines {
+        let id = line.competition_id.as_str();
+        targets.entry(id).or_insert_with(|| grading.target(id).map_err(|error| chain(&error)));
+    }
+    let mut order: Vec<&(usize, Line)> = lines.iter().collect();
+    order.sort_by(|a, b| a.1.competition_id.cmp(&b.1.competition_id));
+    let grade = |line: &Line| {
+        let target = targets[line.competition_id.as_str()].as_ref().map_err(Clone::clone)?;
+        let report = target.report(line.submission_path.as_deref(), &target.answers_path());
+        report.map_err(|error| chain(&error))
     };
-    let grade = |line: &Line| -> Result<GradeReport, String> {
-        let target = target.as_ref().map_err(Clone::clone)?;
-        let path = line.submission_path.as_deref();
-        let answers = match (submission_file(path), &answers) {
-            (Some(_), Some(answers)) => Arc::clone(answers.as_ref().map_err(Clone::clone)?),
-            _ => return target.report(path, &target.answers_path()).map_err(|error| chain(&error)),
-        };
-        target.report_with(path, || Ok(answers)).map_err(|error| chain(&error))
-    };
-    lines
-        .par_iter()
-        .map(|(number, line)| {
-            let result = grade(line).map_err(|error| Failure {
-                line: *number,
-                competition_id: Some(id.to_owned()),
-                submission_path: line.submission_path.clone(),
-                error,
+    let (next, (sender, results)) = (AtomicUsize::new(0), mpsc::channel());
+    std::thread::scope(|scope| {
+        for _ in 0..(cpu_count() as usize).min(order.len()) {
+            let (sender, next, order, grade) = (sender.clone(), &next, &order, &grade);
+            scope.spawn(move || {
+                while let Some((number, line)) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = grade(line).map_err(|error| Failure {
+                        line: *number,
+                        competition_id: Some(line.competition_id.clone()),
+                        submission_path: line.submission_path.clone(),
+                        error,
+                    });
+                    // The receiver lives until all threads have ended.
+                    let _ = sender.send((*number, result));
+                }
             });
-            (*number, result)
-        })
-        .collect()
+        }
+    });
+    drop(sender);
+    results.into_iter().collect()
 }
 
 #[cfg(test)]

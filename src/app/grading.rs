@@ -1,27 +1,28 @@
 //! Grades submissions: the one place where answers meet what an agent wrote.
 //!
-//! A run, `grade`, `grade-sample` and `validate` all come here, so that answers are read once for
-//! a competition and not once for a submission, and so that a submission is graded in one function,
-//! `grade_submission`.
+//! A run, `grade`, `grade-sample` and `validate` all come here. What an agent wrote is read in a
+//! process of its own with limits on memory and time ([`workers`]), so that a submission that is made
+//! to be dear ends that process and not the harness. Programs that use this library may grade in
+//! their own process instead.
 
-use std::collections::BTreeMap;
+mod shelf;
+pub mod worker;
+pub mod workers;
+
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::Duration;
 
 use medalist_competitions::{Catalogue, CatalogueError, CompetitionSpec, DataDir};
 use medalist_grading::grade::SpecError;
 use medalist_grading::report::submission_file;
-use medalist_grading::table::{Limits, ReadError};
-use medalist_grading::{
-    Answers, GradeError, GradeReport, Graded, Grader, InvalidSubmission, PublicFacts,
-};
+use medalist_grading::{GradeReport, Graded, Grader, InvalidKind, InvalidSubmission, Verdict};
 
+use self::shelf::{Fault, Shelf};
+use self::worker::{Done, FilePath, Work};
+use self::workers::{Failure, Workers};
 use super::boards::{Board, BoardError};
 use super::error::{CliError, Exit};
-
-/// Answers that are kept: their files together, unless a single one is larger.
-const KEPT_BYTES: u64 = 1 << 30;
 
 /// Why a submission cannot be graded, for a reason other than the submission.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +49,7 @@ pub enum GradingError {
         /// The file.
         path: PathBuf,
         #[source]
-        source: ReadError,
+        source: Cause,
     },
     /// The sample submission cannot be read.
     #[error("cannot read the sample submission `{}`", .path.display())]
@@ -58,7 +59,7 @@ pub enum GradingError {
         /// The file.
         path: PathBuf,
         #[source]
-        source: ReadError,
+        source: Cause,
     },
     /// The answers do not fit the competition.
     #[error("cannot grade `{id}` with its answers")]
@@ -66,9 +67,22 @@ pub enum GradingError {
         /// The competition.
         id: String,
         #[source]
-        source: GradeError,
+        source: Cause,
+    },
+    /// The process that grades could not do its work.
+    #[error("cannot grade `{id}`")]
+    Worker {
+        /// The competition.
+        id: String,
+        #[source]
+        source: Cause,
     },
 }
+
+/// Why, as the process that grades said it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Cause(String);
 
 impl GradingError {
     /// The error with its exit code and a way to go on.
@@ -83,7 +97,11 @@ impl GradingError {
             }
             _ => None,
         };
-        let error = CliError::new(Exit::BadInput, self);
+        let exit = match &self {
+            Self::Worker { .. } => Exit::Failure,
+            _ => Exit::BadInput,
+        };
+        let error = CliError::new(exit, self);
         match hint {
             Some(hint) => error.hint(hint),
             None => error,
@@ -95,14 +113,27 @@ impl GradingError {
 pub struct Grading {
     catalogue: Catalogue,
     data: DataDir,
-    kept: AnswersCache,
-    facts: Mutex<BTreeMap<PathBuf, Arc<PublicFacts>>>,
+    place: Place,
+}
+
+/// Where submissions are read.
+enum Place {
+    /// In this process.
+    Here(Shelf),
+    /// In processes of their own; those that check for agents never hold answers.
+    Workers { grade: Workers, check: Workers },
 }
 
 impl Grading {
-    /// Grades by these competitions and data.
+    /// Grades by these competitions and data, in this process.
     pub fn new(catalogue: Catalogue, data: DataDir) -> Self {
-        Self { catalogue, data, kept: AnswersCache::default(), facts: Mutex::default() }
+        Self { catalogue, data, place: Place::Here(Shelf::default()) }
+    }
+
+    /// Grades in processes of their own: `workers` makes them.
+    #[must_use]
+    pub fn with_workers(self, workers: impl Fn() -> Workers) -> Self {
+        Self { place: Place::Workers { grade: workers(), check: workers() }, ..self }
     }
 
     /// The data directory.
@@ -124,10 +155,155 @@ impl Grading {
     /// [`GradingError`] if it is unknown, or its settings or leaderboard are broken.
     pub fn target(&self, id: &str) -> Result<Target<'_>, GradingError> {
         let spec = self.spec(id)?;
-        let grader = Grader::new(spec.grading.clone())
-            .map_err(|source| GradingError::Spec { id: id.to_owned(), source })?;
         let board = Board::in_force(spec, self.data.root())?;
-        Ok(Target { service: self, spec, grader, board })
+        Ok(Target { service: self, rules: Rules::new(spec)?, spec, board })
+    }
+
+    /// What checks an agent's submissions to a competition while it works, once it is known that it
+    /// can.
+    ///
+    /// # Errors
+    /// [`GradingError`], also where the sample submission cannot be read.
+    pub fn checker(self: &Arc<Self>, id: &str) -> Result<Checker, GradingError> {
+        let spec = self.spec(id)?;
+        let sample = spec.sample_submission_path(&self.data.prepared(spec.id.as_str()));
+        let checker = Checker { service: Arc::clone(self), rules: Rules::new(spec)?, sample };
+        match checker.service.check(&checker.rules, None, &checker.sample) {
+            Ok(_) => Ok(checker),
+            Err(failure) => Err(checker.rules.error(failure, &checker.sample)),
+        }
+    }
+
+    /// Grades one submission. Everything that an agent wrote and that is read with the answers at
+    /// hand passes through here.
+    fn grade(&self, rules: &Rules, submission: &Path, answers: &Path) -> Result<Graded, Failure> {
+        let workers = match &self.place {
+            Place::Here(shelf) => {
+                return shelf.grade(&rules.grader, submission, answers).map_err(Failure::Fault);
+            }
+            Place::Workers { grade, .. } => grade,
+        };
+        let work = Work::Grade {
+            submission: FilePath(submission.to_owned()),
+            answers: FilePath(answers.to_owned()),
+        };
+        let (time, program) = rules.time(workers.limits().time);
+        match workers.ask(&rules.text, work, time, !program) {
+            Ok(Done::Graded(graded)) => Ok(graded.into()),
+            Ok(_) => Err(Failure::Lost("the process that grades gave another answer".to_owned())),
+            Err(Failure::Over(why)) => Ok(Graded {
+                verdict: Verdict::Invalid(too_dear(why)),
+                strict_score: None,
+                strict_issues: Vec::new(),
+            }),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Checks one submission by the sample submission alone: the other half of the seam. Without a
+    /// submission the sample is read, and nothing else.
+    fn check(
+        &self,
+        rules: &Rules,
+        submission: Option<&Path>,
+        sample: &Path,
+    ) -> Result<Result<(), InvalidSubmission>, Failure> {
+        let workers = match (&self.place, submission) {
+            (Place::Here(shelf), Some(submission)) => {
+                return shelf.validate(&rules.grader, submission, sample).map_err(Failure::Fault);
+            }
+            (Place::Here(shelf), None) => {
+                return shelf.sample(sample).map(|_| Ok(())).map_err(Failure::Fault);
+            }
+            (Place::Workers { check, .. }, _) => check,
+        };
+        let sample = FilePath(sample.to_owned());
+        let work = match submission {
+            Some(submission) => {
+                Work::Validate { submission: FilePath(submission.to_owned()), sample }
+            }
+            None => Work::Sample { sample },
+        };
+        let limits = workers.limits();
+        let time = if submission.is_some() { limits.question() } else { limits.time };
+        match workers.ask(&rules.text, work, time, true) {
+            Ok(Done::Validated(invalid)) => Ok(invalid.map_or(Ok(()), Err)),
+            Ok(Done::Read) => Ok(Ok(())),
+            Ok(Done::Graded(_)) => {
+                Err(Failure::Lost("the process that grades gave another answer".to_owned()))
+            }
+            Err(Failure::Over(why)) if submission.is_some() => Ok(Err(too_dear(why))),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+fn too_dear(why: String) -> InvalidSubmission {
+    InvalidSubmission::new(InvalidKind::TooExpensive, why)
+}
+
+/// How a competition is graded, in both forms that are needed.
+struct Rules {
+    id: String,
+    grader: Grader,
+    /// The `[grading]` table.
+    text: String,
+}
+
+impl Rules {
+    fn new(spec: &CompetitionSpec) -> Result<Self, GradingError> {
+        let id = spec.id.to_string();
+        let text = toml::to_string(&spec.grading).map_err(|error| GradingError::Worker {
+            id: id.clone(),
+            source: Cause(error.to_string()),
+        })?;
+        let grader = Grader::new(spec.grading.clone())
+            .map_err(|source| GradingError::Spec { id: id.clone(), source })?;
+        Ok(Self { id, grader, text })
+    }
+
+    /// How long a grading may take, and whether a program of the competition's author does it: then
+    /// that program's own limit comes on top.
+    fn time(&self, time: Duration) -> (Duration, bool) {
+        match self.grader.program_time() {
+            Some(program) => (time.saturating_add(program), true),
+            None => (time, false),
+        }
+    }
+
+    /// An error about the competition's own file.
+    fn error(&self, failure: Failure, own_file: &Path) -> GradingError {
+        let (id, path) = (self.id.clone(), own_file.to_owned());
+        match failure {
+            Failure::Fault(Fault::Answers(why)) => {
+                GradingError::Answers { id, path, source: Cause(why) }
+            }
+            Failure::Fault(Fault::Sample(why)) => {
+                GradingError::Sample { id, path, source: Cause(why) }
+            }
+            Failure::Fault(Fault::Fit(why)) => GradingError::Grade { id, source: Cause(why) },
+            Failure::Over(why) | Failure::Lost(why) => {
+                GradingError::Worker { id, source: Cause(why) }
+            }
+        }
+    }
+}
+
+/// Checks an agent's submissions while it works.
+pub struct Checker {
+    service: Arc<Grading>,
+    rules: Rules,
+    sample: PathBuf,
+}
+
+impl Checker {
+    /// What is wrong with a submission, by public facts alone.
+    ///
+    /// # Errors
+    /// [`GradingError`] if the sample submission cannot be read or does not fit the competition.
+    pub fn check(&self, submission: &Path) -> Result<Result<(), InvalidSubmission>, GradingError> {
+        let checked = self.service.check(&self.rules, Some(submission), &self.sample);
+        checked.map_err(|failure| self.rules.error(failure, &self.sample))
     }
 }
 
@@ -135,7 +311,7 @@ impl Grading {
 pub struct Target<'s> {
     service: &'s Grading,
     spec: &'s CompetitionSpec,
-    grader: Grader,
+    rules: Rules,
     board: Board,
 }
 
@@ -150,22 +326,8 @@ impl Target<'_> {
         self.spec.sample_submission_path(&self.service.data.prepared(self.spec.id.as_str()))
     }
 
-    /// The answers at a path, which may have been read before. Not for a thread of rayon's: one that
-    /// waits for the answers could be the one that others need to read them.
-    ///
-    /// # Errors
-    /// [`GradingError::Answers`].
-    pub fn answers(&self, path: &Path) -> Result<Arc<Answers>, GradingError> {
-        let read = || self.grader.read_answers(path);
-        self.service.kept.get(path, read).map_err(|source| GradingError::Answers {
-            id: self.spec.id.to_string(),
-            path: path.to_owned(),
-            source,
-        })
-    }
-
     /// Grades a submission against the answers at a path, which are only read where there is a
-    /// submission.
+    /// submission. Not for a thread of rayon's.
     ///
     /// # Errors
     /// [`GradingError`] if the answers cannot be read or do not fit; a bad submission is a grade.
@@ -174,47 +336,12 @@ impl Target<'_> {
         submission: Option<&Path>,
         answers: &Path,
     ) -> Result<GradeReport, GradingError> {
-        self.report_with(submission, || self.answers(answers))
-    }
-
-    /// As [`Target::report`], against answers that `answers` gives, which is only called where there
-    /// is a submission.
-    ///
-    /// # Errors
-    /// As [`Target::report`].
-    pub fn report_with(
-        &self,
-        submission: Option<&Path>,
-        answers: impl FnOnce() -> Result<Arc<Answers>, GradingError> + Send,
-    ) -> Result<GradeReport, GradingError> {
-        let graded = match submission_file(submission) {
-            Some(file) => Some(grade_submission(self, file, answers)?),
-            None => None,
-        };
+        let graded = submission_file(submission)
+            .map(|file| self.service.grade(&self.rules, file, answers))
+            .transpose()
+            .map_err(|failure| self.rules.error(failure, answers))?;
         let facts = self.board.facts(self.spec);
-        Ok(GradeReport::new(&facts, &self.grader, submission, graded))
-    }
-
-    /// What everybody may know of the answers, which decides whether a submission is valid; read
-    /// once for a competition.
-    ///
-    /// # Errors
-    /// [`GradingError::Sample`].
-    pub fn public_facts(&self) -> Result<Arc<PublicFacts>, GradingError> {
-        let path = self.sample_path();
-        // The lock is held while reading, so that many attempts read a sample once.
-        let mut known = self.service.facts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(facts) = known.get(&path) {
-            return Ok(Arc::clone(facts));
-        }
-        let facts = PublicFacts::read(&path).map_err(|source| GradingError::Sample {
-            id: self.spec.id.to_string(),
-            path: path.clone(),
-            source,
-        })?;
-        let facts = Arc::new(facts);
-        known.insert(path, Arc::clone(&facts));
-        Ok(facts)
+        Ok(GradeReport::new(&facts, &self.rules.grader, submission, graded))
     }
 
     /// What is wrong with a submission, by public facts alone.
@@ -225,173 +352,8 @@ impl Target<'_> {
         &self,
         submission: &Path,
     ) -> Result<Result<(), InvalidSubmission>, GradingError> {
-        validate_submission(&self.grader, submission, &*self.public_facts()?)
-            .map_err(|source| GradingError::Grade { id: self.spec.id.to_string(), source })
-    }
-
-    /// What grades, alone.
-    pub fn into_grader(self) -> Grader {
-        self.grader
-    }
-}
-
-/// Checks one submission by public facts: the other half of the seam.
-///
-/// # Errors
-/// [`GradeError`] if the facts do not fit the competition.
-pub fn validate_submission(
-    grader: &Grader,
-    submission: &Path,
-    facts: &PublicFacts,
-) -> Result<Result<(), InvalidSubmission>, GradeError> {
-    grader.validate_file(submission, facts, &Limits::default())
-}
-
-/// Grades one submission. Everything that an agent wrote and that is read with the answers at hand
-/// passes through here: this is the seam at which grading can be put into a process of its own.
-/// Submission and answers are read at the same time.
-///
-/// # Errors
-/// [`GradingError`] if the answers cannot be read or do not fit the competition.
-fn grade_submission(
-    target: &Target<'_>,
-    submission: &Path,
-    answers: impl FnOnce() -> Result<Arc<Answers>, GradingError> + Send,
-) -> Result<Graded, GradingError> {
-    let grader = &target.grader;
-    let (table, answers) = std::thread::scope(|scope| {
-        let answers = scope.spawn(answers);
-        let table = grader.read_submission(submission, &Limits::default());
-        (table, answers.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
-    grader
-        .grade_read(table, &*answers?)
-        .map_err(|source| GradingError::Grade { id: target.spec.id.to_string(), source })
-}
-
-/// Answers that were read, the last used first, as long as their files are not too large together.
-#[derive(Default)]
-struct AnswersCache {
-    slots: Mutex<BTreeMap<PathBuf, Arc<Slot>>>,
-}
-
-/// A file of answers.
-struct Slot {
-    stamp: Stamp,
-    used: Mutex<SystemTime>,
-    /// Locked while the file is read, so that many attempts on one competition read it once, and
-    /// those on others do not wait.
-    answers: Mutex<Option<Arc<Answers>>>,
-}
-
-/// Size and time of change of a file: another one is read again.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Stamp {
-    bytes: u64,
-    modified: Option<SystemTime>,
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Self {
-        path.metadata().map_or(Self::default(), |file| Self {
-            bytes: file.len(),
-            modified: file.modified().ok(),
-        })
-    }
-}
-
-impl AnswersCache {
-    fn get(
-        &self,
-        path: &Path,
-        read: impl FnOnce() -> Result<Answers, ReadError>,
-    ) -> Result<Arc<Answers>, ReadError> {
-        let slot = self.slot(path);
-        let mut answers = slot.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*answers {
-            Some(answers) => Ok(Arc::clone(answers)),
-            None => Ok(Arc::clone(answers.insert(Arc::new(read()?)))),
-        }
-    }
-
-    /// The file's slot; slots that were not used for longest make room for it.
-    fn slot(&self, path: &Path) -> Arc<Slot> {
-        let stamp = Stamp::of(path);
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = slots.get(path).filter(|slot| slot.stamp == stamp) {
-            *slot.used.lock().unwrap_or_else(PoisonError::into_inner) = SystemTime::now();
-            return Arc::clone(slot);
-        }
-        slots.remove(path);
-        while !slots.is_empty()
-            && slots.values().map(|slot| slot.stamp.bytes).sum::<u64>() + stamp.bytes > KEPT_BYTES
-        {
-            let used = |slot: &Slot| *slot.used.lock().unwrap_or_else(PoisonError::into_inner);
-            let oldest =
-                slots.iter().min_by_key(|(_, slot)| used(slot)).map(|(path, _)| path.clone());
-            let Some(oldest) = oldest else { break };
-            slots.remove(&oldest);
-        }
-        let used = Mutex::new(SystemTime::now());
-        let slot = Arc::new(Slot { stamp, used, answers: Mutex::default() });
-        slots.insert(path.to_owned(), Arc::clone(&slot));
-        slot
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-
-    fn read(path: &Path, times: &AtomicUsize) -> Result<Answers, ReadError> {
-        times.fetch_add(1, Ordering::Relaxed);
-        Answers::read(path)
-    }
-
-    #[test]
-    fn answers_are_read_once_until_they_change() {
-        let temp = tempfile::tempdir().unwrap();
-        let path = temp.path().join("answers.csv");
-        std::fs::write(&path, "id,target\n1,0\n").unwrap();
-        let (cache, times) = (AnswersCache::default(), AtomicUsize::new(0));
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| cache.get(&path, || read(&path, &times)).unwrap());
-            }
-        });
-        assert_eq!(times.load(Ordering::Relaxed), 1);
-        std::fs::write(&path, "id,target\n1,0\n2,1\n").unwrap();
-        cache.get(&path, || read(&path, &times)).unwrap();
-        assert_eq!(times.load(Ordering::Relaxed), 2, "prepared again");
-    }
-
-    #[test]
-    fn what_was_not_used_for_longest_makes_room() {
-        let temp = tempfile::tempdir().unwrap();
-        let files = ["a", "b", "c"].map(|name| temp.path().join(name));
-        let half = KEPT_BYTES / 2 - 1;
-        for file in &files {
-            std::fs::File::create(file).unwrap().set_len(half).unwrap();
-        }
-        let (cache, times) = (AnswersCache::default(), AtomicUsize::new(0));
-        let small = temp.path().join("small.csv");
-        std::fs::write(&small, "id\n1\n").unwrap();
-        let get = |at: usize| {
-            cache.get(&files[at], || read(&small, &times)).unwrap();
-            times.load(Ordering::Relaxed)
-        };
-        assert_eq!([get(0), get(1), get(0), get(2), get(0), get(1)], [1, 2, 2, 3, 3, 4]);
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_read_is_tried_again() {
-        let cache = AnswersCache::default();
-        let path = Path::new("/nowhere/answers.csv");
-        assert!(cache.get(path, || Answers::read(path)).is_err());
-        let temp = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(temp.path(), "id\n1\n").unwrap();
-        assert!(cache.get(path, || Answers::read(temp.path())).is_ok());
+        let sample = self.sample_path();
+        let checked = self.service.check(&self.rules, Some(submission), &sample);
+        checked.map_err(|failure| self.rules.error(failure, &sample))
     }
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use medalist_competitions::prepare::PreparedRecord;
 use medalist_competitions::{Catalogue, CatalogueError, DataDir};
-use medalist_grading::{GradeReport, Grader, PublicFacts};
+use medalist_grading::GradeReport;
 use sha2::{Digest as _, Sha256};
 
-use super::grading::{Grading, validate_submission};
+use super::grading::workers::Workers;
+use super::grading::{Checker, Grading};
 use crate::attempt::launch::{ValidationReply, Validator};
 use crate::attempt::text::chain;
 use crate::host::files::file_sha256;
@@ -17,7 +18,7 @@ use crate::run::{Judge, JudgeError, Material};
 
 /// Judges by the catalogue's competitions and the prepared data in a data directory.
 pub struct CatalogueJudge {
-    grading: Grading,
+    grading: Arc<Grading>,
 }
 
 impl CatalogueJudge {
@@ -30,7 +31,14 @@ impl CatalogueJudge {
         for dir in catalog_dirs {
             catalogue = catalogue.with_dir(dir)?;
         }
-        Ok(Self { grading: Grading::new(catalogue, DataDir::new(data_dir)) })
+        Ok(Self { grading: Arc::new(Grading::new(catalogue, DataDir::new(data_dir))) })
+    }
+
+    /// Reads what agents wrote in processes of their own, which `workers` makes.
+    #[must_use]
+    pub fn with_workers(self, workers: impl Fn() -> Workers) -> Self {
+        let grading = Arc::into_inner(self.grading).expect("nobody was given it yet");
+        Self { grading: Arc::new(grading.with_workers(workers)) }
     }
 }
 
@@ -52,7 +60,7 @@ impl Judge for CatalogueJudge {
         // Better now than when the agent has worked for hours.
         fs_err::File::open(target.answers_path())
             .map_err(|error| JudgeError { message: format!("cannot read the answers: {error}") })?;
-        let facts = target.public_facts().map_err(judge_error)?;
+        let checker = self.grading.checker(competition).map_err(judge_error)?;
         let brief = spec.brief_in(data.root()).map_err(judge_error)?.ok_or_else(|| JudgeError {
             message: format!("`{competition}` has neither a description.md nor a brief.md"),
         })?;
@@ -67,7 +75,7 @@ impl Judge for CatalogueJudge {
                 .map_err(judge_error)?,
             description,
             public_dir,
-            validator: Arc::new(FormatValidator { grader: target.into_grader(), facts }),
+            validator: Arc::new(FormatValidator(checker)),
         })
     }
 
@@ -80,10 +88,7 @@ impl Judge for CatalogueJudge {
 
 /// The validation service's judge, which holds no answers: only public facts decide. The words are
 /// MLE-bench's.
-struct FormatValidator {
-    grader: Grader,
-    facts: Arc<PublicFacts>,
-}
+struct FormatValidator(Checker);
 
 impl Validator for FormatValidator {
     fn validate(&self, csv: &Path) -> ValidationReply {
@@ -93,11 +98,11 @@ impl Validator for FormatValidator {
                 "Submission invalid! The attempt to grade the submission has resulted in the following error message:\n{why}"
             ),
         };
-        match validate_submission(&self.grader, csv, &self.facts) {
+        match self.0.check(csv) {
             Ok(Ok(())) => {
                 ValidationReply { valid: true, message: "Submission is valid.".to_owned() }
             }
-            Ok(Err(invalid)) => refused(invalid.message),
+            Ok(Err(invalid)) => refused(invalid.message.into_string()),
             Err(_) => refused("the submission cannot be checked on this machine".to_owned()),
         }
     }

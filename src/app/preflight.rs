@@ -52,6 +52,7 @@ pub async fn check(plan: &Plan, context: &Context) -> Result<Ready, CliError> {
     let mut found = of_plan(plan);
     let judge = match CatalogueJudge::new(plan.data_dir.clone(), &plan.catalog_dirs) {
         Ok(judge) => {
+            let judge = judge.with_workers(|| context.workers());
             found.extend(not_ready(plan, &judge));
             Some(judge)
         }

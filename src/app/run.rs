@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use chrono::Utc;
 use medalist_competitions::{CompetitionSpec, Suite};
+use medalist_grading::untrusted::Shown;
 use medalist_reports::record::CompetitionFacts;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -494,7 +495,7 @@ pub async fn run_plan(
                 .map_err(executor_error)?;
         }
         (Build::Dockerfile { dir, dockerfile }, Some(engine)) => {
-            let mut on_line = |line: &str| context.say(format_args!("  {line}"));
+            let mut on_line = |line: &str| context.say(format_args!("  {}", Shown::new(line)));
             let files = &plan.agent.files_sha256;
             let built =
                 embedded::ensure_built_image(engine, &image, dir, dockerfile, files, &mut on_line);

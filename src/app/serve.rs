@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::{Path as UrlPath, Query, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Response};
@@ -43,6 +44,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Nothing to read, or the address is taken.
 pub async fn run(shown: Shown, address: SocketAddr, context: &Context) -> Result<(), CliError> {
     let token = shown.token.clone();
+    if shown.token.trim().is_empty() {
+        return Err(CliError::message(
+            Exit::Usage,
+            "the token is empty, and would let everybody in",
+        )
+        .hint("leave out `--token` and `MEDALIST_SERVE_TOKEN` for a random one"));
+    }
     // What cannot be read at all is said here and not in a browser.
     shown.reading()?;
     let listener = TcpListener::bind(address).await.map_err(|error| {
@@ -72,8 +80,10 @@ pub struct Shown {
     pub agent: Option<String>,
     /// Facts of competitions.
     pub source: Source,
-    /// What every address must carry.
+    /// What every address must carry; nobody gets in with an empty one.
     pub token: String,
+    /// Names by which browsers reach this machine, besides `localhost` and its addresses.
+    pub names: Vec<String>,
 }
 
 impl Shown {
@@ -169,7 +179,7 @@ pub async fn serve(
         .route("/attempts/{id}", get(attempt))
         .route("/report.json", get(report_json))
         .route("/events", get(events))
-        .layer(middleware::from_fn_with_state(shown.clone(), check_token))
+        .layer(middleware::from_fn_with_state(shown.clone(), check_request))
         .with_state((shown, closed));
     axum::serve(listener, app)
         .with_graceful_shutdown(async move {
@@ -188,14 +198,37 @@ struct Token {
     token: String,
 }
 
-async fn check_token(
+/// Whether a browser asked for this server by a name or address of its own. Else a page of somebody
+/// else's, whose name was made to lead here, could read the answers.
+fn is_ours(headers: &HeaderMap, names: &[String]) -> bool {
+    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("?"));
+    let Some(Ok(host)) = text(header::HOST).map(str::parse::<Authority>) else { return false };
+    let name = host.host().trim_start_matches('[').trim_end_matches(']');
+    let known = name.parse::<IpAddr>().is_ok()
+        || std::iter::once("localhost")
+            .chain(names.iter().map(String::as_str))
+            .any(|known| known.eq_ignore_ascii_case(name));
+    // Browsers say where a script comes from that asks another server.
+    let same = text(header::ORIGIN).is_none_or(|origin| {
+        let address = origin.split_once("://").map(|(_, address)| address);
+        address.is_some_and(|address| address.eq_ignore_ascii_case(host.as_str()))
+    });
+    known && same
+}
+
+async fn check_request(
     State(shown): State<Arc<Shown>>,
     Query(given): Query<Token>,
     request: Request,
     next: Next,
 ) -> Response {
+    if !is_ours(request.headers(), &shown.names) {
+        let text = "this server is not known by that name, or another page asks; `medalist serve --name NAME` adds a name\n";
+        return (StatusCode::MISDIRECTED_REQUEST, text).into_response();
+    }
     // Digests are compared, so that the time it takes says nothing about the token.
-    if Sha256::digest(given.token.as_bytes()) != Sha256::digest(shown.token.as_bytes()) {
+    let equal = Sha256::digest(given.token.as_bytes()) == Sha256::digest(shown.token.as_bytes());
+    if !equal || shown.token.is_empty() {
         return (
             StatusCode::FORBIDDEN,
             "the address needs the token that `medalist serve` printed\n",
@@ -204,10 +237,10 @@ async fn check_token(
     }
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
-    headers.insert(header::REFERRER_POLICY, header::HeaderValue::from_static("no-referrer"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
-    headers.insert(header::X_FRAME_OPTIONS, header::HeaderValue::from_static("DENY"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     response
 }
 
@@ -364,4 +397,35 @@ fn state_files(path: &Path, depth: usize) -> Vec<FileState> {
     }
     let Ok(entries) = std::fs::read_dir(path) else { return Vec::new() };
     entries.filter_map(Result::ok).flat_map(|entry| state_files(&entry.path(), depth - 1)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_server_are_answered() {
+        let names = ["Lab.example.org".to_owned()];
+        for (host, origin, ours) in [
+            (Some("127.0.0.1:8000"), None, true),
+            (Some("localhost"), None, true),
+            (Some("[::1]:8000"), Some("http://[::1]:8000"), true),
+            (Some("192.168.1.7:8000"), None, true),
+            (Some("lab.example.org:8000"), Some("https://lab.example.org:8000"), true),
+            (Some("rebound.example.net:8000"), None, false),
+            (Some("localhost.example.net"), None, false),
+            (Some("127.0.0.1.example.net"), None, false),
+            (Some("127.0.0.1:8000"), Some("http://example.net"), false),
+            (Some("127.0.0.1:8000"), Some("http://127.0.0.1:8001"), false),
+            (Some("127.0.0.1:8000"), Some("null"), false),
+            (Some("a b"), None, false),
+            (None, None, false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [(header::HOST, host), (header::ORIGIN, origin)] {
+                headers.extend(value.map(|value| (name, HeaderValue::from_static(value))));
+            }
+            assert_eq!(is_ours(&headers, &names), ours, "{host:?} from {origin:?}");
+        }
+    }
 }

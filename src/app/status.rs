@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use medalist_grading::GradeReport;
+use medalist_grading::untrusted::Shown;
 use medalist_reports::record::{AttemptKey, AttemptRecord, OutcomeKind, OutcomeRecord, Phase};
 
 use super::context::Context;
@@ -113,7 +114,7 @@ pub struct RunningAttempt {
     /// Its calls of language models, if it may make any.
     pub llm: Option<LlmUsage>,
     /// The end of the last line that the agent printed.
-    pub last_line: String,
+    pub last_line: Shown,
 }
 
 impl GroupEvents {

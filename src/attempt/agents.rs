@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use medalist_agents::AGENTS;
 use medalist_competitions::suggestion;
+use medalist_grading::untrusted::Shown;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -225,6 +226,7 @@ impl AgentSpec {
     fn from_toml(text: &str, path: &Path, dir: Option<&Path>) -> Result<Self, AgentError> {
         let malformed = |message: String| AgentError::Malformed { path: path.to_owned(), message };
         let toml: AgentToml = toml::from_str(text).map_err(|error| malformed(error.to_string()))?;
+        check_id(&toml.id).map_err(malformed)?;
         let build = match (&toml.build, dir) {
             (BuildKind::Scratch, _) => {
                 let program = toml.program.clone().unwrap_or_else(|| toml.id.clone());
@@ -298,6 +300,7 @@ impl AgentSpec {
             let Some(entry) = value.as_object().filter(|entry| entry.contains_key("start")) else {
                 continue;
             };
+            check_id(id).map_err(malformed)?;
             if entry.contains_key("mount_docker_socket") {
                 return Err(malformed(format!(
                     "`{id}.mount_docker_socket`: the Docker socket never enters a container"
@@ -400,6 +403,18 @@ impl AgentSpec {
     }
 }
 
+/// An id stands in paths, lines and tables, and is to be what it looks like.
+fn check_id(id: &str) -> Result<(), String> {
+    let shown = Shown::new(id);
+    match !id.is_empty() && shown == id {
+        true => Ok(()),
+        false => Err(format!(
+            "the id `{shown}` is empty, longer than {} characters, or has characters that cannot be seen",
+            Shown::MOST
+        )),
+    }
+}
+
 /// The name in a value that begins with `${{ secrets.NAME }}`, and what stands before it: the key of
 /// an omegaconf argument. What follows is dropped, as MLE-bench does.
 fn secret(value: &str) -> Option<(&str, &str)> {
@@ -492,6 +507,25 @@ mod tests {
     fn write(dir: &Path, name: &str, text: &str) {
         std::fs::create_dir_all(dir).unwrap();
         std::fs::write(dir.join(name), text).unwrap();
+    }
+
+    #[test]
+    fn an_id_is_what_it_looks_like() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = |id: &str| {
+            let id = toml::Value::from(id);
+            std::fs::write(
+                dir.path().join("agent.toml"),
+                format!("id = {id}\nbuild = \"image\"\n"),
+            )
+            .unwrap();
+            AgentSpec::from_folder(dir.path())
+        };
+        assert!(read("aide/dev").is_ok());
+        for id in ["", "a\u{1b}[2Jgold", "a\nfinished", "a\u{202e}b", &"x".repeat(300)] {
+            let error = read(id).unwrap_err().to_string();
+            assert!(!error.contains(|c: char| c.is_control()) && error.len() < 1_000, "{error}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use medalist_grading::untrusted::Shown;
 use medalist_reports::record::{OutcomeKind, OutcomeRecord};
 use serde::{Deserialize, Serialize};
 
@@ -127,7 +128,7 @@ impl Outcome {
             Self::Finished { .. } | Self::OutOfMemory | Self::DiskFull | Self::TooManyProcesses => {
                 None
             }
-            other => Some(other.to_string()),
+            other => Some(Shown::message(&other.to_string())),
         };
         let exit_code = match self {
             Self::Finished { exit } => Some(*exit),

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use medalist_grading::untrusted::Shown;
+
 use crate::app::context::{Context, tell};
 use crate::app::error::{CliError, Exit};
-use crate::app::grading::{Grading, GradingError};
+use crate::app::grading::GradingError;
 
 /// Grade one submission.
 ///
@@ -31,7 +33,7 @@ pub struct Args {
 /// # Errors
 /// The competition is unknown, or its answers cannot be read.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
-    let grading = Grading::new(context.catalogue()?, context.data());
+    let grading = context.grading()?;
     let target = grading.target(&args.competition).map_err(GradingError::for_user)?;
     let answers = args.answers.clone().unwrap_or_else(|| target.answers_path());
     let submission = Some(args.submission.as_path()).filter(|path| *path != Path::new("None"));
@@ -45,7 +47,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     } else if submission.is_some() && !report.submission_exists {
         context.warn(format_args!(
             "`{}` is not a file whose name ends in `.csv`",
-            args.submission.display()
+            Shown::new(&args.submission.to_string_lossy())
         ));
     }
     if let Some(origin) = &report.own_leaderboard {

@@ -43,11 +43,15 @@ pub mod validate;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use bytesize::ByteSize;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::app::context::{Context, default_data_dir};
 use crate::app::error::{CliError, Exit};
+use crate::app::grading::worker;
+use crate::app::grading::workers::GradingLimits;
 
 /// Evaluate machine-learning agents on MLE-bench.
 #[derive(Parser, Debug)]
@@ -83,6 +87,14 @@ pub struct Global {
     /// Print more on stderr; twice for the details of every call.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
+    /// Most memory that grading one submission may take beside its answers; one that takes more is
+    /// invalid. Without it 8 GiB, or three quarters of the free memory if that is less.
+    #[arg(long, global = true, env = "MEDALIST_GRADING_MEMORY", value_name = "SIZE")]
+    grading_memory: Option<ByteSize>,
+    /// Longest time that grading one submission may take; one that takes longer is invalid. An
+    /// agent's question to the validation service may take a fifth of it.
+    #[arg(long, global = true, env = "MEDALIST_GRADING_TIME", default_value = "5min", value_parser = humantime::parse_duration, value_name = "TIME")]
+    grading_time: Duration,
     /// Show no progress bars.
     #[arg(long, global = true, env = "MEDALIST_NO_PROGRESS")]
     no_progress: bool,
@@ -151,6 +163,10 @@ fn context(global: &Global) -> Context {
         catalog_dirs: global.catalog.clone(),
         quiet: global.quiet,
         progress: can_draw() && !global.no_progress && global.quiet == 0,
+        grading_limits: GradingLimits {
+            memory_bytes: global.grading_memory.map(|size| size.0),
+            time: global.grading_time,
+        },
     }
 }
 
@@ -194,6 +210,10 @@ fn command() -> clap::Command {
 
 /// Parses the command line, runs the subcommand and gives the process's exit code.
 pub fn main() -> ExitCode {
+    // Not a subcommand: nobody is to call it, and it is to start quickly.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == worker::ARGUMENT) {
+        return worker::main();
+    }
     let typed = settings::Words::new(std::env::args_os());
     // The command and its flags say which settings hold, and these are its defaults.
     let first = match command().try_get_matches_from(&typed.words) {

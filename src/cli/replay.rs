@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use chrono::Utc;
+use medalist_grading::untrusted::Shown;
 
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
@@ -71,6 +72,7 @@ pub fn status(args: &StatusArgs, context: &Context) -> Result<Exit, CliError> {
         text.push_str(&format!("language models: {money}\n"));
     }
     for (key, attempt) in &running {
+        let key = Shown::new(&key.to_string());
         text.push_str(&format!("  {key}  {}\n", describe(attempt)));
     }
     if !group.is_running() && stats.finished < stats.planned {

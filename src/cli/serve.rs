@@ -28,6 +28,10 @@ pub struct Args {
     /// Token that every request must carry; random by default.
     #[arg(long, value_name = "TEXT", env = "MEDALIST_SERVE_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// A name by which browsers reach this machine, besides `localhost` and its addresses; may be
+    /// repeated. Requests for any other name are refused, since a foreign page may be behind them.
+    #[arg(long = "name", value_name = "HOST")]
+    names: Vec<String>,
 }
 
 /// Runs the subcommand until it is interrupted.
@@ -42,6 +46,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         agent: args.agent.agent.clone(),
         source: Source::new(context.catalogue()?, &context.data_dir),
         token: args.token.clone().unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string()),
+        names: args.names.clone(),
     };
     let address = SocketAddr::new(args.bind, args.port);
     start_runtime()?.block_on(serve::run(shown, address, context))?;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use medalist_grading::GradeReport;
+use medalist_grading::untrusted::Shown;
 use medalist_reports::record::AttemptRecord;
 
 use super::logs::is_over;
@@ -87,7 +88,7 @@ fn stop_attempt(found: &Found, args: &Args, context: &Context) -> Result<Exit, C
     let outcome = record.outcome.unwrap_or_default();
     context.print(format_args!(
         "{key}  {}, {}\n",
-        outcome.detail.unwrap_or_else(|| outcome.kind.to_string()),
+        outcome.detail.map_or_else(|| outcome.kind.to_string(), Shown::into_string),
         GradeLine::from(&grade)
     ))?;
     Ok(Exit::Success)

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use medalist_grading::InvalidSubmission;
+use medalist_grading::untrusted::Shown;
 
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
-use crate::app::grading::{Grading, GradingError, Target};
+use crate::app::grading::{GradingError, Target};
 
 /// Check a submission's format, without a score.
 ///
@@ -34,7 +35,7 @@ pub struct Args {
 /// # Errors
 /// The competition is unknown, or neither its answers nor its sample submission can be read.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
-    let grading = Grading::new(context.catalogue()?, context.data());
+    let grading = context.grading()?;
     let target = grading.target(&args.competition).map_err(GradingError::for_user)?;
     let refusal = refusal(args, &target)?;
     let message = match &refusal {
@@ -70,7 +71,7 @@ fn refusal(args: &Args, target: &Target<'_>) -> Result<Option<Refusal>, CliError
     if path.symlink_metadata().is_err() {
         return Ok(Some(Refusal::File(format!(
             "Submission file {} does not exist.",
-            path.display()
+            Shown::new(&path.to_string_lossy())
         ))));
     }
     if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("csv")) {

@@ -34,10 +34,35 @@ fn cpu_model() -> Option<String> {
 
 /// Memory of the machine, in bytes.
 pub fn memory_bytes() -> Option<u64> {
+    memory_line("MemTotal:")
+}
+
+/// Memory that new work can have without swapping, in bytes: of the machine, or of the control group
+/// that this process is in if that is less.
+pub fn available_memory_bytes() -> Option<u64> {
+    let machine = memory_line("MemAvailable:")?;
+    Some(group_memory_left().map_or(machine, |left| left.min(machine)))
+}
+
+fn memory_line(name: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)
+}
+
+/// What the limit of a container leaves, by either version of control groups. Inside of a container
+/// its own group is the root of what can be seen.
+fn group_memory_left() -> Option<u64> {
+    const FILES: [(&str, &str); 2] = [
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        (
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        ),
+    ];
+    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    FILES.iter().find_map(|(limit, used)| Some(number(limit)?.saturating_sub(number(used)?)))
 }
 
 /// Bytes that may still be written to the file system of `path`, which need not exist yet.
@@ -67,6 +92,8 @@ mod tests {
                 && hardware.memory_bytes > 1 << 20
                 && !hardware.kernel.is_empty()
         );
+        let free = available_memory_bytes().unwrap();
+        assert!(free > 1 << 20 && free <= hardware.memory_bytes);
         assert!(free_bytes(Path::new("/no/such/place/at/all")).unwrap() > 0);
     }
 }

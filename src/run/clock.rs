@@ -57,6 +57,11 @@ pub enum AttemptEvent {
         /// How long the agent had run.
         elapsed: Duration,
     },
+    /// Copies of its submission have taken all the room that they may, and are taken no more.
+    SnapshotsFull {
+        /// The room, in bytes.
+        limit: u64,
+    },
 }
 
 /// An agent that ends by itself so shortly after its soft deadline was not late: the signal was on
@@ -253,7 +258,7 @@ pub async fn run_attempt(
     match salvage.postponed {
         // Its container keeps what cannot be had now; an attach collects it later.
         Some(why) => {
-            let cause = salvage.errors.join("; ");
+            let cause = salvage.errors_text();
             end.outcome = match why {
                 Postponed::HostFull => Outcome::HostFull { cause },
                 Postponed::EngineAway => Outcome::EngineLost { cause },
@@ -307,7 +312,7 @@ async fn collect(
         if salvage.postponed != Some(Postponed::EngineAway) {
             return salvage;
         }
-        let source = salvage.errors.join("; ").into();
+        let source = salvage.errors_text().into();
         let error =
             ExecutorError::EngineAway { action: "collect what the agent left".to_string(), source };
         if host.is_back(&error, requests).await.is_none() {

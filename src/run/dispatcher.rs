@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use medalist_grading::untrusted::Shown;
 use medalist_reports::record::{HardwareRecord, OutcomeKind};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -226,7 +227,7 @@ impl Dispatcher<'_> {
             stats: self.stats,
         });
         for warning in self.run.info.warnings.clone() {
-            self.emit(EventKind::Warning { key: None, message: warning });
+            self.emit(EventKind::Warning { key: None, message: Shown::message(&warning) });
         }
         for (key, what) in &state.damaged {
             let message = format!(
@@ -287,6 +288,7 @@ impl Dispatcher<'_> {
                         // all.
                         let running = self.active.len();
                         let message = format!("{error}; {running} agents run on, `--resume` takes them up again");
+                        let message = Shown::message(&message);
                         self.emit(EventKind::Warning { key: None, message });
                         return Err(error);
                     }
@@ -359,7 +361,7 @@ impl Dispatcher<'_> {
         // A full channel means that the attempt has been told already.
         let _ = active.requests.try_send(reason);
         let key = Some(active.attempt.key.clone());
-        self.emit(EventKind::Warning { key, message: format!("{reason} by request") });
+        self.emit(EventKind::Warning { key, message: format!("{reason} by request").into() });
     }
 
     fn cancel(&mut self, reason: CancelReason) {
@@ -442,7 +444,8 @@ impl Dispatcher<'_> {
         for bad in &end.bad_gpus {
             if queue.leave_out(bad) {
                 let message = format!("GPU {bad}; it is left out of this run from now on");
-                self.emit(EventKind::Warning { key: Some(active.attempt.key.clone()), message });
+                let (key, message) = (Some(active.attempt.key.clone()), Shown::message(&message));
+                self.emit(EventKind::Warning { key, message });
             }
         }
         match end.finished {

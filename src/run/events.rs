@@ -6,6 +6,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use medalist_grading::untrusted::Shown;
 use medalist_grading::{GradeReport, Medal};
 use medalist_reports::record::{AttemptKey, OutcomeKind, OutcomeRecord, Phase};
 use serde::{Deserialize, Serialize};
@@ -82,7 +83,7 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         llm: Option<LlmUsage>,
         /// The end of the last line the agent printed.
-        last_line: String,
+        last_line: Shown,
     },
     /// Infrastructure failed; the attempt is tried again.
     TryFailed {
@@ -122,7 +123,7 @@ pub enum EventKind {
         /// The attempt it is about, if any.
         key: Option<AttemptKey>,
         /// One line.
-        message: String,
+        message: Shown,
     },
     /// The run is being stopped.
     CancelBegan {
@@ -150,7 +151,7 @@ pub struct GradeLine {
     /// Whether the score beats the median.
     pub above_median: bool,
     /// What is wrong with an invalid submission.
-    pub problem: Option<String>,
+    pub problem: Option<Shown>,
 }
 
 impl From<&GradeReport> for GradeLine {

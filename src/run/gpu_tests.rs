@@ -137,7 +137,7 @@ fn gold(seconds: u64) -> Script {
 
 fn warnings(recorder: &Recorder) -> Vec<String> {
     let text = |kind: EventKind| match kind {
-        EventKind::Warning { message, .. } => Some(message),
+        EventKind::Warning { message, .. } => Some(message.into_string()),
         _ => None,
     };
     recorder.kinds().into_iter().filter_map(text).collect()

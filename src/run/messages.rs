@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use medalist_grading::untrusted::Shown;
 use medalist_reports::record::{OutcomeRecord, Phase};
 
 use super::gpu::BadGpu;
@@ -56,13 +57,20 @@ pub(super) enum AttemptUpdate {
     /// It enters its next phase.
     Phase(Phase),
     /// A sample of what it uses.
-    Usage { usage: Usage, last_line: String },
+    Usage { usage: Usage, last_line: Shown },
     /// A copy of its submission was taken.
     Snapshot { elapsed: Duration, bytes: u64 },
     /// The machine failed; another try follows.
     TryFailed { outcome: OutcomeRecord, number: u32, retry_in: Duration },
     /// Something that the user should know.
-    Warning(String),
+    Warning(Shown),
+}
+
+impl AttemptUpdate {
+    /// A warning, which may quote an engine or an image.
+    pub(super) fn warning(text: &str) -> Self {
+        Self::Warning(Shown::message(text))
+    }
 }
 
 /// What the task of an attempt ends with.

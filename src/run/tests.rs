@@ -243,6 +243,32 @@ async fn a_plan_runs_to_its_end_two_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_record_says_what_was_open() {
+    for open in [false, true] {
+        let temp = tempfile::tempdir().unwrap();
+        let (group, _) = GroupDir::create(temp.path(), "group").unwrap();
+        let mut plan = plan(1, 1);
+        if open {
+            plan.network = Network::Open;
+            plan.pass_secrets = true;
+            plan.mounts = vec!["/usr/share:/home/share".parse().unwrap()];
+            // A variable that is set wherever tests run.
+            plan.agent.env.insert("KEY".into(), "${{ secrets.PATH }}".into());
+        }
+        life(&plan, &group, &Arc::new(scores()), &Recorder::default(), &mut never()).await.unwrap();
+        let path = group.attempt(&plan.attempts[0].dir).record();
+        let conditions = read_json::<AttemptRecord>(&path).unwrap().conditions;
+        let (network, secrets) =
+            if open { ("open", vec!["PATH".to_owned()]) } else { ("sealed", vec![]) };
+        assert_eq!((conditions.network.as_str(), conditions.secrets), (network, Some(secrets)));
+        assert_eq!(conditions.mounts.len(), usize::from(open));
+        assert!(!open || !conditions.sealed);
+        let value = std::env::var("PATH").unwrap();
+        assert!(!std::fs::read_to_string(path).unwrap().contains(&value), "the secret itself");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_harness_killed_at_any_event_loses_and_repeats_nothing() {
     let plan = plan(3, 1);
     let mut died = 0;

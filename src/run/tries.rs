@@ -1,5 +1,6 @@
 //! One attempt's task: tries, what is written into its folder, and its grade.
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use medalist_grading::GradeReport;
+use medalist_grading::untrusted::Shown;
 use medalist_reports::record::{
     AttemptRecord, ConditionsRecord, LimitsRecord, LlmRecord, OutcomeKind, OutcomeRecord, Phase,
     PhaseRecord, RECORD_FORMAT, RefusedRecord, SalvageRecord, SnapshotRecord, SubmissionRecord,
@@ -89,7 +91,7 @@ pub(super) async fn run_tries(
         if let (Some(watch), true) = (&watch, attached)
             && let Err(device) = watch.claim()
         {
-            tell(AttemptUpdate::Warning(format!("GPU {device}, though it was given to this one")));
+            tell(AttemptUpdate::warning(&format!("GPU {device}, though it was given to this one")));
         }
         if let (Some(watch), false) = (&watch, attached) {
             tell(AttemptUpdate::Phase(Phase::Gpu));
@@ -194,7 +196,7 @@ pub(super) async fn run_tries(
             None => {}
         }
         if let Some(left) = &end.left_behind {
-            tell(AttemptUpdate::Warning(format!(
+            tell(AttemptUpdate::warning(&format!(
                 "its container could not be removed ({left}); `medalist clean` removes it"
             )));
         }
@@ -294,13 +296,17 @@ fn on_event(
             tell(AttemptUpdate::AgentRuns { since: token.started });
         }
         AttemptEvent::EngineAway { cause } => {
-            tell(AttemptUpdate::Warning(format!(
+            tell(AttemptUpdate::warning(&format!(
                 "{cause}; waiting for the engine, agents run on meanwhile"
             )));
         }
         AttemptEvent::Usage(usage) => {
             tell(AttemptUpdate::Usage { usage, last_line: last_line(&dir.log()) })
         }
+        AttemptEvent::SnapshotsFull { limit } => tell(AttemptUpdate::warning(&format!(
+            "its snapshots have taken {}, its disk limit; no more are taken",
+            bytesize::ByteSize(limit)
+        ))),
         AttemptEvent::Snapshot { path, elapsed } => {
             let bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
             let path = dir.relative(&path);
@@ -328,9 +334,8 @@ fn close_phase(record: &mut AttemptRecord, now_s: f64) {
     }
 }
 
-/// The end of the last line that the agent printed, without control characters: it goes to a
-/// terminal.
-fn last_line(log: &Path) -> String {
+/// The end of the last line that the agent printed.
+fn last_line(log: &Path) -> Shown {
     const TAIL: u64 = 512;
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = std::fs::File::open(log)?;
@@ -343,7 +348,7 @@ fn last_line(log: &Path) -> String {
     let bytes = read().unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let line = text.trim_end().rsplit(['\n', '\r']).next().unwrap_or_default();
-    line.chars().filter(|c| !c.is_control()).take(120).collect()
+    Shown::cut(line, 120)
 }
 
 fn fresh_record(run: &Run, attempt: &PlannedAttempt) -> AttemptRecord {
@@ -361,6 +366,7 @@ fn fresh_record(run: &Run, attempt: &PlannedAttempt) -> AttemptRecord {
             limits: limits_record(plan, attempt),
             gpu_access: None,
             mounts: plan.mounts.iter().map(ToString::to_string).collect(),
+            secrets: Some(secrets_passed(plan)),
             image_digest: None,
             brief_source: None,
             brief_sha256: None,
@@ -372,6 +378,18 @@ fn fresh_record(run: &Run, attempt: &PlannedAttempt) -> AttemptRecord {
         },
         ..AttemptRecord::default()
     }
+}
+
+/// Names of the secrets that the agent is given. Without consent an agent that names some is refused.
+fn secrets_passed(plan: &Plan) -> Vec<String> {
+    let names: BTreeSet<String> = plan
+        .agent
+        .secrets()
+        .into_iter()
+        .map(|(_, name)| name)
+        .filter(|_| plan.pass_secrets)
+        .collect();
+    names.into_iter().collect()
 }
 
 fn limits_record(plan: &Plan, attempt: &PlannedAttempt) -> LimitsRecord {
@@ -572,7 +590,7 @@ async fn grade(
                     kind: OutcomeKind::GradingFailed,
                     infrastructure: true,
                     exit_code: record.outcome.as_ref().and_then(|outcome| outcome.exit_code),
-                    detail: Some(error.to_string()),
+                    detail: Some(Shown::message(&error.to_string())),
                 });
                 GradeLine::default()
             }
@@ -650,7 +668,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let log = temp.path().join("run.log");
         std::fs::write(&log, b"first\nsec\x1b[31mond \xff\n\n").unwrap();
-        assert_eq!(last_line(&log), "sec[31mond \u{fffd}");
+        assert_eq!(last_line(&log), "sec\\u{1b}[31mond \u{fffd}");
         assert_eq!(last_line(&temp.path().join("none")), "");
     }
 }

@@ -102,10 +102,17 @@ impl Control {
         fs_err::set_permissions(&self.dir, PermissionsExt::from_mode(mode))?;
         fs_err::create_dir(self.dir.join(protocol::FILES))?;
         fs_err::write(self.dir.join(protocol::FILES).join("instructions.txt"), instructions)?;
-        fs_err::write(self.dir.join(protocol::LAUNCH), text)?;
         if let Some(tls) = spec.llm.as_ref().and_then(|llm| llm.attempt.tls()) {
             fs_err::write(self.dir.join(protocol::CA), tls.ca_pem())?;
         }
+        // It holds the agent's environment, secrets included.
+        let mode = if another_user { 0o644 } else { 0o600 };
+        File::options()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(self.dir.join(protocol::LAUNCH))?
+            .write_all(text.as_bytes())?;
         for name in [protocol::RESERVE, STOP_RESERVE] {
             fs_err::write(self.dir.join(name), [b'\n'; RESERVE_BYTES])?;
         }
@@ -173,7 +180,7 @@ impl Control {
 
 /// Reads what the init wrote; nothing that could wait, lead elsewhere or have no end is opened or
 /// read to its end.
-fn read_record(path: &Path) -> Result<Option<String>, String> {
+pub(crate) fn read_record(path: &Path) -> Result<Option<String>, String> {
     let file = match open_plain(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

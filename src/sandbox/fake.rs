@@ -329,13 +329,13 @@ impl Running for FakeRunning {
         Box::pin(async {
             let mut salvage = Salvage::default();
             if let Err(error) = answers(&self.away_until) {
-                salvage.errors.push(error.to_string());
+                salvage.errors.push(error.to_string().into());
                 salvage.postponed = Some(Postponed::EngineAway);
                 return salvage;
             }
             for dir in ["submission", "logs", "code"] {
                 if let Err(error) = std::fs::create_dir_all(self.spec.attempt_dir.salvaged(dir)) {
-                    salvage.errors.push(error.to_string());
+                    salvage.errors.push(error.to_string().into());
                 }
             }
             match self.snapshot(&self.spec.attempt_dir.submission()).await {
@@ -345,7 +345,7 @@ impl Running for FakeRunning {
                     salvage.bytes =
                         self.run.script.submission.as_ref().map_or(0, |csv| csv.len() as u64);
                 }
-                Err(error) => salvage.errors.push(error.to_string()),
+                Err(error) => salvage.errors.push(error.to_string().into()),
             }
             salvage
         })

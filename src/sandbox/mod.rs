@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use medalist_grading::untrusted::Shown;
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::launch::{BoxFuture, ExecutorError, LaunchSpec, PreparedImage, Program};
@@ -169,10 +170,10 @@ pub struct Salvage {
     /// How many were refused in all.
     pub refused_count: u64,
     /// What could not be read at all, one sentence each.
-    pub errors: Vec<String>,
+    pub errors: Vec<Shown>,
     /// What the agent may have meant, if it left no `submission.csv`.
     #[serde(default)]
-    pub hint: Option<String>,
+    pub hint: Option<Shown>,
     /// Why it can still be collected later, if something was in the way that is not the agent's.
     #[serde(default)]
     pub postponed: Option<Postponed>,
@@ -193,22 +194,26 @@ pub enum Postponed {
 pub struct Refused {
     /// Its path below the attempt, such as `submission/submission.csv`; bytes that are not UTF-8
     /// are replaced.
-    pub path: String,
+    pub path: Shown,
     /// Why, such as `a symbolic link`.
-    pub why: String,
+    pub why: Shown,
 }
 
 impl Salvage {
     /// How many refused entries are kept by name.
     pub const REFUSED_KEPT: usize = 100;
 
+    /// What could not be read, in one text.
+    pub fn errors_text(&self) -> String {
+        self.errors.iter().map(Shown::as_str).collect::<Vec<_>>().join("; ")
+    }
+
     /// Records an entry that is not taken over.
     pub fn refuse(&mut self, path: impl Into<String>, why: impl Into<String>) {
         self.refused_count += 1;
         if self.refused.len() < Self::REFUSED_KEPT {
-            // Names are the agent's: control characters must not reach a terminal.
-            let path = path.into().replace(char::is_control, "\u{fffd}");
-            self.refused.push(Refused { path, why: why.into() });
+            let (path, why) = (Shown::new(&path.into()), Shown::new(&why.into()));
+            self.refused.push(Refused { path, why });
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 const CACTUS: &str = "aerial-cactus-identification";
 
-fn golden(id: &str, file: &str) -> PathBuf {
+pub(crate) fn golden(id: &str, file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/grading").join(id).join(file)
 }
 
@@ -36,7 +36,7 @@ fn report(submission: &Path, id: &str) -> Value {
 }
 
 /// A data directory in which the golden answers are the prepared ones.
-fn data_dir(id: &str) -> tempfile::TempDir {
+pub(crate) fn data_dir(id: &str) -> tempfile::TempDir {
     let data = tempfile::tempdir().unwrap();
     let prepared = data.path().join(id).join("prepared");
     fs::create_dir_all(prepared.join("private")).unwrap();

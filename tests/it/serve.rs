@@ -94,6 +94,10 @@ struct Server {
 
 impl Server {
     fn start(name: &str) -> Self {
+        Self::with_token(name, "secret")
+    }
+
+    fn with_token(name: &str, token: &'static str) -> Self {
         let dir =
             std::env::temp_dir().join(format!("medalist-serve-{}-{name}", std::process::id()));
         group(&dir);
@@ -106,7 +110,8 @@ impl Server {
                 Catalogue::embedded().expect("the catalogue"),
                 Path::new("no-data"),
             ),
-            token: "secret".into(),
+            token: token.into(),
+            names: Vec::new(),
         };
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -129,7 +134,8 @@ impl Server {
 
     fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.address).expect("the server listens");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        let host = self.address;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
             .expect("the server reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("the server answers");
@@ -171,6 +177,45 @@ fn nothing_is_shown_without_the_token() {
         report.contains("\"planned\": 2") && report.contains("content-type: application/json"),
         "{report}"
     );
+}
+
+#[test]
+fn an_empty_token_lets_nobody_in_and_a_foreign_name_nothing_out() {
+    let server = Server::with_token("empty", "");
+    assert!(server.get("/?token=").starts_with("HTTP/1.1 403"));
+    drop(server);
+
+    let server = Server::start("rebound");
+    let ask = |headers: &str| {
+        let mut stream = TcpStream::connect(server.address).expect("the server listens");
+        write!(stream, "GET /?token=secret HTTP/1.1\r\n{headers}Connection: close\r\n\r\n")
+            .expect("the server reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the server answers");
+        answer
+    };
+    let address = server.address;
+    assert!(ask(&format!("Host: {address}\r\n")).starts_with("HTTP/1.1 200"));
+    for headers in [
+        "Host: rebound.example.net\r\n".to_owned(),
+        format!("Host: {address}\r\nOrigin: http://example.net\r\n"),
+    ] {
+        let answer = ask(&headers);
+        assert!(answer.starts_with("HTTP/1.1 421") && !answer.contains(ID), "{answer}");
+    }
+
+    for empty in ["", " "] {
+        let output = assert_cmd::Command::cargo_bin("medalist")
+            .expect("the program")
+            .env("MEDALIST_SERVE_TOKEN", empty)
+            .args(["serve", "--runs-dir"])
+            .arg(&server.dir)
+            .timeout(Duration::from_secs(60))
+            .output()
+            .expect("it ends");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && text.contains("token is empty"), "{text}");
+    }
 }
 
 #[test]

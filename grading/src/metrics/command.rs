@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, TryFromFloatSecsError};
 
 use serde::Deserialize;
 
 use super::{Metric, MetricOption, OptionKind};
 use crate::invalid::{AnswersError, InvalidKind, InvalidSubmission, Refusal};
 use crate::program::Program;
+use crate::spec::GradingSpec;
 use crate::table::Table;
 use crate::task::{Answers, Task};
 
@@ -85,11 +86,9 @@ fn run_program(task: &Task<'_>) -> Result<f64, Refusal> {
         Answers::Table(table) => copy("answers.csv", table)?,
         Answers::Lines(lines) => lines.path().to_owned(),
     };
-    let positive =
-        |key, default| task.spec.number(key).filter(|value| *value > 0.0).unwrap_or(default);
-    let timeout = Duration::try_from_secs_f64(positive("timeout_s", TIMEOUT_S));
+    let timeout = timeout(task.spec);
     let timeout = timeout.map_err(|error| failed(format!("`timeout_s` is no time ({error})")))?;
-    let memory = (positive("memory_gb", MEMORY_GB) * 1e9) as u64;
+    let memory = (positive(task.spec, "memory_gb", MEMORY_GB) * 1e9) as u64;
     let mut run = Program::new(&command, timeout, memory).argument(&submission).argument(&answers);
     let folder = task.spec.text("folder");
     if let Some(folder) = &folder {
@@ -105,6 +104,15 @@ fn run_program(task: &Task<'_>) -> Result<f64, Refusal> {
             Err(InvalidSubmission::new(InvalidKind::Undefined, reason).into())
         }
     }
+}
+
+/// How long the program of a competition may take.
+pub(crate) fn timeout(spec: &GradingSpec) -> Result<Duration, TryFromFloatSecsError> {
+    Duration::try_from_secs_f64(positive(spec, "timeout_s", TIMEOUT_S))
+}
+
+fn positive(spec: &GradingSpec, key: &str, default: f64) -> f64 {
+    spec.number(key).filter(|value| *value > 0.0).unwrap_or(default)
 }
 
 /// Writes the table as CSV, quoted where needed.

@@ -9,7 +9,7 @@ use crate::record::ConditionsRecord;
 /// Condition, weight, whether it belongs to a competition, and its value in words.
 type Facet = (&'static str, Weight, bool, fn(&ConditionsRecord) -> String);
 
-const FACETS: [Facet; 18] = [
+const FACETS: [Facet; 19] = [
     ("brief", Weight::Refused, true, |c| known_or(c.brief_sha256.as_deref())),
     ("prepared data", Weight::Refused, true, |c| known_or(c.data_sha256.as_deref())),
     ("edition of the data", Weight::Refused, true, |c| known_or(c.data_edition.as_deref())),
@@ -29,6 +29,11 @@ const FACETS: [Facet; 18] = [
     ("attempts on a GPU", Weight::Flagged, false, |c| c.limits.gpu_share.unwrap_or(1).to_string()),
     ("mounted directories", Weight::Flagged, false, |c| {
         if c.mounts.is_empty() { "none".into() } else { c.mounts.join(", ") }
+    }),
+    ("secrets handed over", Weight::Flagged, false, |c| match c.secrets.as_deref() {
+        None => "unknown".into(),
+        Some([]) => "none".into(),
+        Some(names) => names.join(", "),
     }),
     ("executor", Weight::Flagged, false, |c| c.executor.clone()),
     ("sealed", Weight::Flagged, false, |c| c.sealed.to_string()),

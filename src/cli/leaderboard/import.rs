@@ -81,7 +81,7 @@ fn import_file(source: &Path, args: &ImportArgs, context: &Context) -> Result<Ex
         )
         .hint("name its competition with `-c ID`"));
     };
-    let board = read_board(source, spec, context)?;
+    let board = read_and_warn(source, spec, context)?;
     keep(&board, context)?;
     context.say(format_args!("{}", summary(&board, spec)));
     Ok(Exit::Success)
@@ -95,7 +95,7 @@ fn import_checkout(source: &Path, args: &ImportArgs, context: &Context) -> Resul
     for spec in chosen(args, &catalogue)? {
         let file = folder.join(spec.id.as_str()).join("leaderboard.csv");
         if file.is_file() {
-            boards.push((read_board(&file, spec, context)?, spec));
+            boards.push((read_and_warn(&file, spec, context)?, spec));
         } else if args.selection.selection().is_given() {
             missing.push(spec.id.as_str());
         }
@@ -162,16 +162,28 @@ fn summary(board: &OwnBoard, spec: &CompetitionSpec) -> String {
     format!("{}: {} scores ({}); {medals}", spec.id, board.scores.len(), board.origin.as_str())
 }
 
-/// Reads a board for a competition.
-///
-/// Kaggle's boards are put in the competition's order, one score a team. The others' order is kept,
-/// since MLE-bench reads its thresholds off it, and must run the competition's way. What is doubtful
-/// and no reason to refuse it is warned of.
-fn read_board(
+/// [`read_board`], with a warning for each doubt.
+fn read_and_warn(
     file: &Path,
     spec: &CompetitionSpec,
     context: &Context,
 ) -> Result<OwnBoard, CliError> {
+    let (board, doubts) = read_board(file, spec)?;
+    for doubt in doubts {
+        context.warn(format_args!("`{}` for `{}`: {doubt}", file.display(), spec.id));
+    }
+    Ok(board)
+}
+
+/// Reads a board for a competition.
+///
+/// Kaggle's boards are put in the competition's order, one score a team. The others' order is kept,
+/// since MLE-bench reads its thresholds off it, and must run the competition's way. What is doubtful
+/// and no reason to refuse it comes beside it.
+pub(crate) fn read_board(
+    file: &Path,
+    spec: &CompetitionSpec,
+) -> Result<(OwnBoard, Vec<Doubt>), CliError> {
     let cannot = |error: anyhow::Error| {
         let what = format!("cannot use `{}` as the leaderboard of `{}`", file.display(), spec.id);
         CliError::new(Exit::BadInput, error.context(what))
@@ -195,17 +207,16 @@ fn read_board(
         (BoardOrigin::Scores, Leaderboard::of_table(&table))
     };
     let board = board.map_err(|error| cannot(error.into()))?;
-    for doubt in check_board(&board, spec, origin == BoardOrigin::Scores).map_err(cannot)? {
-        context.warn(format_args!("`{}` for `{}`: {doubt}", file.display(), spec.id));
-    }
-    Ok(OwnBoard {
+    let doubts = check_board(&board, spec, origin == BoardOrigin::Scores).map_err(cannot)?;
+    let board = OwnBoard {
         competition: spec.id.to_string(),
         origin,
         file: real,
         sha256,
         imported_at: Utc::now(),
         scores: board.scores().to_vec(),
-    })
+    };
+    Ok((board, doubts))
 }
 
 /// Refuses a board that cannot be the competition's final one, and gives what is doubtful in one

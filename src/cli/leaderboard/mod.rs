@@ -1,6 +1,6 @@
 //! `medalist leaderboard`: measured rows among the published ones.
 
-mod import;
+pub(crate) mod import;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;

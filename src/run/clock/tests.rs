@@ -197,6 +197,27 @@ async fn snapshots_are_taken_at_their_interval() {
     assert_eq!(taken.into_inner().unwrap(), [20, 40]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn snapshots_take_no_more_room_than_the_disk_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = Script { submission: Some(vec![b'x'; 400]), ..Script::default() };
+    let executor = FakeExecutor::new(move |_| script.clone());
+    let (_sender, mut requests) = mpsc::channel(1);
+    let told = Mutex::new(Vec::new());
+    let report = |event: AttemptEvent| match event {
+        AttemptEvent::Snapshot { elapsed, .. } => told.lock().unwrap().push(elapsed.as_secs()),
+        AttemptEvent::SnapshotsFull { limit } => told.lock().unwrap().push(limit),
+        _ => {}
+    };
+    let options = WatchOptions { snapshot_every: Some(SECOND * 10), ..options() };
+    let mut spec = spec(dir.path());
+    spec.limits.disk_bytes = 1_000;
+    let folder = spec.attempt_dir.snapshot(0).parent().unwrap().to_owned();
+    run_attempt(&executor, Arc::new(spec), None, &options, &mut requests, &report).await;
+    assert_eq!(told.into_inner().unwrap(), [10, 20, 1_000]);
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 2);
+}
+
 /// Runs an agent, drops the harness at `dropped`, and goes on at `resumed`.
 async fn interrupted(script: Script, dropped: Duration, resumed: Duration) -> AttemptEnd {
     asked_and_interrupted(script, None, dropped, resumed).await

@@ -160,14 +160,35 @@ async fn take_snapshots(
     report: &(dyn Fn(AttemptEvent) + Sync),
 ) -> StopReason {
     let Some(every) = options.snapshot_every else { return std::future::pending().await };
+    // An agent decides how large they are, so that they may take as much room as all else it writes.
+    let limit = match spec.limits.disk_bytes {
+        0 => u64::MAX,
+        limit => limit,
+    };
+    // A harness before this one may have taken some.
+    let mut kept = bytes_in(&spec.attempt_dir.snapshot(0));
     loop {
         tokio::time::sleep(every).await;
         let elapsed = running.elapsed_before() + base.elapsed();
         let path = spec.attempt_dir.snapshot(elapsed.as_secs());
         if running.snapshot(&path).await.unwrap_or(false) {
+            kept = kept.saturating_add(path.metadata().map_or(0, |file| file.len()));
+            if kept > limit {
+                if let Err(error) = std::fs::remove_file(&path) {
+                    tracing::warn!(path = %path.display(), %error, "cannot remove a snapshot");
+                }
+                report(AttemptEvent::SnapshotsFull { limit });
+                return std::future::pending().await;
+            }
             report(AttemptEvent::Snapshot { path, elapsed });
         }
     }
+}
+
+/// Bytes of the files beside a path.
+fn bytes_in(path: &Path) -> u64 {
+    let entries = path.parent().and_then(|dir| std::fs::read_dir(dir).ok()).into_iter().flatten();
+    entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|file| file.len()).sum()
 }
 
 /// The disks that the agent's own writes go to.

@@ -9,13 +9,15 @@ pub use jsonl::JsonLines;
 pub use lines::Lines;
 pub use progress::Progress;
 
+use medalist_grading::untrusted::Shown;
 use medalist_reports::record::{OutcomeKind, OutcomeRecord};
 
 use crate::attempt::text::seconds;
 use crate::run::events::{EventKind, RunEvent};
 
-/// The one line that tells a person about an event; `None` for events that are only drawn.
-fn line(event: &RunEvent) -> Option<String> {
+/// The one line that tells a person about an event; `None` for events that are only drawn. Whatever
+/// the event quotes, and whoever wrote the log that it comes from, it is one line.
+fn line(event: &RunEvent) -> Option<Shown> {
     let text = match &event.kind {
         EventKind::GroupStarted { group, agent, executor, sealed, resumed, stats } => {
             let verb = if *resumed { "resuming" } else { "running" };
@@ -46,7 +48,7 @@ fn line(event: &RunEvent) -> Option<String> {
             return None;
         }
     };
-    Some(text)
+    Some(Shown::message(&text))
 }
 
 /// How an attempt ended, in words.
@@ -59,7 +61,7 @@ pub(crate) fn describe(outcome: &OutcomeRecord) -> String {
     if let Some(detail) = &outcome.detail {
         // Some details are whole sentences of their own.
         if detail.starts_with(&text) {
-            return detail.clone();
+            return detail.to_string();
         }
         text.push_str(": ");
         text.push_str(detail);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use medalist_grading::untrusted::Shown;
 use medalist_reports::record::{AttemptKey, Phase};
 
 use crate::attempt::outcome::LlmUsage;
@@ -25,7 +26,7 @@ struct Attempt {
     phase: Option<Phase>,
     timeout_s: f64,
     usage: String,
-    last_line: String,
+    last_line: Shown,
 }
 
 impl Attempt {
@@ -97,14 +98,14 @@ impl EventSink for Progress {
                 let bar =
                     self.bars.insert_before(&self.group, ProgressBar::new(timeout_s.ceil() as u64));
                 bar.set_style(style("  {prefix:<38!} {elapsed:>4} {wide_msg}"));
-                bar.set_prefix(key.to_string());
+                bar.set_prefix(Shown::new(&key.to_string()).into_string());
                 bar.enable_steady_tick(Duration::from_millis(500));
                 let attempt = Attempt {
                     bar,
                     phase: None,
                     timeout_s: *timeout_s,
                     usage: String::new(),
-                    last_line: String::new(),
+                    last_line: Shown::default(),
                 };
                 attempt.draw();
                 self.attempts.insert(key.clone(), attempt);

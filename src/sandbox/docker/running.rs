@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use medalist_grading::untrusted::Shown;
 use medalist_init::protocol::Record;
 
 use super::{Began, DockerExecutor};
@@ -160,7 +161,7 @@ fn not_read(error: EngineError, salvage: &mut Salvage) {
     if error.is_engine_away() {
         salvage.postponed.get_or_insert(Postponed::EngineAway);
     }
-    salvage.errors.push(chain(&error));
+    salvage.errors.push(Shown::message(&chain(&error)));
 }
 
 impl Running for DockerRunning {

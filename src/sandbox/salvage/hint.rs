@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use medalist_grading::untrusted::Shown;
+
 use super::{LABELS, SUBMISSION};
 use crate::attempt::dir::AttemptDir;
 use crate::sandbox::Salvage;
@@ -13,10 +15,11 @@ pub(crate) fn say_what_was_meant(attempt: &AttemptDir, salvage: &mut Salvage) {
         return;
     }
     let refused = salvage.refused.iter().find(|entry| entry.path == SUBMISSION);
-    salvage.hint = match refused {
+    let hint = match refused {
         Some(entry) => Some(format!("`{SUBMISSION}` was not taken: {}", entry.why)),
         None => LABELS.iter().find_map(|label| meant_in(&attempt.salvaged(label), label, 0)),
     };
+    salvage.hint = hint.map(|hint| Shown::message(&hint));
 }
 
 /// The first file below `dir` that looks like a submission under another name or in another place.

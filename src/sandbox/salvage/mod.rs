@@ -13,6 +13,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use medalist_grading::untrusted::Shown;
+
 use super::{Postponed, Salvage};
 pub(crate) use archive::{file_from_tar, from_tar};
 pub(crate) use directory::{file_from_directory, from_directory};
@@ -98,7 +100,7 @@ impl Enough {
 
     fn record(self, salvage: &mut Salvage) {
         salvage.postponed = salvage.postponed.or(self.postponed);
-        salvage.errors.push(self.why);
+        salvage.errors.push(Shown::message(&self.why));
     }
 }
 
@@ -260,7 +262,7 @@ pub(crate) async fn in_background(
     });
     done.await.unwrap_or_else(|error| {
         let mut salvage = before;
-        salvage.errors.push(error.to_string());
+        salvage.errors.push(Shown::message(&error.to_string()));
         salvage
     })
 }

@@ -134,8 +134,7 @@ impl Allowlist {
     }
 
     async fn tunnel(&self, mut client: UnixStream) -> std::io::Result<()> {
-        let head = tokio::time::timeout(PATIENCE, read_head(&mut client)).await??;
-        let target = head.lines().next().and_then(connect_target);
+        let target = tokio::time::timeout(PATIENCE, read_target(&mut client)).await??;
         let verdict = match &target {
             None => Err(("405 Method Not Allowed", "only CONNECT host:port is served".to_string())),
             Some((host, port)) => self.open(host, *port).await,
@@ -159,6 +158,12 @@ impl Allowlist {
             }
         }
         Ok(())
+    }
+
+    /// Whether the list has the host and port.
+    #[cfg(fuzzing)]
+    pub(crate) fn allows(&self, host: &str, port: u16) -> bool {
+        self.entries.iter().any(|entry| entry.allows(host, port))
     }
 
     async fn open(&self, host: &str, port: u16) -> Result<TcpStream, (&'static str, String)> {
@@ -235,7 +240,12 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     }
 }
 
-/// The request line and headers; nothing after them is read.
+/// The host and port that a client asks for, if it asks for that; nothing after the head of its
+/// request is read.
+pub(crate) async fn read_target(client: &mut UnixStream) -> std::io::Result<Option<(String, u16)>> {
+    Ok(read_head(client).await?.lines().next().and_then(connect_target))
+}
+
 async fn read_head(client: &mut UnixStream) -> std::io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -47,7 +47,8 @@ pub(crate) async fn serve(listener: UnixListener, router: Router) {
     }
 }
 
-async fn connection(stream: UnixStream, router: Router) {
+/// Serves one connection until it ends.
+pub(crate) async fn connection(stream: UnixStream, router: Router) {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)

@@ -3,7 +3,7 @@
 //! An init passes connections on byte for byte, so everything that arrives here is hostile input.
 
 pub mod allowlist;
-mod http;
+pub(crate) mod http;
 mod llm;
 pub mod validate;
 

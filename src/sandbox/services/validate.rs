@@ -70,11 +70,15 @@ impl ValidationService {
 
     /// Serves until dropped.
     pub(crate) async fn serve(self: Arc<Self>, listener: UnixListener) {
-        let router = Router::new()
+        http::serve(listener, self.router()).await;
+    }
+
+    /// What is served.
+    pub(crate) fn router(self: Arc<Self>) -> Router {
+        Router::new()
             .route("/health", get(|| async { Json(json!({"status": "running"})) }))
             .route("/validate", post(validate))
-            .with_state(self);
-        http::serve(listener, router).await;
+            .with_state(self)
     }
 
     /// Looks at an upload, one at a time.

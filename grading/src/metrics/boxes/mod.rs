@@ -151,7 +151,7 @@ fn labelled_box_map(task: &Task<'_>) -> Result<f64, Refusal> {
             let predicted = labelled_boxes(&prediction, pairs.submission.at(place))?;
             let bad = |error: InvalidSubmission| AnswersError::BadValue {
                 row: a + 1,
-                message: error.message,
+                message: error.message.into_string(),
             };
             Ok((labelled_boxes(&truth, a).map_err(bad)?, predicted))
         })
