@@ -200,6 +200,24 @@ fn a_gap_beside_64_bits_stays_text() {
 }
 
 #[test]
+fn a_comma_behind_a_blank_line_that_a_lone_return_ends_is_lost() {
+    for (text, expected) in [
+        ("a,b\n1,2\n\r,x,y\n5,6\n", &["1 2", "x y", "5 6"][..]),
+        ("a,b\n1,2\n \r,\n5,6\n", &["1 2", "5 6"]),
+        ("a,b\n1,2\n \r,,x\n5,6\n", &["1 2", " x", "5 6"]),
+        ("a,b\n1,2\n\r,\r,x,y\n5,6\n", &["1 2", "x y", "5 6"]),
+        ("a,b\n1,2\n\r, \n5,6\n", &["1 2", "5 6"]),
+        ("a,b\n1,2\n\r\n,y\n5,6\n", &["1 2", " y", "5 6"]),
+    ] {
+        let table = table(text);
+        let cell = |row, name: &str| table.column(name).unwrap().raw(row).to_owned();
+        let rows: Vec<String> =
+            (0..table.rows()).map(|row| format!("{} {}", cell(row, "a"), cell(row, "b"))).collect();
+        assert_eq!(rows, expected, "{text:?}");
+    }
+}
+
+#[test]
 fn lone_returns_end_rows_unless_blanks_follow() {
     let rows = |text: &str| Table::parse(text.into(), &Limits::default()).map(|table| table.rows());
     for (text, expected) in [
