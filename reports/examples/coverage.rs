@@ -1,4 +1,4 @@
-//! Counts how often intervals hold the truth: `cargo run --profile fast -p medalist-reports
+//! Counts how often intervals hold the truth: `cargo run --release -p medalist-reports
 //! --example coverage -- [RUNS]`. Fails if an interval that is not called rough, in a design where
 //! most are not, holds it less than 93 or more than 97 times in 100 (98 for a difference on
 //! competitions like these where nothing changed, which errs on the safe side).
