@@ -76,10 +76,10 @@ impl CsvSource {
         let mut order: Vec<u64> =
             rows.iter().zip(0u64..).map(|(&row, place)| u64::from(row) << 32 | place).collect();
         order.par_sort_unstable();
-        if let Some(kept) = self.kept() {
-            if let Some(places) = places_in(&kept, &order) {
-                return Ok(FetchedRows { parts: vec![kept], places });
-            }
+        if let Some(kept) = self.kept()
+            && let Some(places) = places_in(&kept, &order)
+        {
+            return Ok(FetchedRows { parts: vec![kept], places });
         }
         // Every part of a member is a pass of its own.
         let is_member = matches!(self.bytes, Bytes::Member(_));
