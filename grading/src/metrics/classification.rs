@@ -225,7 +225,7 @@ pub static QUADRATIC_WEIGHTED_KAPPA: Metric = Metric {
         let known = task.spec.numbers("labels").len() == 2;
         Ok(match prediction.values() {
             _ if known => kappa_of_distances(labels),
-            Values::UInt(_) => kappa_of_doubles(labels),
+            Values::UInt(_) => kappa_of_unsigned(labels),
             _ => kappa_of_positions(labels),
         })
     },
@@ -288,15 +288,18 @@ fn kappa_of_positions<T: Ord + Copy>(pairs: impl Iterator<Item = (T, T)> + Clone
     kappa_of_distances(pairs.map(|(t, p)| (position(t), position(p))))
 }
 
-/// As [`kappa_of_positions`], for signed true labels beside unsigned ones that need the last bit.
+/// As [`kappa_of_positions`], for signed true labels beside unsigned predicted ones.
 ///
 /// # Source
-/// scikit-learn 1.5.2 `confusion_matrix`: the list of such labels is one of doubles, in which a label
-/// is only found if it is a double; rows with another one do not count.
-fn kappa_of_doubles(pairs: impl Iterator<Item = (i128, i128)> + Clone) -> f64 {
-    let mut seen = BTreeSet::new();
-    for (t, p) in pairs.clone() {
-        seen.extend([t, p]);
+/// scikit-learn 1.5.2 `confusion_matrix` of the predictions and the truth. Where a true label is not
+/// predicted, the list of all labels is one of doubles, in which a label is only found if it is a
+/// double; rows with another one do not count.
+fn kappa_of_unsigned(pairs: impl Iterator<Item = (i128, i128)> + Clone) -> f64 {
+    let predicted: BTreeSet<i128> = pairs.clone().map(|(_, p)| p).collect();
+    let mut seen = predicted.clone();
+    seen.extend(pairs.clone().map(|(t, _)| t));
+    if seen.len() == predicted.len() {
+        return kappa_of_positions(pairs);
     }
     let labels: Vec<f64> = seen.into_iter().map(|label| label as f64).collect();
     // Of labels that are the same double the last one gives the position.
@@ -410,12 +413,15 @@ mod tests {
     #[test]
     fn labels_of_64_bits_are_looked_up_among_doubles() {
         // 2^64 - 1 is no double, so that its rows do not count; 2^63 is one.
-        let kappa = |pairs: &[(i128, i128)]| kappa_of_doubles(pairs.iter().copied());
+        let kappa = |pairs: &[(i128, i128)]| kappa_of_unsigned(pairs.iter().copied());
         let (odd, even) = (i128::from(u64::MAX), 1 << 63);
         let found = kappa(&[(1, 1), (2, 2), (3, 1), (1, odd), (2, odd)]);
         assert!((found - kappa(&[(1, 1), (2, 2), (3, 1)])).abs() < 1e-15, "{found}");
+        let found = kappa(&[(2, 0), (1, 1), (1, even), (0, odd)]);
+        assert!((found + 0.5).abs() < 1e-15, "{found}");
+        // With every true label among the predicted ones all are unsigned integers.
         let found = kappa(&[(0, 0), (1, 1), (1, even), (0, odd)]);
-        assert!((found - 2.0 / 3.0).abs() < 1e-15, "{found}");
+        assert!(found.abs() < 1e-15, "{found}");
         let found = kappa(&[(0, 0), (1, 1), (1, even + 1), (1, even), (0, odd), (2, even)]);
         assert!((found - 0.380_952_380_952_380_93).abs() < 1e-15, "{found}");
     }
