@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use crate::ids::{Rows, id_matches, sorted_rows};
+use crate::ids::{Rows, id_matches, sorted_alone, sorted_rows};
 use crate::invalid::{
     AnswersError, InvalidKind, InvalidSubmission, MetricError, Refusal, missing_column,
     not_a_number,
@@ -209,6 +209,9 @@ impl<'t> Form<'t> {
             }
             let mut known: Vec<u32> = matched.into_iter().map(|(_, row)| row).collect();
             known.dedup();
+            if let [column] = submission_ids[..] {
+                known = sorted_alone(column, known);
+            }
             known.truncate(sorted.0.1.len());
             (sorted.0.1.clone(), Rows::Listed(known))
         });

@@ -134,6 +134,17 @@ fn quicksorted(column: Column<'_>) -> Rows {
     Rows::Listed(order)
 }
 
+/// Some rows in the order in which pandas sorts them by a column once all others are left out; none
+/// lacks its id. They are given sorted, which tells whether ids are repeated.
+pub(crate) fn sorted_alone(column: Column<'_>, mut rows: Vec<u32>) -> Vec<u32> {
+    let equal = |pair: &[u32]| same(column, pair[0] as usize, column, pair[1] as usize);
+    if rows.windows(2).any(equal) {
+        rows.sort_unstable();
+        quicksort(&mut rows, &|a, b| compare(column, a as usize, column, b as usize).is_lt());
+    }
+    rows
+}
+
 /// Introsort: median of three, the smaller part first, insertion of short parts, heapsort where it
 /// goes too deep.
 ///

@@ -51,14 +51,16 @@ pub fn check_labels(column: &Column<'_>) -> Result<(), InvalidSubmission> {
 const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
 
 /// The place of the first of some Python integers that numpy has no integer type for together with
-/// the others: one beyond 64 bits, or one that needs the last bit beside a negative one.
+/// the others: one beyond 64 bits, or one that needs the last bit beside one that does not.
 ///
 /// # Source
-/// scikit-learn 1.5.2 `type_of_target`, which calls an array of such objects unknown.
-pub fn beyond_64_bits(labels: &[i128]) -> Option<usize> {
-    let negative = labels.iter().any(|&label| label < 0);
-    labels.iter().position(|&label| {
-        i64::try_from(label).is_err() && (negative || u64::try_from(label).is_err())
+/// numpy 1.26.4 makes objects or doubles of such a list; scikit-learn 1.5.2 `type_of_target` calls
+/// them unknown, or continuous where a double is beyond the signed integers.
+pub fn beyond_64_bits(mut labels: impl Iterator<Item = i128> + Clone) -> Option<usize> {
+    let signed = |label: i128| i64::try_from(label).is_ok();
+    let any_signed = labels.clone().any(signed);
+    labels.position(|label| {
+        !signed(label) && (any_signed || label < 0 || u64::try_from(label).is_err())
     })
 }
 

@@ -73,6 +73,53 @@ fn the_cell_that_pandas_rejects_is_blamed() {
 }
 
 #[test]
+fn integers_without_a_type_in_common_are_no_classes() {
+    let answers = "Id,Predicted\n1,5\n2,6\n";
+    let verdict =
+        invalid("herbarium-2020-fgvc7", "Id,Predicted\n1,5\n2,18446744073709551615\n", answers);
+    assert_eq!(blamed(&verdict), (Some(2), Some("18446744073709551615")));
+    let verdict = invalid("herbarium-2020-fgvc7", "Id,Predicted\n1,5\n2,1e300\n", answers);
+    assert_eq!(blamed(&verdict), (Some(2), Some("1e300")));
+    let answers = "id,predicted\n1,5\n2,6\n";
+    let verdict =
+        invalid("inaturalist-2019-fgvc6", "id,predicted\n1,9223372036854775808\n2,6\n", answers);
+    assert_eq!(blamed(&verdict), (Some(1), Some("9223372036854775808")));
+    // Where gaps may be filled the labels become a list as well.
+    let answers = "image_id,label\na.jpg,blast\nb.jpg,hispa\nc.jpg,normal\n";
+    let submission = "image_id,label\na.jpg,1\nb.jpg,0\nc.jpg,18446744073709551615\n";
+    let verdict = invalid("paddy-disease-classification", submission, answers);
+    assert_eq!(blamed(&verdict), (Some(3), Some("18446744073709551615")));
+}
+
+#[test]
+fn gaps_count_only_in_rows_with_a_true_class() {
+    let spec = "metric = \"lwlrap\"\ndirection = \"higher\"\nid_columns = [\"id\"]\ntarget_columns = [\"a\", \"b\"]";
+    let spec: GradingSpec = toml::from_str(spec).unwrap();
+    let grader = Grader::new(spec).unwrap();
+    let score = |submission: &str| {
+        let (_folder, submission, answers) = files(submission, "id,a,b\n1,0,0\n2,1,0\n");
+        grader.grade_files(&submission, &answers, &Limits::default()).unwrap().verdict
+    };
+    assert!(
+        matches!(score("id,a,b\n1,,inf\n2,0.9,0.1\n"), Verdict::Scored(score) if score.raw == 1.0)
+    );
+    assert!(
+        matches!(score("id,a,b\n1,1,1\n2,,0.1\n"), Verdict::Invalid(invalid) if invalid.row == Some(2))
+    );
+}
+
+#[test]
+fn an_error_too_large_for_a_number_cannot_be_a_whole_number() {
+    let answers = "segment_id,time_to_eruption\n1,5\n2,6\n";
+    let verdict = invalid(
+        "predict-volcanic-eruptions-ingv-oe",
+        "segment_id,time_to_eruption\n1,1.7e308\n2,1.7e308\n",
+        answers,
+    );
+    assert!(verdict.to_string().contains("too large"), "{verdict}");
+}
+
+#[test]
 fn text_among_numeric_ids_is_named_as_that() {
     let answers = "PhraseId,Sentiment\n1,0\n2,1\n3,2\n";
     let id = "movie-review-sentiment-analysis-kernels-only";

@@ -162,8 +162,6 @@ struct Heat<'a> {
     parts: Vec<HeatPart<'a>>,
     /// The agents that are shown, best first.
     agents: Vec<&'a str>,
-    /// Most attempts of each at a competition.
-    columns: Vec<usize>,
     /// Whether cells are too narrow for letters.
     dense: bool,
 }
@@ -218,8 +216,9 @@ impl<'a> Heat<'a> {
         }
         let shown: Vec<&str> =
             data.agents.iter().take(HEAT_AGENTS).map(|agent| agent.agent.as_str()).collect();
-        let columns = vec![0; shown.len()];
-        let mut heat = Self { parts: Vec::new(), agents: shown, columns, dense: false };
+        // Most attempts of each agent at a competition.
+        let mut columns = vec![0; shown.len()];
+        let mut heat = Self { parts: Vec::new(), agents: shown, dense: false };
         for c in order {
             let facts = &data.competitions[*c].facts;
             let agents: Vec<Vec<HeatCell>> = heat
@@ -227,7 +226,7 @@ impl<'a> Heat<'a> {
                 .iter()
                 .map(|agent| cells.remove(&(facts.id.as_str(), *agent)).unwrap_or_default())
                 .collect();
-            for (most, cells) in heat.columns.iter_mut().zip(&agents) {
+            for (most, cells) in columns.iter_mut().zip(&agents) {
                 *most = cells.len().max(*most);
             }
             let same = |part: &HeatPart<'_>| part_key(part.name) == part_key(&facts.complexity);
@@ -238,7 +237,7 @@ impl<'a> Heat<'a> {
                 part.rows.push(HeatRow { competition: &facts.id, number: *c, agents });
             }
         }
-        heat.dense = heat.columns.iter().sum::<usize>() > 24;
+        heat.dense = columns.iter().sum::<usize>() > 24;
         heat
     }
 }

@@ -114,12 +114,13 @@ fn summary(out: &mut String, agent: &AgentReport, look: Look) {
         let _ = writeln!(out, "{}", table::wrap(&text, look.width, 4));
     };
     put(format!(
-        "{}: {} any medal ({} of {} attempts on {} competitions: {} gold, {} silver, {} bronze)",
+        "{}: {} any medal ({} of {} attempts on {} competition{}: {} gold, {} silver, {} bronze)",
         look.paint(&agent.agent, "1"),
         look.paint(&text::percent(medal.value), "1"),
         counts.medals(),
         counts.planned,
         agent.overall.competitions,
+        if agent.overall.competitions == 1 { "" } else { "s" },
         counts.gold,
         counts.silver,
         counts.bronze,

@@ -14,6 +14,7 @@ mod parquet;
 mod parquet_parts;
 mod source;
 mod split;
+mod spread;
 mod value;
 mod write;
 

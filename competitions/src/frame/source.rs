@@ -1,12 +1,13 @@
 //! A CSV file whose cells are read when they are wanted: only the place of every row is known, in 4
 //! bytes a row.
 //!
-//! Its text is held in memory where that is a small part of what is free. Larger ones stay where
-//! they are, so that a table of any size can be split and written in any order: rows of a file are
-//! read at their places, those of an archive's member in passes from its front to its end.
+//! Its text is held in memory where that is little. Larger ones stay where they are, so that a table
+//! of any size can be split and written in any order: in passes from the front of the text to its
+//! end, or, where few rows of a file are wanted, each at its place.
 
 mod ahead;
 mod fetch;
+mod pass;
 mod reader;
 mod row;
 mod scan;
@@ -15,17 +16,23 @@ use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use super::FrameError;
+use super::column::Rows;
 use super::float::FloatParser;
 use super::infer::{is_missing, parse_bool, parse_i64, parse_u64};
 use super::value::{Kind, Value};
-pub(super) use fetch::FetchedRows;
+pub(super) use fetch::{FetchedRows, KEPT, Kept};
+pub(super) use pass::Block;
 pub(super) use reader::{LoadedRow, RowReader};
 use scan::Scan;
 
 /// Files up to this size are read into memory whatever is free.
 const IN_MEMORY: u64 = 24 << 20;
+/// Files beyond this size are not read into memory whatever is free: passes over them take little
+/// longer, and several competitions may be prepared at once.
+const TOO_LARGE: u64 = 192 << 20;
 /// What a file in UTF-8 may begin with.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 /// Rows that share one 64-bit offset.
@@ -36,7 +43,8 @@ fn fits_in_memory(bytes: u64) -> bool {
     bytes <= IN_MEMORY || bytes <= memory_to_use()
 }
 
-/// How much memory a table may take: a third of what is free.
+/// How much memory the text of a table, or of some of its rows, may take: a third of what is free,
+/// within bounds.
 fn memory_to_use() -> u64 {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     let available = read("/proc/meminfo").and_then(|text| {
@@ -47,7 +55,7 @@ fn memory_to_use() -> u64 {
     let number = |path: &str| read(path).and_then(|text| text.trim().parse::<u64>().ok());
     let limit = number("/sys/fs/cgroup/memory.max")
         .map(|max| max.saturating_sub(number("/sys/fs/cgroup/memory.current").unwrap_or(0)));
-    available.into_iter().chain(limit).min().unwrap_or(0) / 3
+    (available.into_iter().chain(limit).min().unwrap_or(0) / 3).min(TOO_LARGE)
 }
 
 /// How to read a CSV file.
@@ -57,9 +65,16 @@ pub struct CsvOptions {
     separator: Option<u8>,
     kinds: Vec<(String, Kind)>,
     all_text: bool,
+    scratch: Option<PathBuf>,
 }
 
 impl CsvOptions {
+    /// Where rows are put aside while a table that has no room in memory is written; nothing stays.
+    pub(crate) fn scratch(mut self, folder: &Path) -> Self {
+        self.scratch = Some(folder.to_owned());
+        self
+    }
+
     /// Reads floats with pandas' default parser instead of the correctly rounded one.
     pub fn fast_floats(mut self) -> Self {
         self.floats = FloatParser::Fast;
@@ -158,6 +173,10 @@ pub(super) struct CsvSource {
     pub(super) columns: Vec<(String, Kind)>,
     separator: u8,
     floats: FloatParser,
+    /// Where rows may be put aside.
+    pub(super) scratch: Option<PathBuf>,
+    /// Rows that were fetched, or passed over, and may be wanted next.
+    kept: Mutex<Option<Arc<Kept>>>,
 }
 
 impl CsvSource {
@@ -234,11 +253,24 @@ impl CsvSource {
         }
     }
 
+    /// Whether so many rows are wanted that they had better be printed while one
+    /// [pass](Self::each_block) goes over the text than be fetched before.
+    pub(super) fn must_pass(&self, rows: &Rows) -> bool {
+        let by_place = match self.bytes {
+            Bytes::Memory(_) => true,
+            // Rows in order are read at their places, by several readers.
+            Bytes::File { .. } => rows.are_ascending(),
+            Bytes::Member(_) => false,
+        };
+        let wanted = (0..rows.len()).map(|row| rows.at(row));
+        !by_place && self.about_bytes(wanted) > self.fetched_at_a_time()
+    }
+
     /// How many bytes of rows are fetched at a time: as few as do no harm where each is read at its
     /// place, as many as there is room for where each time costs a pass over everything.
     pub(super) fn fetched_at_a_time(&self) -> u64 {
         match self.bytes {
-            Bytes::Member(_) => memory_to_use().max(96 << 20),
+            Bytes::Member(_) => memory_to_use().clamp(96 << 20, KEPT),
             _ => 96 << 20,
         }
     }

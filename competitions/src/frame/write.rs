@@ -12,6 +12,7 @@ use super::column::{Column, Rows};
 use super::float::{is_canonical, is_canonical_integer};
 use super::infer::is_missing;
 use super::source::{CsvSource, FetchedRows, LoadedRow, RowReader};
+use super::spread;
 use super::value::{Kind, Value};
 use super::{Frame, FrameError};
 
@@ -158,9 +159,9 @@ enum Cells<'a> {
 const ROWS: usize = 4096;
 
 /// What is needed to print a table.
-struct Printer<'a> {
-    rows: usize,
-    sources: Vec<(&'a Arc<CsvSource>, &'a Rows)>,
+pub(super) struct Printer<'a> {
+    pub(super) rows: usize,
+    pub(super) sources: Vec<(&'a Arc<CsvSource>, &'a Rows)>,
     /// Of each source, whether its rows are fetched many at a time.
     scattered: Vec<bool>,
     cells: Vec<Cells<'a>>,
@@ -173,6 +174,12 @@ impl Printer<'_> {
         &self,
         mut write: impl FnMut(Vec<Vec<u8>>) -> Result<(), WriteCsvError>,
     ) -> Result<(), WriteCsvError> {
+        if let [(source, rows)] = &self.sources[..]
+            && source.must_pass(rows)
+            && let Some(places) = spread::places(rows, source.rows())
+        {
+            return spread::print(self, places, spread::PART, write);
+        }
         /// So that the threads end at about the same time.
         const SHARES: usize = 4;
         let batch = ROWS * rayon::current_num_threads() * SHARES;
@@ -241,6 +248,18 @@ impl Frame {
             out.write_all(&header)?;
         }
 
+        let printer = self.printer(style);
+        // A thread of the pool must not wait for others that print.
+        if self.rows <= ROWS || rayon::current_thread_index().is_some() {
+            printer.print(|texts| write_all(&mut out, &texts))?;
+        } else {
+            printer.print_ahead(|texts| write_all(&mut out, &texts))?;
+        }
+        out.flush()?;
+        Ok(())
+    }
+
+    pub(super) fn printer<'a>(&'a self, style: &'a CsvStyle) -> Printer<'a> {
         let mut sources: Vec<(&Arc<CsvSource>, &Rows)> = Vec::new();
         let mut cells = Vec::with_capacity(self.columns.len());
         for column in &self.columns {
@@ -262,15 +281,7 @@ impl Frame {
             .iter()
             .map(|(source, rows)| source.must_fetch(rows.are_ascending(), false))
             .collect();
-        let printer = Printer { rows: self.rows, sources, scattered, cells, style };
-        // A thread of the pool must not wait for others that print.
-        if self.rows <= ROWS || rayon::current_thread_index().is_some() {
-            printer.print(|texts| write_all(&mut out, &texts))?;
-        } else {
-            printer.print_ahead(|texts| write_all(&mut out, &texts))?;
-        }
-        out.flush()?;
-        Ok(())
+        Printer { rows: self.rows, sources, scattered, cells, style }
     }
 
     /// The table as CSV text.
@@ -347,7 +358,7 @@ impl Fetched {
 
 impl Printer<'_> {
     fn print_rows(&self, rows: Range<usize>, fetched: &Fetched) -> Result<Vec<u8>, FrameError> {
-        let Self { sources, cells, style, .. } = self;
+        let Self { sources, cells, .. } = self;
         let mut out = Vec::with_capacity(rows.len() * cells.len() * 8);
         let mut readers: Vec<RowReader<'_>> =
             sources.iter().map(|(source, _)| source.reader()).collect();
@@ -361,27 +372,39 @@ impl Printer<'_> {
                     None => reader.load(rows.at(row)),
                 })
                 .collect::<Result<Vec<_>, _>>()?;
-            let line = out.len();
-            for (i, cell) in cells.iter().enumerate() {
-                if i > 0 {
-                    out.push(style.separator);
-                }
-                match cell {
-                    Cells::Stored(column) => {
-                        style.value(&mut out, &column.stored(column.rows.at(row)));
-                    }
-                    Cells::Read { reader, field, kind } => {
-                        style.cell(&mut out, &loaded[*reader], *field, *kind)?;
-                    }
-                }
-            }
-            // A line without any character would be read as no row at all.
-            if out.len() == line && cells.len() == 1 {
-                out.extend_from_slice(b"\"\"");
-            }
-            out.push(b'\n');
+            self.print_row(&mut out, row, &loaded)?;
         }
         Ok(out)
+    }
+
+    /// Prints a row, for which each source has loaded what it has for it.
+    pub(super) fn print_row(
+        &self,
+        out: &mut Vec<u8>,
+        row: usize,
+        loaded: &[LoadedRow<'_>],
+    ) -> Result<(), FrameError> {
+        let Self { cells, style, .. } = self;
+        let line = out.len();
+        for (i, cell) in cells.iter().enumerate() {
+            if i > 0 {
+                out.push(style.separator);
+            }
+            match cell {
+                Cells::Stored(column) => {
+                    style.value(out, &column.stored(column.rows.at(row)));
+                }
+                Cells::Read { reader, field, kind } => {
+                    style.cell(out, &loaded[*reader], *field, *kind)?;
+                }
+            }
+        }
+        // A line without any character would be read as no row at all.
+        if out.len() == line && cells.len() == 1 {
+            out.extend_from_slice(b"\"\"");
+        }
+        out.push(b'\n');
+        Ok(())
     }
 }
 

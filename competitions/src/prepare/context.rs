@@ -120,13 +120,14 @@ impl Prepare<'_> {
     /// # Errors
     /// When the file is missing or malformed.
     pub fn read_csv_with(&self, raw: &str, options: &CsvOptions) -> Result<Frame, PrepareError> {
+        let options = options.clone().scratch(&self.scratch);
         if let Place::Zip(zip, member) = self.raw.place(raw)?
             && zip.contains(&member)
         {
             let size = self.raw.size(raw)?;
-            return Ok(Frame::stream_csv(Box::new(Member { zip, member }), size, raw, options)?);
+            return Ok(Frame::stream_csv(Box::new(Member { zip, member }), size, raw, &options)?);
         }
-        Ok(Frame::read_csv(&self.raw.on_disk(raw)?, raw, options)?)
+        Ok(Frame::read_csv(&self.raw.on_disk(raw)?, raw, &options)?)
     }
 
     /// Reads a JSON file whole.

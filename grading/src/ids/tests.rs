@@ -77,6 +77,17 @@ fn repeated_ids_are_sorted_as_numpy_sorts_them() {
     assert_eq!(arbitrary_order(column, &sorted_rows(&[column])), None);
 }
 
+#[test]
+fn rows_that_are_left_out_have_no_say_in_the_order_of_equal_ids() {
+    let table = ids(&"2 1 2 1 2 2 2 2 0 1 0 2 0 0 0 1 1".replace(' ', " 9 "));
+    let column = table.column("id").unwrap();
+    let all = sorted_rows(&[column]);
+    let sorted =
+        sorted_alone(column, all.iter().map(|row| row as u32).filter(|row| row % 2 == 0).collect());
+    let expected: [u32; 17] = [8, 14, 13, 12, 10, 9, 15, 16, 3, 1, 6, 5, 4, 11, 2, 7, 0];
+    assert_eq!(sorted, expected.map(|place| 2 * place));
+}
+
 fn difference(answers: &str, submission: &str, rule: IdRule) -> Option<IdDifference> {
     let (a, s) = (ids(answers), ids(submission));
     let (a, s) = ([a.column("id").unwrap()], [s.column("id").unwrap()]);

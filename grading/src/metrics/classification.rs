@@ -41,9 +41,19 @@ pub static ACCURACY: Metric = Metric {
             return Ok(accuracy(rows.map(|(a, s)| right(a, s))));
         }
         check_comparable(&truth, &prediction)?;
+        // To fill gaps, the labels are made a list of Python's.
+        if task.spec.text("missing_label").is_some() {
+            check_list(&prediction, pairs.submission)?;
+        }
         Ok(accuracy(rows.map(|(a, s)| same(truth, a, prediction, s))))
     },
 };
+
+/// Checks that integers, some of which need the last bit, fit a type of numpy's as a list.
+fn check_list(column: &Column<'_>, rows: &Rows) -> Result<(), Refusal> {
+    let Values::UInt(values) = column.values() else { return Ok(()) };
+    check_width(column, rows, |row| Ok(i128::from(values[row])))
+}
 
 /// Labels that can be compared with the true ones, which are taken to be of the sample's kind.
 fn comparable_labels(form: &Form<'_>) -> Result<(), Refusal> {
@@ -133,19 +143,20 @@ fn first_guess(column: &Column<'_>, row: usize) -> Result<i128, Refusal> {
     })?)
 }
 
-/// Checks that texts that were read as integers fit a type of numpy's together.
+/// Checks that cells that were read as Python's integers fit a type of numpy's together.
 fn check_width(
     column: &Column<'_>,
     rows: &Rows,
     label: impl Fn(usize) -> Result<i128, Refusal>,
 ) -> Result<(), Refusal> {
-    if !column.is_text() {
+    if matches!(column.values(), Values::Int(_) | Values::Bool(_)) {
         return Ok(());
     }
-    let labels = rows.iter().map(label).collect::<Result<Vec<_>, _>>()?;
-    match beyond_64_bits(&labels) {
+    rows.iter().try_for_each(|row| label(row).map(drop))?;
+    match beyond_64_bits(rows.iter().map(|row| label(row).unwrap_or_default())) {
         Some(place) => {
-            Err(bad_label(column, rows.at(place), "an integer of at most 64 bits").into())
+            let expected = "an integer of at most 64 bits with its sign";
+            Err(bad_label(column, rows.at(place), expected).into())
         }
         None => Ok(()),
     }
@@ -212,7 +223,11 @@ pub static QUADRATIC_WEIGHTED_KAPPA: Metric = Metric {
         });
         // Within known bounds distances are those of the values.
         let known = task.spec.numbers("labels").len() == 2;
-        Ok(if known { kappa_of_distances(labels) } else { kappa_of_positions(labels) })
+        Ok(match prediction.values() {
+            _ if known => kappa_of_distances(labels),
+            Values::UInt(_) => kappa_of_unsigned(labels),
+            _ => kappa_of_positions(labels),
+        })
     },
 };
 
@@ -271,6 +286,30 @@ fn kappa_of_positions<T: Ord + Copy>(pairs: impl Iterator<Item = (T, T)> + Clone
     // Every label was put into the list, so the search finds it.
     let position = |label: T| labels.binary_search(&label).unwrap_or_else(|place| place) as i128;
     kappa_of_distances(pairs.map(|(t, p)| (position(t), position(p))))
+}
+
+/// As [`kappa_of_positions`], for signed true labels beside unsigned predicted ones.
+///
+/// # Source
+/// scikit-learn 1.5.2 `confusion_matrix` of the predictions and the truth. Where a true label is not
+/// predicted, the list of all labels is one of doubles, in which a label is only found if it is a
+/// double; rows with another one do not count.
+fn kappa_of_unsigned(pairs: impl Iterator<Item = (i128, i128)> + Clone) -> f64 {
+    let predicted: BTreeSet<i128> = pairs.clone().map(|(_, p)| p).collect();
+    let mut seen = predicted.clone();
+    seen.extend(pairs.clone().map(|(t, _)| t));
+    if seen.len() == predicted.len() {
+        return kappa_of_positions(pairs);
+    }
+    let labels: Vec<f64> = seen.into_iter().map(|label| label as f64).collect();
+    // Of labels that are the same double the last one gives the position.
+    let position = |label: i128| {
+        let value = label as f64;
+        let place = labels.partition_point(|&other| other <= value) as i128 - 1;
+        (value as i128 == label).then_some(place)
+    };
+    let found: Vec<_> = pairs.filter_map(|(t, p)| Some((position(t)?, position(p)?))).collect();
+    kappa_of_distances(found.into_iter())
 }
 
 /// Cohen's kappa of two raters, a pair of labels a row, with the squared distance of their values as
@@ -369,6 +408,33 @@ mod tests {
             assert!((kappa - expected).abs() < 1e-12, "{truth:?} {predicted:?}: {kappa}");
         }
         assert!(quadratic_weighted_kappa(&[1, 1], &[1, 1]).unwrap().is_nan());
+    }
+
+    #[test]
+    fn labels_of_64_bits_are_looked_up_among_doubles() {
+        // 2^64 - 1 is no double, so that its rows do not count; 2^63 is one.
+        let kappa = |pairs: &[(i128, i128)]| kappa_of_unsigned(pairs.iter().copied());
+        let (odd, even) = (i128::from(u64::MAX), 1 << 63);
+        let found = kappa(&[(1, 1), (2, 2), (3, 1), (1, odd), (2, odd)]);
+        assert!((found - kappa(&[(1, 1), (2, 2), (3, 1)])).abs() < 1e-15, "{found}");
+        let found = kappa(&[(2, 0), (1, 1), (1, even), (0, odd)]);
+        assert!((found + 0.5).abs() < 1e-15, "{found}");
+        // With every true label among the predicted ones all are unsigned integers.
+        let found = kappa(&[(0, 0), (1, 1), (1, even), (0, odd)]);
+        assert!(found.abs() < 1e-15, "{found}");
+        let found = kappa(&[(0, 0), (1, 1), (1, even + 1), (1, even), (0, odd), (2, even)]);
+        assert!((found - 0.380_952_380_952_380_93).abs() < 1e-15, "{found}");
+    }
+
+    #[test]
+    fn integers_that_numpy_has_no_type_for_together_are_found() {
+        let (last_bit, more) = (1_i128 << 63, 1_i128 << 64);
+        let found = |labels: &[i128]| beyond_64_bits(labels.iter().copied());
+        assert_eq!(found(&[1, 2, -3, last_bit - 1, -last_bit]), None);
+        assert_eq!(found(&[last_bit, more - 1]), None);
+        assert_eq!(found(&[1, last_bit]), Some(1));
+        assert_eq!(found(&[last_bit, more]), Some(1));
+        assert_eq!(found(&[last_bit, -last_bit - 1]), Some(1));
     }
 
     #[test]

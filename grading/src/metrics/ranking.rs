@@ -295,17 +295,28 @@ pub static LWLRAP: Metric = Metric {
     name: "lwlrap",
     aliases: &["label_weighted_label_ranking_average_precision"],
     summary: "Label-ranking average precision of each row, weighted by its number of true classes.",
-    inputs: "one 0/1 column per class in the truth, and finite scores",
+    inputs: "one 0/1 column per class in the truth, and scores that are finite in rows with a true class",
     source: "scikit-learn 1.5.2 `label_ranking_average_precision_score(sample_weight=labels per row)`",
     options: &[],
     validate: super::finite_cells,
     score: |task| {
         let classes = task.spec.target_columns.len();
         let pairs = task.pairs()?;
+        let mut counted = vec![false; pairs.expected.len()];
+        for target in 0..classes {
+            for (counted, truth) in counted.iter_mut().zip(task.truth_numbers(target)?) {
+                *counted |= truth != 0.0;
+            }
+        }
         let mut columns = Vec::with_capacity(classes);
         for target in 0..classes {
             // Looked at a column at a time, and read again row by row.
-            let (truth, scores) = (task.truth_numbers(target)?, task.predicted_numbers(target)?);
+            let (truth, mut scores) =
+                (task.truth_numbers(target)?, task.predicted_numbers(target)?);
+            // The reference leaves out rows without a true class before it looks at any score.
+            for (score, _) in scores.iter_mut().zip(&counted).filter(|(_, counted)| !**counted) {
+                *score = 0.0;
+            }
             check_finite(&truth, &scores).map_err(|error| task.refuse(target, error))?;
             columns.push((task.truth(target)?, task.prediction(target)?));
         }

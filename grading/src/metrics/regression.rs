@@ -63,7 +63,14 @@ pub static MAE: Metric = Metric {
     validate: super::finite_cells,
     score: |task| {
         let error = mean_over_columns(task, 1.0, mae)?;
-        Ok(if task.spec.flag("whole_number") { error.round_ties_even() } else { error })
+        if !task.spec.flag("whole_number") {
+            return Ok(error);
+        }
+        if !error.is_finite() {
+            let message = "the mean error is too large for a number, and so cannot be rounded";
+            return Err(InvalidSubmission::new(InvalidKind::Undefined, message).into());
+        }
+        Ok(error.round_ties_even())
     },
 };
 

@@ -50,14 +50,25 @@ pub fn sequence_edits(truth: &[i128], predicted: &str) -> usize {
         .iter()
         .map(|&word| {
             let next = numbers.len() as u32 + 1;
-            *numbers.entry(word).or_insert(next)
+            *numbers.entry(hash(word)).or_insert(next)
         })
         .collect();
-    let predicted = predicted
-        .split(is_space)
-        .filter(|word| !word.is_empty())
-        .map(|word| parse_int(word).and_then(|word| numbers.get(&word).copied()).unwrap_or(0));
+    let predicted = predicted.split(is_space).filter(|word| !word.is_empty()).map(|word| {
+        parse_int(word).and_then(|word| numbers.get(&hash(word)).copied()).unwrap_or(0)
+    });
     levenshtein::BatchComparator::new(truth).distance(predicted)
+}
+
+/// What an integer is compared by.
+///
+/// # Source
+/// Levenshtein 0.25.1 compares the elements of lists by their hash, which for CPython's integers is
+/// the rest after 2^61 - 1, with -2 for -1 but for -1 itself.
+fn hash(word: i128) -> i128 {
+    match word % ((1 << 61) - 1) {
+        -1 if word != -1 => -2,
+        rest => rest,
+    }
 }
 
 /// Checks that a cell is a list of integers, perhaps an empty one.
@@ -101,6 +112,10 @@ mod tests {
         assert_eq!(sequence_edits(&[4], " +4 "), 0);
         assert_eq!(sequence_edits(&[], "1 2"), 2);
         assert_eq!(sequence_edits(&[7, 8], ""), 2);
+        // 2^64 has the hash of 8, and -2^61 that of -2.
+        assert_eq!(sequence_edits(&[7, 8], "7 18446744073709551616"), 0);
+        assert_eq!(sequence_edits(&[-2, -1], "-2305843009213693952 -1"), 0);
+        assert_eq!(sequence_edits(&[-2], "-1"), 1);
     }
 
     proptest! {

@@ -203,10 +203,11 @@ fn doubles(values: &Values) -> Vec<f64> {
 /// Types some rows of a column.
 ///
 /// # Source
-/// pandas 2.2.3 `_libs/parsers.pyx` `_convert_tokens` and `tokenizer.c` (`str_to_int64`,
+/// pandas 2.2.3 `_libs/parsers.pyx` `_convert_tokens`, `_maybe_upcast` and `tokenizer.c` (`str_to_int64`,
 /// `str_to_uint64`, `round_trip`, `to_boolean`), with `float_precision="round_trip"`.
 fn infer_rows(table: &Table, column: usize, rows: Range<usize>) -> Typed {
     let cells = Reader { table, column, rows };
+    let mut has_gaps = false;
     match cells.integers() {
         Ok(values) => return Values::Int(values).into(),
         Err(Rejected { why: Why::Overflow, .. }) => match cells.unsigned() {
@@ -215,9 +216,12 @@ fn infer_rows(table: &Table, column: usize, rows: Range<usize>) -> Typed {
             Err(Rejected { why: Why::Overflow, .. }) => return Values::Text.into(),
             Err(_) => {}
         },
-        Err(_) => {}
+        Err(rejected) => has_gaps = rejected.why == Why::Missing,
     }
-    if let Ok(values) = cells.floats() {
+    if let Ok(mut values) = cells.floats() {
+        if has_gaps {
+            cells.drop_least(&mut values);
+        }
         return Values::Float(values).into();
     }
     match cells.booleans() {
@@ -316,6 +320,17 @@ impl Reader<'_> {
             None if is_overflow(cell) => Err(Why::Overflow),
             None => Err(Why::Syntax),
         })
+    }
+
+    /// Among integers with gaps the least of all stands for a gap itself.
+    fn drop_least(&self, values: &mut [f64]) {
+        for (row, value) in self.rows.clone().zip(values) {
+            let is_least =
+                || integer(self.table.cell(row, self.column)).ok() == Some(i64::MIN.into());
+            if *value == -TWO_TO_63 && is_least() {
+                *value = f64::NAN;
+            }
+        }
     }
 
     fn booleans(&self) -> Result<Vec<Option<bool>>, Rejected> {

@@ -313,7 +313,7 @@ impl Scanner {
     /// gives up, or goes on after a quarter of a million rows.
     ///
     /// # Source
-    /// pandas 2.2.3 `tokenizer.c` `tokenize_bytes`, state `WHITESPACE_LINE`.
+    /// pandas 2.2.3 `tokenizer.c` `tokenize_bytes`, states `WHITESPACE_LINE` and `EAT_CRNL_NOP`.
     fn skip_blank_lines(&mut self, row: usize) -> Result<(), ReadError> {
         let mut blanks = false;
         while let Some(&byte) = self.bytes.get(self.read) {
@@ -325,6 +325,10 @@ impl Scanner {
                 b'\r' => {
                     self.ends.lone_return = true;
                     blanks = false;
+                    // A comma behind a blank line's lone carriage return goes with it.
+                    if self.bytes.get(self.read + 1) == Some(&b',') {
+                        self.read += 1;
+                    }
                 }
                 b' ' | b'\t' => blanks = true,
                 _ if blanks && self.ends.lone_return => {

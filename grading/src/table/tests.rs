@@ -200,6 +200,37 @@ fn a_gap_beside_64_bits_stays_text() {
 }
 
 #[test]
+fn the_least_integer_is_a_gap_beside_gaps() {
+    let missing = |cells: [&str; 3]| {
+        let table = table(&format!("a,b\nx,{}\nx,{}\nx,{}\n", cells[0], cells[1], cells[2]));
+        let column = table.column("b").unwrap();
+        [0, 1, 2].map(|row| column.is_missing(row))
+    };
+    assert_eq!(missing(["-9223372036854775808", "", "1"]), [true, true, false]);
+    assert_eq!(missing(["-9223372036854775807", "NA", "1"]), [false, true, false]);
+    assert_eq!(missing(["-9223372036854775808", "2", "1"]), [false; 3]);
+    assert_eq!(missing(["-9223372036854775808", "", "1.5"]), [false, true, false]);
+}
+
+#[test]
+fn a_comma_behind_a_blank_line_that_a_lone_return_ends_is_lost() {
+    for (text, expected) in [
+        ("a,b\n1,2\n\r,x,y\n5,6\n", &["1 2", "x y", "5 6"][..]),
+        ("a,b\n1,2\n \r,\n5,6\n", &["1 2", "5 6"]),
+        ("a,b\n1,2\n \r,,x\n5,6\n", &["1 2", " x", "5 6"]),
+        ("a,b\n1,2\n\r,\r,x,y\n5,6\n", &["1 2", "x y", "5 6"]),
+        ("a,b\n1,2\n\r, \n5,6\n", &["1 2", "5 6"]),
+        ("a,b\n1,2\n\r\n,y\n5,6\n", &["1 2", " y", "5 6"]),
+    ] {
+        let table = table(text);
+        let cell = |row, name: &str| table.column(name).unwrap().raw(row).to_owned();
+        let rows: Vec<String> =
+            (0..table.rows()).map(|row| format!("{} {}", cell(row, "a"), cell(row, "b"))).collect();
+        assert_eq!(rows, expected, "{text:?}");
+    }
+}
+
+#[test]
 fn lone_returns_end_rows_unless_blanks_follow() {
     let rows = |text: &str| Table::parse(text.into(), &Limits::default()).map(|table| table.rows());
     for (text, expected) in [

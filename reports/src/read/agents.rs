@@ -2,8 +2,9 @@
 //! have to.
 //!
 //! - `<timestamp>_run-group_<agent>/…`: the agent is named, whatever the report is called.
-//! - Else by the report, `<name>_grading_report.json`; where that is nothing but a time or a number,
-//!   by its folder.
+//! - Else by the report, `<name>_grading_report.json`: who gave it a name said more than who made the
+//!   folder, which may hold several agents. Where the name is nothing but a time, a number or the
+//!   number of a group (`run_1`), by its folder.
 //! - Names that differ in a group's number alone (`x_group1`, `x_group2`, …) are one agent, each
 //!   group with seeds of its own. So are names that end in numbers counted from 0 or 1 beside each
 //!   other (`run_1`, `run_2`), but not `gpt-4` and `gpt-5`.
@@ -55,8 +56,9 @@ pub(super) fn owners(reports: &[PathBuf]) -> Vec<String> {
                 .filter(|(above, _)| path.parent().and_then(Path::parent) == Some(above))
                 .filter_map(|(_, folder)| folder.to_str())
                 .collect();
-            if let Some(folder) = folders.last_mut() {
-                *folder = without_group(folder, &cousins);
+            if let Some(folder) = folders.pop() {
+                let named = without_group(&folder, &cousins);
+                folders.extend((!named.is_empty()).then_some(named));
             }
             Err(Owner { folders, name: without_group(&names[i], &siblings(i)) })
         })
@@ -124,8 +126,8 @@ fn is_time(text: &str) -> bool {
             .all(|word| matches!(word, "" | "T" | "Z" | "TZ" | "UTC" | "GMT"))
 }
 
-/// The name without the number of its group. A number without a word for it counts as one only if
-/// `beside` holds all from 0 or 1 on, two at least.
+/// The name without the number of its group; nothing is left of `run_1`. A number without a word for
+/// it counts as one only if `beside` holds all from 0 or 1 on, two at least.
 fn without_group(name: &str, beside: &BTreeSet<&str>) -> String {
     const WORDS: [&str; 6] = ["group", "seed", "run", "rep", "repeat", "trial"];
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -136,7 +138,8 @@ fn without_group(name: &str, beside: &BTreeSet<&str>) -> String {
     let bare = stem.trim_end_matches(separators);
     for word in WORDS {
         let lower = bare.to_ascii_lowercase();
-        if let Some(rest) = lower.strip_suffix(word).filter(|rest| rest.ends_with(separators)) {
+        let rest = lower.strip_suffix(word);
+        if let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.ends_with(separators)) {
             return bare[..rest.len()].trim_end_matches(separators).to_owned();
         }
     }
@@ -170,10 +173,20 @@ mod tests {
         assert_eq!(agents(&files.each_ref().map(String::as_str)), ["x"; 3]);
         let two = ["/r/agentA_grading_report.json", "/r/agentB_grading_report.json"];
         assert_eq!(agents(&two), ["agentA", "agentB"]);
-        let counted = ["/r/run_1_grading_report.json", "/r/run_2_grading_report.json"];
-        assert_eq!(agents(&counted), ["run", "run"]);
+        let counted = ["/r/check_1_grading_report.json", "/r/check_2_grading_report.json"];
+        assert_eq!(agents(&counted), ["check", "check"]);
         let models = ["/r/gpt-4_grading_report.json", "/r/gpt-5_grading_report.json"];
         assert_eq!(agents(&models), ["gpt-4", "gpt-5"]);
+    }
+
+    #[test]
+    fn the_number_of_a_group_alone_names_nobody() {
+        let reports = ["/r/mine/run_1_grading_report.json", "/r/mine/run_2_grading_report.json"];
+        assert_eq!(agents(&reports), ["mine", "mine"]);
+        let folders = ["/r/mine/seed1/grading_report.json", "/r/mine/seed2/grading_report.json"];
+        assert_eq!(agents(&folders), ["mine", "mine"]);
+        assert_eq!(agents(&["/r/mine/Run-3_grading_report.json"]), ["mine"]);
+        assert_eq!(agents(&["/r/mine/run_grading_report.json"]), ["run"]);
     }
 
     #[test]

@@ -27,7 +27,7 @@ const FEW_LIKE: usize = 20;
 const FEW_EVENTS: f64 = 5.0;
 /// The same in attempts for each side of a difference: with fewer, the ends of both sides together
 /// reach too far.
-const FEW_EVENTS_OF_A_SIDE: f64 = 10.0;
+const FEW_EVENTS_OF_A_SIDE: f64 = 20.0;
 /// Fewest competitions that must differ for an interval of a difference on ones like these not to
 /// be rough.
 const FEW_DIFFERENT: f64 = 8.0;
@@ -192,7 +192,9 @@ pub fn difference_on_like_these(pairs: &[(Cluster, Cluster)], confidence: f64) -
         }
     };
     let interval = Interval::new(centre - half, centre + half).clipped(-1.0, 1.0);
-    let rough = differences.len() < FEW_LIKE || taking_part < FEW_DIFFERENT;
+    let rough = differences.len() < FEW_LIKE
+        || taking_part < FEW_DIFFERENT
+        || these.is_some_and(|these| these.rough);
     Some(interval.roughly(rough).wider(these))
 }
 

@@ -1,6 +1,8 @@
 //! Rows that lie anywhere in a file, read together: a call to the system for each would cost more
 //! than all the rest.
 
+use std::sync::{Arc, PoisonError};
+
 use medalist_grading::platform;
 use rayon::prelude::*;
 
@@ -9,8 +11,41 @@ use crate::frame::FrameError;
 
 /// Rows of a source in memory, in the order in which they were wanted.
 pub(in crate::frame) struct FetchedRows {
-    parts: Vec<Vec<u8>>,
+    parts: Vec<Arc<Kept>>,
     places: Vec<Fetched>,
+}
+
+/// Rows of a source in memory, in the order of the source.
+#[derive(Debug, Default)]
+pub(in crate::frame) struct Kept {
+    rows: Vec<u32>,
+    begins: Vec<u64>,
+    bytes: Vec<u8>,
+}
+
+/// Rows that are kept for whom they may serve next have no more bytes than this.
+pub(in crate::frame) const KEPT: u64 = 128 << 20;
+
+impl Kept {
+    /// Adds a row, which lies behind those that are there.
+    pub(in crate::frame) fn push(&mut self, row: u32, text: &[u8]) {
+        self.rows.push(row);
+        self.begins.push(self.bytes.len() as u64);
+        self.bytes.extend_from_slice(text);
+    }
+
+    /// Adds rows that lie behind those that are there.
+    pub(in crate::frame) fn append(&mut self, later: &Self) {
+        let begin = self.bytes.len() as u64;
+        self.rows.extend_from_slice(&later.rows);
+        self.begins.extend(later.begins.iter().map(|place| begin + place));
+        self.bytes.extend_from_slice(&later.bytes);
+    }
+
+    fn range(&self, place: usize) -> (u64, u64) {
+        let end = self.begins.get(place + 1).copied().unwrap_or(self.bytes.len() as u64);
+        (self.begins[place], end)
+    }
 }
 
 /// Where a row is: in which part, where it begins there and how long it is.
@@ -41,35 +76,52 @@ impl CsvSource {
         let mut order: Vec<u64> =
             rows.iter().zip(0u64..).map(|(&row, place)| u64::from(row) << 32 | place).collect();
         order.par_sort_unstable();
+        if let Some(kept) = self.kept()
+            && let Some(places) = places_in(&kept, &order)
+        {
+            return Ok(FetchedRows { parts: vec![kept], places });
+        }
         // Every part of a member is a pass of its own.
-        let parts = match &self.bytes {
-            Bytes::Member(_) => 1,
-            _ => rayon::current_num_threads(),
-        };
+        let is_member = matches!(self.bytes, Bytes::Member(_));
+        let parts = if is_member { 1 } else { rayon::current_num_threads() };
         let share = order.len().div_ceil(parts).max(1);
         let parts = order
             .par_chunks(share)
-            .map(|order| self.fetch_part(order))
+            .map(|order| self.fetch_part(order).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
         let mut places = vec![Fetched::default(); rows.len()];
-        for (part, (order, (bytes, begins))) in (0..).zip(order.chunks(share).zip(&parts)) {
-            let ends = begins.iter().skip(1).copied().chain([bytes.len() as u64]);
-            for ((&wanted, &begin), end) in order.iter().zip(begins).zip(ends) {
-                places[(wanted & u64::from(u32::MAX)) as usize] =
+        for (part, (order, fetched)) in (0..).zip(order.chunks(share).zip(&parts)) {
+            for (place, &wanted) in order.iter().enumerate() {
+                let (begin, end) = fetched.range(place);
+                places[wanted as u32 as usize] =
                     Fetched { part, begin, length: (end - begin) as u32 };
             }
         }
-        Ok(FetchedRows { parts: parts.into_iter().map(|(bytes, _)| bytes).collect(), places })
+        if let ([all], true) = (&parts[..], is_member)
+            && all.bytes.len() as u64 <= KEPT
+        {
+            self.keep(Arc::clone(all));
+        }
+        Ok(FetchedRows { parts, places })
     }
 
-    /// The bytes of some rows in ascending order, one behind another, and where each begins.
-    fn fetch_part(&self, order: &[u64]) -> Result<(Vec<u8>, Vec<u64>), FrameError> {
+    fn kept(&self) -> Option<Arc<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps rows in memory in place of those that were kept before.
+    pub(in crate::frame) fn keep(&self, rows: Arc<Kept>) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(rows);
+    }
+
+    /// Some rows in ascending order, one behind another.
+    fn fetch_part(&self, order: &[u64]) -> Result<Kept, FrameError> {
         /// A gap as large as a page costs no more than another call.
         const GAP: u64 = 4 << 10;
         const LONGEST_RUN: u64 = 1 << 20;
         let (file, path) = match &self.bytes {
             Bytes::File { file, path } => (file, path),
-            Bytes::Memory(_) => return Ok(Default::default()),
+            Bytes::Memory(_) => return Ok(Kept::default()),
             Bytes::Member(_) => return self.fetch_pass(order),
         };
         let range = |wanted: &u64| {
@@ -77,8 +129,7 @@ impl CsvSource {
             self.offsets.at(row)..self.offsets.at(row + 1)
         };
         let total: u64 = order.iter().map(range).map(|range| range.end - range.start).sum();
-        let (mut bytes, mut begins) =
-            (Vec::with_capacity(total as usize), Vec::with_capacity(order.len()));
+        let mut fetched = Kept { bytes: Vec::with_capacity(total as usize), ..Kept::default() };
         let (mut run, mut next) = (Vec::new(), 0);
         while next < order.len() {
             let begin = range(&order[next]).start;
@@ -92,29 +143,47 @@ impl CsvSource {
             run.resize((end - begin) as usize, 0);
             let io = |source| FrameError::Io { action: "read", path: path.clone(), source };
             platform::read_exact_at(file, &mut run, begin).map_err(io)?;
-            for row in order[next..last].iter().map(range) {
-                begins.push(bytes.len() as u64);
-                bytes.extend_from_slice(
-                    &run[(row.start - begin) as usize..(row.end - begin) as usize],
-                );
+            for wanted in &order[next..last] {
+                let row = range(wanted);
+                let text = &run[(row.start - begin) as usize..(row.end - begin) as usize];
+                fetched.push((wanted >> 32) as u32, text);
             }
             next = last;
         }
-        Ok((bytes, begins))
+        Ok(fetched)
     }
 }
 
 impl CsvSource {
     /// As [`fetch_part`](Self::fetch_part), in one pass over a member.
-    fn fetch_pass(&self, order: &[u64]) -> Result<(Vec<u8>, Vec<u64>), FrameError> {
-        let (mut bytes, mut begins) = (Vec::new(), Vec::with_capacity(order.len()));
-        let mut reader = self.reader();
-        for wanted in order {
-            begins.push(bytes.len() as u64);
-            bytes.extend_from_slice(reader.load((wanted >> 32) as usize)?.text);
-        }
-        Ok((bytes, begins))
+    fn fetch_pass(&self, order: &[u64]) -> Result<Kept, FrameError> {
+        let mut fetched = Kept::default();
+        let mut wanted = order.iter().map(|wanted| (wanted >> 32) as u32).peekable();
+        self.each_block(|block| {
+            while let Some(row) = wanted.next_if(|&row| (row as usize) < block.rows.end) {
+                fetched.push(row, block.text(row as usize));
+            }
+            Ok::<_, FrameError>(())
+        })?;
+        Ok(fetched)
     }
+}
+
+/// Where rows are among those that are kept, if all are; the place that each is wanted for is in
+/// the lower half.
+fn places_in(kept: &Kept, order: &[u64]) -> Option<Vec<Fetched>> {
+    let mut places = vec![Fetched::default(); order.len()];
+    let mut at = 0;
+    for wanted in order {
+        let row = (wanted >> 32) as u32;
+        at += kept.rows[at..].iter().position(|&other| other >= row)?;
+        if kept.rows[at] != row {
+            return None;
+        }
+        let (begin, end) = kept.range(at);
+        places[*wanted as u32 as usize] = Fetched { part: 0, begin, length: (end - begin) as u32 };
+    }
+    Some(places)
 }
 
 impl RowReader<'_> {
@@ -126,9 +195,8 @@ impl RowReader<'_> {
         place: usize,
     ) -> LoadedRow<'b> {
         let Fetched { part, begin, length } = fetched.places[place];
-        let text = &fetched.parts[part as usize][begin as usize..][..length as usize];
-        self.spans.split(text, self.source.separator);
-        LoadedRow { source: self.source, row, text, spans: &self.spans }
+        let text = &fetched.parts[part as usize].bytes[begin as usize..][..length as usize];
+        self.load_text(row, text)
     }
 }
 

@@ -65,6 +65,18 @@ impl<'a> RowReader<'a> {
     }
 }
 
+impl RowReader<'_> {
+    /// As [`load`](Self::load), for a row whose text is there.
+    pub(in crate::frame) fn load_text<'b>(
+        &'b mut self,
+        row: usize,
+        text: &'b [u8],
+    ) -> LoadedRow<'b> {
+        self.spans.split(text, self.source.separator);
+        LoadedRow { source: self.source, row, text, spans: &self.spans }
+    }
+}
+
 /// A window that moves over a member from its front to its end.
 struct Forward<'a> {
     member: &'a dyn Reopen,

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::ops::Range;
+use std::sync::Mutex;
 
 use rayon::prelude::*;
 
@@ -13,7 +14,7 @@ use crate::frame::infer::Guess;
 use crate::frame::value::Kind;
 
 /// How much of a file is scanned at a time.
-const BLOCK: usize = 4 << 20;
+pub(super) const BLOCK: usize = 4 << 20;
 /// A row beyond this is an error, so that a stray quote does not pull a whole file into memory.
 const LONGEST_ROW: usize = 256 << 20;
 
@@ -79,6 +80,8 @@ impl<'a> Scan<'a> {
             columns,
             separator: self.separator,
             floats: self.floats,
+            scratch: options.scratch.clone(),
+            kept: Mutex::default(),
         })
     }
 
