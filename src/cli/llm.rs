@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use medalist_llm::check::{Answered, Checked};
+use medalist_reports::table::{Column, Look, render};
 
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::run::start_runtime;
-use crate::app::table::{Column, output_width, render};
+use crate::app::terminal::output_width;
 
 /// Look after the language models that agents may call (docs/llm.md).
 #[derive(clap::Args, Debug)]
@@ -45,7 +46,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         Column::new("dollars").right(),
     ];
     let rows: Vec<Vec<String>> = checked.iter().map(row).collect();
-    context.print(render(&columns, &rows, output_width()))?;
+    context.print(render(&columns, &rows, Look::plain(output_width())))?;
     context.say(format_args!("prices: {prices}"));
     let failed = checked.iter().filter(|one| one.result.is_err()).count();
     Ok(match failed {
