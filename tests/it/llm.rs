@@ -435,21 +435,23 @@ fn a_plain_process_reaches_the_gateway_on_loopback() {
     assert_eq!(json(&dir.join("attempt.json"))["llm"]["totals"]["calls"], 1);
 }
 
-/// An image with this machine's `curl`, the libraries that it needs and a bundle of authorities.
+/// An image with this machine's `curl` and bundle of authorities, and what they need.
 fn curl_image() -> Option<&'static str> {
     const TAG: &str = "medalist-test/curl:latest";
     let shell = r#"
         set -e
         root=$1
         mkdir -p "$root/home/agent" "$root/usr/bin" "$root/etc/ssl/certs" "$root/tmp"
-        for program in $(command -v curl) $(command -v bash); do
+        for name in curl bash cat rm env; do
+            program=$(command -v "$name") || { echo "there is no \`$name\`"; exit 1; }
             cp -L "$program" "$root/usr/bin/"
             ldd "$program" | grep -o '/[^ ]*' | while read -r library; do
                 mkdir -p "$root$(dirname "$library")"
                 cp -L "$library" "$root$library"
             done
         done
-        printf -- '-----BEGIN CERTIFICATE-----\nbm90IG91cnM=\n-----END CERTIFICATE-----\n' > "$root/etc/ssl/certs/ca-certificates.crt"
+        cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+        cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/other.pem"
         tar -C "$root" -c . | docker import - "$2" > /dev/null
     "#;
     let root = tempfile::tempdir().unwrap();
@@ -459,7 +461,7 @@ fn curl_image() -> Option<&'static str> {
         .output()
         .unwrap();
     if !output.status.success() {
-        skip("curl", String::from_utf8_lossy(&output.stderr).trim());
+        skip("curl", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim());
         return None;
     }
     Some(TAG)
@@ -481,12 +483,12 @@ async fn a_stock_client_reaches_providers_by_their_own_names() {
         &[],
     );
     let script = r#"
-        ask() { curl -sS -m 20 -o /tmp/out -w '%{http_code} ' "$@"; status=$?; cat /tmp/out; echo " curl $status"; rm -f /tmp/out; }
+        ask() { curl -sS -m 20 -o /tmp/out -w '%{http_code} ' "$@"; status=$?; cat /tmp/out 2> /dev/null; echo " curl $status"; rm -f /tmp/out; }
         ask https://api.openai.com/v1/chat/completions -d '{"model":"gpt-test","messages":[]}'
         ask https://api.anthropic.com/v1/messages -H 'x-api-key: dummy' -H 'anthropic-version: 2023-06-01' -d '{"model":"claude-x","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}'
         env -u SSL_CERT_FILE -u CURL_CA_BUNDLE curl --cacert /etc/ssl/certs/ca-certificates.crt -sS -m 20 -o /dev/null -w '%{http_code}\n' https://api.openai.com/v1/models
         ask https://example.org/
-        ask --cacert /dev/null https://api.openai.com/v1/models
+        ask --cacert /etc/ssl/other.pem https://api.openai.com/v1/models
         while read -r line; do echo "$line"; done < /etc/hosts
         echo id,x > /home/submission/submission.csv
     "#;
