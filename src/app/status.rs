@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use medalist_grading::GradeReport;
 use medalist_grading::untrusted::Shown;
-use medalist_reports::record::{AttemptKey, AttemptRecord, OutcomeKind, OutcomeRecord, Phase};
+use medalist_reports::record::{
+    AttemptKey, AttemptRecord, LlmTotals, OutcomeKind, OutcomeRecord, Phase,
+};
 
 use super::context::Context;
 use super::error::{CliError, Exit};
@@ -186,7 +188,27 @@ impl GroupEvents {
             ..RunStats::default()
         };
         finished.values().for_each(|(outcome, grade)| stats.count(outcome, grade));
-        Status { damaged, stats, running, llm: spent }
+        Status { damaged, stats, running, llm: spent.or_else(|| self.spent_on_disk()) }
+    }
+
+    /// What the records of attempts say was spent on language models, where no event tells.
+    fn spent_on_disk(&self) -> Option<LlmUsage> {
+        let settings = self.plan.llm.as_ref()?;
+        let mut totals = LlmTotals::default();
+        for attempt in &self.plan.attempts {
+            let path = self.group.attempt(&attempt.dir).record();
+            let record = read_json_if_there::<AttemptRecord>(&path).ok().flatten();
+            if let Some(llm) = record.and_then(|record| record.llm) {
+                totals.add(&llm.with_earlier_tries());
+            }
+        }
+        let limit = settings.config().ok()?.budget.group.dollars;
+        Some(LlmUsage {
+            calls: totals.calls,
+            group_dollars: totals.known_dollars(),
+            group_dollars_limit: limit.map(medalist_llm::Picodollars::dollars),
+            ..LlmUsage::default()
+        })
     }
 
     /// The attempts that a log is about: one, or all.

@@ -491,10 +491,12 @@ fn set_aside_last_try(dir: &AttemptDir, record: &AttemptRecord) -> Result<(), St
     let aside = dir.earlier_try(last.number);
     for name in AttemptDir::LEFT_BY_A_TRY {
         let from = dir.root().join(name);
-        if !from.exists() {
+        let to = aside.root().join(name);
+        // A folder that is there already is the earlier try's, and this one that of a try whose
+        // harness was killed before its container was made: the next try goes on with it.
+        if !from.exists() || to.is_dir() {
             continue;
         }
-        let to = aside.root().join(name);
         std::fs::create_dir_all(aside.root())
             .and_then(|()| std::fs::rename(&from, &to))
             .map_err(|source| StoreError::Io { verb: "move", path: from, source })?;

@@ -1,5 +1,6 @@
 //! Agents in sealed containers that call language models through the harness.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -434,21 +435,23 @@ fn a_plain_process_reaches_the_gateway_on_loopback() {
     assert_eq!(json(&dir.join("attempt.json"))["llm"]["totals"]["calls"], 1);
 }
 
-/// An image with this machine's `curl`, the libraries that it needs and a bundle of authorities.
+/// An image with this machine's `curl` and bundle of authorities, and what they need.
 fn curl_image() -> Option<&'static str> {
     const TAG: &str = "medalist-test/curl:latest";
     let shell = r#"
         set -e
         root=$1
         mkdir -p "$root/home/agent" "$root/usr/bin" "$root/etc/ssl/certs" "$root/tmp"
-        for program in $(command -v curl) $(command -v bash); do
+        for name in curl bash cat rm env; do
+            program=$(command -v "$name") || { echo "there is no \`$name\`"; exit 1; }
             cp -L "$program" "$root/usr/bin/"
             ldd "$program" | grep -o '/[^ ]*' | while read -r library; do
                 mkdir -p "$root$(dirname "$library")"
                 cp -L "$library" "$root$library"
             done
         done
-        printf -- '-----BEGIN CERTIFICATE-----\nbm90IG91cnM=\n-----END CERTIFICATE-----\n' > "$root/etc/ssl/certs/ca-certificates.crt"
+        cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+        cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/other.pem"
         tar -C "$root" -c . | docker import - "$2" > /dev/null
     "#;
     let root = tempfile::tempdir().unwrap();
@@ -458,7 +461,7 @@ fn curl_image() -> Option<&'static str> {
         .output()
         .unwrap();
     if !output.status.success() {
-        skip("curl", String::from_utf8_lossy(&output.stderr).trim());
+        skip("curl", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim());
         return None;
     }
     Some(TAG)
@@ -480,12 +483,12 @@ async fn a_stock_client_reaches_providers_by_their_own_names() {
         &[],
     );
     let script = r#"
-        ask() { curl -sS -m 20 -o /tmp/out -w '%{http_code} ' "$@"; status=$?; cat /tmp/out; echo " curl $status"; rm -f /tmp/out; }
+        ask() { curl -sS -m 20 -o /tmp/out -w '%{http_code} ' "$@"; status=$?; cat /tmp/out 2> /dev/null; echo " curl $status"; rm -f /tmp/out; }
         ask https://api.openai.com/v1/chat/completions -d '{"model":"gpt-test","messages":[]}'
         ask https://api.anthropic.com/v1/messages -H 'x-api-key: dummy' -H 'anthropic-version: 2023-06-01' -d '{"model":"claude-x","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}'
         env -u SSL_CERT_FILE -u CURL_CA_BUNDLE curl --cacert /etc/ssl/certs/ca-certificates.crt -sS -m 20 -o /dev/null -w '%{http_code}\n' https://api.openai.com/v1/models
         ask https://example.org/
-        ask --cacert /dev/null https://api.openai.com/v1/models
+        ask --cacert /etc/ssl/other.pem https://api.openai.com/v1/models
         while read -r line; do echo "$line"; done < /etc/hosts
         echo id,x > /home/submission/submission.csv
     "#;
@@ -513,4 +516,70 @@ async fn a_stock_client_reaches_providers_by_their_own_names() {
     let handshakes = text(&dir.join("llm/handshakes.jsonl"));
     assert!(handshakes.contains("api.anthropic.com"), "{handshakes}");
     assert_eq!(json(&dir.join("attempt.json"))["llm"]["totals"]["calls"], 2);
+}
+
+/// Runs the group's harness until its `kill_at`-th event and kills it there; the number of events
+/// it told.
+fn life(mut command: Command, kill_at: Option<usize>) -> usize {
+    let mut child = command
+        .args(["--events", "-"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut told = 0;
+    for _ in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+        told += 1;
+        if kill_at == Some(told) {
+            child.kill().unwrap();
+        }
+    }
+    child.wait().unwrap();
+    told
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_harness_killed_with_calls_under_way_loses_no_call_and_its_agents_go_on() {
+    if engine().await.is_none() {
+        return;
+    }
+    let question = ask("hello");
+    let steps = ["llm-patient", CHAT, &question];
+    let steps = [&steps[..], &["+"], &steps, &["+"], &steps, &["+", "submit-sample"]].concat();
+    let mut kill_at = None;
+    let (mut events, mut cut_short) = (0, 0);
+    loop {
+        let provider = Provider::start(Duration::from_millis(400));
+        let context = prepared(&provider, "[budget.attempt]\ndollars = \"1\"\n", &steps);
+        let told = life(run_command(&context, &["demo-bikes"], &["--llm", "llm.toml"]), kill_at);
+        let group = groups(&context).remove(0);
+        if let Some(at) = kill_at {
+            cut_short += usize::from(told >= at);
+            let mut command = context.command();
+            command.args(["run", "--resume", group.to_str().unwrap()]).env("TEST_LLM_KEY", KEY);
+            let resumed = called(&command.output().unwrap());
+            assert_eq!(resumed.code, 0, "killed at event {at}: {resumed:#?}");
+        } else {
+            events = told;
+        }
+        let dir = attempts(&group).remove(0);
+        let record = json(&dir.join("attempt.json"));
+        assert_eq!(record["outcome"]["kind"], "finished", "killed at {kill_at:?}: {record:#}");
+        assert_eq!(record["tries"].as_array().unwrap().len(), 1, "killed at {kill_at:?}");
+        let log = text(&dir.join("run.log"));
+        assert_eq!(log.lines().filter(|line| line.starts_with("200 ")).count(), 3, "{log}");
+        // Whatever the provider was paid for is in the bill; a call may be there that never came.
+        let llm = &record["llm"]["totals"];
+        let (billed, answered) = (llm["calls"].as_u64().unwrap(), provider.answered() as u64);
+        assert!(
+            (answered..=answered + 1).contains(&billed) && billed >= 3,
+            "killed at {kill_at:?}: {billed} billed, {answered} answered: {record:#}"
+        );
+        assert!(llm["picodollars"].as_u64().unwrap() >= answered * 1_000_000_000, "{record:#}");
+        kill_at = Some(kill_at.map_or(1, |at| at + 1));
+        if kill_at > Some(events) {
+            break;
+        }
+    }
+    assert!(events >= 8 && cut_short + 3 >= events, "{cut_short} of {events} lives were cut short");
 }
