@@ -111,3 +111,30 @@ fn links_between_pages_lead_somewhere() {
         }
     }
 }
+
+/// Where texts count competitions, they count as the catalogue does.
+#[test]
+fn counts_in_texts_are_those_of_the_catalogue() {
+    use medalist_competitions::{Catalogue, Suite};
+    let catalogue = Catalogue::embedded().unwrap();
+    let (every, low, all) = (
+        catalogue.iter().count(),
+        catalogue.suite(Suite::Low).count(),
+        catalogue.suite(Suite::All).count(),
+    );
+    let phrases = [
+        ("CHANGELOG.md", format!("the catalogue of {every} competitions")),
+        ("README.md", format!("# {low} competitions from Kaggle")),
+        ("docs/architecture.md", format!("`all` = the {all}")),
+        ("docs/kaggle.md", format!("the {low} competitions of MLE-bench Lite")),
+        ("docs/overnight.md", format!("MLE-bench's {low} competitions of low complexity")),
+        ("docs/prepare.md", format!("# the {low} of low complexity")),
+        ("docs/prepare.md", format!("# all {all}\n")),
+        ("docs/prepare.md", format!("**all {low}**")),
+    ];
+    for (file, phrase) in phrases {
+        let text =
+            std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+        assert!(text.contains(&phrase), "`{file}` should say `{phrase}`");
+    }
+}
