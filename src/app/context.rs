@@ -7,6 +7,7 @@ use medalist_competitions::{Catalogue, DataDir};
 
 use super::error::{CliError, Exit};
 use super::grading::Grading;
+#[cfg(target_os = "linux")]
 use super::grading::workers::{GradingLimits, Workers};
 
 /// What use cases share: the places on disk and how to talk to the user.
@@ -23,6 +24,7 @@ pub struct Context {
     /// Whether progress bars may be drawn: stderr is a terminal and nobody asked for silence.
     pub progress: bool,
     /// What grading one submission may use.
+    #[cfg(target_os = "linux")]
     pub grading_limits: GradingLimits,
 }
 
@@ -45,15 +47,19 @@ impl Context {
         Ok(catalogue)
     }
 
-    /// What grades, in processes of their own that are this program again.
+    /// What grades; on Linux in processes of their own that are this program again.
     ///
     /// # Errors
     /// As [`Context::catalogue`].
     pub fn grading(&self) -> Result<Grading, CliError> {
-        Ok(Grading::new(self.catalogue()?, self.data()).with_workers(|| self.workers()))
+        let grading = Grading::new(self.catalogue()?, self.data());
+        #[cfg(target_os = "linux")]
+        let grading = grading.with_workers(|| self.workers());
+        Ok(grading)
     }
 
     /// Processes that grade.
+    #[cfg(target_os = "linux")]
     pub fn workers(&self) -> Workers {
         Workers::of_this_program(self.grading_limits)
     }

@@ -17,8 +17,12 @@ use super::context::Context;
 use super::error::{CliError, Exit};
 use super::grading::Grading;
 use crate::attempt::text::chain;
+<<<<<<< ours
 use crate::host::files::write_new;
 use crate::host::machine::cpu_count;
+=======
+use crate::host::files::write_atomic;
+>>>>>>> theirs
 
 /// A line of the list. MLE-bench's lines name logs and code as well, which grading does not need.
 #[derive(Debug, Deserialize)]
@@ -294,9 +298,10 @@ fn grade_lines(
         let report = target.report(line.submission_path.as_deref(), &target.answers_path());
         report.map_err(|error| chain(&error))
     };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let (next, (sender, results)) = (AtomicUsize::new(0), mpsc::channel());
     std::thread::scope(|scope| {
-        for _ in 0..(cpu_count() as usize).min(order.len()) {
+        for _ in 0..threads.min(order.len()) {
             let (sender, next, order, grade) = (sender.clone(), &next, &order, &grade);
             scope.spawn(move || {
                 while let Some((number, line)) = order.get(next.fetch_add(1, Ordering::Relaxed)) {

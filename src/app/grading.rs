@@ -6,21 +6,28 @@
 //! their own process instead.
 
 mod shelf;
+#[cfg(target_os = "linux")]
 pub mod worker;
+#[cfg(target_os = "linux")]
 pub mod workers;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+#[cfg(target_os = "linux")]
 use std::time::Duration;
 
 use medalist_competitions::{Catalogue, CatalogueError, CompetitionSpec, DataDir};
 use medalist_grading::grade::SpecError;
 use medalist_grading::report::submission_file;
-use medalist_grading::{GradeReport, Graded, Grader, InvalidKind, InvalidSubmission, Verdict};
+use medalist_grading::{GradeReport, Graded, Grader, InvalidSubmission};
+#[cfg(target_os = "linux")]
+use medalist_grading::{InvalidKind, Verdict};
 
 use self::shelf::{Fault, Shelf};
+#[cfg(target_os = "linux")]
 use self::worker::{Done, FilePath, Work};
-use self::workers::{Failure, Workers};
+#[cfg(target_os = "linux")]
+use self::workers::Workers;
 use super::boards::{Board, BoardError};
 use super::error::{CliError, Exit};
 
@@ -116,11 +123,25 @@ pub struct Grading {
     place: Place,
 }
 
+/// Why there is no verdict.
+#[derive(Debug)]
+enum Failure {
+    /// The competition's own files are at fault.
+    Fault(Fault),
+    /// The submission took more than it may: what is wrong with it, in words.
+    #[cfg(target_os = "linux")]
+    Over(String),
+    /// The process that grades could not be started, or ended for another reason.
+    #[cfg(target_os = "linux")]
+    Lost(String),
+}
+
 /// Where submissions are read.
 enum Place {
     /// In this process.
     Here(Shelf),
     /// In processes of their own; those that check for agents never hold answers.
+    #[cfg(target_os = "linux")]
     Workers { grade: Workers, check: Workers },
 }
 
@@ -131,6 +152,7 @@ impl Grading {
     }
 
     /// Grades in processes of their own: `workers` makes them.
+    #[cfg(target_os = "linux")]
     #[must_use]
     pub fn with_workers(self, workers: impl Fn() -> Workers) -> Self {
         Self { place: Place::Workers { grade: workers(), check: workers() }, ..self }
@@ -177,26 +199,12 @@ impl Grading {
     /// Grades one submission. Everything that an agent wrote and that is read with the answers at
     /// hand passes through here.
     fn grade(&self, rules: &Rules, submission: &Path, answers: &Path) -> Result<Graded, Failure> {
-        let workers = match &self.place {
+        match &self.place {
             Place::Here(shelf) => {
-                return shelf.grade(&rules.grader, submission, answers).map_err(Failure::Fault);
+                shelf.grade(&rules.grader, submission, answers).map_err(Failure::Fault)
             }
-            Place::Workers { grade, .. } => grade,
-        };
-        let work = Work::Grade {
-            submission: FilePath(submission.to_owned()),
-            answers: FilePath(answers.to_owned()),
-        };
-        let (time, program) = rules.time(workers.limits().time);
-        match workers.ask(&rules.text, work, time, !program) {
-            Ok(Done::Graded(graded)) => Ok(graded.into()),
-            Ok(_) => Err(Failure::Lost("the process that grades gave another answer".to_owned())),
-            Err(Failure::Over(why)) => Ok(Graded {
-                verdict: Verdict::Invalid(too_dear(why)),
-                strict_score: None,
-                strict_issues: Vec::new(),
-            }),
-            Err(failure) => Err(failure),
+            #[cfg(target_os = "linux")]
+            Place::Workers { grade, .. } => grade_by(grade, rules, submission, answers),
         }
     }
 
@@ -208,36 +216,69 @@ impl Grading {
         submission: Option<&Path>,
         sample: &Path,
     ) -> Result<Result<(), InvalidSubmission>, Failure> {
-        let workers = match (&self.place, submission) {
+        match (&self.place, submission) {
             (Place::Here(shelf), Some(submission)) => {
-                return shelf.validate(&rules.grader, submission, sample).map_err(Failure::Fault);
+                shelf.validate(&rules.grader, submission, sample).map_err(Failure::Fault)
             }
             (Place::Here(shelf), None) => {
-                return shelf.sample(sample).map(|_| Ok(())).map_err(Failure::Fault);
+                shelf.sample(sample).map(|_| Ok(())).map_err(Failure::Fault)
             }
-            (Place::Workers { check, .. }, _) => check,
-        };
-        let sample = FilePath(sample.to_owned());
-        let work = match submission {
-            Some(submission) => {
-                Work::Validate { submission: FilePath(submission.to_owned()), sample }
-            }
-            None => Work::Sample { sample },
-        };
-        let limits = workers.limits();
-        let time = if submission.is_some() { limits.question() } else { limits.time };
-        match workers.ask(&rules.text, work, time, true) {
-            Ok(Done::Validated(invalid)) => Ok(invalid.map_or(Ok(()), Err)),
-            Ok(Done::Read) => Ok(Ok(())),
-            Ok(Done::Graded(_)) => {
-                Err(Failure::Lost("the process that grades gave another answer".to_owned()))
-            }
-            Err(Failure::Over(why)) if submission.is_some() => Ok(Err(too_dear(why))),
-            Err(failure) => Err(failure),
+            #[cfg(target_os = "linux")]
+            (Place::Workers { check, .. }, _) => check_by(check, rules, submission, sample),
         }
     }
 }
 
+#[cfg(target_os = "linux")]
+fn grade_by(
+    workers: &Workers,
+    rules: &Rules,
+    submission: &Path,
+    answers: &Path,
+) -> Result<Graded, Failure> {
+    let work = Work::Grade {
+        submission: FilePath(submission.to_owned()),
+        answers: FilePath(answers.to_owned()),
+    };
+    let (time, program) = rules.time(workers.limits().time);
+    match workers.ask(&rules.text, work, time, !program) {
+        Ok(Done::Graded(graded)) => Ok(graded.into()),
+        Ok(_) => Err(Failure::Lost("the process that grades gave another answer".to_owned())),
+        Err(Failure::Over(why)) => Ok(Graded {
+            verdict: Verdict::Invalid(too_dear(why)),
+            strict_score: None,
+            strict_issues: Vec::new(),
+        }),
+        Err(failure) => Err(failure),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn check_by(
+    workers: &Workers,
+    rules: &Rules,
+    submission: Option<&Path>,
+    sample: &Path,
+) -> Result<Result<(), InvalidSubmission>, Failure> {
+    let sample = FilePath(sample.to_owned());
+    let work = match submission {
+        Some(submission) => Work::Validate { submission: FilePath(submission.to_owned()), sample },
+        None => Work::Sample { sample },
+    };
+    let limits = workers.limits();
+    let time = if submission.is_some() { limits.question() } else { limits.time };
+    match workers.ask(&rules.text, work, time, true) {
+        Ok(Done::Validated(invalid)) => Ok(invalid.map_or(Ok(()), Err)),
+        Ok(Done::Read) => Ok(Ok(())),
+        Ok(Done::Graded(_)) => {
+            Err(Failure::Lost("the process that grades gave another answer".to_owned()))
+        }
+        Err(Failure::Over(why)) if submission.is_some() => Ok(Err(too_dear(why))),
+        Err(failure) => Err(failure),
+    }
+}
+
+#[cfg(target_os = "linux")]
 fn too_dear(why: String) -> InvalidSubmission {
     InvalidSubmission::new(InvalidKind::TooExpensive, why)
 }
@@ -246,24 +287,32 @@ fn too_dear(why: String) -> InvalidSubmission {
 struct Rules {
     id: String,
     grader: Grader,
-    /// The `[grading]` table.
+    /// The `[grading]` table, for another process.
+    #[cfg(target_os = "linux")]
     text: String,
 }
 
 impl Rules {
     fn new(spec: &CompetitionSpec) -> Result<Self, GradingError> {
         let id = spec.id.to_string();
+        #[cfg(target_os = "linux")]
         let text = toml::to_string(&spec.grading).map_err(|error| GradingError::Worker {
             id: id.clone(),
             source: Cause(error.to_string()),
         })?;
         let grader = Grader::new(spec.grading.clone())
             .map_err(|source| GradingError::Spec { id: id.clone(), source })?;
-        Ok(Self { id, grader, text })
+        Ok(Self {
+            id,
+            grader,
+            #[cfg(target_os = "linux")]
+            text,
+        })
     }
 
     /// How long a grading may take, and whether a program of the competition's author does it: then
     /// that program's own limit comes on top.
+    #[cfg(target_os = "linux")]
     fn time(&self, time: Duration) -> (Duration, bool) {
         match self.grader.program_time() {
             Some(program) => (time.saturating_add(program), true),
@@ -282,6 +331,7 @@ impl Rules {
                 GradingError::Sample { id, path, source: Cause(why) }
             }
             Failure::Fault(Fault::Fit(why)) => GradingError::Grade { id, source: Cause(why) },
+            #[cfg(target_os = "linux")]
             Failure::Over(why) | Failure::Lost(why) => {
                 GradingError::Worker { id, source: Cause(why) }
             }

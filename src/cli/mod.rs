@@ -43,14 +43,18 @@ pub mod validate;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+#[cfg(target_os = "linux")]
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
 use bytesize::ByteSize;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::app::context::{Context, default_data_dir};
 use crate::app::error::{CliError, Exit};
+#[cfg(target_os = "linux")]
 use crate::app::grading::worker;
+#[cfg(target_os = "linux")]
 use crate::app::grading::workers::GradingLimits;
 
 /// Evaluate machine-learning agents on MLE-bench.
@@ -89,10 +93,12 @@ pub struct Global {
     verbose: u8,
     /// Most memory that grading one submission may take beside its answers; one that takes more is
     /// invalid. Without it 8 GiB, or three quarters of the free memory if that is less.
+    #[cfg(target_os = "linux")]
     #[arg(long, global = true, env = "MEDALIST_GRADING_MEMORY", value_name = "SIZE")]
     grading_memory: Option<ByteSize>,
     /// Longest time that grading one submission may take; one that takes longer is invalid. An
     /// agent's question to the validation service may take a fifth of it.
+    #[cfg(target_os = "linux")]
     #[arg(long, global = true, env = "MEDALIST_GRADING_TIME", default_value = "5min", value_parser = humantime::parse_duration, value_name = "TIME")]
     grading_time: Duration,
     /// Show no progress bars.
@@ -162,7 +168,12 @@ fn context(global: &Global) -> Context {
         runs_dir: global.runs_dir.clone().unwrap_or_else(|| PathBuf::from("runs")),
         catalog_dirs: global.catalog.clone(),
         quiet: global.quiet,
+<<<<<<< ours
         progress: can_draw() && !global.no_progress && global.quiet == 0,
+=======
+        progress: std::io::stderr().is_terminal() && !global.no_progress && global.quiet == 0,
+        #[cfg(target_os = "linux")]
+>>>>>>> theirs
         grading_limits: GradingLimits {
             memory_bytes: global.grading_memory.map(|size| size.0),
             time: global.grading_time,
@@ -210,6 +221,7 @@ fn command() -> clap::Command {
 
 /// Parses the command line, runs the subcommand and gives the process's exit code.
 pub fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
     // Not a subcommand: nobody is to call it, and it is to start quickly.
     if std::env::args_os().nth(1).is_some_and(|argument| argument == worker::ARGUMENT) {
         return worker::main();

@@ -78,11 +78,13 @@ impl Shelf {
     }
 
     /// Bytes of files that are kept.
+    #[cfg(target_os = "linux")]
     pub(super) fn kept_bytes(&self) -> u64 {
         self.answers.kept_bytes() + self.samples.kept_bytes()
     }
 
     /// Bytes of a file, if it is still to be read.
+    #[cfg(target_os = "linux")]
     pub(super) fn unread_bytes(&self, path: &Path) -> u64 {
         match self.answers.holds(path) || self.samples.holds(path) {
             true => 0,
@@ -147,6 +149,7 @@ impl<T> Cache<T> {
         slots.get(path).is_some_and(|slot| slot.stamp == Stamp::of(path))
     }
 
+    #[cfg(target_os = "linux")]
     fn kept_bytes(&self) -> u64 {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.values().map(|slot| slot.stamp.bytes).sum()

@@ -16,7 +16,7 @@ use medalist_grading::program::INHERITED;
 use medalist_grading::untrusted::Shown;
 use nix::libc::{SIGABRT, SIGKILL, SIGXCPU};
 
-use super::shelf::Fault;
+use super::Failure;
 use super::worker::{ARGUMENT, Done, Reply, Request, Work};
 use crate::attempt::text;
 use crate::host::machine;
@@ -56,17 +56,6 @@ impl Default for GradingLimits {
     fn default() -> Self {
         Self { memory_bytes: None, time: Self::TIME }
     }
-}
-
-/// Why a worker gave no answer.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// The submission took more than it may: what is wrong with it, in words.
-    Over(String),
-    /// The competition's own files are at fault.
-    Fault(Fault),
-    /// The worker could not be started, or ended for another reason.
-    Lost(String),
 }
 
 /// Workers of one program.
