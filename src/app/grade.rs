@@ -17,12 +17,7 @@ use super::context::Context;
 use super::error::{CliError, Exit};
 use super::grading::Grading;
 use crate::attempt::text::chain;
-<<<<<<< ours
 use crate::host::files::write_new;
-use crate::host::machine::cpu_count;
-=======
-use crate::host::files::write_atomic;
->>>>>>> theirs
 
 /// A line of the list. MLE-bench's lines name logs and code as well, which grading does not need.
 #[derive(Debug, Deserialize)]

@@ -31,7 +31,7 @@ use crate::host::store::{GroupDir, find};
 use crate::run::events::EventSink;
 use crate::run::sinks::{JsonLines, Lines, Progress};
 use crate::run::{
-    Capacity, LlmRun, Run, RunError, RunSummary, StopRequest, run as run_group, stop, write_group,
+    Capacity, Run, RunError, RunSummary, StopRequest, run as run_group, stop, write_group,
 };
 use crate::sandbox::docker::DockerExecutor;
 use crate::sandbox::embedded;

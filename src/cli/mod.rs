@@ -168,12 +168,8 @@ fn context(global: &Global) -> Context {
         runs_dir: global.runs_dir.clone().unwrap_or_else(|| PathBuf::from("runs")),
         catalog_dirs: global.catalog.clone(),
         quiet: global.quiet,
-<<<<<<< ours
         progress: can_draw() && !global.no_progress && global.quiet == 0,
-=======
-        progress: std::io::stderr().is_terminal() && !global.no_progress && global.quiet == 0,
         #[cfg(target_os = "linux")]
->>>>>>> theirs
         grading_limits: GradingLimits {
             memory_bytes: global.grading_memory.map(|size| size.0),
             time: global.grading_time,

@@ -233,10 +233,13 @@ impl Dispatcher<'_> {
             let message = format!(
                 "{what}; the attempt is passed over. Move the file away, and `--resume` makes the attempt again"
             );
-            self.emit(EventKind::Warning { key: Some(key.clone()), message });
+            self.emit(EventKind::Warning {
+                key: Some(key.clone()),
+                message: Shown::message(&message),
+            });
         }
         for (key, what) in &state.regraded {
-            let message = format!("{what}; the submission is graded again");
+            let message = Shown::message(&format!("{what}; the submission is graded again"));
             self.emit(EventKind::Warning { key: Some(key.clone()), message });
         }
         let damaged = state.damaged.len();
@@ -317,7 +320,7 @@ impl Dispatcher<'_> {
         let attempts = &self.run.plan.attempts;
         let about = dir.and_then(|dir| attempts.iter().find(|attempt| attempt.dir == dir));
         let key = about.map(|attempt| attempt.key.clone());
-        self.emit(EventKind::Warning { key, message });
+        self.emit(EventKind::Warning { key, message: Shown::message(&message) });
     }
 
     /// Takes up what runs already, and starts what the scheduler says.
@@ -445,7 +448,7 @@ impl Dispatcher<'_> {
             if queue.leave_out(bad) {
                 let message = format!("GPU {bad}; it is left out of this run from now on");
                 let (key, message) = (Some(active.attempt.key.clone()), Shown::message(&message));
-                self.emit(EventKind::Warning { key, message });
+                self.emit(EventKind::Warning { key, message: Shown::message(&message) });
             }
         }
         match end.finished {
