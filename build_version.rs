@@ -5,7 +5,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// What goes into the program; a change in it since the commit makes the version `dirty`.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "Cargo.lock",
     "agents",
     "build.rs",
@@ -13,6 +13,7 @@ const SOURCES: [&str; 9] = [
     "competitions/src",
     "grading/src",
     "init",
+    "llm/src",
     "reports/src",
     "src",
 ];
