@@ -87,6 +87,14 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The network that agents have, in a word: nothing keeps plain processes from the machine's.
+    pub fn network_in_force(&self) -> &str {
+        match self.executor {
+            ExecutorKind::Docker => self.network.mode(),
+            ExecutorKind::Process => Network::Open.mode(),
+        }
+    }
+
     /// Whether an attempt of this plan is sealed, on an executor that can seal (`by_executor`): no
     /// answers, nothing of the host and no network are in the agent's reach.
     ///

@@ -235,12 +235,14 @@ impl GpuArgs {
 }
 
 /// Flags of `run` that a resumed group takes; all others are the plan's.
-const BESIDE_RESUME: [&str; 11] = [
+const BESIDE_RESUME: [&str; 13] = [
     "--resume",
     "--parallel",
     "--retries",
     "--fail-fast",
     "--events",
+    "--grading-memory",
+    "--grading-time",
     "--runs-dir",
     "--data-dir",
     "--catalog",
@@ -262,7 +264,7 @@ pub fn run(args: &Args, given: &[String], context: &Context) -> Result<Exit, Cli
                 Exit::Usage,
                 format!("`{flag}` cannot be given beside `--resume`: it is fixed by the group's plan"),
             )
-            .hint("`--parallel`, `--retries`, `--fail-fast` and `--events` can; start a new group to change anything else"));
+            .hint("`--parallel`, `--retries`, `--fail-fast`, `--events` and the limits of grading can; start a new group to change anything else"));
         }
         let is_given = |flag: &str| given.iter().any(|given| given == flag);
         let request = ResumeRequest {

@@ -251,7 +251,8 @@ async fn the_record_says_what_was_open() {
         if open {
             plan.network = Network::Open;
             plan.pass_secrets = true;
-            plan.mounts = vec!["/usr/share:/home/share".parse().unwrap()];
+            plan.mounts = vec!["/usr/share:/opt/share".parse().unwrap()];
+            assert_eq!(plan.network_in_force(), "open");
             // A variable that is set wherever tests run.
             plan.agent.env.insert("KEY".into(), "${{ secrets.PATH }}".into());
         }
@@ -262,6 +263,8 @@ async fn the_record_says_what_was_open() {
             if open { ("open", vec!["PATH".to_owned()]) } else { ("sealed", vec![]) };
         assert_eq!((conditions.network.as_str(), conditions.secrets), (network, Some(secrets)));
         assert_eq!(conditions.mounts.len(), usize::from(open));
+        plan.executor = ExecutorKind::Process;
+        assert_eq!(plan.network_in_force(), "open", "nothing holds a process off the network");
         assert!(!open || !conditions.sealed);
         let value = std::env::var("PATH").unwrap();
         assert!(!std::fs::read_to_string(path).unwrap().contains(&value), "the secret itself");

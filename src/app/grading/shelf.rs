@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::attempt::text::chain;
 
-/// Files that are kept: their sizes together, unless a single one is larger.
-pub(super) const KEPT_BYTES: u64 = 1 << 30;
+/// Files that are kept: their sizes together, unless a single one is larger. Several workers may
+/// each keep as much.
+const KEPT_BYTES: u64 = 256 << 20;
 
 /// Why there is no verdict, for a reason other than the submission; each with the cause.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -15,6 +15,7 @@ use bytesize::ByteSize;
 use medalist_grading::program::INHERITED;
 use medalist_grading::untrusted::Shown;
 use nix::libc::{SIGABRT, SIGKILL, SIGXCPU};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::Failure;
 use super::worker::{ARGUMENT, Done, Reply, Request, Work};
@@ -145,7 +146,8 @@ impl Workers {
 
     fn start(&self) -> io::Result<Worker> {
         let (ours, theirs) = UnixStream::pair()?;
-        let complaints = tempfile::tempfile()?;
+        // Not a file on a disk, which may be full.
+        let complaints = File::from(memfd_create("complaints", MFdFlags::MFD_CLOEXEC)?);
         let mut command = Command::new(&self.program);
         command.arg0("medalist").arg(ARGUMENT).env_clear();
         for name in INHERITED {
@@ -348,7 +350,7 @@ mod tests {
         let why = over("read -r line; kill -XCPU $$", AMPLE);
         assert!(why.contains("`--grading-time`"), "{why}");
         // Only what waits longer than a test may is late.
-        let why = over("sleep 1000", Duration::from_millis(200));
+        let why = over("exec sleep 1000", Duration::from_millis(200));
         assert!(why.contains("takes longer than"), "{why}");
 
         let lost = |script: &str| match Scripted::new(script).ask(AMPLE) {
@@ -358,7 +360,7 @@ mod tests {
         let why = lost("read -r line; printf 'panicked\\n\\033[2J at x\\n' >&2; exit 101");
         assert!(why.contains("exit status: 101: \\u{1b}[2J at x"), "{why}");
         assert!(lost("read -r line; kill -KILL $$").contains("signal: 9"));
-        assert!(lost("read -r line; echo nonsense; sleep 1000").contains("expected"));
+        assert!(lost("read -r line; echo nonsense; exec sleep 1000").contains("expected"));
         let absent = Workers::new("/no/such/program".into(), GradingLimits::default());
         let sample = FilePath("sample.csv".into());
         let failure = absent.ask("", Work::Sample { sample }, AMPLE, true);
