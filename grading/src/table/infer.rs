@@ -5,7 +5,7 @@
 //! may come out as a mixture.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
@@ -212,7 +212,7 @@ fn infer_rows(table: &Table, column: usize, rows: Range<usize>) -> Typed {
         Ok(values) => return Values::Int(values).into(),
         Err(Rejected { why: Why::Overflow, .. }) => match cells.unsigned() {
             Ok(Unsigned::Values(values)) => return Values::UInt(values).into(),
-            Ok(Unsigned::Conflict) => return Typed { values: Values::Text, verbatim: true },
+            Ok(Unsigned::Conflict { verbatim }) => return Typed { values: Values::Text, verbatim },
             Err(Rejected { why: Why::Overflow, .. }) => return Values::Text.into(),
             Err(_) => {}
         },
@@ -266,8 +266,11 @@ struct Reader<'t> {
 /// What reading as unsigned integers gives.
 enum Unsigned {
     Values(Vec<u64>),
-    /// A sign or a gap beside a value that needs the last bit.
-    Conflict,
+    /// A sign or a gap, beside a value that needs the last bit if the cells stay as they are, else
+    /// beside one below all that are signed.
+    Conflict {
+        verbatim: bool,
+    },
 }
 
 impl Reader<'_> {
@@ -297,10 +300,10 @@ impl Reader<'_> {
 
     /// pandas reads a column again as unsigned where an integer has more than 63 bits.
     fn unsigned(&self) -> Result<Unsigned, Rejected> {
-        let conflict = AtomicUsize::new(usize::MAX);
-        let values = self.fill(0_u64, |row, cell| {
+        let conflict = AtomicBool::new(false);
+        let values = self.fill(0_u64, |_, cell| {
             if is_missing(cell) || cell.trim_start_matches(is_blank).starts_with('-') {
-                conflict.fetch_min(row, Ordering::Relaxed);
+                conflict.store(true, Ordering::Relaxed);
                 return Ok(0);
             }
             match integer(cell) {
@@ -309,8 +312,11 @@ impl Reader<'_> {
                 Err(IntError::Syntax) => Err(Why::Syntax),
             }
         })?;
-        let conflict = conflict.into_inner() != usize::MAX;
-        Ok(if conflict { Unsigned::Conflict } else { Unsigned::Values(values) })
+        if !conflict.into_inner() {
+            return Ok(Unsigned::Values(values));
+        }
+        let verbatim = values.iter().any(|&value| i64::try_from(value).is_err());
+        Ok(Unsigned::Conflict { verbatim })
     }
 
     fn floats(&self) -> Result<Vec<f64>, Rejected> {
@@ -344,7 +350,7 @@ impl Reader<'_> {
             Ok(_) => return None,
             Err(signed @ Rejected { why: Why::Overflow, .. }) => match self.unsigned() {
                 Ok(Unsigned::Values(_)) => return None,
-                Ok(Unsigned::Conflict) => return Some(signed),
+                Ok(Unsigned::Conflict { .. }) => return Some(signed),
                 Err(unsigned @ Rejected { why: Why::Overflow, .. }) => return Some(unsigned),
                 Err(_) => {}
             },

@@ -200,6 +200,17 @@ fn a_gap_beside_64_bits_stays_text() {
 }
 
 #[test]
+fn a_gap_stays_one_beside_an_integer_below_64_bits() {
+    let gap = |cell: &str| {
+        let table = table(&format!("a,b\nx,{cell}\nx,\nx,1\n"));
+        let column = table.column("b").unwrap();
+        (column.is_text(), column.is_missing(1))
+    };
+    assert_eq!(gap("-9223372036854775809"), (true, true));
+    assert_eq!(gap("9223372036854775808"), (true, false));
+}
+
+#[test]
 fn the_least_integer_is_a_gap_beside_gaps() {
     let missing = |cells: [&str; 3]| {
         let table = table(&format!("a,b\nx,{}\nx,{}\nx,{}\n", cells[0], cells[1], cells[2]));

@@ -27,7 +27,7 @@ const FEW_LIKE: usize = 20;
 const FEW_EVENTS: f64 = 5.0;
 /// The same in attempts for each side of a difference: with fewer, the ends of both sides together
 /// reach too far.
-const FEW_EVENTS_OF_A_SIDE: f64 = 20.0;
+const FEW_EVENTS_OF_A_SIDE: f64 = 25.0;
 /// Fewest competitions that must differ for an interval of a difference on ones like these not to
 /// be rough.
 const FEW_DIFFERENT: f64 = 8.0;
