@@ -68,6 +68,7 @@ pub struct Upstream {
     /// Where it is: with `/v1` for the OpenAI dialect, without a version for the others.
     pub base_url: Option<String>,
     /// Where its key comes from; none for a server without keys.
+    #[serde(default, deserialize_with = "key_source")]
     pub key: Option<KeySource>,
     /// Which header the key goes into; by default the one that the client used.
     pub auth: Option<Auth>,
@@ -98,6 +99,18 @@ pub enum KeySource {
     File(PathBuf),
     /// A program that prints the key, and its arguments.
     Command(Vec<String>),
+}
+
+/// Reads a key's source. What stands there may be a key by mistake, so that no message quotes it.
+fn key_source<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<KeySource>, D::Error> {
+    let value = toml::Value::deserialize(from)
+        .map_err(|_| serde::de::Error::custom("`key` cannot be read"))?;
+    value.try_into().map(Some).map_err(|_| {
+        serde::de::Error::custom(
+            "a key itself does not belong here; expected where it is: `{ env = \"VARIABLE\" }`, \
+             `{ file = \"PATH\" }` or `{ command = [\"PROGRAM\", \"ARGUMENT\"] }`",
+        )
+    })
 }
 
 /// The header that a key goes into.

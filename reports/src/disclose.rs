@@ -208,7 +208,8 @@ mod tests {
             assert!(text.contains(line), "{line}: {text}");
         }
         assert!(
-            text.contains("**Secrets handed to the agent**: API") && !text.contains("none\n"),
+            text.contains("- **Secrets handed to the agent**: API_KEY\n")
+                && !text.contains("machine**: none\n"),
             "{text}"
         );
         let text = of(&mut reading, ConditionsRecord::default());

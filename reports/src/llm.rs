@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use medalist_grading::untrusted::Shown;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::attempt::Attempt;
@@ -108,7 +109,44 @@ pub(crate) fn recorded<'de, D: Deserializer<'de>>(from: D) -> Result<Option<LlmR
     else {
         return Ok(None);
     };
-    serde_json::from_value(value).map(Some).map_err(serde::de::Error::custom)
+    let mut llm: LlmRecord = serde_json::from_value(value).map_err(serde::de::Error::custom)?;
+    llm.models = tamed_totals(llm.models);
+    llm.roles = tamed_totals(llm.roles);
+    for counts in [&mut llm.errors, &mut llm.policy, &mut llm.outcomes] {
+        *counts = tamed(std::mem::take(counts), |n| *n, |sum, n| *sum = sum.saturating_add(*n));
+    }
+    Ok(Some(llm))
+}
+
+/// Most names of a kind that an attempt's record keeps apart.
+const NAMES: usize = 40;
+/// Longest of them.
+const LONGEST_NAME: usize = 80;
+/// What the rest of them is called.
+const OTHERS: &str = "others";
+
+fn tamed_totals(named: BTreeMap<String, LlmTotals>) -> BTreeMap<String, LlmTotals> {
+    tamed(named, |totals| totals.calls, LlmTotals::add)
+}
+
+/// Names that an agent chose are shown as far as they can be, and those of the most calls alone: an
+/// agent may ask for any model, and for a new one each time.
+fn tamed<T: Default>(
+    named: BTreeMap<String, T>,
+    weight: impl Fn(&T) -> u64,
+    add: impl Fn(&mut T, &T),
+) -> BTreeMap<String, T> {
+    let mut all: Vec<(String, T)> = named.into_iter().collect();
+    all.sort_by_key(|(_, value)| std::cmp::Reverse(weight(value)));
+    let mut kept: BTreeMap<String, T> = BTreeMap::new();
+    for (i, (name, value)) in all.iter().enumerate() {
+        let name = match i {
+            0..NAMES => Shown::cut(name, LONGEST_NAME).into_string(),
+            _ => OTHERS.to_owned(),
+        };
+        add(kept.entry(name).or_default(), value);
+    }
+    kept
 }
 
 /// The calls of many attempts.
@@ -257,6 +295,23 @@ mod tests {
         let none_yet = record(r#"{"llm": {"totals": {"calls": 0}}}"#).unwrap();
         assert_eq!(none_yet.totals.cost(), Cost::Known(0.0));
         assert_eq!(none_yet.totals.tokens.cache_share(), None);
+    }
+
+    #[test]
+    fn names_that_an_agent_chose_are_cut_and_few() {
+        let mut models = serde_json::Map::new();
+        for i in 0..1_000 {
+            models.insert(format!("m{i}"), serde_json::json!({"calls": i}));
+        }
+        models.insert(format!("\u{202e}{}", "x".repeat(500)), serde_json::json!({"calls": 5_000}));
+        let text =
+            serde_json::json!({"llm": {"totals": {"calls": 1}, "models": models}}).to_string();
+        let models = record(&text).unwrap().models;
+        assert_eq!(models.len(), NAMES + 1);
+        assert!(models.keys().all(|name| name.chars().count() < 100 && !name.contains('\u{202e}')));
+        assert!(models.contains_key("m999") && !models.contains_key("m1"));
+        let calls: u64 = models.values().map(|totals| totals.calls).sum();
+        assert_eq!(calls, 5_000 + 999 * 1_000 / 2, "none is lost");
     }
 
     #[test]

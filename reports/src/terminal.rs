@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use medalist_grading::untrusted::Shown;
+
 use crate::attempt::Measure;
 use crate::data::{AgentReport, AttemptReport, ReportData};
 use crate::record::LlmTotals;
@@ -184,6 +186,9 @@ fn attempt_row(attempt: &AttemptReport) -> [String; 9] {
     ]
 }
 
+/// Longest name of a model in the table of costs, where columns of figures give way first.
+const NAME: usize = 36;
+
 /// What language models cost, by agent and model; nothing if no calls were recorded.
 fn costs(data: &ReportData, look: Look) -> String {
     let mut rows = Vec::new();
@@ -208,9 +213,11 @@ fn costs(data: &ReportData, look: Look) -> String {
             llm.per_medal.map_or_else(|| "no medal".to_owned(), |cost| text::cost(Some(cost)));
         let first = text::duration(llm.ttft_p50_ms.map(|ms| ms / 1e3));
         let rest = [text::cost(llm.per_attempt), medal, first];
-        rows.push(row(agent.agent.clone(), &llm.totals, text::cost(llm.cost), rest));
+        let name = Shown::cut(&agent.agent, NAME).into_string();
+        rows.push(row(name, &llm.totals, text::cost(llm.cost), rest));
         for (model, totals) in &llm.models {
             let cost = text::cost(Some(totals.cost()));
+            let model = Shown::cut(model, NAME).into_string();
             rows.push(row(format!(" {model}"), totals, cost, Default::default()));
         }
     }
@@ -218,7 +225,7 @@ fn costs(data: &ReportData, look: Look) -> String {
         return String::new();
     }
     let columns = [
-        Column::new("models").cut(),
+        Column::new("models"),
         Column::new("cost").right(),
         Column::new("an attempt").right(),
         Column::new("a medal").right(),

@@ -103,6 +103,11 @@ fn look(args: &Args, typed: &ArgMatches) -> Result<Shown, CliError> {
         for setting in &file.settings {
             check(&InForce { setting, file }, &schema)?;
         }
+        #[cfg(target_os = "linux")]
+        if file.llm.is_some() {
+            crate::attempt::llm::LlmPlan::read(&file.path)
+                .map_err(|error| CliError::new(Exit::BadInput, error))?;
+        }
     }
     if let Some(profile) = &args.profile {
         settings.check_profile(profile)?;

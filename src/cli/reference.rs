@@ -200,7 +200,7 @@ const READ: [(&str, &str); 15] = [
 ];
 
 /// Variables that an agent finds.
-const AGENTS: [(&str, &str); 21] = [
+const AGENTS: [(&str, &str); 23] = [
     ("AGENT_DIR", "the agent's own folder"),
     ("CODE_DIR", "code left here is kept with the result"),
     ("COMPETITION_ID", "the competition"),
@@ -214,6 +214,8 @@ const AGENTS: [(&str, &str); 21] = [
     ("MEDALIST_DISK_BYTES", "bytes it may write"),
     ("MEDALIST_GPUS", "the number of its GPUs"),
     ("MEDALIST_GRACE_S", "seconds between SIGTERM and the kill"),
+    ("MEDALIST_LLM_BUDGET_URL", "what is spent and left of the budget, with `--llm`"),
+    ("MEDALIST_LLM_URL", "the gateway to language models, with `--llm` (docs/llm.md)"),
     ("MEDALIST_MEMORY_BYTES", "memory it may use"),
     ("MEDALIST_TIME_LIMIT_S", "the same as `TIME_LIMIT_SECS`"),
     ("MEDALIST_VALIDATE_URL", "the validation service, for agents that run as processes"),

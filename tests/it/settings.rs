@@ -14,6 +14,18 @@ fn write(context: &TestContext, name: &str, text: &str) {
 
 const USER: &str = ".config/medalist/config.toml";
 
+/// A context with prepared competitions, all of the demo's if none are named: `run --dry-run` looks
+/// for their data.
+fn prepared(competitions: &[&str]) -> TestContext {
+    let context = TestContext::new();
+    let chosen: Vec<&str> = match competitions {
+        [] => vec!["--suite", "demo"],
+        ids => ids.iter().flat_map(|id| ["-c", id]).collect(),
+    };
+    context.ok(&[&["prepare"], &chosen[..]].concat());
+    context
+}
+
 /// Runs the binary in a folder below the context's with one variable more.
 fn run_in(context: &TestContext, folder: &str, variable: (&str, &str), args: &[&str]) -> Called {
     let mut command = context.command();
@@ -36,7 +48,7 @@ fn shown(config: &Value, table: Option<&str>, key: &str) -> Value {
 
 #[test]
 fn each_layer_beats_the_one_below_it() {
-    let context = TestContext::new();
+    let context = prepared(&["demo-bikes"]);
     let seeds = |args: &[&str]| {
         let plan = plan(&context, args);
         plan["attempts"].as_array().unwrap().len()
@@ -67,7 +79,7 @@ fn each_layer_beats_the_one_below_it() {
 
 #[test]
 fn a_choice_of_competitions_replaces_the_files() {
-    let context = TestContext::new();
+    let context = prepared(&[]);
     write(&context, "medalist.toml", "[run]\nagent = \"sample\"\nsuite = \"demo\"\n");
     assert_eq!(plan(&context, &[])["attempts"].as_array().unwrap().len(), 4);
     let chosen = plan(&context, &["-c", "demo-digits"]);
@@ -101,7 +113,7 @@ fn paths_start_at_the_file_and_the_nearest_file_holds() {
 
 #[test]
 fn mistakes_end_everything_but_help_before_it_begins() {
-    let context = TestContext::new();
+    let context = prepared(&["demo-digits"]);
     for (text, expected) in [
         (
             "[run]\nagnet = \"sample\"\n",
@@ -144,21 +156,19 @@ fn mistakes_end_everything_but_help_before_it_begins() {
 
 #[test]
 fn switches_of_files_can_be_unset() {
-    let context = TestContext::new();
+    let context = prepared(&["demo-digits"]);
     write(
         &context,
         "medalist.toml",
         "[run]\nagent = \"sample\"\ncompetition = [\"demo-digits\"]\nfail-fast = true\n",
     );
-    assert_eq!(plan(&context, &[])["fail_fast"], true);
-    assert_eq!(plan(&context, &["--fail-fast=false"])["fail_fast"], false);
-    assert_eq!(
-        plan(
-            &context,
-            &["--no-config", "--agent", "sample", "-c", "demo-digits", "--fail-fast=true"]
-        )["fail_fast"],
-        true
-    );
+    // A plan says `fail_fast` where it is set.
+    let is_set = |args: &[&str]| plan(&context, args)["fail_fast"] == true;
+    assert!(is_set(&[]));
+    assert!(!is_set(&["--fail-fast=false"]));
+    let bare = ["--no-config", "--agent", "sample", "-c", "demo-digits"];
+    assert!(!is_set(&bare));
+    assert!(is_set(&[&bare[..], &["--fail-fast=true"]].concat()));
 }
 
 #[test]
@@ -170,7 +180,7 @@ fn config_says_where_each_value_comes_from_and_shows_no_secret() {
         "medalist.toml",
         "[run]\nagent = \"sample\"\ntimeout = \"1h\"\n\n[profile.n]\ntimeout = \"2h\"\n\n\
          [llm.upstreams.openai]\nkey = { command = [\"pass\", \"sk-1secret\"] }\n\
-         [llm.upstreams.mine]\nbase_url = \"https://me:1secret@example.org/v1\"\nkey = \"sk-1secret\"\n",
+         [llm.upstreams.mine]\nbase_url = \"https://me:1secret@example.org/v1\"\n",
     );
     let called = context.ok(&["config", "--json", "--profile", "n", "--quiet"]);
     let config: Value = serde_json::from_str(&called.stdout).unwrap();
@@ -201,6 +211,15 @@ fn config_says_where_each_value_comes_from_and_shows_no_secret() {
         "{ command = [\"pass\", \"***\"] }"
     );
     let text = context.ok(&["config"]).stdout;
+    write(&context, "leaky.toml", "[llm.upstreams.openai]\nkey = \"sk-1secret\"\n");
+    for args in [["config", "--config", "leaky.toml"], ["llm", "check", "leaky.toml"]] {
+        let refused = context.run(&args);
+        assert_eq!(refused.code, 3, "{refused:#?}");
+        assert!(
+            refused.stderr.contains("line 2") && !refused.stderr.contains("1secret"),
+            "{refused:#?}"
+        );
+    }
     assert!(!text.contains("1secret") && !called.stdout.contains("1secret"), "{text}");
     // What it prints is a settings file that says the same again.
     let again = TestContext::new();
@@ -213,8 +232,7 @@ fn config_says_where_each_value_comes_from_and_shows_no_secret() {
 
 #[test]
 fn a_resumed_group_goes_by_its_plan() {
-    let context = TestContext::new();
-    context.ok(&["prepare", "-c", "demo-digits"]);
+    let context = prepared(&["demo-digits"]);
     let planned = context.ok(&[
         "run",
         "--agent",
@@ -237,7 +255,7 @@ fn a_resumed_group_goes_by_its_plan() {
 
 #[test]
 fn the_example_is_a_benchmark() {
-    let context = TestContext::new();
+    let context = prepared(&[]);
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/benchmark/medalist.toml");
     write(&context, "medalist.toml", &std::fs::read_to_string(example).unwrap());
     context.ok(&["config", "--profile", "nightly"]);
@@ -249,6 +267,5 @@ fn the_example_is_a_benchmark() {
         Some(3600.0),
         "{nightly:#}"
     );
-    context.ok(&["prepare", "-c", "demo-digits", "-c", "demo-bikes"]);
     context.ok(&["run", "--profile", "smoke", "--executor", "process"]);
 }

@@ -60,6 +60,23 @@ fn a_table_of_another_programs_settings_is_read_alone() {
 }
 
 #[test]
+fn a_key_that_stands_in_the_settings_is_in_no_message() {
+    for key in [
+        "\"sk-1secret\"",
+        "{ command = \"sk-1secret\" }",
+        "{ key = \"sk-1secret\" }",
+        "[\"sk-1secret\"]",
+    ] {
+        let message = parse(&format!("[upstreams.openai]\n\nkey = {key}")).expect_err(key);
+        assert!(
+            message.contains("line 3") && message.contains("expected where it is"),
+            "{message}"
+        );
+        assert!(!message.contains("1secret"), "{message}");
+    }
+}
+
+#[test]
 fn keys_come_from_variables_files_and_commands() {
     let key = |source: &str| {
         let text = format!("[upstreams.openai]\nkey = {source}");
