@@ -17,7 +17,6 @@ use super::run::{Opened, open_executor};
 use crate::attempt::agents::{AgentError, Build};
 use crate::attempt::limits::Limits;
 use crate::attempt::plan::{ExecutorKind, Plan};
-use crate::attempt::text::duration;
 use crate::host::machine;
 use crate::run::{Judge as _, LlmRun};
 use crate::sandbox::ExecutorInfo;
@@ -154,7 +153,7 @@ fn of_plan(plan: &Plan) -> Vec<CliError> {
     for (flag, time) in [("--timeout", limits.timeout), ("--grace", limits.grace)] {
         if time > LONGEST {
             found.push(refuse(
-                format_args!("`{flag} {}` is longer than a year", duration(time)),
+                format_args!("`{flag} {}` is longer than a year", humantime::format_duration(time)),
                 "is the unit right? `h` is hours, `d` is days",
             ));
         }
@@ -162,7 +161,7 @@ fn of_plan(plan: &Plan) -> Vec<CliError> {
     let every = plan.snapshot_every.map(|every| every.0);
     if let Some(every) = every.filter(|every| *every < Duration::from_secs(1)) {
         found.push(refuse(
-            format_args!("`--snapshot-every {}` is too often", duration(every)),
+            format_args!("`--snapshot-every {}` is too often", humantime::format_duration(every)),
             "give at least 1s; 30min is usual",
         ));
     }
@@ -225,7 +224,7 @@ fn consent(plan: &Plan) -> Result<(), CliError> {
         return Err(CliError::new(Exit::Environment, AgentError::PrivilegedRefused { agent })
             .hint("set I_ACCEPT_RUNNING_PRIVILEGED_CONTAINERS=true to run it all the same, as in MLE-bench"));
     }
-    let secrets = plan.agent.secrets();
+    let secrets = plan.secrets();
     if !secrets.is_empty() && !plan.pass_secrets {
         let names: Vec<String> = secrets.into_iter().map(|(_, name)| name).collect();
         return Err(CliError::new(
@@ -234,8 +233,7 @@ fn consent(plan: &Plan) -> Result<(), CliError> {
         )
         .hint("`--pass-secrets` hands them over; results say so"));
     }
-    plan.agent
-        .resolve(|name| std::env::var(name).ok())
+    plan.resolve_agent(|name| std::env::var(name).ok())
         .map(|_| ())
         .map_err(|error| CliError::new(Exit::Environment, error))
 }
@@ -366,18 +364,22 @@ fn time_limit(plan: &Plan) -> Option<String> {
     let (agent, given) = (&plan.agent.id, plan.limits.timeout);
     let Ok(seconds) = stated.trim().parse::<f64>() else { return None };
     let mut said = format!("agent `{agent}` sets `TIME_LIMIT_SECS` to {stated}");
-    // Arguments are the agent's own language: they are told, not touched.
+    // Arguments are the agent's own language: those that speak of time are told, not touched.
+    let is_time = |key: &str| key.to_lowercase().contains("time");
     let argument = plan.agent.command.windows(2).find_map(|words| match words {
-        [key, value] if key.starts_with("--") && value == stated => Some(format!("{key} {value}")),
-        [_, word] => {
-            word.split_once('=').filter(|(_, value)| value == stated).map(|_| word.clone())
+        [key, value] if key.starts_with("--") && is_time(key) && value == stated => {
+            Some(format!("{key} {value}"))
         }
+        [_, word] => word
+            .split_once('=')
+            .filter(|(key, value)| is_time(key) && value == stated)
+            .map(|_| word.clone()),
         _ => None,
     });
     if let Some(argument) = argument {
         said.push_str(&format!(" (and `{argument}`)"));
     }
-    let timeout = duration(given);
+    let timeout = humantime::format_duration(given);
     if seconds > given.as_secs_f64() {
         Some(format!(
             "{said}, more than `--timeout {timeout}`: it is told {} instead",

@@ -8,6 +8,7 @@
 //! The dispatcher is the one place that puts everything in order; an attempt's task writes only
 //! into its own folder.
 
+mod attempt_record;
 pub mod clock;
 mod dispatcher;
 pub mod events;

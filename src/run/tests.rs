@@ -251,7 +251,7 @@ async fn the_record_says_what_was_open() {
         if open {
             plan.network = Network::Open;
             plan.pass_secrets = true;
-            plan.mounts = vec!["/usr/share:/opt/share".parse().unwrap()];
+            plan.mounts = vec!["/usr/share:/usr/share".parse().unwrap()];
             assert_eq!(plan.network_in_force(), "open");
             // A variable that is set wherever tests run.
             plan.agent.env.insert("KEY".into(), "${{ secrets.PATH }}".into());
@@ -373,6 +373,76 @@ async fn a_cancelled_run_starts_nothing_more_and_can_go_on() {
     assert_eq!((stats.finished, stats.cancelled, stats.gold), (4, 0, 2));
     let record: AttemptRecord = read_json(&group.attempt(&plan.attempts[0].dir).record()).unwrap();
     assert_eq!(record.tries.len(), 2, "the cancelled try is kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_that_a_person_ended_uses_up_no_retry() {
+    let temp = tempfile::tempdir().unwrap();
+    let (group, _) = GroupDir::create(temp.path(), "group").unwrap();
+    let plan = Plan { retries: 1, ..plan(1, 1) };
+    let starts = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&starts);
+    let executor =
+        Arc::new(FakeExecutor::new(move |_| match counted.fetch_add(1, Ordering::Relaxed) {
+            // Stopped by hand, then failed by the machine, then well.
+            1 => Script { start_error: Some("the daemon coughs".into()), ..Script::default() },
+            _ => Script {
+                takes: Some(Duration::from_secs(20)),
+                submission: Some(b"0.95".to_vec()),
+                ..Script::default()
+            },
+        }));
+    let (sender, mut cancels) = mpsc::channel(4);
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        sender.send(StopRequest::Group(CancelReason::Interrupt)).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let stats = life(&plan, &group, &executor, &Recorder::default(), &mut cancels).await.unwrap();
+    assert_eq!(stats.cancelled, 1);
+    let stats = life(&plan, &group, &executor, &Recorder::default(), &mut never()).await.unwrap();
+    assert_eq!((stats.gold, stats.infrastructure), (1, 0), "the one retry was still there");
+    assert_eq!(starts.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_damaged_record_is_passed_over_and_a_damaged_grade_is_made_again() {
+    let temp = tempfile::tempdir().unwrap();
+    let (group, _) = GroupDir::create(temp.path(), "group").unwrap();
+    let (plan, executor) = (plan(3, 1), Arc::new(scores()));
+    life(&plan, &group, &executor, &Recorder::default(), &mut never()).await.unwrap();
+    let dir = |number: usize| group.attempt(&plan.attempts[number].dir);
+    std::fs::write(dir(0).record(), "{").unwrap();
+    std::fs::write(dir(1).grade(), "").unwrap();
+    std::fs::remove_file(dir(2).record()).unwrap();
+    // What a harness leaves that is killed at the wrong moment.
+    for left in [group.root().join(".aside-1"), dir(1).root().join(".aside-2"), dir(1).token()] {
+        std::fs::write(left, "{").unwrap();
+    }
+    let recorder = Recorder::default();
+    let stats = life(&plan, &group, &executor, &recorder, &mut never()).await.unwrap();
+    assert_eq!((stats.planned, stats.finished), (3, 2));
+    let warned: Vec<String> = recorder
+        .kinds()
+        .into_iter()
+        .filter_map(|kind| match kind {
+            EventKind::Warning { key: Some(key), message } => Some(format!("{key}: {message}")),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        warned.iter().any(|said| said.starts_with("c0/agent/0: ") && said.contains("passed over")),
+        "{warned:?}"
+    );
+    assert!(
+        warned.iter().any(|said| said.starts_with("c1/agent/0: ") && said.contains("graded again")),
+        "{warned:?}"
+    );
+    assert_eq!(std::fs::read_to_string(dir(0).record()).unwrap(), "{", "it is left as it is");
+    assert!(read_json::<GradeReport>(&dir(1).grade()).is_ok() && dir(2).grade().is_file());
+    for left in [group.root().join(".aside-1"), dir(1).root().join(".aside-2"), dir(1).token()] {
+        assert!(!left.exists(), "{} was not swept", left.display());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,5 @@
 //! One attempt's task: tries, what is written into its folder, and its grade.
 
-use std::collections::BTreeSet;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,12 +9,12 @@ use chrono::Utc;
 use medalist_grading::GradeReport;
 use medalist_grading::untrusted::Shown;
 use medalist_reports::record::{
-    AttemptRecord, ConditionsRecord, LimitsRecord, LlmRecord, OutcomeKind, OutcomeRecord, Phase,
-    PhaseRecord, RECORD_FORMAT, RefusedRecord, SalvageRecord, SnapshotRecord, SubmissionRecord,
-    TryRecord, UsageRecord,
+    AttemptRecord, LlmRecord, OutcomeKind, OutcomeRecord, Phase, PhaseRecord, SnapshotRecord,
+    SubmissionRecord, TryRecord,
 };
 use tokio::sync::mpsc;
 
+use super::attempt_record::{finish_try, fresh_record};
 use super::clock::{AttemptEnd, AttemptEvent, WatchOptions, run_attempt};
 use super::dispatcher::{Run, RunError};
 use super::gpu::GpuWatch;
@@ -24,12 +23,11 @@ use super::messages::{AttemptMessage, AttemptUpdate, FinishedAttempt, StartPoint
 use super::pool::Lease;
 use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::LaunchSpec;
-use crate::attempt::limits::GpuRequest;
 use crate::attempt::outcome::{CancelReason, Outcome, Usage};
-use crate::attempt::plan::{ExecutorKind, Plan, PlannedAttempt};
+use crate::attempt::plan::{ExecutorKind, PlannedAttempt};
 use crate::host::files::{StoreError, file_sha256, write_json};
 use crate::run::events::GradeLine;
-use crate::sandbox::{Postponed, Salvage};
+use crate::sandbox::Postponed;
 
 /// Runs one attempt to its grade. Everything but a failure of our own files is an outcome.
 pub(super) async fn run_tries(
@@ -351,70 +349,6 @@ fn last_line(log: &Path) -> Shown {
     Shown::cut(line, 120)
 }
 
-fn fresh_record(run: &Run, attempt: &PlannedAttempt) -> AttemptRecord {
-    let plan = &run.plan;
-    AttemptRecord {
-        format: RECORD_FORMAT,
-        key: attempt.key.clone(),
-        group: plan.group.clone(),
-        competition: attempt.competition.clone(),
-        conditions: ConditionsRecord {
-            executor: plan.executor.to_string(),
-            network: plan.network_in_force().to_owned(),
-            network_hosts: plan.network.hosts().to_vec(),
-            sealed: plan.is_sealed(run.info.sealed),
-            limits: limits_record(plan, attempt),
-            gpu_access: None,
-            mounts: plan.mounts.iter().map(ToString::to_string).collect(),
-            secrets: Some(secrets_passed(plan)),
-            image_digest: None,
-            brief_source: None,
-            brief_sha256: None,
-            data_sha256: None,
-            data_edition: None,
-            agent_sha256: Some(plan.agent.files_sha256.clone()),
-            harness_version: crate::attempt::VERSION.to_owned(),
-            hardware: run.hardware.clone(),
-        },
-        ..AttemptRecord::default()
-    }
-}
-
-/// Names of the secrets that the agent is given. Without consent an agent that names some is refused.
-fn secrets_passed(plan: &Plan) -> Vec<String> {
-    let names: BTreeSet<String> = plan
-        .agent
-        .secrets()
-        .into_iter()
-        .map(|(_, name)| name)
-        .filter(|_| plan.pass_secrets)
-        .collect();
-    names.into_iter().collect()
-}
-
-fn limits_record(plan: &Plan, attempt: &PlannedAttempt) -> LimitsRecord {
-    let limits = &plan.limits;
-    let some = |value: u64| (value > 0).then_some(value);
-    LimitsRecord {
-        time_s: Some(limits.timeout.as_secs_f64()),
-        grace_s: Some(limits.grace.as_secs_f64()),
-        cpus: (limits.cpus > 0.0).then_some(limits.cpus),
-        memory_bytes: some(limits.memory_bytes),
-        shm_bytes: some(limits.shm_bytes),
-        disk_bytes: some(limits.disk_bytes),
-        log_bytes: some(limits.log_bytes),
-        pids: some(limits.pids),
-        gpus: match attempt.gpus.as_ref().unwrap_or(&plan.gpus) {
-            GpuRequest::None => 0,
-            GpuRequest::Count(count) => *count,
-            GpuRequest::Uuids(uuids) => u32::try_from(uuids.len()).unwrap_or(u32::MAX),
-            // Filled in when they are handed out.
-            GpuRequest::All => 0,
-        },
-        gpu_share: (plan.gpu_share > 1).then_some(plan.gpu_share),
-    }
-}
-
 /// Everything the executor needs, or why the attempt cannot start.
 fn launch_spec(
     run: &Run,
@@ -511,47 +445,6 @@ fn remove_token(dir: &AttemptDir) -> Result<(), StoreError> {
         }
         _ => Ok(()),
     }
-}
-
-/// What of an agent's files was not taken over; `None` if all were.
-fn salvage_record(salvage: &Salvage) -> Option<SalvageRecord> {
-    let refused = salvage.refused.iter();
-    let record = SalvageRecord {
-        refused: refused
-            .map(|entry| RefusedRecord { path: entry.path.clone(), why: entry.why.clone() })
-            .collect(),
-        refused_count: salvage.refused_count,
-        errors: salvage.errors.clone(),
-        hint: salvage.hint.clone(),
-    };
-    (record != SalvageRecord::default()).then_some(record)
-}
-
-/// Notes how the last try ended; calling it twice for one end changes nothing.
-fn finish_try(record: &mut AttemptRecord, end: &AttemptEnd) {
-    let outcome = end.outcome.record();
-    let took_s = end.took.as_secs_f64();
-    if let Some(last) = record.tries.last_mut() {
-        last.took_s = Some(took_s);
-        last.outcome = Some(outcome.clone());
-    }
-    record.outcome = Some(outcome);
-    record.took_s = Some(took_s);
-    record.ended_at = Some(Utc::now());
-    if let Some(image) = &end.image {
-        record.conditions.image_digest =
-            Some(image.digest.clone().unwrap_or_else(|| image.id.clone()));
-    }
-    record.validations = Some(end.usage.validations);
-    record.salvage = end.salvage.as_ref().and_then(salvage_record);
-    record.usage = UsageRecord {
-        memory_peak_bytes: end.usage.peak_memory_bytes,
-        cpu_s: end.usage.cpu_time_s,
-        gpu_utilisation: end.usage.gpu.map(|gpu| gpu.mean_utilisation),
-        gpu_memory_peak_bytes: end.usage.gpu.map(|gpu| gpu.peak_memory_bytes),
-        log_bytes: Some(end.usage.log_bytes),
-        disk_bytes: end.usage.disk_bytes,
-    };
 }
 
 /// Grades what an ended attempt left, with its snapshots, and writes both down.

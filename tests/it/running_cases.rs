@@ -270,6 +270,10 @@ async fn work_that_is_done_when_the_disk_runs_full_is_not_done_again() {
             .output();
         output.is_ok_and(|output| output.status.success())
     };
+    let mounts_of = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    if mounts_of("self") != mounts_of("1") {
+        return skip("mount", "this process has mounts of its own, which the engine does not see");
+    }
     if !mount("size=20m") {
         return skip("mount", "this user may not mount a small disk");
     }
