@@ -235,7 +235,7 @@ impl GpuArgs {
 }
 
 /// Flags of `run` that a resumed group takes; all others are the plan's.
-const BESIDE_RESUME: [&str; 11] = [
+const BESIDE_RESUME: [&str; 13] = [
     "--resume",
     "--parallel",
     "--retries",
@@ -244,6 +244,8 @@ const BESIDE_RESUME: [&str; 11] = [
     "--runs-dir",
     "--data-dir",
     "--catalog",
+    "--config",
+    "--no-config",
     "--quiet",
     "--verbose",
     "--no-progress",
