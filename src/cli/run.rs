@@ -246,6 +246,8 @@ const BESIDE_RESUME: [&str; 13] = [
     "--runs-dir",
     "--data-dir",
     "--catalog",
+    "--config",
+    "--no-config",
     "--quiet",
     "--verbose",
     "--no-progress",

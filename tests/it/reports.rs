@@ -6,6 +6,8 @@ use std::process::Output;
 use assert_cmd::Command;
 use serde_json::Value;
 
+use crate::support::TestContext;
+
 fn input(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden/reports")
@@ -155,4 +157,54 @@ fn tables_fit_80_columns_in_a_pipe_and_have_no_colours() {
         }
     }
     let _ = std::fs::remove_dir_all(out);
+}
+
+/// A group of three attempts that cost `dollars` each, and something more by seed; none if nothing
+/// was recorded.
+fn group_of(context: &TestContext, dollars: Option<f64>) -> String {
+    let run = ["run", "--agent", "sample", "-c", "demo-digits", "--seeds", "3"];
+    context.ok(&[&run[..], &["--executor", "process"]].concat());
+    let runs = std::fs::read_dir(context.join("runs")).expect("run groups");
+    let newest = runs.map(|entry| entry.expect("an entry").path()).max().expect("a group");
+    for attempt in std::fs::read_dir(&newest).expect("a group's folder") {
+        let path = attempt.expect("an entry").path().join("attempt.json");
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        let mut record: Value = serde_json::from_str(&text).expect("valid JSON");
+        if let Some(dollars) = dollars {
+            let seed = record["key"]["seed"].as_f64().expect("a seed");
+            let picodollars = ((dollars + seed / 100.0) * 1e12) as u64;
+            let totals = serde_json::json!({"calls": 10, "picodollars": picodollars});
+            record["llm"] = serde_json::json!({"totals": totals, "models": {"m": totals}});
+        }
+        std::fs::write(&path, record.to_string()).expect("writable");
+    }
+    // Groups of one second are told apart by a number at the end of their names.
+    let kept = context.join(&format!("kept-{}", dollars.unwrap_or_default()));
+    std::fs::rename(&newest, &kept).expect("the test's own folder");
+    kept.display().to_string()
+}
+
+#[test]
+fn costs_are_a_gate_with_the_codes_of_the_others() {
+    let context = TestContext::new();
+    context.ok(&["prepare", "-c", "demo-digits"]);
+    let (cheap, dear, silent) =
+        (group_of(&context, Some(1.0)), group_of(&context, Some(2.0)), group_of(&context, None));
+    let compared = |b: &str, c: &str, limit: &str| {
+        context.run(&["compare", b, "--against", c, "--max-cost-increase", limit])
+    };
+    let above = compared(&cheap, &dear, "10%");
+    assert_eq!(above.code, 6, "{above:#?}");
+    assert!(above.stdout.contains("COST ABOVE THE LIMIT"), "{above:#?}");
+    assert_eq!(compared(&cheap, &dear, "200%").code, 0);
+    assert_eq!(compared(&dear, &cheap, "0").code, 0);
+    let unknown = compared(&cheap, &silent, "10%");
+    assert_eq!(unknown.code, 5, "{unknown:#?}");
+    assert!(unknown.stdout.contains("cost not decided"), "{unknown:#?}");
+    assert_eq!(compared(&cheap, &dear, "much").code, 2);
+    // Without the flag costs are shown, and nothing fails for them.
+    let shown = context.ok(&["compare", &cheap, "--against", &dear, "--fail-on-regression"]);
+    assert!(shown.stdout.contains("cost of an attempt: $1.01 before, $2.01 after"), "{shown:#?}");
+    let report = context.ok(&["report", &cheap, "--format", "json", "--out", "out"]);
+    assert!(report.stdout.contains("no medal") && report.stdout.contains("$3.03"), "{report:#?}");
 }

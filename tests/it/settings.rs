@@ -249,6 +249,7 @@ fn a_resumed_group_goes_by_its_plan() {
         "[run]\nagent = \"none\"\nretries = 9\nexecutor = \"docker\"\n",
     );
     context.ok(&["run", "--resume", planned.stdout.trim()]);
+    context.ok(&["run", "--resume", planned.stdout.trim(), "--no-config"]);
     let refused = context.run(&["run", "--resume", planned.stdout.trim(), "--profile", "x"]);
     assert_eq!(refused.code, 2, "{refused:#?}");
 }
