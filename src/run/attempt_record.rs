@@ -24,7 +24,7 @@ pub(super) fn fresh_record(run: &Run, attempt: &PlannedAttempt) -> AttemptRecord
         competition: attempt.competition.clone(),
         conditions: ConditionsRecord {
             executor: plan.executor.to_string(),
-            network: plan.network.mode().to_owned(),
+            network: plan.network_in_force().to_owned(),
             network_hosts: plan.network.hosts().to_vec(),
             sealed: plan.is_sealed(run.info.sealed),
             limits: limits_record(plan, attempt),
