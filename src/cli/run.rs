@@ -235,7 +235,7 @@ impl GpuArgs {
 }
 
 /// Flags of `run` that a resumed group takes; all others are the plan's.
-const BESIDE_RESUME: [&str; 13] = [
+const BESIDE_RESUME: [&str; 15] = [
     "--resume",
     "--parallel",
     "--retries",
