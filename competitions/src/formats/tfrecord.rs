@@ -39,10 +39,12 @@ pub fn tfrecord_texts(
         if length > LONGEST {
             return Err(wrong(format!("record {number} claims {length} bytes")));
         }
-        record.resize(length as usize + 4, 0);
-        stream
-            .read_exact(&mut record)
-            .map_err(|_| wrong(format!("record {number} is cut short")))?;
+        // Memory for what is there, not for what is claimed.
+        record.clear();
+        let read = stream.by_ref().take(length + 4).read_to_end(&mut record);
+        if !read.is_ok_and(|read| read as u64 == length + 4) {
+            return Err(wrong(format!("record {number} is cut short")));
+        }
         let text = first_text(&record[..length as usize], feature.as_bytes());
         texts.push(text.ok_or_else(|| wrong(format!("record {number} has no text `{feature}`")))?);
     }
@@ -146,6 +148,8 @@ mod tests {
             (&file[..file.len() - 1], "record 2 is cut short"),
             (&file[..5], "record 1 is cut short"),
             (&[0xff; 20][..], "record 1 claims"),
+            // A length that is allowed and not there.
+            (&[&(1_u64 << 30).to_le_bytes()[..], &[0; 8]].concat()[..], "record 1 is cut short"),
             (&record(&[("a", "b")])[..], "record 1 has no text `image_name`"),
         ] {
             let error = tfrecord_texts(bytes, "image_name", "x.tfrec").unwrap_err().to_string();
