@@ -127,10 +127,10 @@ def run(name, settings, *flags):
     group = (set((WORK / 'runs').glob('*')) - before).pop()
     attempt = next(path for path in group.glob('demo-bikes_*') if path.is_dir())
     log = (attempt / 'run.log').read_text(errors='replace')
-    for line in log.splitlines():
-        if line.startswith('step '):
-            print(f'  {name}: {line.removeprefix("step ")}')
-    if 'failed' in log or 'step ' not in log:
+    steps = [line.removeprefix('step ') for line in log.splitlines() if line.startswith('step ')]
+    for step in steps:
+        print(f'  {name}: {step}', flush=True)
+    if not steps or not all(step.endswith(': ok') for step in steps):
         sys.exit(f'{name}:\n{log}\n{done.stderr}')
     return attempt
 
