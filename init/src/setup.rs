@@ -58,7 +58,10 @@ pub(crate) fn prepare(
     } else {
         home.dir("data")?;
     }
-    let mut copied = if launch.trust { trust::install(root, control)? } else { 0 };
+    let mut copied = match launch.trust {
+        true => trust::install(root, control, &trust::own_bundles())?,
+        false => 0,
+    };
     let facts = home.facts()?;
     open_up(&home, facts.mode(), facts.dev(), 0, &mut copied);
     Ok(copied)

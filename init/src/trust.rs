@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::dir::{Dir, cannot};
 use crate::protocol::{BUNDLE, CA, Failure, TRUST_DIR};
@@ -35,10 +35,16 @@ const OWN: [&str; 4] =
 /// No bundle is larger.
 const LIMIT: u64 = 16 << 20;
 
-/// Puts the authority in every place; gives the bytes that this added to the container's layer.
-pub(crate) fn install(root: &Dir, control: &Dir) -> Result<u64, Failure> {
+/// The bundles that the image names in its variables.
+pub(crate) fn own_bundles() -> Vec<PathBuf> {
+    OWN.iter().filter_map(|name| std::env::var_os(name).map(PathBuf::from)).collect()
+}
+
+/// Puts the authority in every place; gives the bytes that this added to the container's layer. The
+/// first bundle of `own` that can be read is what the image trusts.
+pub(crate) fn install(root: &Dir, control: &Dir, own: &[PathBuf]) -> Result<u64, Failure> {
     let ca = control.text(CA, 64 << 10).map_err(Failure::of_machine)?;
-    let own = OWN.iter().filter_map(|name| read_named(Path::new(&std::env::var_os(name)?)));
+    let own = own.iter().filter_map(|path| read_named(path));
     let trusted = own.chain(BUNDLES.iter().filter_map(|path| read_bundle(root, path))).next();
     let bundle = joined(&trusted.unwrap_or_default(), &ca);
 
@@ -117,7 +123,6 @@ fn append(root: &Dir, path: &str, ca: &str) -> Option<u64> {
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
-    use std::path::PathBuf;
 
     use super::*;
 
@@ -149,7 +154,7 @@ mod tests {
                 ("usr/local/share/ca-certificates/other.crt", ""),
             ],
         );
-        assert!(install(&root, &control).unwrap() > 0);
+        assert!(install(&root, &control, &[]).unwrap() > 0);
         let read = |name: &str| fs::read_to_string(path.join(name)).unwrap();
         let whole = format!("{SYSTEM}\n{CERTIFICATE}");
         assert_eq!(read("etc/ssl/certs/ca-certificates.crt"), whole);
@@ -167,10 +172,22 @@ mod tests {
     #[test]
     fn an_image_without_authorities_trusts_ours_alone() {
         let (path, root, control) = image("none", &[("etc/ssl/cert.pem", "no certificate")]);
-        install(&root, &control).unwrap();
+        install(&root, &control, &[]).unwrap();
         let read = |name: &str| fs::read_to_string(path.join(name)).unwrap();
         assert_eq!(read("medalist/bundle.pem"), CERTIFICATE);
         assert_eq!(read("etc/ssl/cert.pem"), "no certificate");
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_bundle_that_the_image_names_goes_before_the_systems() {
+        let named = "-----BEGIN CERTIFICATE-----\nown\n-----END CERTIFICATE-----\n";
+        let files = [("etc/ssl/certs/ca-certificates.crt", SYSTEM), ("opt/own.pem", named)];
+        let (path, root, control) = image("own", &files);
+        let own = [path.join("opt/missing.pem"), path.join("opt/own.pem")];
+        install(&root, &control, &own).unwrap();
+        let bundle = fs::read_to_string(path.join("medalist/bundle.pem")).unwrap();
+        assert_eq!(bundle, format!("{named}{CERTIFICATE}"));
         fs::remove_dir_all(path).unwrap();
     }
 
@@ -181,12 +198,12 @@ mod tests {
         std::os::unix::fs::symlink(path.join("outside"), path.join("etc/ssl/certs")).unwrap();
         std::os::unix::fs::symlink(path.join("outside/file"), path.join("etc/ssl/cert.pem"))
             .unwrap();
-        install(&root, &control).unwrap();
+        install(&root, &control, &[]).unwrap();
         assert_eq!(fs::read_to_string(path.join("outside/file")).unwrap(), SYSTEM);
 
         fs::remove_dir_all(path.join("medalist")).unwrap();
         std::os::unix::fs::symlink(path.join("outside"), path.join("medalist")).unwrap();
-        let failure = install(&root, &control).unwrap_err();
+        let failure = install(&root, &control, &[]).unwrap_err();
         assert!(failure.message.contains("medalist"), "{}", failure.message);
         assert!(!path.join("outside/ca.pem").exists());
         fs::remove_dir_all(path).unwrap();

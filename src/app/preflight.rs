@@ -225,7 +225,7 @@ fn consent(plan: &Plan) -> Result<(), CliError> {
         return Err(CliError::new(Exit::Environment, AgentError::PrivilegedRefused { agent })
             .hint("set I_ACCEPT_RUNNING_PRIVILEGED_CONTAINERS=true to run it all the same, as in MLE-bench"));
     }
-    let secrets = plan.agent.secrets();
+    let secrets = plan.secrets();
     if !secrets.is_empty() && !plan.pass_secrets {
         let names: Vec<String> = secrets.into_iter().map(|(_, name)| name).collect();
         return Err(CliError::new(
@@ -234,8 +234,7 @@ fn consent(plan: &Plan) -> Result<(), CliError> {
         )
         .hint("`--pass-secrets` hands them over; results say so"));
     }
-    plan.agent
-        .resolve(|name| std::env::var(name).ok())
+    plan.resolve_agent(|name| std::env::var(name).ok())
         .map(|_| ())
         .map_err(|error| CliError::new(Exit::Environment, error))
 }

@@ -382,13 +382,8 @@ fn fresh_record(run: &Run, attempt: &PlannedAttempt) -> AttemptRecord {
 
 /// Names of the secrets that the agent is given. Without consent an agent that names some is refused.
 fn secrets_passed(plan: &Plan) -> Vec<String> {
-    let names: BTreeSet<String> = plan
-        .agent
-        .secrets()
-        .into_iter()
-        .map(|(_, name)| name)
-        .filter(|_| plan.pass_secrets)
-        .collect();
+    let names: BTreeSet<String> =
+        plan.secrets().into_iter().map(|(_, name)| name).filter(|_| plan.pass_secrets).collect();
     names.into_iter().collect()
 }
 
