@@ -380,7 +380,7 @@ async fn the_clock_stands_still_while_a_provider_is_overloaded_if_settings_say_s
         let provider = Provider::start(Duration::ZERO);
         let context = prepared(
             &provider,
-            &format!("[record]\ntranscript = false\n[timeouts]\nhold_s = 60\n"),
+            "[record]\ntranscript = false\n[timeouts]\nhold_s = 60\n",
             &["llm-patient", CHAT, &question, "+", "submit-sample"],
         );
         let settings = text(&context.join("llm.toml"));
