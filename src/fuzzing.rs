@@ -113,11 +113,17 @@ pub fn validation(bytes: &[u8]) {
         let _ = client.shutdown().await;
         let mut reply = Vec::new();
         let _ = client.read_to_end(&mut reply).await;
-        assert!(reply.len() < 1 << 16, "a reply of {} bytes", reply.len());
+        // Requests that are sent one behind the other get an answer each.
+        let most = (1 << 14) + 64 * bytes.len();
+        assert!(reply.len() < most, "a reply of {} bytes", reply.len());
         serving.await.expect("serving does not panic");
     });
-    let left = std::fs::read_dir(folder.path()).expect("it is there").count();
-    assert_eq!(left, 0, "an upload was left");
+    // A check that was begun is ended, also for a client that hung up.
+    let began = std::time::Instant::now();
+    while std::fs::read_dir(folder.path()).expect("it is there").count() > 0 {
+        assert!(began.elapsed().as_secs() < 10, "an upload was left");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
 }
 
 /// The head of a request to the proxy, up to the decision about it.

@@ -271,7 +271,8 @@ async fn work_that_is_done_when_the_disk_runs_full_is_not_done_again() {
         output.is_ok_and(|output| output.status.success())
     };
     let mounts_of = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
-    if mounts_of("self") != mounts_of("1") {
+    // Only root may ask which mounts the first process has.
+    if mounts_of("1").is_some_and(|first| mounts_of("self") != Some(first)) {
         return skip("mount", "this process has mounts of its own, which the engine does not see");
     }
     if !mount("size=20m") {

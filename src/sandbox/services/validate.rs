@@ -43,7 +43,7 @@ pub struct ValidationService {
     /// Where uploads are kept while they are looked at.
     scratch: PathBuf,
     /// When the next validation may begin. Held by the one that goes on.
-    turn: Mutex<Instant>,
+    turn: Arc<Mutex<Instant>>,
     answered: AtomicU64,
 }
 
@@ -59,7 +59,7 @@ impl ValidationService {
     ) -> Self {
         remove_uploads(&scratch);
         let competition = competition.to_string();
-        let (turn, answered) = (Mutex::new(Instant::now()), AtomicU64::new(0));
+        let (turn, answered) = (Arc::new(Mutex::new(Instant::now())), AtomicU64::new(0));
         Self { competition, validator, largest, scratch, turn, answered }
     }
 
@@ -87,26 +87,33 @@ impl ValidationService {
         field: Field<'_>,
         progress: &Progress,
     ) -> Result<ValidationReply, Refusal> {
-        let mut turn = self.turn.lock().await;
+        let mut turn = Arc::clone(&self.turn).lock_owned().await;
         sleep_until(*turn).await;
         let scratch = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(&self.scratch);
         let scratch = scratch.map_err(|error| Refusal::unexpected(&error))?;
         let csv = scratch.path().join("submission_to_validate.csv");
         let whole = self.keep(field, progress, &csv).await?;
-        let started = Instant::now();
-        let reply = if whole {
-            let validator = Arc::clone(&self.validator);
-            let reply = tokio::task::spawn_blocking(move || validator.validate(&csv)).await;
-            reply.map_err(|_| Refusal::unexpected(&"the check itself failed"))
-        } else {
-            let largest = self.largest;
-            let message =
-                format!("Submission invalid! Submission file has more than {largest} bytes.");
-            Ok(ValidationReply { valid: false, message })
-        };
-        let took = started.elapsed();
-        *turn = Instant::now() + took * REST;
-        drop(turn);
+        let largest = self.largest;
+        let validator = Arc::clone(&self.validator);
+        // In a task of its own: a client that hangs up ends neither the check nor its turn, so that
+        // hanging up gets nobody a second check at the same time.
+        let checked = tokio::spawn(async move {
+            let started = Instant::now();
+            let reply = if whole {
+                tokio::task::spawn_blocking(move || validator.validate(&csv)).await.ok()
+            } else {
+                let message =
+                    format!("Submission invalid! Submission file has more than {largest} bytes.");
+                Some(ValidationReply { valid: false, message })
+            };
+            drop(scratch);
+            let took = started.elapsed();
+            *turn = Instant::now() + took * REST;
+            (reply, took)
+        });
+        let failed = || Refusal::unexpected(&"the check itself failed");
+        let (reply, took) = checked.await.map_err(|_| failed())?;
+        let reply = reply.ok_or_else(failed);
         sleep(reply_after(took) - took).await;
         reply
     }
@@ -119,8 +126,10 @@ impl ValidationService {
         progress: &Progress,
         csv: &Path,
     ) -> Result<bool, Refusal> {
-        let mut file =
-            tokio::fs::File::create(csv).await.map_err(|error| Refusal::unexpected(&error))?;
+        // Made at once and not by another thread, which could do so after a client hung up and the
+        // folder was removed.
+        let file = std::fs::File::create(csv).map_err(|error| Refusal::unexpected(&error))?;
+        let mut file = tokio::fs::File::from_std(file);
         let mut size = 0_u64;
         loop {
             let chunk = match field.chunk().await {
@@ -323,6 +332,55 @@ mod tests {
         assert_eq!(service.answered(), 5);
         let left = std::fs::read_dir(dir.path()).unwrap().count();
         assert_eq!(left, 1, "only the socket is left");
+    }
+
+    /// Counts checks at the same time.
+    #[derive(Default)]
+    struct Slow {
+        running: AtomicU64,
+        most: AtomicU64,
+        done: AtomicU64,
+    }
+
+    impl Validator for Slow {
+        fn validate(&self, _: &Path) -> ValidationReply {
+            let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(running, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(60));
+            self.running.fetch_sub(1, Ordering::SeqCst);
+            self.done.fetch_add(1, Ordering::SeqCst);
+            ValidationReply { valid: true, message: String::new() }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_hangs_up_gets_no_second_check_at_the_same_time_and_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let slow = Arc::new(Slow::default());
+        let validator = Arc::clone(&slow) as Arc<dyn Validator>;
+        let service = Arc::new(ValidationService::new("c", validator, 1 << 20, dir.path().into()));
+        let listener = UnixListener::bind(dir.path().join("s")).unwrap();
+        tokio::spawn(Arc::clone(&service).serve(listener));
+        let body = form("name=file", b"id,x\n1,2\n");
+        let request = format!(
+            "POST /validate HTTP/1.1\r\nHost: x\r\n\
+             Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while slow.done.load(Ordering::SeqCst) < 4 {
+            assert!(Instant::now() < deadline, "no check is made");
+            let mut stream = UnixStream::connect(dir.path().join("s")).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            stream.write_all(&body).await.unwrap();
+            sleep(Duration::from_millis(20)).await;
+            drop(stream);
+        }
+        assert_eq!(slow.most.load(Ordering::SeqCst), 1);
+        while std::fs::read_dir(dir.path()).unwrap().count() > 1 {
+            assert!(Instant::now() < deadline, "an upload is left");
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     #[tokio::test]

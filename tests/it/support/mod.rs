@@ -136,10 +136,13 @@ fn engine_address() -> Option<String> {
 /// returns afterwards.
 ///
 /// # Panics
-/// If `MEDALIST_TEST_REQUIRE`, a list of words separated by commas, names `what` or `all`.
+/// If `MEDALIST_TEST_REQUIRE`, a list of words separated by commas, names `what` or `all`, and has no
+/// `-what`.
 pub(crate) fn skip(what: &str, why: &str) {
     let required = std::env::var("MEDALIST_TEST_REQUIRE").unwrap_or_default();
-    let is_required = required.split(',').map(str::trim).any(|word| word == what || word == "all");
+    let words: Vec<&str> = required.split(',').map(str::trim).collect();
+    let excepted = words.iter().any(|word| word.strip_prefix('-') == Some(what));
+    let is_required = !excepted && words.iter().any(|word| *word == what || *word == "all");
     assert!(!is_required, "`{what}` is required by MEDALIST_TEST_REQUIRE, but {why}");
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     // The harness captures what `eprintln!` writes and shows it for failed tests alone; a write to
