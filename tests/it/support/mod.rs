@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_skip_gets_past_the_capture_and_fails_where_required() {
-        for other in ["", "docker,python"] {
+        for other in ["", "docker,python", "all,-unicorn"] {
             let passed = skipping(other);
             assert_eq!(passed.code, 0, "{passed:#?}");
             let line = "SKIPPED support::tests::skips_when_told: needs unicorn: there are none";
