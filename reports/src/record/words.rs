@@ -103,8 +103,8 @@ words! {
 
 impl OutcomeKind {
     /// Whether the machine failed and not the agent: such a try is repeated, and counted apart.
-    /// [`OutcomeRecord::infrastructure`] keeps what the writer of a file knew, also of kinds that
-    /// this version does not.
+    /// [`infrastructure`](super::OutcomeRecord::infrastructure) keeps what the writer of a file
+    /// knew, also of kinds that this version does not.
     pub fn is_infrastructure(&self) -> bool {
         match self {
             Self::EngineLost
