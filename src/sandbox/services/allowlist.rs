@@ -11,7 +11,6 @@ use chrono::Utc;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
-use tokio::task::JoinSet;
 
 /// Longest request head that is read.
 const HEAD: usize = 8192;
@@ -112,25 +111,15 @@ impl Allowlist {
 
     /// Serves until dropped.
     pub(crate) async fn serve(self: Arc<Self>, listener: UnixListener) {
-        // Tunnels end with the proxy.
-        let mut tunnels = JoinSet::new();
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        let proxy = Arc::clone(&self);
-                        tunnels.spawn(async move {
-                            if let Err(error) = proxy.tunnel(stream).await {
-                                tracing::debug!(%error, "a tunnel broke");
-                            }
-                        });
-                    }
-                    // Out of descriptors, most likely: others will be closed.
-                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-                },
-                Some(_) = tunnels.join_next() => {}
+        let tunnel = |stream| {
+            let proxy = Arc::clone(&self);
+            async move {
+                if let Err(error) = proxy.tunnel(stream).await {
+                    tracing::debug!(%error, "a tunnel broke");
+                }
             }
-        }
+        };
+        super::serve_each(listener, usize::MAX, tunnel).await;
     }
 
     async fn tunnel(&self, mut client: UnixStream) -> std::io::Result<()> {

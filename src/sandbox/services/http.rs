@@ -14,10 +14,9 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, timeout};
 
-/// Connections at a time; further ones wait in the kernel's queue.
+/// Connections at a time.
 const CONNECTIONS: usize = 32;
 /// Headers of a request.
 const HEADERS: usize = 64;
@@ -32,19 +31,11 @@ const BETWEEN_PIECES: usize = 256 << 10;
 
 /// Serves `router` until dropped; connections end with it.
 pub(crate) async fn serve(listener: UnixListener, router: Router) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(timeout(CONNECTION_AGE, connection(stream, router.clone())));
-                }
-                // Out of descriptors, most likely: others will be closed.
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
+    let connection = |stream| {
+        let served = timeout(CONNECTION_AGE, connection(stream, router.clone()));
+        async { drop(served.await) }
+    };
+    super::serve_each(listener, CONNECTIONS, connection).await;
 }
 
 /// Serves one connection until it ends.

@@ -12,9 +12,10 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::net::UnixListener;
-use tokio::task::JoinHandle;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::{JoinHandle, JoinSet};
 
 use self::allowlist::Allowlist;
 use self::validate::ValidationService;
@@ -40,6 +41,27 @@ pub(crate) fn listen(dir: &Path, name: &str) -> io::Result<UnixListener> {
         _ => {}
     }
     UnixListener::bind(path)
+}
+
+/// Serves each connection in a task of its own until dropped, at most `most` at a time; further ones
+/// wait in the kernel's queue. Connections end with it.
+async fn serve_each<F>(listener: UnixListener, most: usize, serve: impl Fn(UnixStream) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if connections.len() < most => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(serve(stream));
+                }
+                // Out of descriptors, most likely: others will be closed.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
 }
 
 /// A service that ends when this is dropped.
