@@ -228,14 +228,14 @@ pub fn main() -> ExitCode {
         Ok(first) => first,
         Err(error) => return usage(&error),
     };
-    let layered = match settings::layered(&first, &typed.off) {
-        Ok(layered) => layered,
+    let given = given(&first);
+    let parsed = match settings::layered(&first, &given, &typed.off) {
+        Ok(Some(layered)) => layered.try_get_matches_from(&typed.words),
+        Ok(None) => Ok(first.clone()),
         Err(error) => return error.report(),
     };
-    let parsed = layered.try_get_matches_from(&typed.words);
-    let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, given(&matches))));
-    let (cli, given) = match parsed {
-        Ok(parsed) => parsed,
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
     start_logging(&cli.global);

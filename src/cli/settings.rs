@@ -122,6 +122,13 @@ pub(super) struct Words {
 impl Words {
     /// Takes the switches out.
     pub(super) fn new(typed: impl IntoIterator<Item = OsString>) -> Self {
+        let typed: Vec<OsString> = typed.into_iter().collect();
+        let may_be_one = |word: &OsString| {
+            word.to_str().is_some_and(|text| text.ends_with("=true") || text.ends_with("=false"))
+        };
+        if !typed.iter().any(may_be_one) {
+            return Self { words: typed, off: Vec::new() };
+        }
         let mut root = super::command();
         root.build();
         let switches = |command: &Command| -> Vec<String> {
@@ -163,18 +170,21 @@ struct Wanted<'a> {
     is_resumed: bool,
 }
 
-/// The whole command line with the settings of its files as defaults; `first` is what it says
-/// without them.
-pub(super) fn layered(first: &ArgMatches, off: &[String]) -> Result<Command, CliError> {
-    let mut root = super::command();
-    let Some((name, matches)) = first.subcommand() else { return Ok(root) };
-    for switch in off {
-        root = without_variable(root, name, switch);
-    }
+/// The whole command line with the settings of its files as defaults; none if there is nothing
+/// that changes `first`, which is what it says without them. `options` are the flags in it.
+pub(super) fn layered(
+    first: &ArgMatches,
+    options: &[String],
+    off: &[String],
+) -> Result<Option<Command>, CliError> {
+    let Some((name, matches)) = first.subcommand() else { return Ok(None) };
+    let without_files = || {
+        let unset = |root, switch: &String| without_variable(root, name, switch);
+        (!off.is_empty()).then(|| off.iter().fold(super::command(), unset))
+    };
     if WITHOUT.contains(&name) || matches.get_flag("no_config") {
-        return Ok(root);
+        return Ok(without_files());
     }
-    let options = super::given(first);
     let run = (name == RUN).then_some(matches);
     let wanted = Wanted {
         command: name,
@@ -182,8 +192,12 @@ pub(super) fn layered(first: &ArgMatches, off: &[String]) -> Result<Command, Cli
         profile: run.and_then(|run| run.get_one::<String>("profile")).cloned(),
         is_resumed: run.is_some_and(|run| run.contains_id("resume")),
     };
+    let places = Places::usual(wanted.project.as_deref())?;
+    if places.found()?.is_empty() && wanted.profile.is_none() {
+        return Ok(without_files());
+    }
     let schema = schema();
-    let settings = Settings::read(&Places::usual(wanted.project.as_deref())?, &schema)?;
+    let settings = Settings::read(&places, &schema)?;
     if let Some(profile) = wanted.profile.as_deref().filter(|_| !wanted.is_resumed) {
         settings.check_profile(profile)?;
     }
@@ -201,7 +215,8 @@ pub(super) fn layered(first: &ArgMatches, off: &[String]) -> Result<Command, Cli
     for held in &held {
         check(held, &schema)?;
     }
-    Ok(layered_with(root, held.iter().map(|held| held.setting)))
+    let root = without_files().unwrap_or_else(super::command);
+    Ok(Some(layered_with(root, held.iter().map(|held| held.setting))))
 }
 
 /// A command line with settings as the defaults of its options.

@@ -150,6 +150,16 @@ impl Places {
         Ok(Self { user: config.map(|dir| dir.join("medalist").join("config.toml")), project })
     }
 
+    /// The files there are, the weakest first.
+    ///
+    /// # Errors
+    /// The project's file belongs to somebody else.
+    pub fn found(&self) -> Result<Vec<(Origin, PathBuf)>, CliError> {
+        let user = self.user.clone().filter(|path| path.exists());
+        let found = [(Origin::User, user), (Origin::Project, self.project_file()?)];
+        Ok(found.into_iter().filter_map(|(origin, path)| Some((origin, path?))).collect())
+    }
+
     /// The project's file, if there is one.
     fn project_file(&self) -> Result<Option<PathBuf>, CliError> {
         let start = match &self.project {
@@ -207,12 +217,8 @@ impl Settings {
     /// # Errors
     /// A file cannot be read or is damaged, with the line.
     pub fn read(places: &Places, schema: &Schema) -> Result<Self, CliError> {
-        let user = places.user.clone().filter(|path| path.exists());
-        let project = places.project_file()?;
-        let found = [(Origin::User, user), (Origin::Project, project)];
         let mut files = Vec::new();
-        for (origin, path) in found {
-            let Some(path) = path else { continue };
+        for (origin, path) in places.found()? {
             let text = std::fs::read_to_string(&path).map_err(|error| {
                 let what = format!("cannot read the settings in `{}`", path.display());
                 CliError::new(Exit::BadInput, anyhow::Error::new(error).context(what))
