@@ -170,12 +170,13 @@ pub fn describe(plan: &Plan, gpus: &[Gpu]) -> String {
     text
 }
 
-/// Opens the GPUs of a plan: leaves out those that cannot be used, and finds the way into a
+/// Opens the GPUs that [`find`] found for a plan: leaves out those that cannot be used, and finds the way into a
 /// container of its image.
 ///
 /// # Errors
 /// None is left, or none gets into a container.
 pub async fn open(
+    found: Option<(NvidiaSmi, Inventory)>,
     plan: &Plan,
     dir: &GroupDir,
     executor: &dyn Executor,
@@ -183,7 +184,7 @@ pub async fn open(
     hardware: &mut HardwareRecord,
     context: &Context,
 ) -> Result<Option<Arc<Gpus>>, CliError> {
-    let Some((smi, inventory)) = find(plan).await? else { return Ok(None) };
+    let Some((smi, inventory)) = found else { return Ok(None) };
     hardware.gpus = inventory.gpus.iter().map(|gpu| gpu.model.clone()).collect();
     hardware.gpu_driver = Some(inventory.driver.clone());
     let access = match (plan.executor, inventory.gpus.first()) {
@@ -193,7 +194,7 @@ pub async fn open(
                 argv: Vec::new(),
             };
             executor.prepare_image(&program).await.map_err(executor_error)?;
-            let found = probe(
+            let ways = probe(
                 executor,
                 info,
                 gpu,
@@ -203,7 +204,7 @@ pub async fn open(
                 dir.root(),
             )
             .await;
-            chosen(found, context)?
+            chosen(ways, context)?
         }
         _ => GpuAccess::default(),
     };

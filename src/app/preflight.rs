@@ -17,6 +17,7 @@ use super::run::{Opened, open_executor};
 use crate::attempt::agents::{AgentError, Build};
 use crate::attempt::limits::Limits;
 use crate::attempt::plan::{ExecutorKind, Plan};
+use crate::host::gpu::{Inventory, NvidiaSmi};
 use crate::host::machine;
 use crate::run::{Judge as _, LlmRun};
 use crate::sandbox::ExecutorInfo;
@@ -39,6 +40,8 @@ pub struct Ready {
     pub(super) opened: Opened,
     /// Knows the plan's competitions, all of them prepared.
     pub(super) judge: CatalogueJudge,
+    /// The GPUs of the plan, if it wants any, with who tells about them.
+    pub(super) gpus: Option<(NvidiaSmi, Inventory)>,
     /// The language models of the plan, if its agents get any.
     pub(super) llm: Option<LlmRun>,
 }
@@ -49,32 +52,15 @@ pub struct Ready {
 /// All that stands in the way, in one error with a hint for each.
 pub async fn check(plan: &Plan, context: &Context) -> Result<Ready, CliError> {
     let mut found = of_plan(plan);
-    let judge = match CatalogueJudge::new(plan.data_dir.clone(), &plan.catalog_dirs) {
-        Ok(judge) => {
-            let judge = judge.with_workers(|| context.workers());
-            found.extend(not_ready(plan, &judge));
-            Some(judge)
-        }
-        Err(error) => {
-            found.push(CliError::new(Exit::BadInput, error));
-            None
-        }
-    };
-    let opened = match open_executor(plan.executor).await {
-        Ok(opened) => {
-            found.extend(of_machine(plan, &opened.info));
-            Some(opened)
-        }
-        Err(error) => {
-            found.push(error);
-            None
-        }
-    };
-    found.extend(gpu::find(plan).await.err());
-    let llm = llm::open(plan, context).await.unwrap_or_else(|error| {
-        found.push(error);
-        None
-    });
+    let judge = CatalogueJudge::new(plan.data_dir.clone(), &plan.catalog_dirs)
+        .map(|judge| judge.with_workers(|| context.workers()))
+        .map_err(|error| CliError::new(Exit::BadInput, error));
+    let judge = kept(judge, &mut found);
+    found.extend(judge.as_ref().and_then(|judge| not_ready(plan, judge)));
+    let opened = kept(open_executor(plan.executor).await, &mut found);
+    found.extend(opened.iter().flat_map(|opened| of_machine(plan, &opened.info)));
+    let gpus = kept(gpu::find(plan).await, &mut found).flatten();
+    let llm = kept(llm::open(plan, context).await, &mut found).flatten();
     for mount in &plan.mounts {
         let checked = mount.check(&[&plan.data_dir, &context.runs_dir]);
         found.extend(checked.err().map(|error| CliError::new(Exit::BadInput, error)));
@@ -84,7 +70,7 @@ pub async fn check(plan: &Plan, context: &Context) -> Result<Ready, CliError> {
             for warning in warnings(plan, &opened.info, &context.runs_dir) {
                 context.warn(warning);
             }
-            Ok(Ready { opened, judge, llm })
+            Ok(Ready { opened, judge, gpus, llm })
         }
         _ => Err(join(found)),
     }
@@ -97,6 +83,11 @@ pub async fn check(plan: &Plan, context: &Context) -> Result<Ready, CliError> {
 pub fn check_plan(plan: &Plan) -> Result<(), CliError> {
     let found = of_plan(plan);
     if found.is_empty() { Ok(()) } else { Err(join(found)) }
+}
+
+/// What was asked for, or the error put with the others.
+fn kept<T>(asked: Result<T, CliError>, found: &mut Vec<CliError>) -> Option<T> {
+    asked.map_err(|error| found.push(error)).ok()
 }
 
 /// Several errors in one; the first gives the exit code.

@@ -480,7 +480,7 @@ pub async fn run_plan(
     let lock = locked.map_err(|error| {
         CliError::new(Exit::BadInput, error).hint("wait for it, or stop it with `medalist stop`")
     })?;
-    let Ready { opened: Opened { executor, info, engine }, judge, llm } = ready;
+    let Ready { opened: Opened { executor, info, engine }, judge, gpus, llm } = ready;
     // The program outlives the run: it is deleted when this function returns.
     let mut local_program = None;
     let mut plan = plan;
@@ -504,7 +504,7 @@ pub async fn run_plan(
         (Build::Dockerfile { .. }, None) | (Build::Image, _) => {}
     }
     let mut hardware = machine::hardware();
-    let gpus = gpu::open(&plan, dir, &*executor, &info, &mut hardware, context).await?;
+    let gpus = gpu::open(gpus, &plan, dir, &*executor, &info, &mut hardware, context).await?;
     let run = Run {
         capacity: capacity(&plan),
         hardware,
