@@ -10,9 +10,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use medalist_grading::GradeReport;
 use medalist_grading::untrusted::Shown;
-use medalist_reports::record::{
-    AttemptKey, AttemptRecord, LlmTotals, OutcomeKind, OutcomeRecord, Phase,
-};
+use medalist_reports::record::{AttemptKey, AttemptRecord, OutcomeKind, OutcomeRecord, Phase};
 
 use super::context::Context;
 use super::error::{CliError, Exit};
@@ -23,6 +21,7 @@ use crate::attempt::text::chain;
 use crate::host::files::{StoreError, read_json_if_there};
 use crate::host::store::{GroupDir, find};
 use crate::run::events::{EventKind, GradeLine, RunEvent, RunStats};
+use crate::run::recorded_totals;
 use crate::run::sinks::jsonl;
 
 /// An event of a group and who wrote it.
@@ -194,14 +193,7 @@ impl GroupEvents {
     /// What the records of attempts say was spent on language models, where no event tells.
     fn spent_on_disk(&self) -> Option<LlmUsage> {
         let settings = self.plan.llm.as_ref()?;
-        let mut totals = LlmTotals::default();
-        for attempt in &self.plan.attempts {
-            let path = self.group.attempt(&attempt.dir).record();
-            let record = read_json_if_there::<AttemptRecord>(&path).ok().flatten();
-            if let Some(llm) = record.and_then(|record| record.llm) {
-                totals.add(&llm.with_earlier_tries());
-            }
-        }
+        let totals = recorded_totals(&self.plan, &self.group);
         let limit = settings.config().ok()?.budget.group.dollars;
         Some(LlmUsage {
             calls: totals.calls,

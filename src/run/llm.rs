@@ -334,6 +334,12 @@ pub(super) fn group_record(
     llm: Option<&LlmRun>,
 ) -> Option<LlmGroupRecord> {
     plan.llm.as_ref()?;
+    let budget = llm.and_then(|llm| budget(&llm.gateway.group_balance()));
+    Some(LlmGroupRecord { totals: recorded_totals(plan, group), budget })
+}
+
+/// What the records of a group's attempts say of their calls together.
+pub fn recorded_totals(plan: &Plan, group: &GroupDir) -> LlmTotals {
     let mut totals = LlmTotals::default();
     for attempt in &plan.attempts {
         let record = read_json_if_there::<AttemptRecord>(&group.attempt(&attempt.dir).record());
@@ -341,8 +347,7 @@ pub(super) fn group_record(
             totals.add(&llm.with_earlier_tries());
         }
     }
-    let budget = llm.and_then(|llm| budget(&llm.gateway.group_balance()));
-    Some(LlmGroupRecord { totals, budget })
+    totals
 }
 
 /// What an attempt has used so far, and its group.

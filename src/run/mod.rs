@@ -32,7 +32,7 @@ mod tries;
 pub use dispatcher::{Run, RunError, RunSummary, run};
 pub use gpu::{BadGpu, GpuWatch, Gpus};
 pub use group_files::write_group;
-pub use llm::{LlmError, LlmRun};
+pub use llm::{LlmError, LlmRun, recorded_totals};
 pub use queue::forecast;
 pub use scheduler::{Capacity, Forecast};
 pub use stop::StopRequest;
