@@ -188,12 +188,28 @@ impl Grading {
     /// [`GradingError`], also where the sample submission cannot be read.
     pub fn checker(self: &Arc<Self>, id: &str) -> Result<Checker, GradingError> {
         let spec = self.spec(id)?;
-        let sample = spec.sample_submission_path(&self.data.prepared(spec.id.as_str()));
+        let sample = self.sample_path(spec);
         let checker = Checker { service: Arc::clone(self), rules: Rules::new(spec)?, sample };
         match checker.service.check(&checker.rules, None, &checker.sample) {
             Ok(_) => Ok(checker),
             Err(failure) => Err(checker.rules.error(failure, &checker.sample)),
         }
+    }
+
+    /// Where a competition's sample submission is.
+    fn sample_path(&self, spec: &CompetitionSpec) -> PathBuf {
+        spec.sample_submission_path(&self.data.prepared(spec.id.as_str()))
+    }
+
+    /// What is wrong with a submission, by public facts alone.
+    fn validate(
+        &self,
+        rules: &Rules,
+        submission: &Path,
+        sample: &Path,
+    ) -> Result<Result<(), InvalidSubmission>, GradingError> {
+        let checked = self.check(rules, Some(submission), sample);
+        checked.map_err(|failure| rules.error(failure, sample))
     }
 
     /// Grades one submission. Everything that an agent wrote and that is read with the answers at
@@ -352,8 +368,7 @@ impl Checker {
     /// # Errors
     /// [`GradingError`] if the sample submission cannot be read or does not fit the competition.
     pub fn check(&self, submission: &Path) -> Result<Result<(), InvalidSubmission>, GradingError> {
-        let checked = self.service.check(&self.rules, Some(submission), &self.sample);
-        checked.map_err(|failure| self.rules.error(failure, &self.sample))
+        self.service.validate(&self.rules, submission, &self.sample)
     }
 }
 
@@ -369,11 +384,6 @@ impl Target<'_> {
     /// Where the prepared answers are.
     pub fn answers_path(&self) -> PathBuf {
         self.spec.answers_path(&self.service.data.prepared(self.spec.id.as_str()))
-    }
-
-    /// Where the sample submission is.
-    pub fn sample_path(&self) -> PathBuf {
-        self.spec.sample_submission_path(&self.service.data.prepared(self.spec.id.as_str()))
     }
 
     /// Grades a submission against the answers at a path, which are only read where there is a
@@ -402,8 +412,6 @@ impl Target<'_> {
         &self,
         submission: &Path,
     ) -> Result<Result<(), InvalidSubmission>, GradingError> {
-        let sample = self.sample_path();
-        let checked = self.service.check(&self.rules, Some(submission), &sample);
-        checked.map_err(|failure| self.rules.error(failure, &sample))
+        self.service.validate(&self.rules, submission, &self.service.sample_path(self.spec))
     }
 }
