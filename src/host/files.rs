@@ -55,8 +55,8 @@ impl StoreError {
 /// What a file's name begins with while it is written; a killed harness leaves some.
 const ASIDE: &str = ".aside-";
 
-/// A file of its own beside those of a folder.
-fn aside_in(dir: &Path) -> io::Result<tempfile::NamedTempFile> {
+/// A file of its own beside those of a folder, with these bytes, flushed to disk.
+fn aside_in(dir: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(ASIDE);
     #[cfg(unix)]
@@ -64,7 +64,15 @@ fn aside_in(dir: &Path) -> io::Result<tempfile::NamedTempFile> {
         use std::os::unix::fs::PermissionsExt as _;
         builder.permissions(std::fs::Permissions::from_mode(0o644));
     }
-    builder.tempfile_in(dir)
+    let mut aside = builder.tempfile_in(dir)?;
+    aside.write_all(bytes)?;
+    aside.as_file().sync_all()?;
+    Ok(aside)
+}
+
+/// Makes a rename in a folder survive a power loss; Windows opens no folders.
+fn flush_folder(dir: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
 }
 
 /// Writes a file aside, flushes it to disk and renames it into place: readers see the old content
@@ -75,12 +83,8 @@ fn aside_in(dir: &Path) -> io::Result<tempfile::NamedTempFile> {
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let write = || -> io::Result<()> {
-        let mut aside = aside_in(dir)?;
-        aside.write_all(bytes)?;
-        aside.as_file().sync_all()?;
-        aside.persist(path).map_err(|error| error.error)?;
-        // The rename itself must survive a power loss too; Windows opens no folders.
-        if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
+        aside_in(dir, bytes)?.persist(path).map_err(|error| error.error)?;
+        flush_folder(dir)
     };
     write().map_err(StoreError::io("write", path))
 }
@@ -94,14 +98,12 @@ pub fn write_new(name: impl Fn(u32) -> PathBuf, bytes: &[u8]) -> Result<PathBuf,
     let first = name(1);
     let dir = first.parent().unwrap_or(Path::new("."));
     let write = || -> io::Result<PathBuf> {
-        let mut aside = aside_in(dir)?;
-        aside.write_all(bytes)?;
-        aside.as_file().sync_all()?;
+        let mut aside = aside_in(dir, bytes)?;
         for number in 1..=u32::MAX {
             let path = name(number);
             match aside.persist_noclobber(&path) {
                 Ok(_) => {
-                    File::open(dir)?.sync_all()?;
+                    flush_folder(dir)?;
                     return Ok(path);
                 }
                 Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
