@@ -448,7 +448,7 @@ impl Dispatcher<'_> {
             if queue.leave_out(bad) {
                 let message = format!("GPU {bad}; it is left out of this run from now on");
                 let (key, message) = (Some(active.attempt.key.clone()), Shown::message(&message));
-                self.emit(EventKind::Warning { key, message: Shown::message(&message) });
+                self.emit(EventKind::Warning { key, message });
             }
         }
         match end.finished {
