@@ -1,6 +1,5 @@
 //! Agents in sealed containers that call language models through the harness.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,7 +8,7 @@ use serde_json::Value;
 
 use crate::executor_bench::{IMAGE, engine, probe};
 use crate::support::llm_provider::{Mood, Provider, TOKENS};
-use crate::support::{Called, TestContext, called, skip};
+use crate::support::{Called, TestContext, called, life, skip};
 
 /// What the harness must keep to itself.
 const KEY: &str = "sk-real-key-0123456789abcdefghijkl";
@@ -508,26 +507,6 @@ async fn a_stock_client_reaches_providers_by_their_own_names() {
     assert_eq!(json(&dir.join("attempt.json"))["llm"]["totals"]["calls"], 2);
 }
 
-/// Runs the group's harness until its `kill_at`-th event and kills it there; the number of events
-/// it told.
-fn life(mut command: Command, kill_at: Option<usize>) -> usize {
-    let mut child = command
-        .args(["--events", "-"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut told = 0;
-    for _ in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
-        told += 1;
-        if kill_at == Some(told) {
-            child.kill().unwrap();
-        }
-    }
-    child.wait().unwrap();
-    told
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_harness_killed_with_calls_under_way_loses_no_call_and_its_agents_go_on() {
     if engine().await.is_none() {
@@ -541,7 +520,8 @@ async fn a_harness_killed_with_calls_under_way_loses_no_call_and_its_agents_go_o
     loop {
         let provider = Provider::start(Duration::from_millis(400));
         let context = prepared(&provider, "[budget.attempt]\ndollars = \"1\"\n", &steps);
-        let told = life(run_command(&context, &["demo-bikes"], &["--llm", "llm.toml"]), kill_at);
+        let more = ["--llm", "llm.toml", "--events", "-"];
+        let told = life(run_command(&context, &["demo-bikes"], &more), kill_at);
         let group = groups(&context).remove(0);
         if let Some(at) = kill_at {
             cut_short += usize::from(told >= at);

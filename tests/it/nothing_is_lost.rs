@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::executor_bench::{IMAGE, engine, probe};
 use crate::support::island::Island;
-use crate::support::{Called, TestContext, called, has_docker, skip};
+use crate::support::{Called, TestContext, called, has_docker, life, skip};
 
 const COMPETITIONS: [&str; 2] = ["demo-bikes", "demo-flights"];
 
@@ -103,21 +103,6 @@ fn docker(args: &[&str], group: &Path) -> Vec<Vec<String>> {
     plan["attempts"].as_array().unwrap().iter().map(about).collect()
 }
 
-/// Runs the group's harness until its `kill_at`-th event and kills it there; the number of events
-/// it told.
-fn life(mut child: Child, kill_at: Option<usize>) -> usize {
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut told = 0;
-    for _ in lines.map_while(Result::ok) {
-        told += 1;
-        if kill_at == Some(told) {
-            child.kill().unwrap();
-        }
-    }
-    child.wait().unwrap();
-    told
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_harness_killed_at_any_event_loses_and_repeats_nothing() {
     if engine().await.is_none() {
@@ -126,7 +111,7 @@ async fn a_harness_killed_at_any_event_loses_and_repeats_nothing() {
     let context = prepared(&["sleep", "700", "+", "print", "hello", "+", "submit-sample"]);
     let since = seconds_since_1970().to_string();
     let undisturbed = context.join("undisturbed");
-    let events = life(run_command(&context, &undisturbed).spawn().unwrap(), None);
+    let events = life(run_command(&context, &undisturbed), None);
     assert!(events >= 14, "{events} events");
     let group = only_group(&undisturbed);
     let (expected, expected_table) = (results(&group), table(&context, &group));
@@ -145,7 +130,7 @@ async fn a_harness_killed_at_any_event_loses_and_repeats_nothing() {
                         return;
                     }
                     let runs = context.join(&format!("killed-{kill_at}"));
-                    let told = life(run_command(&context, &runs).spawn().unwrap(), Some(kill_at));
+                    let told = life(run_command(&context, &runs), Some(kill_at));
                     killed.fetch_add(usize::from(told >= kill_at), Ordering::Relaxed);
                     let group = only_group(&runs);
                     let resumed = context.run(&["run", "--resume", group.to_str().unwrap()]);

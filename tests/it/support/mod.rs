@@ -5,10 +5,10 @@ pub(crate) mod island;
 pub(crate) mod kaggle_server;
 pub(crate) mod llm_provider;
 
-use std::io::{self, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 /// A scratch folder and the binary that works in it.
@@ -115,6 +115,22 @@ pub(crate) fn skip_without_engine(why: &str) {
         );
     }
     skip("docker", why);
+}
+
+/// Runs a command that tells its events on stdout until the `kill_at`-th and kills it there; the
+/// number of events it told.
+pub(crate) fn life(mut command: Command, kill_at: Option<usize>) -> usize {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut told = 0;
+    for _ in lines.map_while(Result::ok) {
+        told += 1;
+        if kill_at == Some(told) {
+            child.kill().unwrap();
+        }
+    }
+    child.wait().unwrap();
+    told
 }
 
 /// Where an engine should answer: what `DOCKER_HOST` names, or a socket this user may open.
