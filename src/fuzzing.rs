@@ -201,7 +201,7 @@ pub fn leaderboard(bytes: &[u8]) {
     let folder = folder();
     let path = folder.path().join("board.csv");
     write(&path, bytes);
-    if let Ok((board, _)) = crate::cli::leaderboard::import::read_board(&path, &SPEC) {
+    if let Ok((board, _)) = crate::app::boards::import::read_board(&path, &SPEC) {
         assert!(board.scores.iter().all(|score| score.is_finite()));
     }
 }

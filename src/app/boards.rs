@@ -4,6 +4,8 @@
 //! An imported board is kept beside the competition's prepared data, where preparing again does not
 //! touch it. Only scores are kept: names of teams are nobody's business here.
 
+pub mod import;
+
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};

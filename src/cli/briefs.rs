@@ -8,8 +8,7 @@ use medalist_competitions::BriefSource;
 use medalist_reports::table::{Column, Look, render};
 
 use super::selection::SelectionArgs;
-use crate::app::briefs;
-pub(super) use crate::app::briefs::{checkout_folder, refuse_pointer};
+use crate::app::briefs::{self, checkout_folder};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::terminal::output_width;

@@ -1,6 +1,6 @@
 //! `medalist leaderboard`: measured rows among the published ones.
 
-pub(crate) mod import;
+mod import;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
