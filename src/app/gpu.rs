@@ -7,7 +7,8 @@ use medalist_reports::record::{AttemptRecord, CompetitionFacts, HardwareRecord};
 
 use super::context::Context;
 use super::error::{CliError, Exit};
-use super::run::{capacity, executor_error};
+use super::plan::capacity;
+use super::run::executor_error;
 use crate::attempt::limits::{GpuAccess, GpuRequest};
 use crate::attempt::plan::{AccessKind, ExecutorKind, MountSpec, Plan};
 use crate::host::files::read_json_if_there;
@@ -92,10 +93,13 @@ fn wants_gpus(plan: &Plan) -> bool {
 }
 
 /// The GPUs that a plan may use, with who tells about them; `None` if it wants none.
+pub type FoundGpus = Option<(NvidiaSmi, Inventory)>;
+
+/// Asks the driver for the GPUs that a plan may use.
 ///
 /// # Errors
 /// There is no driver, or it does not have what the plan names.
-pub async fn find(plan: &Plan) -> Result<Option<(NvidiaSmi, Inventory)>, CliError> {
+pub async fn find(plan: &Plan) -> Result<FoundGpus, CliError> {
     if !wants_gpus(plan) {
         return Ok(None);
     }
@@ -176,7 +180,7 @@ pub fn describe(plan: &Plan, gpus: &[Gpu]) -> String {
 /// # Errors
 /// None is left, or none gets into a container.
 pub async fn open(
-    found: Option<(NvidiaSmi, Inventory)>,
+    found: FoundGpus,
     plan: &Plan,
     dir: &GroupDir,
     executor: &dyn Executor,

@@ -11,7 +11,7 @@ use medalist_llm::{Config, Gateway, GatewayError};
 
 use super::context::Context;
 use super::error::{CliError, Exit};
-use super::run::read_plan;
+use super::groups::read_plan;
 use crate::attempt::llm::LlmPlan;
 use crate::attempt::plan::Plan;
 use crate::host::store::{GroupDir, find};

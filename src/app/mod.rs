@@ -13,9 +13,16 @@ pub mod gpu;
 pub mod grade;
 pub mod grading;
 #[cfg(target_os = "linux")]
+pub mod groups;
+#[cfg(target_os = "linux")]
 pub mod judge;
+#[cfg(target_os = "linux")]
 pub mod llm;
+#[cfg(target_os = "linux")]
+pub mod logs;
 pub mod names;
+#[cfg(target_os = "linux")]
+pub mod plan;
 #[cfg(target_os = "linux")]
 pub mod preflight;
 #[cfg(target_os = "linux")]
@@ -29,4 +36,6 @@ pub mod serve;
 pub mod settings;
 #[cfg(target_os = "linux")]
 pub mod status;
+#[cfg(target_os = "linux")]
+pub mod stop;
 pub mod terminal;

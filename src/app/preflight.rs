@@ -10,14 +10,13 @@ use bytesize::ByteSize;
 
 use super::context::Context;
 use super::error::{CliError, Exit};
-use super::gpu;
+use super::gpu::{self, FoundGpus};
 use super::judge::CatalogueJudge;
 use super::llm;
 use super::run::{Opened, open_executor};
 use crate::attempt::agents::{AgentError, Build};
 use crate::attempt::limits::Limits;
 use crate::attempt::plan::{ExecutorKind, Plan};
-use crate::host::gpu::{Inventory, NvidiaSmi};
 use crate::host::machine;
 use crate::run::{Judge as _, LlmRun};
 use crate::sandbox::ExecutorInfo;
@@ -41,7 +40,7 @@ pub struct Ready {
     /// Knows the plan's competitions, all of them prepared.
     pub(super) judge: CatalogueJudge,
     /// The GPUs of the plan, if it wants any, with who tells about them.
-    pub(super) gpus: Option<(NvidiaSmi, Inventory)>,
+    pub(super) gpus: FoundGpus,
     /// The language models of the plan, if its agents get any.
     pub(super) llm: Option<LlmRun>,
 }
@@ -51,6 +50,19 @@ pub struct Ready {
 /// # Errors
 /// All that stands in the way, in one error with a hint for each.
 pub async fn check(plan: &Plan, context: &Context) -> Result<Ready, CliError> {
+    check_with(plan, gpu::find(plan).await, context).await
+}
+
+/// As [`check`], where the machine has been asked for the plan's GPUs already: that takes seconds on
+/// some machines.
+///
+/// # Errors
+/// As [`check`].
+pub async fn check_with(
+    plan: &Plan,
+    gpus: Result<FoundGpus, CliError>,
+    context: &Context,
+) -> Result<Ready, CliError> {
     let mut found = of_plan(plan);
     let judge = CatalogueJudge::new(plan.data_dir.clone(), &plan.catalog_dirs)
         .map(|judge| judge.with_workers(|| context.workers()))
@@ -59,7 +71,7 @@ pub async fn check(plan: &Plan, context: &Context) -> Result<Ready, CliError> {
     found.extend(judge.as_ref().and_then(|judge| not_ready(plan, judge)));
     let opened = kept(open_executor(plan.executor).await, &mut found);
     found.extend(opened.iter().flat_map(|opened| of_machine(plan, &opened.info)));
-    let gpus = kept(gpu::find(plan).await, &mut found).flatten();
+    let gpus = kept(gpus, &mut found).flatten();
     let llm = kept(llm::open(plan, context).await, &mut found).flatten();
     for mount in &plan.mounts {
         let checked = mount.check(&[&plan.data_dir, &context.runs_dir]);

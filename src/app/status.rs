@@ -14,7 +14,7 @@ use medalist_reports::record::{AttemptKey, AttemptRecord, OutcomeKind, OutcomeRe
 
 use super::context::Context;
 use super::error::{CliError, Exit};
-use super::run::{find_error, passed_over, read_plan};
+use super::groups::{find_error, passed_over, read_plan};
 use crate::attempt::outcome::LlmUsage;
 use crate::attempt::plan::Plan;
 use crate::attempt::text::chain;

@@ -8,12 +8,13 @@ use bytesize::ByteSize;
 use super::selection::SelectionArgs;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
-use crate::app::gpu::{GpuOptions, GpusFor};
+use crate::app::gpu::{self, GpuOptions, GpusFor};
 use crate::app::llm::LlmRequest;
+use crate::app::plan::{LimitsRequest, Pace, RunRequest, describe_plan, make_plan};
 use crate::app::preflight;
 use crate::app::run::{
-    LimitsRequest, Pace, ResumeRequest, RunRequest, describe_plan, exit_of, make_plan, plan_group,
-    resume_group, run_new_group, run_one_attempt, start_runtime,
+    ResumeRequest, exit_of, plan_group, resume_group, run_new_group, run_one_attempt,
+    start_runtime,
 };
 use crate::attempt::launch::DataMode;
 use crate::attempt::limits::{GpuRequest, Network, uuid};
@@ -280,12 +281,16 @@ pub fn run(args: &Args, given: &[String], context: &Context) -> Result<Exit, Cli
     }
     let plan = args.plan(context)?;
     if args.dry_run {
+        let found = runtime.block_on(gpu::find(&plan));
+        let gpus = found.as_ref().ok().and_then(Option::as_ref);
+        let gpus = gpus.map_or(&[][..], |(_, inventory)| &inventory.gpus);
         let text = match args.json {
             true => format!("{}\n", serde_json::to_string_pretty(&plan)?),
-            false => runtime.block_on(describe_plan(&plan)),
+            false => describe_plan(&plan, gpus),
         };
+        // Shown also where it cannot run: what is asked for explains what is in the way.
         context.print(text)?;
-        runtime.block_on(preflight::check(&plan, context))?;
+        runtime.block_on(preflight::check_with(&plan, found, context))?;
         return Ok(Exit::Success);
     }
     if args.plan_only {
