@@ -76,7 +76,16 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
             return Err(io::ErrorKind::NotFound.into());
         }
     }
-    let stat = nix::sys::statvfs::statvfs(&path)?;
+    free_bytes_at(&path)
+}
+
+/// Bytes that may still be written to the file system of `path`, which exists.
+///
+/// # Errors
+/// The system's, also where there is no such path: an engine's storage may be in another mount
+/// namespace or on another machine, and its ancestors here would answer for a disk that is not its.
+pub fn free_bytes_at(path: &Path) -> io::Result<u64> {
+    let stat = nix::sys::statvfs::statvfs(path)?;
     Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
 }
 

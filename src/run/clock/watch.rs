@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{AttemptEvent, WatchOptions, lock};
 use crate::attempt::launch::LaunchSpec;
 use crate::attempt::outcome::Usage;
+use crate::host::machine::free_bytes_at;
 use crate::sandbox::{Running, StopReason};
 
 /// The longest pause between two looks at the machine's disks, which cost next to nothing.
@@ -119,7 +120,7 @@ async fn watch_host(
         tokio::time::sleep(pause).await;
         pause = options.disk_every.min(HOST_EVERY);
         let own_places = own_places(running, spec);
-        if let Some(free) = own_places.first().and_then(|place| free_bytes(place)) {
+        if let Some(free) = own_places.first().and_then(|place| free_bytes_at(place).ok()) {
             let left = limit.saturating_sub(lock(usage).disk_bytes.unwrap_or(0));
             let falls = seen.is_some_and(|seen| free.saturating_add(left) < seen);
             if limit > 0 && falls {
@@ -197,15 +198,10 @@ fn own_places(running: &dyn Running, spec: &LaunchSpec) -> Vec<PathBuf> {
     if storage.is_empty() { vec![spec.attempt_dir.root().to_owned()] } else { storage }
 }
 
-fn free_bytes(place: &Path) -> Option<u64> {
-    let stat = nix::sys::statvfs::statvfs(place).ok()?;
-    Some(stat.blocks_available().saturating_mul(stat.fragment_size()))
-}
-
 /// A disk of this machine that has less free space than is kept in reserve, and how much it has.
 fn full_place(running: &dyn Running, spec: &LaunchSpec, reserve: u64) -> Option<(PathBuf, u64)> {
     let mut places = running.storage();
     places.push(spec.attempt_dir.root().to_owned());
-    let free = |place: PathBuf| free_bytes(&place).map(|free| (place, free));
+    let free = |place: PathBuf| free_bytes_at(&place).ok().map(|free| (place, free));
     places.into_iter().filter_map(free).find(|(_, free)| *free < reserve)
 }
