@@ -15,6 +15,7 @@ pub mod events;
 mod gpu;
 #[cfg(test)]
 mod gpu_tests;
+mod grade;
 mod group_files;
 mod llm;
 mod messages;
