@@ -249,8 +249,14 @@ pub(crate) fn launch(spec: &LaunchSpec, argv: &[String], forwards: Vec<Forward>)
     }
 }
 
+/// What an attempt was last seen to use, with the questions that the harness has answered.
+pub(crate) async fn last_usage(control: &Control, validations: u64) -> Usage {
+    let usage = control.usage().await.as_ref().map(usage_of).unwrap_or_default();
+    Usage { validations, ..usage }
+}
+
 /// The figures of a record, as attempts keep them.
-pub(crate) fn usage_of(record: &Record) -> Usage {
+fn usage_of(record: &Record) -> Usage {
     Usage {
         memory_bytes: record.memory_bytes,
         peak_memory_bytes: record.peak_memory_bytes,
@@ -275,12 +281,13 @@ pub(crate) fn began(record: &Record) -> Option<DateTime<Utc>> {
 }
 
 impl End {
-    /// What the end was; `last` is what the agent was seen to use.
+    /// What the end was; `last` is what the agent was seen to use, by [`last_usage`].
     pub(crate) fn report(self, last: Usage) -> ExitReport {
         match self {
             Self::Account(record) => ExitReport {
                 cause: cause_of(&record),
-                usage: usage_of(&record),
+                // The init does not see what the harness answered.
+                usage: Usage { validations: last.validations, ..usage_of(&record) },
                 ran: record.elapsed_ms.map(Duration::from_millis),
             },
             Self::Failed(Failure { blame, message }) => {

@@ -4,11 +4,13 @@
 //! The init supervises: it is the agent's ancestor whatever the agent forks, watches memory and
 //! processes, keeps the output, and goes on when the harness dies.
 
+mod home;
+mod supervisor;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -16,8 +18,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use medalist_init::protocol::Launch;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 use super::control::{self, Control};
@@ -28,19 +29,17 @@ use super::{
 };
 use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::{
-    BoxFuture, DataMode, ExecutorError, LABEL, LABEL_NAME, LaunchSpec, PreparedImage, Program,
+    BoxFuture, ExecutorError, LABEL, LABEL_NAME, LaunchSpec, PreparedImage, Program,
     agent_env,
 };
 use crate::attempt::llm;
 use crate::attempt::outcome::Usage;
 use crate::sandbox::services::{self, Services};
+use home::{prepare_home, remove_tree, tree_bytes};
+use supervisor::{LOOK_EVERY, Process, end, kill_marked, reap};
 
-/// Between two looks at whether the supervisor has ended.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Between two looks of the supervisor at memory and processes.
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
-/// How long a killed agent's supervisor may take for its last words.
-const LAST_WORDS: Duration = Duration::from_secs(15);
 /// Variables of the harness that an agent needs to find its programs and libraries; no other gets
 /// through.
 const PASSED_ON: [&str; 6] = ["PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "NIX_LD"];
@@ -91,11 +90,10 @@ impl ProcessExecutor {
                 what: "the agent names no command to start".to_string(),
             });
         }
-        let home = home_of(spec);
+        let home = spec.attempt_dir.home();
         let control = Control::of(&spec.attempt_dir);
         prepare_home(spec, &home, agent_dir.as_deref())?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, control::VALIDATE_PORT));
-        let listener = listener.or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+        let listener = listen(control::VALIDATE_PORT)?;
         let port = listener.local_addr()?.port();
         let home_text = home.display().to_string();
         let mut argv = argv.clone();
@@ -135,7 +133,7 @@ impl ProcessExecutor {
             .spawn()?;
         let started = Utc::now();
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
-        let process = Process { pid, start_time: start_time(pid).unwrap_or(0) };
+        let process = Process::of(pid);
         reap(child);
         let running = ProcessRunning {
             process,
@@ -189,64 +187,22 @@ impl ProcessExecutor {
     }
 }
 
-/// Waits for a child that this process may outlive, so that it does not stay as a zombie.
-fn reap(mut child: tokio::process::Child) {
-    tokio::spawn(async move {
-        if let Err(error) = child.wait().await {
-            tracing::debug!(%error, "cannot reap a supervisor");
-        }
-    });
-}
-
-/// The stand-in for /home.
-fn home_of(spec: &LaunchSpec) -> PathBuf {
-    spec.attempt_dir.home()
-}
-
-fn prepare_home(spec: &LaunchSpec, home: &Path, agent_dir: Option<&Path>) -> io::Result<()> {
-    salvage::fresh_directory(home)?;
-    for name in ["submission", "logs", "code", "agent", "data", "nonroot", "tmp"] {
-        fs_err::create_dir(home.join(name))?;
-    }
-    if let Some(agent_dir) = agent_dir {
-        copy_tree(agent_dir, &home.join("agent"))?;
-    }
-    let data = home.join("data");
-    for entry in fs_err::read_dir(&spec.public_dir)? {
-        let entry = entry?;
-        let place = data.join(entry.file_name());
-        match spec.data_mode {
-            _ if entry.file_name() == "description.md" => {}
-            DataMode::ReadOnly => fs_err::os::unix::fs::symlink(entry.path(), place)?,
-            DataMode::Copy => copy_tree(&entry.path(), &place)?,
-        }
-    }
-    fs_err::write(data.join("description.md"), &spec.description)
-}
-
-fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
-    if fs_err::metadata(from)?.is_dir() {
-        fs_err::create_dir_all(to)?;
-        for entry in fs_err::read_dir(from)? {
-            let entry = entry?;
-            copy_tree(&entry.path(), &to.join(entry.file_name()))?;
-        }
-        return Ok(());
-    }
-    fs_err::copy(from, to).map(|_| ())
-}
-
 /// The instructions speak of a container's paths and port.
 fn instructions(spec: &LaunchSpec, home: &str, port: u16) -> String {
     let text = spec.instructions.replace("/home/", &format!("{home}/"));
     text.replace(&format!("localhost:{}", control::VALIDATE_PORT), &format!("localhost:{port}"))
 }
 
+/// Listens on `wanted`, or on any other port: several attempts may run on this machine, which has
+/// one loopback for all of them.
+fn listen(wanted: u16) -> io::Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, wanted))
+        .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+}
+
 /// A port on which nobody listens: `wanted`, or any other. The supervisor takes it a moment later.
 fn free_port(wanted: u16) -> io::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted));
-    let listener = listener.or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
-    Ok(listener.local_addr()?.port())
+    Ok(listen(wanted)?.local_addr()?.port())
 }
 
 fn process_env(spec: &LaunchSpec, home: &str, port: u16, llm_port: u16) -> Vec<(String, String)> {
@@ -260,57 +216,6 @@ fn process_env(spec: &LaunchSpec, home: &str, port: u16, llm_port: u16) -> Vec<(
     ];
     env.extend(agent_env(spec, home, llm_port));
     env
-}
-
-/// A process that is told from a later one with the same number by its start time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Process {
-    pid: i32,
-    start_time: u64,
-}
-
-impl Process {
-    fn parse(id: &str) -> Option<Self> {
-        let (pid, start_time) = id.split_once('@')?;
-        Some(Self {
-            pid: pid.parse().ok().filter(|pid| *pid > 1)?,
-            start_time: start_time.parse().ok()?,
-        })
-    }
-
-    fn alive(self) -> bool {
-        start_time(self.pid) == Some(self.start_time)
-    }
-
-    fn signal(self, signal: Signal) {
-        if self.alive() {
-            // It may end in between; then there is nobody to signal.
-            let _ = kill(Pid::from_raw(self.pid), signal);
-        }
-    }
-}
-
-/// When a living process started, in clock ticks since boot; `None` for zombies and those that are
-/// gone.
-fn start_time(pid: i32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = fields.next()?;
-    if state == "Z" || state == "X" { None } else { fields.nth(18)?.parse().ok() }
-}
-
-/// Kills whatever still has the attempt's mark in its environment.
-fn kill_marked(name: &str) {
-    let mark = format!("MEDALIST_ATTEMPT={name}");
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|pid| pid.parse::<i32>().ok()) else {
-            continue;
-        };
-        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-        if environment.split(|byte| *byte == 0).any(|pair| pair == mark.as_bytes()) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
-    }
 }
 
 impl Executor for ProcessExecutor {
@@ -357,7 +262,7 @@ impl Executor for ProcessExecutor {
             let launched = self.launch(&spec);
             let running = launched.inspect_err(|_| {
                 let _ = Control::of(&spec.attempt_dir).remove();
-                let _ = std::fs::remove_dir_all(home_of(&spec));
+                let _ = std::fs::remove_dir_all(spec.attempt_dir.home());
             })?;
             Ok(Box::new(running) as Box<dyn Running>)
         })
@@ -438,28 +343,7 @@ impl ProcessRunning {
     }
 
     async fn last_usage(&self) -> Usage {
-        let record = self.control.usage().await;
-        let mut usage = record.as_ref().map(control::usage_of).unwrap_or_default();
-        usage.validations = self.services.validations();
-        usage
-    }
-}
-
-/// Ends a supervisor and all below it, leaving it time to write its account.
-async fn end(process: Process, name: &str) {
-    process.signal(Signal::SIGUSR2);
-    let patience = tokio::time::Instant::now() + LAST_WORDS;
-    while process.alive() && tokio::time::Instant::now() < patience {
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-    process.signal(Signal::SIGKILL);
-    kill_marked(name);
-}
-
-fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs_err::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+        control::last_usage(&self.control, self.services.validations()).await
     }
 }
 
@@ -470,23 +354,12 @@ fn remove_file(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Bytes on disk below a directory; links are not followed.
-fn tree_bytes(path: &Path) -> u64 {
-    let Ok(facts) = std::fs::symlink_metadata(path) else { return 0 };
-    let own = facts.blocks() * 512;
-    if !facts.is_dir() {
-        return own;
-    }
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    own + entries.map(|entry| tree_bytes(&entry.path())).sum::<u64>()
-}
-
 impl Running for ProcessRunning {
     fn token(&self) -> RunToken {
         RunToken {
             executor: "process".to_string(),
             name: self.spec.name.clone(),
-            id: format!("{}@{}", self.process.pid, self.process.start_time),
+            id: self.process.to_string(),
             started: self.started,
         }
     }
@@ -504,9 +377,7 @@ impl Running for ProcessRunning {
             kill_marked(&self.spec.name);
             let usage = self.last_usage().await;
             if let Some(end) = self.control.end().await {
-                let mut report = end.report(usage);
-                report.usage.validations = self.services.validations();
-                return Ok(report);
+                return Ok(end.report(usage));
             }
             let cause =
                 ExitCause::Lost("the agent's supervisor was ended from outside".to_string());
@@ -539,7 +410,7 @@ impl Running for ProcessRunning {
 
     fn disk_bytes(&self) -> BoxFuture<'_, Option<u64>> {
         Box::pin(async {
-            let home = home_of(&self.spec);
+            let home = self.spec.attempt_dir.home();
             tokio::task::spawn_blocking(move || tree_bytes(&home)).await.ok()
         })
     }
@@ -550,7 +421,7 @@ impl Running for ProcessRunning {
 
     fn snapshot<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<bool, ExecutorError>> {
         Box::pin(async move {
-            let from = home_of(&self.spec).join(SUBMISSION);
+            let from = self.spec.attempt_dir.home().join(SUBMISSION);
             let (to, largest) = (to.to_path_buf(), self.spec.limits.submission_bytes);
             let taken = tokio::task::spawn_blocking(move || {
                 let mut unrecorded = Salvage::default();
@@ -565,12 +436,10 @@ impl Running for ProcessRunning {
             let spec = Arc::clone(&self.spec);
             salvage::in_background(Salvage::default(), move |salvage| {
                 let largest = spec.limits.submission_bytes;
-                let home = home_of(&spec);
+                let home = spec.attempt_dir.home();
                 let to = |label: &str| spec.attempt_dir.salvaged(label);
-                for label in LABELS {
-                    if !salvage::make_room(&to(label), salvage) {
-                        return;
-                    }
+                if !salvage::make_room(&spec.attempt_dir, salvage) {
+                    return;
                 }
                 let csv = spec.attempt_dir.submission();
                 salvage.submission = salvage::file_from_directory(
@@ -595,7 +464,7 @@ impl Running for ProcessRunning {
             if self.process.alive() {
                 end(self.process, &self.spec.name).await;
             }
-            let home = home_of(&self.spec);
+            let home = self.spec.attempt_dir.home();
             tokio::task::spawn_blocking(move || remove_tree(&home))
                 .await
                 .map_err(io::Error::other)??;

@@ -88,10 +88,7 @@ impl DockerRunning {
     }
 
     async fn last_usage(&self) -> Usage {
-        let record = self.control.usage().await;
-        let mut usage = record.as_ref().map(control::usage_of).unwrap_or_default();
-        usage.validations = self.services.validations();
-        usage
+        control::last_usage(&self.control, self.services.validations()).await
     }
 
     /// What ended a container whose init left no account.
@@ -184,7 +181,6 @@ impl Running for DockerRunning {
             let usage = self.last_usage().await;
             if let Some(end) = self.control.end().await {
                 let mut report = end.report(usage);
-                report.usage.validations = self.services.validations();
                 if matches!(report.cause, ExitCause::Exited(153)) {
                     // SIGXFSZ: a single file above the disk limit.
                     report.cause = ExitCause::DiskFull;
@@ -268,10 +264,8 @@ impl Running for DockerRunning {
         Box::pin(async {
             let mut salvage = Salvage::default();
             let dir = &self.spec.attempt_dir;
-            for label in LABELS {
-                if !salvage::make_room(&dir.salvaged(label), &mut salvage) {
-                    return salvage;
-                }
+            if !salvage::make_room(dir, &mut salvage) {
+                return salvage;
             }
             let account = match self.control.end().await {
                 Some(End::Account(record)) => *record,

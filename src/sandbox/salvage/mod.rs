@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use medalist_grading::untrusted::Shown;
 
 use super::{Postponed, Salvage};
+use crate::attempt::dir::AttemptDir;
 pub(crate) use archive::{file_from_tar, from_tar};
 pub(crate) use directory::{file_from_directory, from_directory};
 pub(crate) use hint::say_what_was_meant;
@@ -222,11 +223,14 @@ fn check_name(relative: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Makes an empty directory where another attempt at this may have left something.
-pub(crate) fn make_room(path: &Path, salvage: &mut Salvage) -> bool {
-    fresh_directory(path)
-        .map_err(|error| Enough::failed(&path.display().to_string(), &error).record(salvage))
-        .is_ok()
+/// Makes empty directories for what is taken over, where another attempt at this may have left
+/// something; whether it could.
+pub(crate) fn make_room(dir: &AttemptDir, salvage: &mut Salvage) -> bool {
+    LABELS.map(|label| dir.salvaged(label)).iter().all(|path| {
+        fresh_directory(path)
+            .map_err(|error| Enough::failed(&path.display().to_string(), &error).record(salvage))
+            .is_ok()
+    })
 }
 
 /// An empty directory in place of whatever was there.
