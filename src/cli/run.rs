@@ -13,8 +13,7 @@ use crate::app::llm::LlmRequest;
 use crate::app::plan::{LimitsRequest, Pace, RunRequest, describe_plan, make_plan};
 use crate::app::preflight;
 use crate::app::run::{
-    ResumeRequest, exit_of, plan_group, resume_group, run_new_group, run_one_attempt,
-    start_runtime,
+    ResumeRequest, exit_of, plan_group, resume_group, run_new_group, run_one_attempt, start_runtime,
 };
 use crate::attempt::launch::DataMode;
 use crate::attempt::limits::{GpuRequest, Network, uuid};

@@ -7,16 +7,14 @@ use std::time::Duration;
 
 use chrono::Utc;
 use medalist_grading::untrusted::Shown;
-use medalist_reports::record::{
-    AttemptRecord, Phase, PhaseRecord, SnapshotRecord, TryRecord,
-};
+use medalist_reports::record::{AttemptRecord, Phase, PhaseRecord, SnapshotRecord, TryRecord};
 use tokio::sync::mpsc;
 
 use super::attempt_record::{finish_try, fresh_record};
 use super::clock::{AttemptEnd, AttemptEvent, WatchOptions, run_attempt};
 use super::dispatcher::{Run, RunError};
-use super::grade::grade;
 use super::gpu::GpuWatch;
+use super::grade::grade;
 use super::llm::LlmRun;
 use super::messages::{AttemptMessage, AttemptUpdate, StartPoint, TaskEnd};
 use super::pool::Lease;

@@ -29,8 +29,7 @@ use super::{
 };
 use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::{
-    BoxFuture, ExecutorError, LABEL, LABEL_NAME, LaunchSpec, PreparedImage, Program,
-    agent_env,
+    BoxFuture, ExecutorError, LABEL, LABEL_NAME, LaunchSpec, PreparedImage, Program, agent_env,
 };
 use crate::attempt::llm;
 use crate::attempt::outcome::Usage;

@@ -147,10 +147,7 @@ fn of<'c>(
 ///
 /// # Errors
 /// It cannot be read, or cannot be the competition's final board.
-pub fn read_board(
-    file: &Path,
-    spec: &CompetitionSpec,
-) -> Result<(OwnBoard, Vec<Doubt>), CliError> {
+pub fn read_board(file: &Path, spec: &CompetitionSpec) -> Result<(OwnBoard, Vec<Doubt>), CliError> {
     let cannot = |error: anyhow::Error| {
         let what = format!("cannot use `{}` as the leaderboard of `{}`", file.display(), spec.id);
         CliError::new(Exit::BadInput, error.context(what))
@@ -310,7 +307,8 @@ mod tests {
         let (checkout, data) =
             (checkout("score,teamId\n0.9,1\n0.5,2\n"), tempfile::tempdir().unwrap());
         // The next one in the order of the catalogue that is read.
-        let other = checkout.path().join("mlebench/competitions/tensorflow-speech-recognition-challenge");
+        let other =
+            checkout.path().join("mlebench/competitions/tensorflow-speech-recognition-challenge");
         std::fs::create_dir_all(&other).unwrap();
         std::fs::write(other.join("leaderboard.csv"), "score,teamId\n0.9,1\nbest,2\n").unwrap();
         let error = import_checkout(checkout.path(), None, &catalogue, data.path()).unwrap_err();

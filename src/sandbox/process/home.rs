@@ -8,7 +8,11 @@ use crate::attempt::launch::{DataMode, LaunchSpec};
 use crate::sandbox::salvage;
 
 /// Makes the folder anew, with the agent's files and the public data in it.
-pub(super) fn prepare_home(spec: &LaunchSpec, home: &Path, agent_dir: Option<&Path>) -> io::Result<()> {
+pub(super) fn prepare_home(
+    spec: &LaunchSpec,
+    home: &Path,
+    agent_dir: Option<&Path>,
+) -> io::Result<()> {
     salvage::fresh_directory(home)?;
     for name in ["submission", "logs", "code", "agent", "data", "nonroot", "tmp"] {
         fs_err::create_dir(home.join(name))?;
