@@ -2,6 +2,7 @@
 
 pub mod boards;
 pub mod briefs;
+pub mod competitions;
 pub mod context;
 #[cfg(target_os = "linux")]
 pub mod doctor;

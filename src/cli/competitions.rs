@@ -4,15 +4,12 @@
 use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
-use medalist_competitions::{
-    Catalogue, Checksums, CompetitionSpec, Complexity, KnownIssue, Modality, Suite,
-};
+use medalist_competitions::{Catalogue, Checksums, CompetitionSpec};
 use medalist_grading::{Direction, Thresholds};
 use medalist_reports::table::{Column, Look, render, wrap};
-use serde::Serialize;
 
 use super::checkup;
-use crate::app::boards::Board;
+use crate::app::competitions::{Facts, Kind, board_in_force};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::names::{self, unknown_competition};
@@ -75,18 +72,16 @@ pub(crate) fn run(args: &CompetitionsArgs, context: &Context) -> Result<Exit, Cl
 }
 
 fn list(args: &ListArgs, catalogue: &Catalogue, context: &Context) -> Result<Exit, CliError> {
-    let suite = args.suite.as_deref().map(names::suite).transpose()?;
-    let modality = args.modality.as_deref().map(names::modality).transpose()?;
-    let complexity = args.complexity.as_deref().map(names::complexity).transpose()?;
-    let specs: Vec<&CompetitionSpec> = catalogue
-        .iter()
-        .filter(|spec| suite.is_none_or(|suite| suite.contains(spec)))
-        .filter(|spec| modality.is_none_or(|modality| spec.modality == modality))
-        .filter(|spec| complexity.is_none_or(|complexity| spec.complexity == complexity))
-        .collect();
+    let kind = Kind {
+        suite: args.suite.as_deref().map(names::suite).transpose()?,
+        modality: args.modality.as_deref().map(names::modality).transpose()?,
+        complexity: args.complexity.as_deref().map(names::complexity).transpose()?,
+    };
+    let specs: Vec<&CompetitionSpec> =
+        catalogue.iter().filter(|spec| kind.contains(spec)).collect();
     if args.json {
-        let boards =
-            specs.iter().map(|spec| in_force(spec, context)).collect::<Result<Vec<_>, _>>()?;
+        let in_force = |spec: &&CompetitionSpec| board_in_force(spec, &context.data_dir);
+        let boards = specs.iter().map(in_force).collect::<Result<Vec<_>, _>>()?;
         let facts: Vec<Facts<'_>> =
             specs.iter().zip(&boards).map(|(spec, board)| Facts::new(spec, board)).collect();
         context.print(format_args!("{}\n", serde_json::to_string_pretty(&facts)?))?;
@@ -145,88 +140,16 @@ fn show(args: &ShowArgs, catalogue: &Catalogue, context: &Context) -> Result<Exi
         })?;
         context.print(brief)?;
     } else if args.json {
-        let board = in_force(spec, context)?;
+        let board = board_in_force(spec, &context.data_dir)?;
         context.print(format_args!(
             "{}\n",
             serde_json::to_string_pretty(&Facts::new(spec, &board))?
         ))?;
     } else {
-        let board = in_force(spec, context)?;
+        let board = board_in_force(spec, &context.data_dir)?;
         context.print(page(&Facts::new(spec, &board), output_width().min(100)))?;
     }
     Ok(Exit::Success)
-}
-
-fn in_force(spec: &CompetitionSpec, context: &Context) -> Result<Board, CliError> {
-    Board::in_force(spec, &context.data_dir).map_err(|error| CliError::new(Exit::BadInput, error))
-}
-
-/// Everything known of a competition, as `--json` prints it.
-#[derive(Serialize)]
-struct Facts<'a> {
-    id: &'a str,
-    title: &'a str,
-    modality: Modality,
-    category: Option<&'a str>,
-    complexity: Complexity,
-    suites: Vec<&'static str>,
-    kaggle_url: Option<String>,
-    size_gb: Option<f64>,
-    metric: &'a str,
-    direction: Direction,
-    id_columns: &'a [String],
-    target_columns: &'a [String],
-    answers: &'a str,
-    sample_submission: &'a str,
-    thresholds: Option<Thresholds>,
-    thresholds_source: Option<&'static str>,
-    n_teams: Option<u64>,
-    leaderboard_scores: Option<usize>,
-    /// Where the board in force comes from, if it is the user's own.
-    own_leaderboard: Option<&'a str>,
-    checksums: Option<&'a Checksums>,
-    has_brief: bool,
-    folder: Option<&'a std::path::Path>,
-    known_issues: &'a [KnownIssue],
-}
-
-impl<'a> Facts<'a> {
-    fn new(spec: &'a CompetitionSpec, board: &'a Board) -> Self {
-        let published = spec.thresholds.as_ref().map(|thresholds| thresholds.source.as_str());
-        Self {
-            id: spec.id.as_str(),
-            title: &spec.title,
-            modality: spec.modality,
-            category: spec.category.as_deref(),
-            complexity: spec.complexity,
-            suites: Suite::ALL
-                .iter()
-                .filter(|suite| suite.contains(spec))
-                .map(|suite| suite.as_str())
-                .collect(),
-            kaggle_url: spec.kaggle_url(),
-            size_gb: spec.size_gb,
-            metric: &spec.grading.metric,
-            direction: spec.grading.direction,
-            id_columns: &spec.grading.id_columns,
-            target_columns: &spec.grading.target_columns,
-            answers: &spec.data.answers,
-            sample_submission: &spec.data.sample_submission,
-            thresholds: board.thresholds,
-            thresholds_source: if board.own.is_some() {
-                Some("own leaderboard")
-            } else {
-                published
-            },
-            n_teams: board.n_teams,
-            leaderboard_scores: board.leaderboard.as_ref().map(|board| board.scores().len()),
-            own_leaderboard: board.own.as_deref(),
-            checksums: spec.checksums(),
-            has_brief: spec.brief().is_some(),
-            folder: spec.folder(),
-            known_issues: &spec.known_issues,
-        }
-    }
 }
 
 /// The sheet that `show` prints, at most `width` characters wide.
@@ -353,6 +276,7 @@ fn size_text(gigabytes: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::boards::Board;
 
     fn catalogue() -> Catalogue {
         Catalogue::embedded().expect("the catalogue is well-formed")
@@ -394,17 +318,5 @@ mod tests {
                 spec.id
             );
         }
-    }
-
-    #[test]
-    fn json_has_thresholds_and_teams() {
-        let catalogue = catalogue();
-        let spec = catalogue.get("aerial-cactus-identification").expect("it is in the catalogue");
-        let board = shipped(spec);
-        let json = serde_json::to_value(Facts::new(spec, &board)).expect("facts serialise");
-        assert_eq!(json["thresholds"]["gold"], 1.0);
-        assert_eq!(json["n_teams"], 1221);
-        assert_eq!(json["suites"], serde_json::json!(["low", "all"]));
-        assert_eq!(json["direction"], "higher");
     }
 }
