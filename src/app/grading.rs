@@ -1,9 +1,9 @@
 //! Grades submissions: the one place where answers meet what an agent wrote.
 //!
-//! A run, `grade`, `grade-sample` and `validate` all come here. What an agent wrote is read in a
-//! process of its own with limits on memory and time ([`workers`]), so that a submission that is made
-//! to be dear ends that process and not the harness. Programs that use this library may grade in
-//! their own process instead.
+//! A run, `grade`, `grade-sample`, `validate` and `competitions doctor` all come here. What an agent
+//! wrote is read in a process of its own with limits on memory and time ([`workers`]), so that a
+//! submission that is made to be dear ends that process and not the harness. Programs that use this
+//! library may grade in their own process instead.
 
 mod shelf;
 #[cfg(target_os = "linux")]
@@ -17,11 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medalist_competitions::{Catalogue, CatalogueError, CompetitionSpec, DataDir};
+#[cfg(target_os = "linux")]
+use medalist_grading::InvalidKind;
 use medalist_grading::grade::SpecError;
 use medalist_grading::report::submission_file;
-use medalist_grading::{GradeReport, Graded, Grader, InvalidSubmission};
-#[cfg(target_os = "linux")]
-use medalist_grading::{InvalidKind, Verdict};
+use medalist_grading::{GradeReport, Graded, Grader, InvalidSubmission, Verdict};
 
 use self::shelf::{Fault, Shelf};
 #[cfg(target_os = "linux")]
@@ -30,6 +30,7 @@ use self::worker::{Done, FilePath, Work};
 use self::workers::Workers;
 use super::boards::{Board, BoardError};
 use super::error::{CliError, Exit};
+use crate::attempt::text::chain;
 
 /// Why a submission cannot be graded, for a reason other than the submission.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +137,16 @@ enum Failure {
     Lost(String),
 }
 
+impl Failure {
+    fn into_words(self) -> String {
+        match self {
+            Self::Fault(Fault::Answers(why) | Fault::Sample(why) | Fault::Fit(why)) => why,
+            #[cfg(target_os = "linux")]
+            Self::Over(why) | Self::Lost(why) => why,
+        }
+    }
+}
+
 /// Where submissions are read.
 enum Place {
     /// In this process.
@@ -179,6 +190,24 @@ impl Grading {
         let spec = self.spec(id)?;
         let board = Board::in_force(spec, self.data.root())?;
         Ok(Target { service: self, rules: Rules::new(spec)?, spec, board })
+    }
+
+    /// The rounded score of a competition's own file, graded as a submission is, or why it has none.
+    ///
+    /// # Errors
+    /// Words: what is wrong with the file, with the answers, or with the competition's settings.
+    pub fn score(
+        &self,
+        spec: &CompetitionSpec,
+        submission: &Path,
+        answers: &Path,
+    ) -> Result<f64, String> {
+        let rules = Rules::new(spec).map_err(|error| chain(&error))?;
+        let graded = self.grade(&rules, submission, answers).map_err(Failure::into_words)?;
+        match graded.verdict {
+            Verdict::Scored(score) => Ok(score.rounded),
+            Verdict::Invalid(invalid) => Err(invalid.to_string()),
+        }
     }
 
     /// What checks an agent's submissions to a competition while it works, once it is known that it

@@ -2,6 +2,7 @@
 //! they must?
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use medalist_competitions::CompetitionSpec;
 use medalist_competitions::checkup::{Check, Checkup, Layer, State, Verdict};
@@ -56,10 +57,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     if specs.is_empty() {
         return Err(not_prepared("no competition is prepared", "ID", context));
     }
+    let grading = context.grading()?;
     let mut checkups = Vec::new();
     for spec in specs {
         context.say(format_args!("{}: checking", spec.id));
-        let checkup = Checkup::of(spec, &context.data_dir).map_err(|error| {
+        let score = |submission: &Path, answers: &Path| grading.score(spec, submission, answers);
+        let checkup = Checkup::of(spec, &context.data_dir, &score).map_err(|error| {
             CliError::new(Exit::BadInput, anyhow::Error::new(error))
                 .context(format!("cannot check `{}`", spec.id))
         })?;

@@ -2,9 +2,10 @@
 //! about the same rows.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use medalist_grading::table::{Limits, Table};
-use medalist_grading::{self as grading, Answers, Grader, Verdict, chain};
+use medalist_grading::{self as grading, Answers, Grader, chain};
 
 use super::{Check, FileProblem, Layer, Subject, counted, failed, not_applicable, passed, skipped};
 
@@ -14,31 +15,27 @@ pub(super) fn checks(subject: &Subject<'_>) -> Vec<Check> {
     let none = |detail: &str, files: Vec<FileProblem>| -> Vec<Check> {
         names.map(|name| failed(name, Layer::Grading, detail, files.clone())).into()
     };
-    let grader = match Grader::new(subject.spec.grading.clone()) {
-        Ok(grader) => grader,
+    if let Err(error) = Grader::new(subject.spec.grading.clone()) {
+        return none(&format!("the competition cannot be graded: {}", chain(&error)), Vec::new());
+    }
+    let path = subject.spec.answers_path(&subject.prepared);
+    let ids_agree = match Answers::read(&path) {
+        // Before anything is graded, so that large answers are not held twice.
+        Ok(answers) => ids_agree(subject, &answers),
         Err(error) => {
-            return none(
-                &format!("the competition cannot be graded: {}", chain(&error)),
-                Vec::new(),
-            );
+            let files = vec![problem(&data.answers, chain(&error))];
+            return none("the answers cannot be read", files);
         }
     };
-    let path = subject.spec.answers_path(&subject.prepared);
-    match Answers::read(&path) {
-        Ok(answers) => {
-            let graded = Graded { subject, grader: &grader, answers: &answers };
-            vec![graded.answers_win(), graded.sample_valid(), graded.ids_agree()]
-        }
-        Err(error) => {
-            none("the answers cannot be read", vec![problem(&data.answers, chain(&error))])
-        }
-    }
+    let graded = Graded { subject, answers: &path };
+    // Both checks are about it, and it is graded once.
+    let sample = graded.score(&data.sample_submission);
+    vec![graded.answers_win(&sample), graded.sample_valid(&sample), ids_agree]
 }
 
 struct Graded<'a> {
     subject: &'a Subject<'a>,
-    grader: &'a Grader,
-    answers: &'a Answers,
+    answers: &'a Path,
 }
 
 impl Graded<'_> {
@@ -47,25 +44,11 @@ impl Graded<'_> {
         let path = self.subject.prepared.join(file);
         // The prepared folder may be a link; the submission itself must not be one.
         let path = path.canonicalize().map_err(|error| error.to_string())?;
-        let limits = Limits {
-            rows: usize::MAX,
-            columns: usize::MAX,
-            cells: usize::MAX,
-            ..Limits::default()
-        };
-        match self
-            .grader
-            .grade_file(&path, self.answers, &limits)
-            .map_err(|error| chain(&error))?
-            .verdict
-        {
-            Verdict::Scored(score) => Ok(score.rounded),
-            Verdict::Invalid(invalid) => Err(invalid.to_string()),
-        }
+        (self.subject.score)(&path, self.answers)
     }
 
     /// The answers, or a submission made of them, earn the best medal there is.
-    fn answers_win(&self) -> Check {
+    fn answers_win(&self, sample: &Result<f64, String>) -> Check {
         const NAME: &str = "answers-win";
         let (spec, data) = (self.subject.spec, &self.subject.spec.data);
         let file = data.gold_submission.as_ref().unwrap_or(&data.answers);
@@ -77,13 +60,13 @@ impl Graded<'_> {
             }
         };
         let direction = spec.grading.direction;
-        let (wins, bar) = match (&spec.thresholds, self.score(&data.sample_submission)) {
+        let (wins, bar) = match (&spec.thresholds, sample) {
             (Some(thresholds), _) => (
                 direction.is_as_good(score, thresholds.gold),
                 format!("gold needs {}", thresholds.gold),
             ),
             (None, Ok(sample)) => {
-                (direction.is_better(score, sample), format!("the sample scores {sample}"))
+                (direction.is_better(score, *sample), format!("the sample scores {sample}"))
             }
             (None, Err(_)) => {
                 return skipped(
@@ -112,10 +95,10 @@ impl Graded<'_> {
     }
 
     /// The sample submission is valid by the rule of `medalist validate`.
-    fn sample_valid(&self) -> Check {
+    fn sample_valid(&self, sample: &Result<f64, String>) -> Check {
         const NAME: &str = "sample-valid";
         let file = &self.subject.spec.data.sample_submission;
-        match self.score(file) {
+        match sample {
             Ok(score) => passed(
                 NAME,
                 Layer::Grading,
@@ -125,68 +108,64 @@ impl Graded<'_> {
                 NAME,
                 Layer::Grading,
                 "the sample submission is not valid",
-                vec![problem(file, why)],
+                vec![problem(file, why.as_str())],
             ),
         }
     }
+}
 
-    /// The sample submission asks for the rows that the answers have.
-    fn ids_agree(&self) -> Check {
-        const NAME: &str = "ids-agree";
-        let (spec, file) = (&self.subject.spec.grading, &self.subject.spec.data.sample_submission);
-        let Answers::Table(answers) = self.answers else {
-            return not_applicable(NAME, Layer::Grading, "the answers are no table");
-        };
-        if spec.id_columns.is_empty() {
-            return not_applicable(NAME, Layer::Grading, "rows have no names");
-        }
-        let sample = match Table::read(&self.subject.prepared.join(file), &Limits::default()) {
-            Ok(sample) => sample,
-            Err(error) => {
-                return failed(
-                    NAME,
-                    Layer::Grading,
-                    "the sample cannot be read",
-                    vec![problem(file, chain(&error))],
-                );
-            }
-        };
-        let (Some(asked), Some(known)) =
-            (ids(&sample, &spec.id_columns), ids(answers, spec.answer_ids()))
-        else {
-            return skipped(NAME, Layer::Grading, "the rows are not named in both files");
-        };
-        let mut files = Vec::new();
-        let mut note =
-            |file: &str, other: &str, ids: &HashSet<String>, in_other: &HashSet<String>| {
-                let mut lone: Vec<&String> = ids.difference(in_other).collect();
-                lone.sort_unstable();
-                if let Some(first) = lone.first() {
-                    let count = counted(lone.len(), "id");
-                    files.push(problem(
-                        file,
-                        format!("has {count} that `{other}` has not, such as `{}`", shown(first)),
-                    ));
-                }
-            };
-        let answers_file = &self.subject.spec.data.answers;
-        // Where a submission may have more rows than the answers, the sample usually has.
-        if !spec.checks.contains(&grading::Check::IdSuperset) {
-            note(file, answers_file, &asked, &known);
-        }
-        note(answers_file, file, &known, &asked);
-        match files.is_empty() {
-            true => passed(
+/// The sample submission asks for the rows that the answers have.
+fn ids_agree(subject: &Subject<'_>, answers: &Answers) -> Check {
+    const NAME: &str = "ids-agree";
+    let (spec, file) = (&subject.spec.grading, &subject.spec.data.sample_submission);
+    let Answers::Table(answers) = answers else {
+        return not_applicable(NAME, Layer::Grading, "the answers are no table");
+    };
+    if spec.id_columns.is_empty() {
+        return not_applicable(NAME, Layer::Grading, "rows have no names");
+    }
+    let sample = match Table::read(&subject.prepared.join(file), &Limits::default()) {
+        Ok(sample) => sample,
+        Err(error) => {
+            return failed(
                 NAME,
                 Layer::Grading,
-                format!("the sample names all {} of the answers", counted(known.len(), "id")),
-            ),
-            false => failed(
-                NAME,
-                Layer::Grading,
-                "sample and answers are not about the same rows",
-                files,
-            ),
+                "the sample cannot be read",
+                vec![problem(file, chain(&error))],
+            );
+        }
+    };
+    let (Some(asked), Some(known)) =
+        (ids(&sample, &spec.id_columns), ids(answers, spec.answer_ids()))
+    else {
+        return skipped(NAME, Layer::Grading, "the rows are not named in both files");
+    };
+    let mut files = Vec::new();
+    let mut note = |file: &str, other: &str, ids: &HashSet<String>, in_other: &HashSet<String>| {
+        let mut lone: Vec<&String> = ids.difference(in_other).collect();
+        lone.sort_unstable();
+        if let Some(first) = lone.first() {
+            let count = counted(lone.len(), "id");
+            files.push(problem(
+                file,
+                format!("has {count} that `{other}` has not, such as `{}`", shown(first)),
+            ));
+        }
+    };
+    let answers_file = &subject.spec.data.answers;
+    // Where a submission may have more rows than the answers, the sample usually has.
+    if !spec.checks.contains(&grading::Check::IdSuperset) {
+        note(file, answers_file, &asked, &known);
+    }
+    note(answers_file, file, &known, &asked);
+    match files.is_empty() {
+        true => passed(
+            NAME,
+            Layer::Grading,
+            format!("the sample names all {} of the answers", counted(known.len(), "id")),
+        ),
+        false => {
+            failed(NAME, Layer::Grading, "sample and answers are not about the same rows", files)
         }
     }
 }

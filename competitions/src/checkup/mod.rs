@@ -104,9 +104,14 @@ pub struct Checkup {
     pub checks: Vec<Check>,
 }
 
+/// Grades a prepared file, the first path, against answers, the second: the rounded score, or why
+/// there is none.
+pub type Score<'a> = dyn Fn(&Path, &Path) -> Result<f64, String> + 'a;
+
 /// What a check-up works with.
 struct Subject<'a> {
     spec: &'a CompetitionSpec,
+    score: &'a Score<'a>,
     home: CompetitionDir,
     prepared: PathBuf,
     record: Option<PreparedRecord>,
@@ -123,17 +128,22 @@ impl Subject<'_> {
 }
 
 impl Checkup {
-    /// Looks at the prepared data of a competition; every file is read.
+    /// Looks at the prepared data of a competition; every file is read. Files are graded by `score`,
+    /// which may do so in another process.
     ///
     /// # Errors
     /// A file cannot be read. What is missing or wrong is a finding, not an error.
-    pub fn of(spec: &CompetitionSpec, data_dir: &Path) -> Result<Self, PrepareError> {
+    pub fn of(
+        spec: &CompetitionSpec,
+        data_dir: &Path,
+        score: &Score<'_>,
+    ) -> Result<Self, PrepareError> {
         let id = spec.id.as_str();
         let home = DataDir::new(data_dir).competition(id);
         let prepared = home.prepared();
         let record = PreparedRecord::read(data_dir, id)?;
         let edition = record.as_ref().map_or_else(|| "v1".to_owned(), PreparedRecord::edition);
-        let subject = Subject { spec, prepared, home, record };
+        let subject = Subject { spec, score, prepared, home, record };
         let mut checks = files::checks(&subject)?;
         checks.extend(answers::checks(&subject));
         checks.push(public::check(&subject)?);

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use medalist_grading::table::Limits;
+use medalist_grading::{Answers, Grader, Verdict, chain};
 use serde::Deserialize;
 
 use super::manifest::md5_of;
@@ -126,7 +128,16 @@ fn unhealthy(spec: &CompetitionSpec, data_dir: &Path) -> Result<Vec<String>, sup
         "ranzcr-clip-catheter-line-classification",
         "tweet-sentiment-extraction",
     ];
-    let checkup = Checkup::of(spec, data_dir)?;
+    let grader = Grader::new(spec.grading.clone()).expect("the catalogue's graders are sound");
+    let score = |submission: &Path, answers: &Path| {
+        let answers = Answers::read(answers).map_err(|error| chain(&error))?;
+        let graded = grader.grade_file(submission, &answers, &Limits::trusted());
+        match graded.map_err(|error| chain(&error))?.verdict {
+            Verdict::Scored(score) => Ok(score.rounded),
+            Verdict::Invalid(invalid) => Err(invalid.to_string()),
+        }
+    };
+    let checkup = Checkup::of(spec, data_dir, &score)?;
     let is_expected = |check: &Check| match check.name {
         "published" | "published-graded" => true,
         "answers-win" | "sample-valid" => NOT_GRADABLE.contains(&spec.id.as_str()),
