@@ -109,3 +109,21 @@ fn answers_that_are_too_large_for_the_limit_are_no_fault_of_the_submission() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["medal"], "gold", "{report}");
 }
+
+#[test]
+fn a_sample_that_is_dear_to_grade_is_a_finding_of_the_checkup() {
+    let data = data_dir(CACTUS);
+    let sample = data.path().join(CACTUS).join("prepared/public/sample_submission.csv");
+    fs::rename(large(data.path()), &sample).unwrap();
+    let limits = ["--grading-memory", "40MiB"];
+    let output = medalist(data.path(), &limits, &["competitions", "doctor", CACTUS, "--json"]);
+    assert_eq!(output.status.code(), Some(5), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let check = |name: &str| {
+        let checks = found[0]["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["name"] == name).unwrap().clone()
+    };
+    let why = check("sample-valid")["files"][0]["problem"].as_str().unwrap().to_owned();
+    assert!(why.contains("40.0 MiB") && why.contains("`--grading-memory`"), "{why}");
+    assert_eq!(check("answers-win")["state"], "passed", "{found:#}");
+}
