@@ -127,6 +127,22 @@ pub enum AggregateError {
     UnknownSuite(String),
 }
 
+impl AggregateError {
+    /// The refusal in one line: of many competitions, the first few are named.
+    pub fn brief(&self) -> String {
+        /// Names that fit a line or two of a terminal.
+        const NAMED: usize = 3;
+        match self {
+            Self::Missing(ids) if ids.len() > NAMED => format!(
+                "Missing reports for competitions: {} and {} more; cannot build complete seeds.",
+                ids[..NAMED].join(", "),
+                ids.len() - NAMED
+            ),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// Entries in the order in which seeds take them.
 ///
 /// # Source

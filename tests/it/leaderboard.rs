@@ -42,6 +42,7 @@ fn the_published_low_row_is_reproduced_and_merged() {
         said.contains("no Medium column for `Impulse`: Missing reports for competitions: "),
         "{said}"
     );
+    assert!(said.contains(" and 35 more; cannot build complete seeds."), "{said}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::report::{ExperimentArgs, SeedArgs};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::report::{Source, read_groups};
-use crate::app::terminal::look;
+use crate::app::terminal::{fold, look};
 
 /// Print MLE-bench's leaderboard, with rows of your own run groups computed as MLE-bench does.
 #[derive(clap::Args, Debug)]
@@ -84,10 +84,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
             llm.clone_into(&mut row.llm);
         }
         if let Some(warning) = other_data(groups.iter().flat_map(|group| &group.attempts)) {
-            context.warn(format_args!("`{agent}`: {warning}"));
+            context.warn(fold(&format!("`{agent}`: {warning}")));
         }
         for (column, error) in gaps {
-            context.warn(format_args!("no {column} column for `{agent}`: {error}"));
+            let why = error.brief();
+            context.warn(fold(&format!("no {column} column for `{agent}`: {why}")));
         }
         if row.cells.iter().flatten().filter_map(|cell| cell.seeds).any(|seeds| seeds < 3) {
             context.warn(format_args!(
