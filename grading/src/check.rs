@@ -252,6 +252,7 @@ fn row_sum(form: &Form<'_>) -> Result<(), Refusal> {
         let off = match form.spec.row_sum_decimals {
             Some(decimals) => {
                 let scale = 10_f64.powi(decimals);
+                // As numpy rounds, halves to even.
                 (sum * scale).round_ties_even() / scale != 1.0
             }
             None => (sum - 1.0).abs() > tolerance || sum.is_nan(),

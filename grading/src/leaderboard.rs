@@ -127,6 +127,7 @@ impl Leaderboard {
     /// # Errors
     /// [`LeaderboardError`] says what is wrong with the file.
     pub fn read(path: &Path) -> Result<Self, LeaderboardError> {
+        // A link is fine here: a board is the user's own, unlike a submission.
         let real = path.canonicalize().map_err(|source| ReadError::Io { source })?;
         Self::of_table(&Table::read(&real, &Limits::default())?)
     }

@@ -130,6 +130,7 @@ impl<'a> Program<'a> {
         let mut running = self.start(Stdio::piped(), Stdio::piped())?;
         let stdout =
             running.child.stdout.take().map(|pipe| thread::spawn(move || head(pipe, LIMIT)));
+        // Both at once: a program that waits for one of its pipes to be read would never end.
         let stderr = running.child.stderr.take().map(|pipe| thread::spawn(move || tail(pipe)));
         let status = running.wait(self)?;
         // What the program left running may hold the pipes open.
@@ -216,6 +217,7 @@ impl Running {
                 return Err(ProgramError::Timeout { program: program.name(), seconds });
             }
             thread::sleep(nap);
+            // Most programs end at once; those that take minutes need no look every millisecond.
             nap = (nap * 2).min(LONGEST_NAP);
         }
     }
@@ -233,6 +235,7 @@ impl Drop for Running {
 fn head(mut pipe: impl Read, limit: usize) -> Vec<u8> {
     let mut kept = Vec::new();
     let _ = pipe.by_ref().take(limit as u64 + 1).read_to_end(&mut kept);
+    // Read to the end all the same, so that the program does not wait for a reader.
     let _ = io::copy(&mut pipe, &mut io::sink());
     kept
 }

@@ -191,6 +191,8 @@ pub async fn run(
         passed_over: BTreeMap::new(),
         run: Arc::clone(&run),
     };
+    // Before anything starts: another try of such an attempt takes its name, which an engine gives out
+    // once.
     for token in &state.stale_containers {
         run.executor.remove_orphan(token).await?;
     }
@@ -202,6 +204,7 @@ pub async fn run(
         sweep(&run.group, &run.plan, runs);
     }
     if let Some(llm) = &run.llm {
+        // Before the first call, which the group's budget may have no room for.
         llm.count_earlier(&run.plan, &run.group)?;
     }
     dispatcher.run_to_the_end(state, cancels, resumed).await
@@ -245,6 +248,7 @@ impl Dispatcher<'_> {
         let damaged = state.damaged.len();
         let mut queue = Queue::new(&self.run, state.open);
         let mut tasks: JoinSet<(String, Result<TaskEnd, RunError>)> = JoinSet::new();
+        // Without a bound: tasks tell from callbacks, which cannot wait for room.
         let (messages, mut inbox) = mpsc::unbounded_channel::<AttemptMessage>();
         let mut listening = true;
         let mut llm_events = self.run.llm.as_ref().and_then(LlmRun::events);
@@ -262,6 +266,8 @@ impl Dispatcher<'_> {
                 break;
             }
             tokio::select! {
+                // In this order, so that a request that comes with the end of an attempt keeps the next one from
+                // starting.
                 biased;
                 cancel = cancels.recv(), if listening => match cancel {
                     Some(StopRequest::Group(reason)) => self.cancel(reason),
@@ -332,6 +338,7 @@ impl Dispatcher<'_> {
     ) {
         while let Some((number, begin, lease)) = queue.next() {
             let attempt = Arc::clone(&queue.open[number].0);
+            // Room for each reason once; each is told once.
             let (requests, receiver) = mpsc::channel(4);
             let task = run_tries(
                 Arc::clone(&self.run),
@@ -481,6 +488,7 @@ impl Dispatcher<'_> {
             written = self.write_metadata();
             self.metadata_due = Instant::now() + METADATA_EVERY;
         }
+        // Told also where that file could not be written: the attempt's own are on disk.
         self.emit(EventKind::Finished {
             key: active.attempt.key.clone(),
             outcome: finished.outcome,

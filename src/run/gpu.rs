@@ -98,6 +98,7 @@ impl Gpus {
             if let Some(fault) = &sample.fault {
                 bad.push(BadGpu { device: sample.device.clone(), cause: fault.clone() });
             } else if holds(&sample.device) {
+                // What is in use is our own attempt's, and must be gone before the next one starts.
                 sample.memory_bytes = Some(0);
             } else if let (Some(bytes), false) = (busy, slices) {
                 let cause = format!(
@@ -139,6 +140,7 @@ impl Gpus {
 
     async fn look(&self) {
         let devices = devices_of(&self.inventory.gpus);
+        // A driver that does not answer once has not lost a GPU; an attempt's own looks tell if it has.
         let Ok(samples) = self.driver.samples(&devices).await else { return };
         let mut now = lock(&self.now);
         now.number += 1;
@@ -271,6 +273,7 @@ impl GpuWatch {
             match made.and_then(|()| crate::host::lock::lock(&path, how)) {
                 Ok(lock) => claimed.push(lock),
                 Err(StoreError::Locked { .. }) => {
+                    // All or none: a part of what an attempt needs would only be kept from others.
                     claimed.clear();
                     let cause = "another medalist has an attempt on it".to_owned();
                     return Err(BadGpu { device: unit.device.clone(), cause });
@@ -364,6 +367,7 @@ impl GpuWatch {
 
     /// What the GPUs did when last looked at, or the one that failed. Asks nobody.
     pub(super) fn usage(&self) -> Result<Option<GpuUsage>, BadGpu> {
+        // Always in this order; nothing else takes both.
         let now = lock(&self.gpus.now);
         let mut seen = lock(&self.seen);
         if now.number == 0 {

@@ -26,9 +26,11 @@ pub(super) async fn grade(
     let began = std::time::Instant::now();
     let (run, dir, competition) = (Arc::clone(run), dir.clone(), attempt.key.competition.clone());
     let name = attempt.dir.clone();
+    // Reading and scoring take a processor for as long as minutes; other attempts go on meanwhile.
     let task = tokio::task::spawn_blocking(move || {
         let report = run.judge.grade(&competition, &dir.submission());
         for snapshot in &mut record.snapshots {
+            // A copy that cannot be graded has no score: the attempt's result is that of its submission.
             if let Ok(report) = run.judge.grade(&competition, &dir.root().join(&snapshot.path)) {
                 snapshot.valid = report.valid_submission;
                 snapshot.score = report.score;

@@ -169,6 +169,8 @@ impl LlmRun {
 
     /// What a try's calls have come to so far.
     pub(super) fn record(&self, access: &LlmAccess, dir: &AttemptDir) -> LlmRecord {
+        // Through JSON, which both crates write alike: the gateway can be used without reports, and reports
+        // without the gateway and its async runtime.
         let summary = access.attempt.summary().and_then(|summary| {
             let value = serde_json::to_value(summary)?;
             Ok(serde_json::from_value::<LlmRecord>(value)?)
@@ -215,6 +217,7 @@ fn sink(refused: Arc<Mutex<BTreeSet<String>>>, sender: mpsc::UnboundedSender<Eve
     let told: Mutex<BTreeMap<(String, &'static str), u32>> = Mutex::default();
     EventSink::new(move |event| {
         match &event {
+            // Here and not where events are read: the next attempt must not start before.
             Event::MoneyRefused { upstream, .. } => {
                 lock(&refused).insert(upstream.clone());
             }

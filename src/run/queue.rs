@@ -67,6 +67,7 @@ impl Queue {
             Next::Wait => None,
             Next::Start(number, lease) => Some((number, self.open[number].1.clone(), lease)),
             Next::Unschedulable(number, why) => {
+                // It has a place like all others while its end is written down: `end` gives it back.
                 self.scheduler.adopt(number, self.needs[number].without_gpus(), &[], now);
                 Some((number, StartPoint::Unschedulable { why }, Lease::default()))
             }

@@ -88,6 +88,7 @@ pub(super) fn group_state(run: &Run, orphans: &[Orphan]) -> GroupState {
                     None => running.push((Arc::new(attempt.clone()), StartPoint::GradeOnly)),
                 }
             }
+            // Its end was written down and its container not removed. That end was no final one: again.
             (_, _, Some(token)) if last_try_ended => {
                 state.stale_containers.push(token);
                 fresh.push((Arc::new(attempt.clone()), StartPoint::Fresh));
@@ -105,6 +106,7 @@ pub(super) fn group_state(run: &Run, orphans: &[Orphan]) -> GroupState {
     }
     state.open = running;
     state.open.append(&mut fresh);
+    // Lines and not events: a damaged line had a number as well.
     state.events_so_far = std::fs::read(run.events())
         .map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count() as u64);
     state

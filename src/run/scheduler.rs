@@ -69,6 +69,7 @@ impl Room {
     /// True if processors, memory and places are enough. An idle machine takes any attempt: one
     /// that asks for more than there is runs alone rather than never.
     fn has(&self, need: &Need) -> bool {
+        // The last bit of sums of fractions must not keep an attempt waiting: ten times 0.1 is not 1.
         let fits = |used: f64, more: f64, all: f64| used + more <= all + 1e-9;
         self.attempts == 0
             || (self.attempts < self.capacity.attempts
@@ -169,6 +170,7 @@ impl Scheduler {
         let mut tried: Vec<Need> = Vec::new();
         for position in 1..self.waiting.len().min(LOOK_AHEAD) {
             let (who, need) = self.waiting[position].clone();
+            // Where one found no room its equals find none, and a plan has few kinds.
             if tried.contains(&need) {
                 continue;
             }
@@ -192,6 +194,7 @@ impl Scheduler {
         let mut after = self.room.clone();
         let mut ends: Vec<(Duration, usize)> =
             self.running.iter().map(|(who, (_, until))| (*until, *who)).collect();
+        // Each is taken to last as long as it may, so that the promise holds whatever agents do.
         ends.sort_unstable();
         let mut at = now;
         for (until, ended) in ends {
@@ -213,6 +216,7 @@ impl Scheduler {
         at: Duration,
         after: &Room,
     ) -> Option<Lease> {
+        // It may outlast the wait if it fits beside the head then, on GPUs that the head leaves.
         if after.clone().take(who, need, &|_| true).is_some() {
             let spare = after.pool.free(need.gpus.share);
             if let Some(lease) = self.room.take(who, need, &|position| spare[position]) {

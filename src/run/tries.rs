@@ -70,6 +70,7 @@ pub(super) async fn run_tries(
             return Ok(grade(&run, &attempt, &dir, record).await?.into());
         }
     };
+    // A dispatcher that is gone is told nothing; what a resumed run needs is on disk.
     let tell = |update: AttemptUpdate| {
         let _ = messages.send(AttemptMessage { dir: attempt.dir.clone(), update });
     };
@@ -82,6 +83,7 @@ pub(super) async fn run_tries(
             _ => None,
         };
         let attached = resume.is_some();
+        // What runs already keeps its GPUs, whoever has claimed them since: its work would be lost.
         if let (Some(watch), true) = (&watch, attached)
             && let Err(device) = watch.claim()
         {
@@ -117,6 +119,7 @@ pub(super) async fn run_tries(
                 gpus: watch.as_ref().map(|watch| watch.records()).unwrap_or_default(),
                 ..TryRecord::default()
             });
+            // Both are the last try's alone.
             record.phases.clear();
             record.llm = None;
             write_json(&dir.record(), &record)?;
@@ -149,6 +152,7 @@ pub(super) async fn run_tries(
             if let (AttemptEvent::Collected(_), Some(llm), Some(access)) =
                 (&event, &run.llm, &access)
             {
+                // Its last calls are not settled yet. A harness that dies before they are leaves this bill.
                 record.llm = Some(llm.record(access, &dir));
             }
             if let Err(failed) = on_event(&dir, record, &clock, &tell, event) {

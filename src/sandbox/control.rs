@@ -113,6 +113,7 @@ impl Control {
             .mode(mode)
             .open(self.dir.join(protocol::LAUNCH))?
             .write_all(text.as_bytes())?;
+        // Filled and not only made long: a file with holes has no room on a full disk.
         for name in [protocol::RESERVE, STOP_RESERVE] {
             fs_err::write(self.dir.join(name), [b'\n'; RESERVE_BYTES])?;
         }

@@ -97,6 +97,7 @@ impl ProcessExecutor {
         let home_text = home.display().to_string();
         let mut argv = argv.clone();
         let beside = home.join("agent").join(&argv[0]);
+        // A program in the agent's own folder goes before one of its name on PATH.
         if beside.is_file() {
             argv[0] = beside.display().to_string();
         }
@@ -143,6 +144,7 @@ impl ProcessExecutor {
             elapsed_before: Duration::ZERO,
             mark: self.mark_path(&spec.name),
         };
+        // Nothing that could not be found again may run.
         let marked = self.write_mark(&running);
         if let Err(error) = marked {
             running.kill_all();

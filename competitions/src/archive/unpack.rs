@@ -122,6 +122,7 @@ impl Target<'_> {
     }
 
     fn seven_zip(&mut self, file: File) -> Result<(), ArchiveError> {
+        // A 7z says itself how much memory its decoder takes, and may lie.
         const MEMORY_KIB: usize = 256 << 10;
         let mut archive = ArchiveReader::new_with_memory_limit(
             BufReader::with_capacity(256 << 10, file),
@@ -169,7 +170,9 @@ impl Target<'_> {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(io)?;
         }
+        // Only new: a member must not write through a link, or over another member.
         let mut out = OpenOptions::new().write(true).create_new(true).open(&path).map_err(io)?;
+        // What was announced is what the guard has counted.
         let mut stream = stream.take(size);
         let mut buffer = vec![0; 64 << 10];
         let mut written = 0;

@@ -73,6 +73,7 @@ pub(super) fn print(
             Some(aside) => Ok(printed.iter().try_for_each(|printed| aside.put(printed))?),
         }
     })?;
+    // Four bytes a row, which the second pass may need.
     drop(places);
     if let Some(kept) = kept {
         source.keep(Arc::new(kept));

@@ -61,6 +61,7 @@ impl<'a> Packer<'a> {
         &mut self,
         files: impl IntoIterator<Item = (R, M)>,
     ) -> Result<(), PrepareError> {
+        // What is held in memory at a time; enough to keep all threads busy.
         const BATCH: usize = 64 << 20;
         let (mut batch, mut bytes) = (Vec::new(), 0);
         for (raw, member) in files {

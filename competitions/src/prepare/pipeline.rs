@@ -89,6 +89,7 @@ pub fn prepare(
         std::path::absolute(request.data_dir).map_err(error_at("find", request.data_dir))?;
     let home = Home { dir: DataDir::new(data_dir).competition(request.spec.id.as_str()) };
     fs::create_dir_all(home.dir.root()).map_err(error_at("create", home.dir.root()))?;
+    // Before anything is looked at: another preparation may be about to put its data in place.
     let _lock = home.lock(request.spec.id.as_str())?;
     if !request.force
         && let Some(prepared) = home.existing(request)?
@@ -109,6 +110,7 @@ pub fn prepare(
     reporter.on_stage(request.spec.id.as_str(), Stage::Unpack);
     let record = home.record(request, &raw)?;
     let mut hashed = Manifest::default();
+    // A split whose verification failed is kept: to verify it again takes no second split.
     if !home.has_split(&record) {
         home.clear()?;
         match home.split(request, &raw, &record, reporter) {
@@ -320,6 +322,7 @@ impl Home {
         };
         reporter.on_stage(id, Stage::Split);
         recipe.run(&mut context, request.spec)?;
+        // A download that was still being written gives a split of something that never was.
         context.raw.check_unchanged()?;
         let used = context.used_options.lock().unwrap_or_else(PoisonError::into_inner).clone();
         check_overrides(&request.overrides, &used)?;

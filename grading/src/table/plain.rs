@@ -129,6 +129,7 @@ impl Plain {
 
     /// Room for a column's values, of the type that its first rows have; `None` for text.
     fn empty(&self, text: &str, column: usize) -> Option<Values> {
+        // A guess from the first rows; where a later one is otherwise the whole column is read the slow way.
         const ROWS: usize = 64;
         let first = text[self.blocks.first()?.text.clone()].lines().take(ROWS);
         let mut integers = true;

@@ -61,6 +61,7 @@ impl Drive<'_> {
         let mut ran = None;
         let cause = loop {
             tokio::select! {
+                // The end first: an agent that ended by itself at its limit has not run into it.
                 biased;
                 end = &mut wait => match end {
                     Ok(ExitReport { cause, usage: last, ran: measured }) => {
@@ -112,6 +113,7 @@ impl Drive<'_> {
                     ending = Some(StopReason::TimedOut { killed: false });
                     (self.report)(AttemptEvent::Phase(Phase::Grace));
                     stop(running, Stop::Term, ending.as_ref()).await;
+                    // From the deadline and not from now: a harness that came late gives nobody more time.
                     kill_at = Some(hard + options.paused());
                 }
                 () = sleep_until(kill_at.unwrap_or(far)), if kill_at.is_some() => {
@@ -123,6 +125,8 @@ impl Drive<'_> {
                     give_up_at = Some(Instant::now() + options.kill_patience);
                 }
                 verdict = &mut watch, if watching => {
+                    // No grace: over its disk limit an agent would use it to write on, and on a machine that failed
+                    // there is nothing to win.
                     watching = false;
                     if ending.is_none() {
                         ending = Some(verdict);

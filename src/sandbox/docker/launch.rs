@@ -61,6 +61,7 @@ fn serves_hosts(spec: &LaunchSpec) -> bool {
 fn trust_env(spec: &LaunchSpec) -> Vec<(String, String)> {
     let below = |name: &str| format!("/{}/{name}", protocol::TRUST_DIR);
     let mut env = llm::trust(&below(protocol::CA), &below(protocol::BUNDLE));
+    // An agent that says where its own authorities are knows better.
     env.retain(|(name, _)| !spec.env.iter().any(|(own, _)| own == name));
     env
 }

@@ -99,6 +99,7 @@ impl DockerExecutor {
         let image = self.engine.image_facts(reference).await?;
         let image = image.ok_or_else(|| image_missing(reference, ""))?;
         check_image(&image, spec.limits.disk_bytes, info)?;
+        // Only now: the image has been looked at and cannot know the name.
         let inner = Inner::draw();
         let launch = container_launch(spec, argv, &image, &inner);
         control.create(spec, &spec.instructions, &launch, remaps_users(info))?;
@@ -169,6 +170,7 @@ impl DockerExecutor {
                 return Err(refused(spec, why));
             }
             tokio::time::sleep(pause).await;
+            // Short at first: the harness's clock of the agent starts when this returns.
             pause = (pause * 2).min(Duration::from_millis(50));
         }
     }

@@ -83,6 +83,7 @@ impl DockerRunning {
                 Err(_) if self.control.end().await.is_some() => return Ok(None),
                 Err(error) => return Err(error),
             }
+            // The wait came back and yet it has not ended: asked again, and not at once.
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
     }
@@ -212,6 +213,7 @@ impl Running for DockerRunning {
             if how == Stop::Term {
                 return Ok(self.engine.kill(&self.id, "SIGTERM").await?);
             }
+            // Before the signal: an end that nobody has noted is somebody else's.
             self.killed.store(true, Ordering::Relaxed);
             // The init ends all others, writes what was used and ends; if it does not, the
             // container is killed.

@@ -101,6 +101,7 @@ pub(crate) fn container_body(
         ulimits: Some(ulimits(spec, can)),
         // The init keeps the agent's output; what else the engine would keep has no limit.
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_string()), config: None }),
+        // Where MLE-bench has the answers there is an empty place that only root can enter.
         tmpfs: Some(HashMap::from([(
             "/private".to_string(),
             "nosuid,nodev,noexec,size=4096,mode=0700".to_string(),
@@ -140,6 +141,7 @@ pub(crate) fn container_body(
         ]),
         stop_signal: Some("SIGTERM".to_string()),
         cmd: Some(Vec::new()),
+        // For the init, which becomes `nonroot` for good before the agent starts.
         user: Some("0:0".to_string()),
         working_dir: Some("/".to_string()),
         hostname: Some("medalist".to_string()),

@@ -92,6 +92,7 @@ pub(super) async fn end(process: Process, name: &str) {
     while process.alive() && tokio::time::Instant::now() < patience {
         tokio::time::sleep(LOOK_EVERY).await;
     }
+    // What has left the supervisor's descent still has the attempt's name in its environment.
     process.signal(Signal::SIGKILL);
     kill_marked(name);
 }

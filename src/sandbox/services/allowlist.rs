@@ -241,6 +241,7 @@ async fn read_head(client: &mut UnixStream) -> std::io::Result<String> {
         if head.len() >= HEAD {
             return Err(std::io::Error::other("the request's head is too long"));
         }
+        // Byte by byte: what follows the head is the tunnel's.
         head.push(client.read_u8().await?);
     }
     Ok(String::from_utf8_lossy(&head).into_owned())

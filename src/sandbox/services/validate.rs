@@ -106,6 +106,7 @@ impl ValidationService {
                     format!("Submission invalid! Submission file has more than {largest} bytes.");
                 Some(ValidationReply { valid: false, message })
             };
+            // Gone before the answer: an agent cannot fill the disk with uploads that wait.
             drop(scratch);
             let took = started.elapsed();
             *turn = Instant::now() + took * REST;
