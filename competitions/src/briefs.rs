@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::DataDir;
 use crate::spec::{CompetitionSpec, SpecError, read_text};
+use crate::{CompetitionId, DataDir};
 
 /// Who wrote the text that an agent gets as `description.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +58,11 @@ pub struct Brief<'a> {
 /// not touch it.
 ///
 /// `None` for sources that are not imported.
-pub fn imported_brief_path(data_dir: &Path, id: &str, source: BriefSource) -> Option<PathBuf> {
+pub fn imported_brief_path(
+    data_dir: &Path,
+    id: &CompetitionId,
+    source: BriefSource,
+) -> Option<PathBuf> {
     let home = DataDir::new(data_dir).competition(id);
     source.file_name().map(|name| home.root().join(name))
 }
@@ -71,12 +75,12 @@ impl CompetitionSpec {
     /// A text cannot be read.
     pub fn brief_in(&self, data_dir: &Path) -> Result<Option<Brief<'_>>, SpecError> {
         for source in [BriefSource::MleBenchObfuscated, BriefSource::MleBench] {
-            let path = imported_brief_path(data_dir, self.id.as_str(), source);
+            let path = imported_brief_path(data_dir, &self.id, source);
             if let Some(text) = path.map(|path| read_text(&path)).transpose()?.flatten() {
                 return Ok(Some(Brief { text: Cow::Owned(text), source }));
             }
         }
-        let prepared = DataDir::new(data_dir).public(self.id.as_str()).join("description.md");
+        let prepared = DataDir::new(data_dir).public(&self.id).join("description.md");
         if let Some(text) = read_text(&prepared)?.filter(|text| self.brief() != Some(text)) {
             return Ok(Some(Brief { text: Cow::Owned(text), source: BriefSource::Prepared }));
         }
@@ -109,8 +113,8 @@ mod tests {
             assert_eq!(source(), Some(found));
         }
         for imported in [BriefSource::MleBench, BriefSource::MleBenchObfuscated] {
-            let path = imported_brief_path(dir.path(), spec.id.as_str(), imported)
-                .expect("it is kept in a file");
+            let path =
+                imported_brief_path(dir.path(), &spec.id, imported).expect("it is kept in a file");
             fs_err::create_dir_all(path.parent().expect("it has a folder"))
                 .expect("the directory is writable");
             fs_err::write(path, "official").expect("the directory is writable");

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::CompetitionId;
+
 /// The data directory, laid out as MLE-bench does:
 ///
 /// ```text
@@ -32,37 +34,37 @@ impl DataDir {
     }
 
     /// A competition's folder.
-    pub fn competition(&self, id: &str) -> CompetitionDir {
-        CompetitionDir::new(self.root.join(id))
+    pub fn competition(&self, id: &CompetitionId) -> CompetitionDir {
+        CompetitionDir::new(self.root.join(id.as_str()))
     }
 
     /// Kaggle's archive.
-    pub fn archive(&self, id: &str) -> PathBuf {
+    pub fn archive(&self, id: &CompetitionId) -> PathBuf {
         self.competition(id).archive(id)
     }
 
     /// The unpacked archive, where it is kept.
-    pub fn raw(&self, id: &str) -> PathBuf {
+    pub fn raw(&self, id: &CompetitionId) -> PathBuf {
         self.competition(id).raw()
     }
 
     /// What preparation makes: both sides.
-    pub fn prepared(&self, id: &str) -> PathBuf {
+    pub fn prepared(&self, id: &CompetitionId) -> PathBuf {
         self.competition(id).prepared()
     }
 
     /// What agents see.
-    pub fn public(&self, id: &str) -> PathBuf {
+    pub fn public(&self, id: &CompetitionId) -> PathBuf {
         self.competition(id).public()
     }
 
     /// The answers.
-    pub fn private(&self, id: &str) -> PathBuf {
+    pub fn private(&self, id: &CompetitionId) -> PathBuf {
         self.competition(id).private()
     }
 
     /// Whether the competition is prepared: both sides are there.
-    pub fn is_prepared(&self, id: &str) -> bool {
+    pub fn is_prepared(&self, id: &CompetitionId) -> bool {
         self.public(id).is_dir() && self.private(id).is_dir()
     }
 }
@@ -90,7 +92,7 @@ impl CompetitionDir {
     }
 
     /// Kaggle's archive.
-    pub fn archive(&self, id: &str) -> PathBuf {
+    pub fn archive(&self, id: &CompetitionId) -> PathBuf {
         self.root.join(format!("{id}.zip"))
     }
 

@@ -185,7 +185,7 @@ pub struct CompetitionFacts {
     /// MLE-bench's category.
     #[serde(default)]
     pub category: String,
-    /// `low`, `medium`, `high`, `dev`, ...
+    /// `low`, `medium`, `high`, `dev`, ...; other writers' words are kept and shown as they are.
     #[serde(default)]
     pub complexity: String,
     /// Name of the metric.

@@ -9,7 +9,7 @@ pub mod import;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use medalist_competitions::{CompetitionSpec, DataDir};
+use medalist_competitions::{CompetitionId, CompetitionSpec, DataDir};
 use medalist_grading::leaderboard::{Doubt, LeaderboardError};
 use medalist_grading::report::CompetitionFacts;
 use medalist_grading::{Leaderboard, Thresholds};
@@ -45,7 +45,7 @@ impl BoardOrigin {
 #[serde(deny_unknown_fields)]
 pub struct OwnBoard {
     /// The competition's id.
-    pub competition: String,
+    pub competition: CompetitionId,
     /// What the file was.
     pub origin: BoardOrigin,
     /// The file that was imported.
@@ -60,7 +60,7 @@ pub struct OwnBoard {
 
 impl OwnBoard {
     /// Where the board of a competition is kept, whether there is one or not.
-    pub fn path(data_dir: &Path, id: &str) -> PathBuf {
+    pub fn path(data_dir: &Path, id: &CompetitionId) -> PathBuf {
         DataDir::new(data_dir).competition(id).leaderboard()
     }
 
@@ -140,7 +140,7 @@ impl Board {
     pub fn in_force(spec: &CompetitionSpec, data_dir: &Path) -> Result<Self, BoardError> {
         let id = spec.id.as_str();
         let broken = |source| BoardError::Scores { id: id.to_owned(), source };
-        let own: Option<OwnBoard> = read_json_if_there(&OwnBoard::path(data_dir, id))
+        let own: Option<OwnBoard> = read_json_if_there(&OwnBoard::path(data_dir, &spec.id))
             .map_err(|source| BoardError::Own { id: id.to_owned(), source })?;
         if let Some(own) = own {
             let provenance = own.provenance();
@@ -203,7 +203,7 @@ mod tests {
         assert!(published.leaderboard.is_some() && published.thresholds.is_some());
         let keep = |scores: &[f64]| {
             let board = OwnBoard {
-                competition: spec.id.to_string(),
+                competition: spec.id.clone(),
                 origin: BoardOrigin::Kaggle,
                 file: "board.csv".into(),
                 sha256: String::new(),

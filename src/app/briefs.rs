@@ -44,7 +44,7 @@ pub fn import(
             Err(error) => return Err(unreadable(&from, error)),
         };
         refuse_pointer(&from, &text)?;
-        let to = imported_brief_path(data_dir, spec.id.as_str(), source)
+        let to = imported_brief_path(data_dir, &spec.id, source)
             .context("descriptions of MLE-bench are kept in files")?;
         if let Some(parent) = to.parent() {
             fs_err::create_dir_all(parent)
@@ -64,7 +64,7 @@ pub fn remove(specs: &[&CompetitionSpec], data_dir: &Path) -> Result<usize, CliE
     let mut removed = 0;
     for spec in specs {
         for source in [BriefSource::MleBench, BriefSource::MleBenchObfuscated] {
-            let Some(path) = imported_brief_path(data_dir, spec.id.as_str(), source) else {
+            let Some(path) = imported_brief_path(data_dir, &spec.id, source) else {
                 continue;
             };
             match std::fs::remove_file(&path) {

@@ -231,7 +231,7 @@ fn prepared(context: &Context) -> Result<Finding, CliError> {
     let (mut ready, mut all) = (0, 0);
     for spec in catalogue.iter() {
         all += 1;
-        ready += usize::from(context.data().public(spec.id.as_str()).is_dir());
+        ready += usize::from(context.data().public(&spec.id).is_dir());
     }
     let found = format!("{ready} of {all} competitions");
     Ok(if ready > 0 {

@@ -13,7 +13,7 @@ use bytesize::ByteSize;
 use futures_util::StreamExt as _;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use medalist_competitions::prepare::Fetch;
-use medalist_competitions::{CompetitionSpec, DataDir};
+use medalist_competitions::{CompetitionId, CompetitionSpec, DataDir};
 use medalist_reports::table::{Column, Look, render};
 use serde::Serialize;
 
@@ -76,7 +76,7 @@ impl State {
 /// One line of the preflight.
 #[derive(Debug, Serialize)]
 struct Row {
-    id: String,
+    id: CompetitionId,
     /// What Kaggle calls it.
     #[serde(skip)]
     slug: String,
@@ -127,7 +127,7 @@ impl Preflight {
                 let download = row.download_bytes.map_or_else(String::new, bytes);
                 let remedy = row.remedy.clone().unwrap_or_default();
                 vec![
-                    row.id.clone(),
+                    row.id.to_string(),
                     row.state.text().to_owned(),
                     download,
                     bytes(row.disk_bytes),
@@ -232,7 +232,7 @@ pub(super) fn fetch_missing(wanted: &Wanted<'_>, context: &Context) -> Result<Ou
 
 /// How things stand without asking Kaggle; none if it must be asked.
 fn state_at_home(spec: &CompetitionSpec, data_dir: &Path, again: bool) -> Option<State> {
-    let (data, id) = (DataDir::new(data_dir), spec.id.as_str());
+    let (data, id) = (DataDir::new(data_dir), &spec.id);
     let is_filled =
         |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
     let is_whole = spec.missing_files(&data.prepared(id)).is_empty();
@@ -254,7 +254,7 @@ async fn look(wanted: &Wanted<'_>, client: Option<&KaggleClient>, context: &Cont
                 _ => download_bytes.unwrap_or(unpacked) + unpacked.max(download_bytes.unwrap_or(0)),
             };
             let slug = spec.kaggle_slug.clone().unwrap_or_default();
-            Row { id: spec.id.to_string(), slug, state, download_bytes, disk_bytes, remedy }
+            Row { id: spec.id.clone(), slug, state, download_bytes, disk_bytes, remedy }
         };
         if let Some(state) = state_at_home(spec, &context.data_dir, wanted.again) {
             return row(state, None, None);
@@ -293,8 +293,10 @@ async fn fetch(
     let bars =
         Bars { context, all: context.progress.then(MultiProgress::new), each: Mutex::default() };
     let results = client.download_all(&requests, AT_A_TIME, &bars).await;
-    let failed =
-        ready.iter().zip(results).filter_map(|(row, result)| Some((row.id.clone(), result.err()?)));
+    let failed = ready
+        .iter()
+        .zip(results)
+        .filter_map(|(row, result)| Some((row.id.to_string(), result.err()?)));
     let explained = failed.map(|(id, error)| {
         let error = cli_error(error).context(format!("cannot download `{id}`"));
         (id, error)

@@ -227,7 +227,7 @@ impl Grading {
 
     /// Where a competition's sample submission is.
     fn sample_path(&self, spec: &CompetitionSpec) -> PathBuf {
-        spec.sample_submission_path(&self.data.prepared(spec.id.as_str()))
+        spec.sample_submission_path(&self.data.prepared(&spec.id))
     }
 
     /// What is wrong with a submission, by public facts alone.
@@ -412,7 +412,7 @@ pub struct Target<'s> {
 impl Target<'_> {
     /// Where the prepared answers are.
     pub fn answers_path(&self) -> PathBuf {
-        self.spec.answers_path(&self.service.data.prepared(self.spec.id.as_str()))
+        self.spec.answers_path(&self.service.data.prepared(&self.spec.id))
     }
 
     /// Grades a submission against the answers at a path, which are only read where there is a

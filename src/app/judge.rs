@@ -50,7 +50,7 @@ impl Judge for CatalogueJudge {
     fn material(&self, competition: &str) -> Result<Material, JudgeError> {
         let spec = self.grading.spec(competition).map_err(judge_error)?;
         let data = self.grading.data();
-        let public_dir = data.public(competition);
+        let public_dir = data.public(&spec.id);
         if !public_dir.is_dir() {
             let message =
                 format!("`{competition}` is not prepared: there is no `{}`", public_dir.display());
@@ -68,11 +68,10 @@ impl Judge for CatalogueJudge {
         Ok(Material {
             brief_source: brief_source.to_owned(),
             brief_sha256: hex::encode(Sha256::digest(description.as_bytes())),
-            data_sha256: file_sha256(&data.competition(competition).manifest())
+            data_sha256: file_sha256(&data.competition(&spec.id).manifest())
                 .ok()
                 .map(|(hash, _)| hash),
-            data_edition: PreparedRecord::edition_of(data.root(), competition)
-                .map_err(judge_error)?,
+            data_edition: PreparedRecord::edition_of(data.root(), &spec.id).map_err(judge_error)?,
             description,
             public_dir,
             validator: Arc::new(FormatValidator(checker)),

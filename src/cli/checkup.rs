@@ -37,7 +37,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let catalogue = context.catalogue()?;
     let data = context.data();
-    let is_prepared = |spec: &CompetitionSpec| data.is_prepared(spec.id.as_str());
+    let is_prepared = |spec: &CompetitionSpec| data.is_prepared(&spec.id);
     let specs: Vec<&CompetitionSpec> = match args.all {
         true => catalogue.iter().filter(|spec| is_prepared(spec)).collect(),
         false => args

@@ -23,7 +23,7 @@ fn download(subject: &Subject<'_>) -> Result<Check, PrepareError> {
     if subject.spec.checksums().is_none_or(|checksums| checksums.zip.is_none()) {
         return Ok(not_applicable(NAME, Layer::Raw, "no checksum of the download is published"));
     }
-    let path = subject.home.archive(subject.spec.id.as_str());
+    let path = subject.home.archive(&subject.spec.id);
     if !path.is_file() {
         return Ok(skipped(NAME, Layer::Raw, format!("`{archive}` is not at hand")));
     }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::prepare::{Manifest, PrepareError, PreparedRecord};
-use crate::{CompetitionDir, CompetitionSpec, DataDir};
+use crate::{CompetitionDir, CompetitionId, CompetitionSpec, DataDir};
 
 /// What a check is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -93,7 +93,7 @@ pub struct Verdicts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Checkup {
     /// The competition.
-    pub id: String,
+    pub id: CompetitionId,
     /// How the data were prepared: `v1`, `fixed`, or what was changed.
     pub edition: String,
     /// `<data-dir>/<id>/prepared`.
@@ -138,7 +138,7 @@ impl Checkup {
         data_dir: &Path,
         score: &Score<'_>,
     ) -> Result<Self, PrepareError> {
-        let id = spec.id.as_str();
+        let id = &spec.id;
         let home = DataDir::new(data_dir).competition(id);
         let prepared = home.prepared();
         let record = PreparedRecord::read(data_dir, id)?;
@@ -162,7 +162,7 @@ impl Checkup {
             prepared: verdict(Layer::Prepared),
             grading: verdict(Layer::Grading),
         };
-        Ok(Self { id: id.to_owned(), edition, path: subject.prepared, verdicts, checks })
+        Ok(Self { id: id.clone(), edition, path: subject.prepared, verdicts, checks })
     }
 
     /// Whether no check failed.

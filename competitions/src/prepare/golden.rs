@@ -246,7 +246,7 @@ fn fixed_data_differ_where_the_register_says_and_nowhere_else() {
         let elsewhere: Vec<&String> =
             differences.keys().filter(|file| !leaks::is_fixed(spec, file)).collect();
         assert!(elsewhere.is_empty(), "{}: {elsewhere:?}", spec.id);
-        let edition = |place| PreparedRecord::edition_of(place, spec.id.as_str()).unwrap();
+        let edition = |place| PreparedRecord::edition_of(place, &spec.id).unwrap();
         assert!(edition(&v1).starts_with("v1") && edition(&fixed).starts_with("fixed"));
     }
     // The made-up drives of smartphone-decimeter-2022 have no log of a reference receiver.
@@ -357,6 +357,6 @@ fn without_anything_to_fix_data_are_not_marked() {
     let folder = tempfile::tempdir().unwrap();
     let spec = catalogue.get("spaceship-titanic").unwrap();
     prepared(spec, folder.path(), &BTreeMap::new(), true).unwrap();
-    let edition = PreparedRecord::edition_of(folder.path(), "spaceship-titanic").unwrap();
+    let edition = PreparedRecord::edition_of(folder.path(), &spec.id).unwrap();
     assert_eq!(edition, "v1");
 }

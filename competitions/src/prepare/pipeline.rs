@@ -87,7 +87,7 @@ pub fn prepare(
 ) -> Result<Prepared, PrepareError> {
     let data_dir =
         std::path::absolute(request.data_dir).map_err(error_at("find", request.data_dir))?;
-    let home = Home { dir: DataDir::new(data_dir).competition(request.spec.id.as_str()) };
+    let home = Home { dir: DataDir::new(data_dir).competition(&request.spec.id) };
     fs::create_dir_all(home.dir.root()).map_err(error_at("create", home.dir.root()))?;
     // Before anything is looked at: another preparation may be about to put its data in place.
     let _lock = home.lock(request.spec.id.as_str())?;
@@ -192,7 +192,7 @@ impl Home {
         if !missing.is_empty() {
             return Err(PrepareError::Incomplete { prepared: path, missing });
         }
-        let record = PreparedRecord::read(request.data_dir, request.spec.id.as_str())?;
+        let record = PreparedRecord::read(request.data_dir, &request.spec.id)?;
         let is_same = record.as_ref().is_none_or(|record| {
             record.overrides == request.overrides && record.fixed == request.is_fixed()
         });
@@ -220,7 +220,7 @@ impl Home {
 
     /// The archive or directory to read, which is there.
     fn raw_location(&self, request: &PrepareRequest<'_>) -> Result<PathBuf, PrepareError> {
-        let (unpacked, id) = (self.dir.raw(), request.spec.id.as_str());
+        let (unpacked, id) = (self.dir.raw(), &request.spec.id);
         let archive = self.dir.archive(id);
         if let (RawInput::DataDir, Some(bytes)) = (&request.raw, request.spec.raw_zip())
             && !archive.is_file()
@@ -241,7 +241,7 @@ impl Home {
         if is_right {
             Ok(location)
         } else {
-            Err(PrepareError::NoRawData { id: id.to_owned(), path: location })
+            Err(PrepareError::NoRawData { id: id.to_string(), path: location })
         }
     }
 

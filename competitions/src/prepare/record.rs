@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{PrepareError, error_at};
-use crate::DataDir;
+use crate::{CompetitionId, DataDir};
 
 /// The version of the format of [`PreparedRecord`].
 pub(super) const FORMAT: &str = "1.0";
@@ -36,7 +36,7 @@ impl PreparedRecord {
     ///
     /// # Errors
     /// It cannot be read or is damaged: then nobody can tell how the data were made.
-    pub fn read(data_dir: &Path, id: &str) -> Result<Option<Self>, PrepareError> {
+    pub fn read(data_dir: &Path, id: &CompetitionId) -> Result<Option<Self>, PrepareError> {
         let home = DataDir::new(data_dir).competition(id);
         let path = home.prepare_record();
         match read_json(&path)? {
@@ -52,7 +52,7 @@ impl PreparedRecord {
     ///
     /// # Errors
     /// As [`PreparedRecord::read`].
-    pub fn edition_of(data_dir: &Path, id: &str) -> Result<String, PrepareError> {
+    pub fn edition_of(data_dir: &Path, id: &CompetitionId) -> Result<String, PrepareError> {
         let record = Self::read(data_dir, id)?;
         Ok(record.map_or_else(|| "v1".to_owned(), |record| record.edition()))
     }

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 /// `spaceship-titanic/dummy/0`; in files it is an object, or that text where [`key_text`] is used.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AttemptKey {
-    /// Competition id.
+    /// Competition id. Text, and no id of the catalogue's: reports also read groups of competitions
+    /// that nobody here knows. Whoever makes paths of one looks it up first.
     pub competition: String,
     /// Agent id, which may hold a slash (`aide/dev`).
     pub agent: String,

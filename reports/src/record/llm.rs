@@ -67,6 +67,9 @@ pub struct LlmTotals {
 }
 
 /// Tokens by kind. No token is in two of them, except that `reasoning` is a part of `output`.
+///
+/// The gateway counts in a type of its own with the same fields: it is a library for others, and this
+/// crate reads records without it and its async runtime.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LlmTokens {

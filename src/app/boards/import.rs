@@ -118,7 +118,7 @@ pub fn remove<'c>(
 ) -> Result<Vec<&'c str>, CliError> {
     let mut removed = Vec::new();
     for spec in of(chosen, catalogue) {
-        let path = OwnBoard::path(data_dir, spec.id.as_str());
+        let path = OwnBoard::path(data_dir, &spec.id);
         match std::fs::remove_file(&path) {
             Ok(()) => removed.push(spec.id.as_str()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -173,7 +173,7 @@ pub fn read_board(file: &Path, spec: &CompetitionSpec) -> Result<(OwnBoard, Vec<
     let board = board.map_err(|error| cannot(error.into()))?;
     let doubts = check_board(&board, spec, origin == BoardOrigin::Scores).map_err(cannot)?;
     let board = OwnBoard {
-        competition: spec.id.to_string(),
+        competition: spec.id.clone(),
         origin,
         file: real,
         sha256,
@@ -275,6 +275,10 @@ mod tests {
 
     const ID: &str = "spaceship-titanic";
 
+    fn board_of(data_dir: &Path) -> PathBuf {
+        OwnBoard::path(data_dir, &ID.parse().unwrap())
+    }
+
     /// A checkout with one board.
     fn checkout(board: &str) -> tempfile::TempDir {
         let checkout = tempfile::tempdir().unwrap();
@@ -295,7 +299,7 @@ mod tests {
         let chosen = [ID, "AI4Code"].map(|id| catalogue.get(id).unwrap());
         let some = import_checkout(checkout.path(), Some(&chosen), &catalogue, data.path());
         assert_eq!(some.unwrap().missing, ["AI4Code"]);
-        assert!(OwnBoard::path(data.path(), ID).is_file());
+        assert!(board_of(data.path()).is_file());
         let removed = remove(None, &catalogue, data.path()).unwrap();
         assert_eq!(removed, [ID]);
         assert!(remove(None, &catalogue, data.path()).unwrap().is_empty());
@@ -313,7 +317,7 @@ mod tests {
         std::fs::write(other.join("leaderboard.csv"), "score,teamId\n0.9,1\nbest,2\n").unwrap();
         let error = import_checkout(checkout.path(), None, &catalogue, data.path()).unwrap_err();
         assert_eq!(error.exit(), Exit::BadInput);
-        assert!(!OwnBoard::path(data.path(), ID).exists());
+        assert!(!board_of(data.path()).exists());
     }
 
     #[test]
