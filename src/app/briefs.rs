@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use medalist_competitions::{BriefSource, CompetitionSpec, imported_brief_path};
 
 use super::error::{CliError, Exit};
-use crate::host::files::write_atomic;
+use crate::host::files::{if_there, write_atomic};
 
 /// What an import did.
 #[derive(Debug, Default)]
@@ -67,18 +67,21 @@ pub fn remove(specs: &[&CompetitionSpec], data_dir: &Path) -> Result<usize, CliE
             let Some(path) = imported_brief_path(data_dir, &spec.id, source) else {
                 continue;
             };
-            match std::fs::remove_file(&path) {
-                Ok(()) => removed += 1,
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => {
-                    let error = anyhow::Error::new(error)
-                        .context(format!("cannot remove `{}`", path.display()));
-                    return Err(CliError::new(Exit::Environment, error));
-                }
-            }
+            removed += usize::from(remove_file(&path)?);
         }
     }
     Ok(removed)
+}
+
+/// Removes a file; whether there was one.
+///
+/// # Errors
+/// It cannot be removed.
+pub(super) fn remove_file(path: &Path) -> Result<bool, CliError> {
+    if_there(std::fs::remove_file(path)).map_err(|error| {
+        let what = format!("cannot remove `{}`", path.display());
+        CliError::new(Exit::Environment, anyhow::Error::new(error).context(what))
+    })
 }
 
 /// The folder of a checkout of MLE-bench that holds a folder for each competition.

@@ -52,6 +52,18 @@ impl StoreError {
     }
 }
 
+/// Whether what was removed was there; that it was not is no error.
+///
+/// # Errors
+/// Every other of the removal.
+pub(crate) fn if_there(removed: io::Result<()>) -> io::Result<bool> {
+    match removed {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// What a file's name begins with while it is written; a killed harness leaves some.
 const ASIDE: &str = ".aside-";
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::attempt::dir::AttemptDir;
 use crate::attempt::plan::Plan;
-use crate::host::files::is_left_aside;
+use crate::host::files::{if_there, is_left_aside};
 use crate::host::store::GroupDir;
 use crate::sandbox::control::Control;
 
@@ -25,12 +25,10 @@ pub(super) fn sweep(group: &GroupDir, plan: &Plan, runs: impl Fn(&str) -> bool) 
 }
 
 fn settle(dir: &AttemptDir) {
-    let token = std::fs::remove_file(dir.token());
+    let token = if_there(std::fs::remove_file(dir.token())).map(drop);
     let control = Control::of(dir).remove();
     for error in [token, control].into_iter().filter_map(Result::err) {
-        if error.kind() != std::io::ErrorKind::NotFound {
-            tracing::debug!(%error, dir = %dir.root().display(), "a leftover stays");
-        }
+        tracing::debug!(%error, dir = %dir.root().display(), "a leftover stays");
     }
 }
 

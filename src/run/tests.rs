@@ -195,6 +195,17 @@ pub(super) async fn until_the_bell(
     }
 }
 
+/// Ctrl-C, once, after a while.
+fn interrupt_after(time: Duration) -> mpsc::Receiver<StopRequest> {
+    let (sender, receiver) = mpsc::channel(4);
+    tokio::spawn(async move {
+        tokio::time::sleep(time).await;
+        sender.send(StopRequest::Group(CancelReason::Interrupt)).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    receiver
+}
+
 pub(super) fn never() -> mpsc::Receiver<StopRequest> {
     let (sender, receiver) = mpsc::channel(1);
     // A sender that lives for ever never asks for anything.
@@ -361,12 +372,7 @@ async fn a_cancelled_run_starts_nothing_more_and_can_go_on() {
     let temp = tempfile::tempdir().unwrap();
     let (group, _) = GroupDir::create(temp.path(), "group").unwrap();
     let (plan, executor) = (plan(2, 2), Arc::new(scores()));
-    let (sender, mut cancels) = mpsc::channel(4);
-    tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        sender.send(StopRequest::Group(CancelReason::Interrupt)).await.unwrap();
-        std::future::pending::<()>().await;
-    });
+    let mut cancels = interrupt_after(Duration::from_secs(5));
     let stats = life(&plan, &group, &executor, &Recorder::default(), &mut cancels).await.unwrap();
     assert_eq!((stats.finished, stats.cancelled, stats.running), (2, 2, 0));
     let stats = life(&plan, &group, &executor, &Recorder::default(), &mut never()).await.unwrap();
@@ -392,12 +398,7 @@ async fn a_try_that_a_person_ended_uses_up_no_retry() {
                 ..Script::default()
             },
         }));
-    let (sender, mut cancels) = mpsc::channel(4);
-    tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        sender.send(StopRequest::Group(CancelReason::Interrupt)).await.unwrap();
-        std::future::pending::<()>().await;
-    });
+    let mut cancels = interrupt_after(Duration::from_secs(5));
     let stats = life(&plan, &group, &executor, &Recorder::default(), &mut cancels).await.unwrap();
     assert_eq!(stats.cancelled, 1);
     let stats = life(&plan, &group, &executor, &Recorder::default(), &mut never()).await.unwrap();

@@ -22,7 +22,7 @@ use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::LaunchSpec;
 use crate::attempt::outcome::{CancelReason, Outcome, Usage};
 use crate::attempt::plan::{ExecutorKind, PlannedAttempt};
-use crate::host::files::{StoreError, write_json};
+use crate::host::files::{StoreError, if_there, write_json};
 use crate::sandbox::Postponed;
 
 /// Runs one attempt to its grade. Everything but a failure of our own files is an outcome.
@@ -439,12 +439,8 @@ fn set_aside_last_try(dir: &AttemptDir, record: &AttemptRecord) -> Result<(), St
 }
 
 fn remove_token(dir: &AttemptDir) -> Result<(), StoreError> {
-    match std::fs::remove_file(dir.token()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(StoreError::Io { verb: "remove", path: dir.token(), source: error })
-        }
-        _ => Ok(()),
-    }
+    let path = dir.token();
+    if_there(std::fs::remove_file(&path)).map(drop).map_err(StoreError::io("remove", &path))
 }
 
 #[cfg(test)]

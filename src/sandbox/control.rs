@@ -25,6 +25,7 @@ use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::LaunchSpec;
 use crate::attempt::llm::LlmAccess;
 use crate::attempt::outcome::Usage;
+use crate::host::files::if_there;
 
 /// The container init, compiled by build.rs.
 static INIT: &[u8] = include_bytes!(env!("MEDALIST_INIT"));
@@ -125,10 +126,7 @@ impl Control {
     }
 
     pub(crate) fn remove(&self) -> io::Result<()> {
-        match fs_err::remove_dir_all(&self.dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        if_there(fs_err::remove_dir_all(&self.dir)).map(drop)
     }
 
     /// Says why the agent is ended, before it is signalled: a signal without a reason is somebody

@@ -33,8 +33,9 @@ use crate::attempt::launch::{
 };
 use crate::attempt::llm;
 use crate::attempt::outcome::Usage;
+use crate::host::files::if_there;
 use crate::sandbox::services::{self, Services};
-use home::{prepare_home, remove_tree, tree_bytes};
+use home::{prepare_home, tree_bytes};
 use supervisor::{LOOK_EVERY, Process, end, kill_marked, reap};
 
 /// Between two looks of the supervisor at memory and processes.
@@ -319,9 +320,9 @@ impl Executor for ProcessExecutor {
             if let Some(mark) = mark {
                 let dir = AttemptDir::new(mark.attempt_dir);
                 Control::of(&dir).remove()?;
-                remove_tree(&dir.home())?;
+                if_there(fs_err::remove_dir_all(dir.home()))?;
             }
-            remove_file(&self.mark_path(&token.name))?;
+            if_there(fs_err::remove_file(self.mark_path(&token.name)))?;
             Ok(())
         })
     }
@@ -345,13 +346,6 @@ impl ProcessRunning {
 
     async fn last_usage(&self) -> Usage {
         control::last_usage(&self.control, self.services.validations()).await
-    }
-}
-
-fn remove_file(path: &Path) -> io::Result<()> {
-    match fs_err::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }
 
@@ -466,11 +460,12 @@ impl Running for ProcessRunning {
                 end(self.process, &self.spec.name).await;
             }
             let home = self.spec.attempt_dir.home();
-            tokio::task::spawn_blocking(move || remove_tree(&home))
+            tokio::task::spawn_blocking(move || if_there(fs_err::remove_dir_all(home)))
                 .await
                 .map_err(io::Error::other)??;
             self.control.remove()?;
-            Ok(remove_file(&self.mark)?)
+            if_there(fs_err::remove_file(&self.mark))?;
+            Ok(())
         })
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::scene::{Align, Ink, Marker, PlotError, Scene, fit, text_width};
-use super::{Axis, Form, Plot, SMALL, TEXT, build, legend, percent_axis, percent_grid};
+use super::{
+    Axis, Form, Plot, SMALL, TEXT, build, legend, percent_axis, percent_grid, percent_lines,
+};
 use crate::attempt::{Measure, Medal};
 use crate::data::{AgentReport, Breakdown, ReportData};
 use crate::text::capitalised;
@@ -255,17 +257,7 @@ fn draw_percentiles(data: &ReportData, profiles: &[Vec<f64>], form: Form) -> Sce
     scene.end_at(bottom + 46.0);
     let y = Axis { low: 0.0, high: 1.0, from: bottom, to: top };
     let x = Axis { low: 0.0, high: 1.0, from: 46.0, to: form.width() - 12.0 };
-    for tick in y.ticks(4) {
-        scene.line((x.from, y.at(tick)), (x.to, y.at(tick)), Ink::Grid, 1);
-        scene.text(
-            x.from - 8.0,
-            y.at(tick),
-            format!("{}%", (tick * 100.0).round()),
-            SMALL,
-            Ink::Muted,
-            Align::Right,
-        );
-    }
+    percent_lines(&mut scene, x, y, 4);
     for tick in [0.0, 0.25, 0.5, 0.75, 1.0] {
         let align = if tick == 1.0 { Align::Right } else { Align::Middle };
         scene.text(
@@ -365,17 +357,7 @@ fn draw_cost(data: &ReportData, points: &[CostPoint], form: Form) -> Scene {
     let dearest = points.iter().map(|point| point.cost).fold(0.0, f64::max);
     let x = Axis { low: 0.0, high: dearest * 1.08, from: 46.0, to: form.width() - 16.0 };
     let y = Axis { low: 0.0, high: 1.0, from: height, to: 16.0 };
-    for tick in y.ticks(5) {
-        scene.line((x.from, y.at(tick)), (x.to, y.at(tick)), Ink::Grid, 1);
-        scene.text(
-            x.from - 8.0,
-            y.at(tick),
-            format!("{}%", (tick * 100.0).round()),
-            SMALL,
-            Ink::Muted,
-            Align::Right,
-        );
-    }
+    percent_lines(&mut scene, x, y, 5);
     for tick in x.ticks(if form.is_narrow() { 3 } else { 6 }) {
         scene.text(
             x.at(tick),

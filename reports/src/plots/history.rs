@@ -1,7 +1,7 @@
 //! The picture of a history.
 
 use super::scene::{Align, Ink, Marker, PlotError, Scene};
-use super::{Axis, Form, Plot, SMALL, build, legend};
+use super::{Axis, Form, Plot, SMALL, build, legend, percent_lines};
 use crate::history::{History, HistoryEntry};
 
 /// Medal rate against time, one line an agent, with 95% intervals on the group's competitions.
@@ -37,17 +37,7 @@ fn draw(dated: &[(i64, f64, &HistoryEntry)], form: Form) -> Scene {
     let pad = ((high - low) * 0.04).max(3600.0);
     let x = Axis { low: low - pad, high: high + pad, from: 46.0, to: form.width() - 12.0 };
     let y = Axis { low: 0.0, high: 1.0, from: bottom, to: top };
-    for tick in y.ticks(5) {
-        scene.line((x.from, y.at(tick)), (x.to, y.at(tick)), Ink::Grid, 1);
-        scene.text(
-            x.from - 8.0,
-            y.at(tick),
-            format!("{}%", (tick * 100.0).round()),
-            SMALL,
-            Ink::Muted,
-            Align::Right,
-        );
-    }
+    percent_lines(&mut scene, x, y, 5);
     let marks = if form.is_narrow() { 3 } else { 6 };
     for i in 0..marks {
         let at = x.low + (x.high - x.low) * (f64::from(i) + 0.5) / f64::from(marks);

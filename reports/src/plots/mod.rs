@@ -212,6 +212,22 @@ pub(crate) fn percent_grid(scene: &mut Scene, axis: Axis, top: f64, bottom: f64,
     }
 }
 
+/// Horizontal grid lines from end to end of `x`, at about `count` places of `y`, with percent labels
+/// left of them.
+pub(crate) fn percent_lines(scene: &mut Scene, x: Axis, y: Axis, count: usize) {
+    for tick in y.ticks(count) {
+        scene.line((x.from, y.at(tick)), (x.to, y.at(tick)), Ink::Grid, 1);
+        scene.text(
+            x.from - 8.0,
+            y.at(tick),
+            format!("{}%", (tick * 100.0).round()),
+            SMALL,
+            Ink::Muted,
+            Align::Right,
+        );
+    }
+}
+
 /// An axis in percent below bars that take the whole width. Returns the height it took.
 pub(crate) fn percent_axis(scene: &mut Scene, top: f64, form: Form) -> f64 {
     let axis = Axis { low: 0.0, high: 1.0, from: 0.0, to: form.width() };

@@ -14,7 +14,7 @@ use medalist_grading::{Direction, Leaderboard};
 use sha2::{Digest as _, Sha256};
 
 use super::{BoardOrigin, OwnBoard};
-use crate::app::briefs::{checkout_folder, refuse_pointer};
+use crate::app::briefs::{checkout_folder, refuse_pointer, remove_file};
 use crate::app::error::{CliError, Exit};
 
 /// Boards have at most some ten thousand teams; no list of submissions is larger than this.
@@ -118,15 +118,8 @@ pub fn remove<'c>(
 ) -> Result<Vec<&'c str>, CliError> {
     let mut removed = Vec::new();
     for spec in of(chosen, catalogue) {
-        let path = OwnBoard::path(data_dir, &spec.id);
-        match std::fs::remove_file(&path) {
-            Ok(()) => removed.push(spec.id.as_str()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => {
-                let error = anyhow::Error::new(error)
-                    .context(format!("cannot remove `{}`", path.display()));
-                return Err(CliError::new(Exit::Environment, error));
-            }
+        if remove_file(&OwnBoard::path(data_dir, &spec.id))? {
+            removed.push(spec.id.as_str());
         }
     }
     Ok(removed)

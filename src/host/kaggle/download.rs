@@ -14,6 +14,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::host::files::if_there;
+
 /// What to download and where to.
 #[derive(Clone, Debug)]
 pub struct DownloadRequest {
@@ -408,12 +410,7 @@ impl Part {
 }
 
 fn remove_if_there(path: &Path) -> Result<(), KaggleError> {
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(file_error("remove", path)(source))
-        }
-        _ => Ok(()),
-    }
+    if_there(fs::remove_file(path)).map(drop).map_err(file_error("remove", path))
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

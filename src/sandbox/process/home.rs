@@ -45,14 +45,6 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     fs_err::copy(from, to).map(|_| ())
 }
 
-/// Removes the folder, which need not be there.
-pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs_err::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
 /// Bytes on disk below a directory; links are not followed.
 pub(super) fn tree_bytes(path: &Path) -> u64 {
     let Ok(facts) = std::fs::symlink_metadata(path) else { return 0 };

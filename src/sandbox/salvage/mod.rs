@@ -17,6 +17,7 @@ use medalist_grading::untrusted::Shown;
 
 use super::{Postponed, Salvage};
 use crate::attempt::dir::AttemptDir;
+use crate::host::files::if_there;
 pub(crate) use archive::{file_from_tar, from_tar};
 pub(crate) use directory::{file_from_directory, from_directory};
 pub(crate) use hint::say_what_was_meant;
@@ -235,10 +236,7 @@ pub(crate) fn make_room(dir: &AttemptDir, salvage: &mut Salvage) -> bool {
 
 /// An empty directory in place of whatever was there.
 pub(crate) fn fresh_directory(path: &Path) -> io::Result<()> {
-    match fs_err::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    if_there(fs_err::remove_dir_all(path))?;
     fs_err::create_dir_all(path)
 }
 

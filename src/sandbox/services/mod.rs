@@ -21,6 +21,7 @@ use self::allowlist::Allowlist;
 use self::validate::ValidationService;
 use crate::attempt::launch::LaunchSpec;
 use crate::attempt::limits::Network;
+use crate::host::files::if_there;
 
 /// Socket of the validation service.
 pub(crate) const VALIDATE_SOCKET: &str = "validate.sock";
@@ -36,10 +37,7 @@ pub(crate) const LLM_TLS_SOCKET: &str = "llm-tls.sock";
 pub(crate) fn listen(dir: &Path, name: &str) -> io::Result<UnixListener> {
     let handle = File::open(dir)?;
     let path = Path::new("/proc/self/fd").join(handle.as_raw_fd().to_string()).join(name);
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    if_there(std::fs::remove_file(&path))?;
     UnixListener::bind(path)
 }
 
