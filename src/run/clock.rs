@@ -139,7 +139,8 @@ pub struct AttemptEnd {
 }
 
 impl AttemptEnd {
-    fn before_start(outcome: Outcome, image: Option<PreparedImage>) -> Self {
+    /// The end of an attempt whose agent never ran.
+    pub(super) fn before_start(outcome: Outcome, image: Option<PreparedImage>) -> Self {
         Self {
             outcome,
             usage: Usage::default(),

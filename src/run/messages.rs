@@ -82,12 +82,6 @@ pub(super) struct TaskEnd {
     pub(super) bad_gpus: Vec<BadGpu>,
 }
 
-impl From<FinishedAttempt> for TaskEnd {
-    fn from(finished: FinishedAttempt) -> Self {
-        Self { finished: Some(finished), bad_gpus: Vec::new() }
-    }
-}
-
 /// How an attempt is over: its record and grade are on disk.
 #[derive(Debug)]
 pub(super) struct FinishedAttempt {

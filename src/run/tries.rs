@@ -1,29 +1,30 @@
-//! One attempt's task: tries, what is written into its folder, and its grade.
+//! One attempt's task: its tries, and what is written into its folder.
 
-use std::io::{Read as _, Seek as _, SeekFrom};
+mod news;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::Utc;
-use medalist_grading::untrusted::Shown;
-use medalist_reports::record::{AttemptRecord, Phase, PhaseRecord, SnapshotRecord, TryRecord};
+use medalist_reports::record::{AttemptRecord, Phase, TryRecord};
 use tokio::sync::mpsc;
 
 use super::attempt_record::{finish_try, fresh_record};
-use super::clock::{AttemptEnd, AttemptEvent, WatchOptions, run_attempt};
+use super::clock::{AttemptEnd, AttemptEvent, WatchOptions, next_request, run_attempt};
 use super::dispatcher::{Run, RunError};
-use super::gpu::GpuWatch;
+use super::gpu::{BadGpu, GpuWatch};
 use super::grade::grade;
-use super::llm::LlmRun;
+use super::llm::{LlmRun, in_words};
 use super::messages::{AttemptMessage, AttemptUpdate, StartPoint, TaskEnd};
 use super::pool::Lease;
 use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::LaunchSpec;
-use crate::attempt::outcome::{CancelReason, Outcome, Usage};
+use crate::attempt::outcome::{CancelReason, Outcome};
 use crate::attempt::plan::{ExecutorKind, PlannedAttempt};
-use crate::host::files::{StoreError, if_there, write_json};
-use crate::sandbox::Postponed;
+use crate::host::files::{StoreError, if_there, read_json_if_there, write_json};
+use crate::sandbox::{Postponed, RunToken};
+use news::{Clock, News, close_phase};
 
 /// Runs one attempt to its grade. Everything but a failure of our own files is an outcome.
 pub(super) async fn run_tries(
@@ -31,131 +32,185 @@ pub(super) async fn run_tries(
     attempt: Arc<PlannedAttempt>,
     begin: StartPoint,
     lease: Lease,
-    mut requests: mpsc::Receiver<CancelReason>,
+    requests: mpsc::Receiver<CancelReason>,
     messages: mpsc::UnboundedSender<AttemptMessage>,
 ) -> Result<TaskEnd, RunError> {
     let dir = run.group.attempt(&attempt.dir);
-    std::fs::create_dir_all(dir.root()).map_err(|source| StoreError::Io {
-        verb: "create",
-        path: dir.root().to_owned(),
-        source,
-    })?;
-    let mut record = crate::host::files::read_json_if_there::<AttemptRecord>(&dir.record())?
+    std::fs::create_dir_all(dir.root()).map_err(StoreError::io("create", dir.root()))?;
+    let record = read_json_if_there::<AttemptRecord>(&dir.record())?
         .unwrap_or_else(|| fresh_record(&run, &attempt));
     let watch = match &run.gpus {
         Some(gpus) if !lease.uuids.is_empty() => Some(gpus.watch(&lease, run.plan.gpu_share)),
         _ => None,
     };
+    let news = News { dir: attempt.dir.clone(), messages };
+    let bad_gpus = Vec::new();
+    let mut tries = Tries { run, attempt, dir, record, watch, requests, news, bad_gpus };
     let spec = match &begin {
         StartPoint::GradeOnly => {
-            if let (Some(llm), Some(number)) =
-                (&run.llm, record.tries.last().map(|last| last.number))
-                && let Ok(access) = llm.attempt(&dir, &attempt.dir, number, &run.plan.limits)
-            {
-                record.llm = Some(llm.close(&access, &dir).await);
-            }
-            return Ok(grade(&run, &attempt, &dir, record).await?.into());
+            tries.close_llm().await;
+            return tries.graded().await;
         }
         StartPoint::Unschedulable { why } => Err(Outcome::GpuLost { cause: why.clone() }),
         StartPoint::Fresh | StartPoint::Reattach { .. } => {
-            launch_spec(&run, &attempt, &dir, watch.as_deref(), &mut record)
-                .map_err(|cause| Outcome::SetupFailed { cause })
+            tries.launch_spec().map_err(|cause| Outcome::SetupFailed { cause })
         }
     };
     let spec = match spec {
-        Ok(spec) => Arc::new(spec),
+        Ok(spec) => spec,
         Err(outcome) => {
-            finish_try(&mut record, &AttemptEnd { outcome, ..failed_before_start(String::new()) });
-            write_json(&dir.record(), &record)?;
-            return Ok(grade(&run, &attempt, &dir, record).await?.into());
+            tries.end_before_start(outcome)?;
+            return tries.graded().await;
         }
     };
-    // A dispatcher that is gone is told nothing; what a resumed run needs is on disk.
-    let tell = |update: AttemptUpdate| {
-        let _ = messages.send(AttemptMessage { dir: attempt.dir.clone(), update });
+    let mut resume = match begin {
+        StartPoint::Reattach { token, .. } => Some(token),
+        _ => None,
     };
-
-    let mut bad_gpus = Vec::new();
-    let mut begin = Some(begin);
     loop {
-        let resume = match begin.take() {
-            Some(StartPoint::Reattach { token, .. }) => Some(token),
-            _ => None,
-        };
-        let attached = resume.is_some();
-        // What runs already keeps its GPUs, whoever has claimed them since: its work would be lost.
-        if let (Some(watch), true) = (&watch, attached)
-            && let Err(device) = watch.claim()
-        {
-            tell(AttemptUpdate::warning(&format!("GPU {device}, though it was given to this one")));
-        }
-        if let (Some(watch), false) = (&watch, attached) {
-            tell(AttemptUpdate::Phase(Phase::Gpu));
-            let ready = tokio::select! {
-                biased;
-                reason = super::clock::next_request(&mut requests) => {
-                    let end = AttemptEnd { outcome: Outcome::Cancelled { reason }, ..failed_before_start(String::new()) };
-                    finish_try(&mut record, &end);
-                    write_json(&dir.record(), &record)?;
-                    break;
-                }
-                ready = watch.ready() => ready,
-            };
-            if let Err(device) = ready {
-                // Nothing of the attempt was spent: it goes back to the head of the queue.
-                return Ok(TaskEnd { finished: None, bad_gpus: vec![device] });
+        match tries.one(&spec, resume.take()).await? {
+            Then::Again => {}
+            Then::Grade => {
+                tries.news.tell(AttemptUpdate::Phase(Phase::Grade));
+                return tries.graded().await;
+            }
+            Then::OtherGpus => {
+                return Ok(TaskEnd { finished: None, bad_gpus: tries.bad_gpus });
             }
         }
-        if !attached {
-            // A harness that died before the container was made leaves a try without an end; it is
-            // this one.
-            record.tries.pop_if(|last| last.outcome.is_none());
-            set_aside_last_try(&dir, &record)?;
-            record.outcome = None;
-            let number = u32::try_from(record.tries.len()).unwrap_or(u32::MAX).saturating_add(1);
-            record.tries.push(TryRecord {
-                number,
-                started_at: Some(Utc::now()),
-                gpus: watch.as_ref().map(|watch| watch.records()).unwrap_or_default(),
-                ..TryRecord::default()
-            });
-            // Both are the last try's alone.
-            record.phases.clear();
-            record.llm = None;
-            write_json(&dir.record(), &record)?;
-        }
-        let number = record.tries.len() as u32;
-        tell(AttemptUpdate::TryStarted { number, attached });
+    }
+}
 
-        let opened =
-            run.llm.as_ref().map(|llm| llm.attempt(&dir, &attempt.dir, number, &spec.limits));
+/// What follows a try.
+enum Then {
+    /// Another one.
+    Again,
+    /// The grade.
+    Grade,
+    /// Back into the queue, for other GPUs.
+    OtherGpus,
+}
+
+/// The tries of one attempt.
+struct Tries {
+    run: Arc<Run>,
+    attempt: Arc<PlannedAttempt>,
+    dir: AttemptDir,
+    record: AttemptRecord,
+    /// Its GPUs, if it has any.
+    watch: Option<Arc<GpuWatch>>,
+    requests: mpsc::Receiver<CancelReason>,
+    news: News,
+    /// GPUs that must not be handed out again.
+    bad_gpus: Vec<BadGpu>,
+}
+
+impl Tries {
+    /// One try, from its GPUs to what follows from its end; `resume` takes up one that runs.
+    async fn one(&mut self, spec: &LaunchSpec, resume: Option<RunToken>) -> Result<Then, RunError> {
+        let attached = resume.is_some();
+        if let Some(then) = self.take_gpus(attached).await? {
+            return Ok(then);
+        }
+        if !attached {
+            self.note_start()?;
+        }
+        let number = self.record.tries.len() as u32;
+        self.news.tell(AttemptUpdate::TryStarted { number, attached });
+        match self.run_agent(spec, resume, number).await? {
+            Some(end) => self.follow(end, attached, number).await,
+            None => Ok(Then::Grade),
+        }
+    }
+
+    /// Waits until the GPUs of a try can be used; what follows if they cannot, or if somebody asks
+    /// for the end meanwhile.
+    async fn take_gpus(&mut self, attached: bool) -> Result<Option<Then>, StoreError> {
+        let Some(watch) = &self.watch else { return Ok(None) };
+        if attached {
+            // What runs already keeps its GPUs, whoever has claimed them since: its work would be
+            // lost.
+            if let Err(device) = watch.claim() {
+                let message = format!("GPU {device}, though it was given to this one");
+                self.news.tell(AttemptUpdate::warning(&message));
+            }
+            return Ok(None);
+        }
+        self.news.tell(AttemptUpdate::Phase(Phase::Gpu));
+        let ready = tokio::select! {
+            biased;
+            reason = next_request(&mut self.requests) => {
+                self.end_before_start(Outcome::Cancelled { reason })?;
+                return Ok(Some(Then::Grade));
+            }
+            ready = watch.ready() => ready,
+        };
+        // Nothing of the attempt was spent: it goes back to the head of the queue.
+        Ok(ready.err().map(|device| {
+            self.bad_gpus = vec![device];
+            Then::OtherGpus
+        }))
+    }
+
+    /// Writes down that a try begins, before anything of it exists.
+    fn note_start(&mut self) -> Result<(), StoreError> {
+        let record = &mut self.record;
+        // A harness that died before the container was made leaves a try without an end; it is this
+        // one.
+        record.tries.pop_if(|last| last.outcome.is_none());
+        set_aside_last_try(&self.dir, record)?;
+        record.outcome = None;
+        let number = u32::try_from(record.tries.len()).unwrap_or(u32::MAX).saturating_add(1);
+        record.tries.push(TryRecord {
+            number,
+            started_at: Some(Utc::now()),
+            gpus: self.watch.as_ref().map(|watch| watch.records()).unwrap_or_default(),
+            ..TryRecord::default()
+        });
+        // Both are the last try's alone.
+        record.phases.clear();
+        record.llm = None;
+        write_json(&self.dir.record(), record)
+    }
+
+    /// Runs the agent of a try to its end; `None` if it may not call its language models.
+    async fn run_agent(
+        &mut self,
+        spec: &LaunchSpec,
+        resume: Option<RunToken>,
+        number: u32,
+    ) -> Result<Option<AttemptEnd>, RunError> {
+        let run = Arc::clone(&self.run);
+        let open = |llm: &LlmRun| llm.attempt(&self.dir, &self.attempt.dir, number, &spec.limits);
+        let opened = run.llm.as_ref().map(open);
         let access = match opened.transpose() {
             Ok(access) => access,
             Err(error) => {
-                finish_try(&mut record, &failed_before_start(super::llm::in_words(&error)));
-                write_json(&dir.record(), &record)?;
-                break;
+                self.end_before_start(Outcome::SetupFailed { cause: in_words(&error) })?;
+                return Ok(None);
             }
         };
-        let spec = Arc::new(LaunchSpec { llm: access.clone(), ..(*spec).clone() });
+        let spec = Arc::new(LaunchSpec { llm: access.clone(), ..spec.clone() });
         let options = WatchOptions {
             snapshot_every: run.plan.snapshot_every.map(|every| every.0),
-            gpus: watch.clone(),
+            gpus: self.watch.clone(),
             llm: access.clone(),
             ..WatchOptions::default()
         };
-        let shared = Mutex::new((record, None::<StoreError>));
+        let shared = Mutex::new((std::mem::take(&mut self.record), None::<StoreError>));
         let clock = Clock::default();
+        let (dir, news) = (&self.dir, &self.news);
         let report = |event: AttemptEvent| {
             let mut guard = shared.lock().unwrap_or_else(PoisonError::into_inner);
             let (record, error) = &mut *guard;
             if let (AttemptEvent::Collected(_), Some(llm), Some(access)) =
                 (&event, &run.llm, &access)
             {
-                // Its last calls are not settled yet. A harness that dies before they are leaves this bill.
-                record.llm = Some(llm.record(access, &dir));
+                // Its last calls are not settled yet. A harness that dies before they are leaves
+                // this bill.
+                record.llm = Some(llm.record(access, dir));
             }
-            if let Err(failed) = on_event(&dir, record, &clock, &tell, event) {
+            if let Err(failed) = news.on_event(dir, record, &clock, event) {
                 error.get_or_insert(failed);
             }
         };
@@ -164,258 +219,177 @@ pub(super) async fn run_tries(
             Arc::clone(&spec),
             resume,
             &options,
-            &mut requests,
+            &mut self.requests,
             &report,
         )
         .await;
-        let (returned, error) = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
-        record = returned;
+        let (record, error) = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.record = record;
         if let (Some(llm), Some(access), None) = (&run.llm, &access, end.kept) {
-            record.llm = Some(llm.close(access, &dir).await);
+            self.record.llm = Some(llm.close(access, &self.dir).await);
         }
         // The recording is whole once nobody holds the attempt's side of the gateway.
         drop((options, spec, access));
-        close_phase(&mut record, clock.0.elapsed().as_secs_f64());
+        close_phase(&mut self.record, clock.0.elapsed().as_secs_f64());
         if let Some(error) = error {
             return Err(error.into());
         }
         match end.kept {
             Some(Postponed::HostFull) => {
-                let (verb, path) = ("collect what the agent left into", dir.root().to_owned());
-                let source = std::io::ErrorKind::StorageFull.into();
-                return Err(StoreError::Io { verb, path, source }.into());
+                let full = std::io::ErrorKind::StorageFull.into();
+                let what = "collect what the agent left into";
+                Err(StoreError::io(what, self.dir.root())(full).into())
             }
-            Some(Postponed::EngineAway) => {
-                return Err(RunError::EngineAway {
-                    attempt: attempt.key.to_string(),
-                    cause: end.outcome.to_string(),
-                });
-            }
-            None => {}
+            Some(Postponed::EngineAway) => Err(RunError::EngineAway {
+                attempt: self.attempt.key.to_string(),
+                cause: end.outcome.to_string(),
+            }),
+            None => Ok(Some(end)),
         }
+    }
+
+    /// Writes the end of a try down, and says what follows from it.
+    async fn follow(
+        &mut self,
+        end: AttemptEnd,
+        attached: bool,
+        number: u32,
+    ) -> Result<Then, RunError> {
         if let Some(left) = &end.left_behind {
-            tell(AttemptUpdate::warning(&format!(
+            self.news.tell(AttemptUpdate::warning(&format!(
                 "its container could not be removed ({left}); `medalist clean` removes it"
             )));
         }
         if let Some(hint) = end.salvage.as_ref().and_then(|salvage| salvage.hint.as_ref()) {
-            tell(AttemptUpdate::Warning(hint.clone()));
+            self.news.tell(AttemptUpdate::Warning(hint.clone()));
         }
-        finish_try(&mut record, &end);
-        write_json(&dir.record(), &record)?;
-        remove_token(&dir)?;
-
-        if let Some(watch) = &watch {
+        finish_try(&mut self.record, &end);
+        write_json(&self.dir.record(), &self.record)?;
+        remove_token(&self.dir)?;
+        if let Some(watch) = &self.watch {
             // A GPU is handed on only when what was on it is gone from its memory.
-            bad_gpus = match watch.bad() {
+            self.bad_gpus = match watch.bad() {
                 Some(device) => vec![device],
                 None => watch.emptied().await.err().into_iter().collect(),
             };
         }
+        let Some(failed) = self.failed_before_another(&end, attached) else {
+            return Ok(Then::Grade);
+        };
+        let outcome = end.outcome.record();
+        if let (Outcome::GpuLost { .. }, false) = (&end.outcome, self.bad_gpus.is_empty()) {
+            let retry_in = Duration::ZERO;
+            self.news.tell(AttemptUpdate::TryFailed { outcome, number, retry_in });
+            return Ok(Then::OtherGpus);
+        }
+        let retry_in = backoff(failed);
+        self.news.tell(AttemptUpdate::TryFailed { outcome, number, retry_in });
+        tokio::select! {
+            Some(reason) = self.requests.recv() => {
+                self.end_before_start(Outcome::Cancelled { reason })?;
+                Ok(Then::Grade)
+            }
+            () = tokio::time::sleep(retry_in) => Ok(Then::Again),
+        }
+    }
 
+    /// How many tries the machine has failed, if there may be another one after this end.
+    fn failed_before_another(&self, end: &AttemptEnd, attached: bool) -> Option<u32> {
         // A container that vanished while nobody watched costs no retry: the attempt simply has not
         // been made yet.
         let lost_while_away =
             attached && matches!(end.outcome, Outcome::EngineLost { .. }) && end.salvage.is_none();
         // What a person ended was no failure.
-        let failed = record
-            .tries
-            .iter()
-            .filter(|one| one.outcome.as_ref().is_some_and(|outcome| outcome.infrastructure));
-        let failed = u32::try_from(failed.count()).unwrap_or(u32::MAX);
+        let is_failure =
+            |one: &&TryRecord| one.outcome.as_ref().is_some_and(|outcome| outcome.infrastructure);
+        let failed = self.record.tries.iter().filter(is_failure).count();
+        let failed = u32::try_from(failed).unwrap_or(u32::MAX);
         // What a provider refuses for want of money it refuses again.
-        let refused = run.llm.as_ref().and_then(LlmRun::refused).is_some();
-        let tries_left = (failed <= run.plan.retries || lost_while_away) && !refused;
-        if !end.outcome.is_infrastructure() || !tries_left {
-            break;
-        }
-        if let (Outcome::GpuLost { .. }, false) = (&end.outcome, bad_gpus.is_empty()) {
-            let outcome = end.outcome.record();
-            tell(AttemptUpdate::TryFailed { outcome, number, retry_in: Duration::ZERO });
-            return Ok(TaskEnd { finished: None, bad_gpus });
-        }
-        let wait = backoff(failed);
-        tell(AttemptUpdate::TryFailed { outcome: end.outcome.record(), number, retry_in: wait });
-        tokio::select! {
-            reason = requests.recv() => {
-                if let Some(reason) = reason {
-                    let end = AttemptEnd { outcome: Outcome::Cancelled { reason }, ..failed_before_start(String::new()) };
-                    finish_try(&mut record, &end);
-                    write_json(&dir.record(), &record)?;
-                    break;
-                }
-            }
-            () = tokio::time::sleep(wait) => {}
+        let refused = self.run.llm.as_ref().and_then(LlmRun::refused).is_some();
+        let tries_left = (failed <= self.run.plan.retries || lost_while_away) && !refused;
+        (end.outcome.is_infrastructure() && tries_left).then_some(failed)
+    }
+
+    /// Writes down the end of a try whose agent never ran, or that ends the wait for another one.
+    fn end_before_start(&mut self, outcome: Outcome) -> Result<(), StoreError> {
+        finish_try(&mut self.record, &AttemptEnd::before_start(outcome, None));
+        write_json(&self.dir.record(), &self.record)
+    }
+
+    /// Settles the bill of a try that a harness before this one has collected.
+    async fn close_llm(&mut self) {
+        let (Some(llm), Some(last)) = (&self.run.llm, self.record.tries.last()) else { return };
+        let limits = &self.run.plan.limits;
+        if let Ok(access) = llm.attempt(&self.dir, &self.attempt.dir, last.number, limits) {
+            self.record.llm = Some(llm.close(&access, &self.dir).await);
         }
     }
-    tell(AttemptUpdate::Phase(Phase::Grade));
-    let finished = grade(&run, &attempt, &dir, record).await?;
-    Ok(TaskEnd { finished: Some(finished), bad_gpus })
+
+    /// Grades what the attempt left, which is over then.
+    async fn graded(self) -> Result<TaskEnd, RunError> {
+        let finished = grade(&self.run, &self.attempt, &self.dir, self.record).await?;
+        Ok(TaskEnd { finished: Some(finished), bad_gpus: self.bad_gpus })
+    }
+
+    /// Everything the executor needs, or why the attempt cannot start.
+    fn launch_spec(&mut self) -> Result<LaunchSpec, String> {
+        let (run, attempt, record) = (&self.run, &self.attempt, &mut self.record);
+        let (plan, watch) = (&run.plan, self.watch.as_deref());
+        let gpus = watch.map(GpuWatch::handles).unwrap_or_default();
+        if !gpus.is_empty() {
+            record.conditions.limits.gpus = u32::try_from(gpus.len()).unwrap_or(u32::MAX);
+            let into_container =
+                run.gpus.as_ref().filter(|_| plan.executor == ExecutorKind::Docker);
+            record.conditions.gpu_access =
+                into_container.map(|gpus| gpus.access().name().to_owned());
+        }
+        let material =
+            run.judge.material(&attempt.key.competition).map_err(|error| error.to_string())?;
+        record.conditions.brief_source = Some(material.brief_source);
+        record.conditions.brief_sha256 = Some(material.brief_sha256);
+        record.conditions.data_sha256 = material.data_sha256;
+        record.conditions.data_edition = Some(material.data_edition);
+        let (env, argv) = plan
+            .resolve_agent(|name| std::env::var(name).ok())
+            .map_err(|error| error.to_string())?;
+        let absolute = |path: &Path| {
+            std::path::absolute(path).map_err(|error| format!("`{}`: {error}", path.display()))
+        };
+        Ok(LaunchSpec {
+            name: attempt.dir.clone(),
+            labels: [(super::GROUP_LABEL.to_owned(), plan.group.clone())].into(),
+            competition: attempt.key.competition.clone(),
+            program: run.program(argv),
+            env: env.into_iter().collect(),
+            public_dir: absolute(&material.public_dir)?,
+            description: material.description,
+            instructions: crate::attempt::instructions::text(&plan.limits, plan.data),
+            attempt_dir: AttemptDir::new(absolute(self.dir.root())?),
+            limits: plan.limits.clone(),
+            network: plan.network.clone(),
+            gpus,
+            gpu_access: watch.map(GpuWatch::access).unwrap_or_default(),
+            mounts: plan
+                .mounts
+                .iter()
+                .map(|mount| (mount.source.clone(), mount.target.clone()))
+                .collect(),
+            data_mode: plan.data,
+            seed: attempt.key.seed,
+            privileged: plan.agent.privileged,
+            cpuset: plan.cpuset.clone(),
+            runtime: plan.runtime.clone(),
+            validator: material.validator,
+            // Opened anew for each try.
+            llm: None,
+        })
+    }
 }
 
 /// 10 s, 20 s, 40 s, ... at most 10 minutes: a daemon that restarts needs seconds, a full disk
 /// needs a person.
 fn backoff(tries: u32) -> Duration {
     Duration::from_secs((10u64 << tries.saturating_sub(1).min(6)).min(600))
-}
-
-/// Seconds since the current try began, for the time line.
-struct Clock(std::time::Instant);
-
-impl Default for Clock {
-    fn default() -> Self {
-        Self(std::time::Instant::now())
-    }
-}
-
-fn on_event(
-    dir: &AttemptDir,
-    record: &mut AttemptRecord,
-    clock: &Clock,
-    tell: &impl Fn(AttemptUpdate),
-    event: AttemptEvent,
-) -> Result<(), StoreError> {
-    match event {
-        AttemptEvent::Phase(phase) => {
-            let began_s = clock.0.elapsed().as_secs_f64();
-            close_phase(record, began_s);
-            record.phases.push(PhaseRecord { name: phase.clone(), began_s, took_s: 0.0 });
-            tell(AttemptUpdate::Phase(phase));
-        }
-        AttemptEvent::Image(image) => {
-            record.conditions.image_digest = Some(image.digest.unwrap_or(image.id));
-            // A harness that finds the container later cannot know what its image was.
-            write_json(&dir.record(), record)?;
-        }
-        AttemptEvent::Started(token) => {
-            record.started_at.get_or_insert(token.started);
-            write_json(&dir.token(), &token)?;
-            write_json(&dir.record(), record)?;
-            tell(AttemptUpdate::AgentRuns { since: token.started });
-        }
-        AttemptEvent::EngineAway { cause } => {
-            tell(AttemptUpdate::warning(&format!(
-                "{cause}; waiting for the engine, agents run on meanwhile"
-            )));
-        }
-        AttemptEvent::Usage(usage) => {
-            tell(AttemptUpdate::Usage { usage, last_line: last_line(&dir.log()) })
-        }
-        AttemptEvent::SnapshotsFull { limit } => tell(AttemptUpdate::warning(&format!(
-            "its snapshots have taken {}, its disk limit; no more are taken",
-            bytesize::ByteSize(limit)
-        ))),
-        AttemptEvent::Snapshot { path, elapsed } => {
-            let bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
-            let path = dir.relative(&path);
-            record.snapshots.push(SnapshotRecord {
-                after_s: elapsed.as_secs_f64(),
-                path,
-                ..SnapshotRecord::default()
-            });
-            tell(AttemptUpdate::Snapshot { elapsed, bytes });
-        }
-        AttemptEvent::Collected(end) => {
-            close_phase(record, clock.0.elapsed().as_secs_f64());
-            finish_try(record, &end);
-            write_json(&dir.record(), record)?;
-        }
-    }
-    Ok(())
-}
-
-fn close_phase(record: &mut AttemptRecord, now_s: f64) {
-    if let Some(last) = record.phases.last_mut()
-        && last.took_s == 0.0
-    {
-        last.took_s = now_s - last.began_s;
-    }
-}
-
-/// The end of the last line that the agent printed.
-fn last_line(log: &Path) -> Shown {
-    const TAIL: u64 = 512;
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = std::fs::File::open(log)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
-        let mut bytes = Vec::new();
-        file.take(TAIL).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = read().unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
-    let line = text.trim_end().rsplit(['\n', '\r']).next().unwrap_or_default();
-    Shown::cut(line, 120)
-}
-
-/// Everything the executor needs, or why the attempt cannot start.
-fn launch_spec(
-    run: &Run,
-    attempt: &PlannedAttempt,
-    dir: &AttemptDir,
-    watch: Option<&GpuWatch>,
-    record: &mut AttemptRecord,
-) -> Result<LaunchSpec, String> {
-    let plan = &run.plan;
-    let gpus = watch.map(GpuWatch::handles).unwrap_or_default();
-    if !gpus.is_empty() {
-        record.conditions.limits.gpus = u32::try_from(gpus.len()).unwrap_or(u32::MAX);
-        let into_container = run.gpus.as_ref().filter(|_| plan.executor == ExecutorKind::Docker);
-        record.conditions.gpu_access = into_container.map(|gpus| gpus.access().name().to_owned());
-    }
-    let material =
-        run.judge.material(&attempt.key.competition).map_err(|error| error.to_string())?;
-    record.conditions.brief_source = Some(material.brief_source);
-    record.conditions.brief_sha256 = Some(material.brief_sha256);
-    record.conditions.data_sha256 = material.data_sha256;
-    record.conditions.data_edition = Some(material.data_edition);
-    let (env, argv) =
-        plan.resolve_agent(|name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
-    let absolute = |path: &Path| {
-        std::path::absolute(path).map_err(|error| format!("`{}`: {error}", path.display()))
-    };
-    Ok(LaunchSpec {
-        name: attempt.dir.clone(),
-        labels: [(super::GROUP_LABEL.to_owned(), plan.group.clone())].into(),
-        competition: attempt.key.competition.clone(),
-        program: run.program(argv),
-        env: env.into_iter().collect(),
-        public_dir: absolute(&material.public_dir)?,
-        description: material.description,
-        instructions: crate::attempt::instructions::text(&plan.limits, plan.data),
-        attempt_dir: AttemptDir::new(absolute(dir.root())?),
-        limits: plan.limits.clone(),
-        network: plan.network.clone(),
-        gpus,
-        gpu_access: watch.map(GpuWatch::access).unwrap_or_default(),
-        mounts: plan
-            .mounts
-            .iter()
-            .map(|mount| (mount.source.clone(), mount.target.clone()))
-            .collect(),
-        data_mode: plan.data,
-        seed: attempt.key.seed,
-        privileged: plan.agent.privileged,
-        cpuset: plan.cpuset.clone(),
-        runtime: plan.runtime.clone(),
-        validator: material.validator,
-        // Opened anew for each try.
-        llm: None,
-    })
-}
-
-fn failed_before_start(cause: String) -> AttemptEnd {
-    AttemptEnd {
-        outcome: Outcome::SetupFailed { cause },
-        usage: Usage::default(),
-        salvage: None,
-        image: None,
-        started: None,
-        took: Duration::ZERO,
-        left_behind: None,
-        kept: None,
-    }
 }
 
 /// Moves what a failed try left into `tries/<number>/`, so that the next one starts clean and
@@ -451,14 +425,5 @@ mod tests {
     fn backoff_doubles_up_to_ten_minutes() {
         let waits: Vec<u64> = [1, 2, 3, 7, 40].map(|tries| backoff(tries).as_secs()).to_vec();
         assert_eq!(waits, [10, 20, 40, 600, 600]);
-    }
-
-    #[test]
-    fn the_last_line_is_safe_to_print() {
-        let temp = tempfile::tempdir().unwrap();
-        let log = temp.path().join("run.log");
-        std::fs::write(&log, b"first\nsec\x1b[31mond \xff\n\n").unwrap();
-        assert_eq!(last_line(&log), "sec\\u{1b}[31mond \u{fffd}");
-        assert_eq!(last_line(&temp.path().join("none")), "");
     }
 }
