@@ -175,30 +175,9 @@ pub async fn run_attempt(
 ) -> AttemptEnd {
     let host = Host { executor, name: &spec.name, patience: options.engine_patience, report };
     let mut image = None;
-    let mut token = resume;
-    let running = loop {
-        let begun = match &token {
-            None => begin(&host, &spec, requests, &mut image).await,
-            Some(token) => {
-                report(AttemptEvent::Phase(Phase::Create));
-                host.executor.attach(token, Arc::clone(&spec)).await.map_err(NotBegun::Failed)
-            }
-        };
-        let error = match begun {
-            Ok(running) => break running,
-            Err(NotBegun::Cancelled(reason)) => {
-                return AttemptEnd::before_start(Outcome::Cancelled { reason }, image);
-            }
-            Err(NotBegun::Failed(error)) => error,
-        };
-        if !error.is_engine_away() {
-            return AttemptEnd::before_start(outcome_of(&error), image);
-        }
-        match host.is_back(&error, requests).await {
-            // It may have been made before the engine went.
-            Some(orphan) => token = orphan.or(token),
-            None => return AttemptEnd::kept(Postponed::EngineAway, outcome_of(&error)),
-        }
+    let running = match get_running(&host, &spec, resume, requests, &mut image).await {
+        Ok(running) => running,
+        Err(end) => return *end,
     };
     let base = Instant::now();
     let token = running.token();
@@ -279,6 +258,45 @@ pub async fn run_attempt(
 enum NotBegun {
     Cancelled(CancelReason),
     Failed(ExecutorError),
+}
+
+/// Starts the agent, or finds the one that runs, through an engine that goes away and comes back; else
+/// how the attempt ended.
+async fn get_running(
+    host: &Host<'_>,
+    spec: &Arc<LaunchSpec>,
+    resume: Option<RunToken>,
+    requests: &mut mpsc::Receiver<CancelReason>,
+    image: &mut Option<PreparedImage>,
+) -> Result<Box<dyn Running>, Box<AttemptEnd>> {
+    let mut token = resume;
+    loop {
+        let begun = match &token {
+            None => begin(host, spec, requests, image).await,
+            Some(token) => {
+                (host.report)(AttemptEvent::Phase(Phase::Create));
+                host.executor.attach(token, Arc::clone(spec)).await.map_err(NotBegun::Failed)
+            }
+        };
+        let end = match begun {
+            Ok(running) => return Ok(running),
+            Err(NotBegun::Cancelled(reason)) => {
+                AttemptEnd::before_start(Outcome::Cancelled { reason }, image.take())
+            }
+            Err(NotBegun::Failed(error)) if !error.is_engine_away() => {
+                AttemptEnd::before_start(outcome_of(&error), image.take())
+            }
+            Err(NotBegun::Failed(error)) => match host.is_back(&error, requests).await {
+                // It may have been made before the engine went.
+                Some(orphan) => {
+                    token = orphan.or(token);
+                    continue;
+                }
+                None => AttemptEnd::kept(Postponed::EngineAway, outcome_of(&error)),
+            },
+        };
+        return Err(Box::new(end));
+    }
 }
 
 /// Gets the image and starts the agent.
