@@ -212,7 +212,7 @@ pub async fn open(
         }
         _ => GpuAccess::default(),
     };
-    let claims = crate::sandbox::control::cache_dir().join("gpus");
+    let claims = crate::sandbox::cache::dir().join("gpus");
     let (gpus, bad) =
         Gpus::open(inventory, access, Arc::new(smi), &held(plan, dir), Some(claims)).await;
     for device in &bad {

@@ -3,6 +3,7 @@
 //! An [`Executor`] starts an attempt and gives a [`Running`]; the attempt's clock, its limits in
 //! time and its ending are decided in one place for all of them, `run/clock.rs`.
 
+pub(crate) mod cache;
 pub(crate) mod control;
 pub mod docker;
 pub mod embedded;

@@ -21,6 +21,7 @@ use medalist_init::protocol::Launch;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
+use super::cache;
 use super::control::{self, Control};
 use super::salvage::{self, LABELS, Rules, SUBMISSION};
 use super::{
@@ -63,7 +64,7 @@ impl ProcessExecutor {
     /// An executor that keeps its marks where this user's other programs keep theirs.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_marks(control::cache_dir().join("processes"))
+        Self::with_marks(cache::dir().join("processes"))
     }
 
     /// An executor that keeps its marks in `marks`.
@@ -122,7 +123,7 @@ impl ProcessExecutor {
         control.create(spec, &instructions, &launch, false)?;
         fs_err::write(home.join("instructions.txt"), instructions)?;
         let services = Services::open(spec, control.dir())?;
-        let child = tokio::process::Command::new(control::init_program()?)
+        let child = tokio::process::Command::new(cache::init_program()?)
             .arg("run")
             .arg(control.dir())
             .env_clear()

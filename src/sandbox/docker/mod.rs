@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use medalist_init::protocol::Record;
 use tokio::sync::OnceCell;
 
+use super::cache;
 use super::control::{self, Control, End};
 use super::{Enforcement, Executor, ExecutorInfo, ExitCause, Orphan, RunToken, Running};
 use crate::attempt::launch::{
@@ -104,7 +105,7 @@ impl DockerExecutor {
         let launch = container_launch(spec, argv, &image, &inner);
         control.create(spec, &spec.instructions, &launch, remaps_users(info))?;
         let data = data_mounts(spec, control)?;
-        let init = control::init_program()?;
+        let init = cache::init_program()?;
         let log = spec.attempt_dir.log();
         let mounts =
             Mounts { inner: &inner, init: &init, control: control.dir(), log: &log, data: &data };

@@ -1,0 +1,99 @@
+//! What outlasts this process and is this user's alone: the init as a program, and where running
+//! attempts leave their marks.
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use sha2::{Digest, Sha256};
+
+/// The container init, compiled by build.rs.
+static INIT: &[u8] = include_bytes!(env!("MEDALIST_INIT"));
+
+/// The init as a file that can be mounted and started; written once for each build of the harness.
+pub(crate) fn init_program() -> io::Result<PathBuf> {
+    static WRITTEN: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut written = WRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*written {
+        Some(path) if path.exists() => Ok(path.clone()),
+        _ => Ok(written.insert(write_init()?).clone()),
+    }
+}
+
+fn write_init() -> io::Result<PathBuf> {
+    let name = format!("medalist-init-{}", hex::encode(&Sha256::digest(INIT)[..8]));
+    let dir = own_dir()?;
+    let path = dir.join(name);
+    if fs_err::read(&path).is_ok_and(|bytes| bytes == INIT) {
+        return Ok(path);
+    }
+    let file = tempfile::NamedTempFile::new_in(&dir)?;
+    fs_err::write(file.path(), INIT)?;
+    fs_err::set_permissions(file.path(), PermissionsExt::from_mode(0o755))?;
+    let (file, aside) = file.keep().map_err(|error| error.error)?;
+    // A program that is open for writing cannot be started.
+    drop(file);
+    fs_err::rename(aside, &path)?;
+    Ok(path)
+}
+
+/// Where things live that outlast this process and that other users cannot change.
+pub(crate) fn dir() -> PathBuf {
+    let absolute =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache =
+        absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+    let fallback = || std::env::temp_dir().join(format!("medalist-{}", nix::unistd::getuid()));
+    cache.map_or_else(fallback, |cache| cache.join("medalist"))
+}
+
+/// [`dir`], made if need be. Where somebody else owns it or may write to it, nothing in it can
+/// be trusted: its init would run as the root of every container.
+fn own_dir() -> io::Result<PathBuf> {
+    let dir = dir();
+    check_own_dir(&dir)?;
+    Ok(dir)
+}
+
+fn check_own_dir(dir: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let facts = fs_err::symlink_metadata(dir)?;
+    let owner = facts.uid();
+    let own = facts.is_dir() && owner == nix::unistd::getuid().as_raw();
+    if own && facts.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "`{}` must be a directory that only this user can write to (it has mode {:o} and user {owner}); set `XDG_CACHE_HOME`",
+        dir.display(),
+        facts.mode() & 0o7777,
+    );
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_directory_of_this_user_holds_the_init() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("a/b");
+        check_own_dir(&inner).unwrap();
+        assert_eq!(fs_err::metadata(&inner).unwrap().mode() & 0o777, 0o700);
+        fs_err::set_permissions(&inner, PermissionsExt::from_mode(0o777)).unwrap();
+        let error = check_own_dir(&inner).unwrap_err().to_string();
+        assert!(error.contains("777") && error.contains("XDG_CACHE_HOME"), "{error}");
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&inner, &link).unwrap();
+        assert!(check_own_dir(&link).is_err());
+    }
+
+    #[test]
+    fn the_init_is_a_static_program() {
+        let path = init_program().unwrap();
+        assert_eq!(&fs_err::read(&path).unwrap()[..4], b"\x7fELF");
+        assert!(std::process::Command::new(path).output().unwrap().status.code() == Some(2));
+    }
+}
