@@ -105,6 +105,16 @@ fn a_dry_run_shows_cards_and_refuses_what_is_not_there() {
 }
 
 #[test]
+fn a_dry_run_asks_the_driver_once() {
+    let (context, smi) = machine(&DRIVER.replacen("case", "echo \"$*\" >> \"$0.asked\"\ncase", 1));
+    let shown = run(&context, &smi, &["--gpus", "1", "--executor", "process", "--dry-run"]);
+    assert_eq!(shown.code, 0, "{shown:#?}");
+    assert!(shown.stdout.contains("of 2 x NVIDIA Test 80GB"), "{}", shown.stdout);
+    let asked = std::fs::read_to_string(context.join("nvidia-smi.asked")).unwrap();
+    assert_eq!(asked.lines().filter(|line| line.contains("index,uuid")).count(), 1, "{asked}");
+}
+
+#[test]
 fn records_name_the_gpu_its_use_and_the_driver() {
     let (context, smi) = machine(DRIVER);
     let ran = run(&context, &smi, &["--executor", "process", "--gpus", "1", "--seeds", "2"]);

@@ -290,7 +290,7 @@ mod tests {
         assert_eq!((all.imports.len(), all.missing.len()), (1, 0));
         assert_eq!(all.imports[0].board.scores, [0.9, 0.5]);
         let chosen = [ID, "AI4Code"].map(|id| catalogue.get(id).unwrap());
-        let some = import_checkout(checkout.path(), Some(&chosen), &catalogue, data.path());
+        let some = import_checkout(checkout.path(), Some(&chosen[..]), &catalogue, data.path());
         assert_eq!(some.unwrap().missing, ["AI4Code"]);
         assert!(board_of(data.path()).is_file());
         let removed = remove(None, &catalogue, data.path()).unwrap();
