@@ -64,3 +64,27 @@ pub fn is_over(dir: &AttemptDir) -> bool {
     // The grade is written last.
     record.is_some_and(|record| record.outcome.is_some()) && dir.grade().is_file()
 }
+
+#[cfg(test)]
+mod tests {
+    use medalist_reports::record::OutcomeRecord;
+
+    use super::*;
+    use crate::host::files::write_json;
+
+    #[test]
+    fn an_attempt_is_over_once_its_grade_is_there() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = AttemptDir::new(temp.path());
+        assert!(!is_over(&dir));
+        let ended =
+            AttemptRecord { outcome: Some(OutcomeRecord::default()), ..AttemptRecord::default() };
+        for (record, has_ended) in [(AttemptRecord::default(), false), (ended, true)] {
+            write_json(&dir.record(), &record).unwrap();
+            let _ = std::fs::remove_file(dir.grade());
+            assert!(!is_over(&dir), "it is not graded");
+            std::fs::write(dir.grade(), "{}").unwrap();
+            assert_eq!(is_over(&dir), has_ended);
+        }
+    }
+}

@@ -275,7 +275,11 @@ fn tame(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use medalist_reports::record::TryRecord;
+
     use super::*;
+    use crate::app::grading::workers::GradingLimits;
+    use crate::host::files::write_json;
 
     fn tail(text: &str, lines: u64) -> String {
         let mut file = tempfile::tempfile().unwrap();
@@ -284,6 +288,34 @@ mod tests {
         let mut rest = String::new();
         file.read_to_string(&mut rest).unwrap();
         rest
+    }
+
+    #[test]
+    fn each_try_has_its_log_and_no_other_number_has() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = AttemptDir::new(temp.path());
+        let context = Context {
+            data_dir: temp.path().into(),
+            runs_dir: temp.path().into(),
+            catalog_dirs: Vec::new(),
+            quiet: 2,
+            progress: false,
+            grading_limits: GradingLimits::default(),
+        };
+        assert!(tried(&dir, 1, &context).is_err(), "it has not begun");
+        let tries = vec![TryRecord::default(); 2];
+        write_json(&dir.record(), &AttemptRecord { tries, ..AttemptRecord::default() }).unwrap();
+        assert_eq!(tried(&dir, 1, &context).unwrap(), dir.earlier_try(1).log());
+        assert_eq!(tried(&dir, 2, &context).unwrap(), dir.log());
+        for number in [0, 3] {
+            assert!(tried(&dir, number, &context).unwrap_err().render().contains("has had 2"));
+        }
+        // A damaged record tells nothing; the folders do.
+        std::fs::write(dir.record(), "{").unwrap();
+        assert_eq!(tried(&dir, 1, &context).unwrap(), dir.log());
+        std::fs::create_dir_all(dir.earlier_try(1).root()).unwrap();
+        std::fs::write(dir.earlier_try(1).log(), "").unwrap();
+        assert_eq!(tried(&dir, 1, &context).unwrap(), dir.earlier_try(1).log());
     }
 
     #[test]
