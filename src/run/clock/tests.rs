@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use proptest::prelude::*;
+use tokio::time::sleep_until;
 
 use super::watch::is_own_doing;
 use super::*;
