@@ -188,11 +188,11 @@ async fn another_terminal_watches_and_stops_single_attempts() {
         called.code == 0 && called.stdout.contains(text)
     };
     until("both logs", || COMPETITIONS.iter().all(|competition| log_says(competition, "working")));
-    let status = context.ok(&["status"]).stdout;
-    assert!(
-        status.contains("2 running") && status.contains("demo-bikes/probe/0  agent"),
-        "{status}"
-    );
+    // An agent prints before the harness has noted that it runs.
+    until("both agents", || {
+        let status = context.ok(&["status"]).stdout;
+        status.contains("2 running") && status.contains("demo-bikes/probe/0  agent")
+    });
     assert_eq!(context.ok(&["logs", "demo-bikes", "--tail", "1"]).stdout, "working\n");
 
     let mut follow = context.command();
