@@ -493,13 +493,14 @@ async fn a_harness_killed_with_calls_under_way_loses_no_call_and_its_agents_go_o
     let competitions = ["demo-bikes", "demo-flights"];
     let settings = "[budget.attempt]\ndollars = \"1\"\n[budget.group]\ndollars = \"2\"\n";
     let more = ["--llm", "llm.toml", "--parallel", "2", "--events", "-"];
+    let context = prepared(&Provider::start(Duration::ZERO), settings, &steps);
     let mut kill_at = None;
     let (mut events, mut cut_short) = (0, 0);
     loop {
-        let provider = Provider::start(Duration::from_millis(400));
-        let context = prepared(&provider, settings, &steps);
+        let provider = Provider::start(Duration::from_millis(300));
+        provider.settings(&context.join("llm.toml"), settings);
         let told = life(run_command(&context, &competitions, &more), kill_at);
-        let group = groups(&context).remove(0);
+        let group = groups(&context).pop().unwrap();
         if let Some(at) = kill_at {
             cut_short += usize::from(told >= at);
             let mut command = context.command();
