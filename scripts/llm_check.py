@@ -363,6 +363,8 @@ def agents_on_model():
         for name, command in {'Claude Code': [claude, *CLAUDE_ON_MODEL], 'Codex': [codex, *CODEX, MODEL, 'say hi']}.items():
             gateway = Gateway('model-' + name.split()[0].lower(), settings(port))
             home, env = agent_home(gateway)
+            # Claude Code says how long an answer may be; Codex leaves that to the server.
+            env['CLAUDE_CODE_MAX_OUTPUT_TOKENS'] = '24'
             before = counters(port)
             done = subprocess.run(command, env=env, cwd=home, text=True, capture_output=True, timeout=600, stdin=subprocess.DEVNULL)
             gateway.end()
