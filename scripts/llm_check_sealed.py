@@ -1,6 +1,6 @@
 """What scripts/llm-check --sealed runs: the same clients as agents of `medalist run`, in a container without a network.
 
-DIR has the environments `new`, `old` and `model`, perhaps `agents`; MEDALIST is the program. An image is made of this machine's
+DIR has the environments `new`, `old`, `chain`, `litellm` and `model`, perhaps `agents`; MEDALIST is the program. An image is made of this machine's
 Python, the clients, Claude Code and Codex, and the libraries that they need.
 """
 import io
@@ -15,7 +15,7 @@ import threading
 from http.server import ThreadingHTTPServer
 
 import llm_check
-from llm_check import CLIENTS, DIR, GEMINI, KEY, MODEL, Scripted, counters, start_model
+from llm_check import DIR, GEMINI, KEY, LIBRARIES, MODEL, Scripted, compare_bill, counters, start_model
 
 MEDALIST = sys.argv[2]
 IMAGE = 'medalist-llm-check:latest'
@@ -24,22 +24,22 @@ WORK = DIR / 'sealed'
 CLAUDE = "claude -p 'say hi' --output-format json"
 CODEX = "codex exec --skip-git-repo-check --dangerously-bypass-approvals-and-sandbox -m gpt-5 'say hi'"
 
+STEP = 'step() { name=$1; shift; "$@" && echo "step $name: ok" || echo "step $name: failed $?"; }'
+
 # What the container runs; each step says on a line of its own how it ended.
 STEPS = {
-    'model': '''
-step() { name=$1; shift; "$@" && echo "step $name: ok" || echo "step $name: failed $?"; }
-step new env PYTHONPATH=/opt/new python3 /home/agent/clients.py
-step old env PYTHONPATH=/opt/old python3 /home/agent/clients.py
+    'model': f'''
+{STEP}
+for name in {' '.join(LIBRARIES)}; do step $name env PYTHONPATH=/opt/$name python3 /home/agent/clients_$name.py; done
 ''',
     # Providers by their own names: no variable tells a client where to go.
-    'names': '''
-step() { name=$1; shift; "$@" && echo "step $name: ok" || echo "step $name: failed $?"; }
-bare() { env -u OPENAI_BASE_URL -u ANTHROPIC_BASE_URL -u GOOGLE_GEMINI_BASE_URL "$@"; }
-step new bare PYTHONPATH=/opt/new python3 /home/agent/clients.py
-step old bare PYTHONPATH=/opt/old python3 /home/agent/clients.py
+    'names': f'''
+{STEP}
+bare() {{ env -u OPENAI_BASE_URL -u OPENAI_API_BASE -u ANTHROPIC_BASE_URL -u ANTHROPIC_API_BASE -u ANTHROPIC_API_URL -u GOOGLE_GEMINI_BASE_URL "$@"; }}
+for name in {' '.join(LIBRARIES)}; do step $name bare PYTHONPATH=/opt/$name python3 /home/agent/clients_$name.py; done
 ''',
     'agents': f'''
-step() {{ name=$1; shift; "$@" && echo "step $name: ok" || echo "step $name: failed $?"; }}
+{STEP}
 export DISABLE_AUTOUPDATER=1 CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1 HOME=/home/agent
 step gemini env PYTHONPATH=/opt/new python3 /home/agent/gemini.py
 step claude-by-url {CLAUDE}
@@ -63,7 +63,7 @@ def image():
     prefix = python.parent.parent
     programs = [python, *(shutil.which(name) for name in ('bash', 'env', 'cat', 'git') if shutil.which(name))]
     files, trees = {}, {f'{prefix}/lib/{version}': prefix / 'lib' / version}
-    for name in ('new', 'old'):
+    for name in LIBRARIES:
         trees[f'/opt/{name}'] = next((DIR / name / 'lib').glob('python3.*')) / 'site-packages'
     agents = DIR / 'agents'
     if agents.exists():
@@ -79,7 +79,7 @@ def image():
         files |= {library: library for library in libraries(path)}
     files |= {'/usr/bin/python3': python, '/bin/sh': shutil.which('bash')}
     files['/etc/ssl/certs/ca-certificates.crt'] = '/etc/ssl/certs/ca-certificates.crt'
-    texts = {'clients.py': CLIENTS, 'gemini.py': GEMINI} | {f'{name}.sh': text for name, text in STEPS.items()}
+    texts = {f'clients_{name}.py': code for name, code in LIBRARIES.items()} | {'gemini.py': GEMINI} | {f'{name}.sh': text for name, text in STEPS.items()}
 
     engine = subprocess.Popen(['docker', 'import', '-', IMAGE], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     with tarfile.open(fileobj=engine.stdin, mode='w|') as tar:
@@ -154,15 +154,12 @@ def stock_clients():
             before = counters(port)
             attempt = run(name, settings)
             first = first or attempt
-            seen = {key: value - before[key] for key, value in counters(port).items()}
-            billed = [c for c in calls(attempt) if c['gen_ai.operation.name'] not in ('count_tokens', 'embeddings') and c['tries']]
-            embedded = sum(c['tokens']['input'] for c in calls(attempt) if c['gen_ai.operation.name'] == 'embeddings')
-            read, written = (sum(c['tokens'][kind] for c in billed) for kind in ('input', 'output'))
+            after = counters(port)
             llm = json.loads((attempt / 'attempt.json').read_text())['llm']['totals']
             dollars = json.loads((attempt / 'grade.json').read_text())['llm']['dollars']
-            print(f'{name}: {llm["calls"]} calls, ${dollars:.6f}; bill: read {read} (and {embedded} embedded), written {written}; model server: {seen}')
-            assert written == seen['written'] == llm['tokens']['output'], 'the bill differs from the model server'
-            assert seen['read'] in (read, read + embedded), 'the bill differs from the model server'
+            print(f'{name}: {llm["calls"]} calls, ${dollars:.6f}')
+            compare_bill(name, calls(attempt), before, after)
+            assert llm['tokens']['output'] == after['written'] - before['written'], 'the record differs from the model server'
     finally:
         process.kill()
     replayed = run('model', '', '--llm-replay', first.parent.name)

@@ -13,12 +13,12 @@ use crate::dir::{Dir, cannot};
 use crate::protocol::{BUNDLE, CA, Failure, TRUST_DIR};
 use crate::sys;
 
-/// Where systems keep their bundle: Debian and Alpine, Alpine's other name, Red Hat's and its other
-/// names, SUSE's, and where programs that were built elsewhere look. The first that is there is
-/// what the image trusts.
-const BUNDLES: [&str; 9] = [
+/// Where systems keep their bundle: Debian and Alpine, Red Hat, Arch, their other names, SUSE, and
+/// where programs that were built elsewhere look. The first that is there is what the image trusts.
+const BUNDLES: [&str; 10] = [
     "etc/ssl/certs/ca-certificates.crt",
     "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "etc/ca-certificates/extracted/tls-ca-bundle.pem",
     "etc/pki/tls/certs/ca-bundle.crt",
     "etc/ssl/cert.pem",
     "etc/pki/tls/cert.pem",
@@ -41,11 +41,14 @@ pub(crate) fn own_bundles() -> Vec<PathBuf> {
 }
 
 /// Puts the authority in every place; gives the bytes that this added to the container's layer. The
-/// first bundle of `own` that can be read is what the image trusts.
+/// first bundle of `own` that can be read is what the image trusts, else the first of the system's:
+/// one that is a link to somewhere else is read as well, and never written.
 pub(crate) fn install(root: &Dir, control: &Dir, own: &[PathBuf]) -> Result<u64, Failure> {
     let ca = control.text(CA, 64 << 10).map_err(Failure::of_machine)?;
     let own = own.iter().filter_map(|path| read_named(path));
-    let trusted = own.chain(BUNDLES.iter().filter_map(|path| read_bundle(root, path))).next();
+    let plain = BUNDLES.iter().filter_map(|path| read_bundle(root, path));
+    let linked = BUNDLES.iter().filter_map(|path| read_named(&root.at(path)));
+    let trusted = own.chain(plain).chain(linked).next();
     let bundle = joined(&trusted.unwrap_or_default(), &ca);
 
     let dir = root.dir_or_new(TRUST_DIR)?;
@@ -200,6 +203,8 @@ mod tests {
             .unwrap();
         install(&root, &control, &[]).unwrap();
         assert_eq!(fs::read_to_string(path.join("outside/file")).unwrap(), SYSTEM);
+        let bundle = fs::read_to_string(path.join("medalist/bundle.pem")).unwrap();
+        assert_eq!(bundle, format!("{SYSTEM}\n{CERTIFICATE}"), "what the image trusts is kept");
 
         fs::remove_dir_all(path.join("medalist")).unwrap();
         std::os::unix::fs::symlink(path.join("outside"), path.join("medalist")).unwrap();

@@ -24,6 +24,10 @@ const CONNECTIONS: usize = 1024;
 /// Names of answers that are remembered, for requests that go on from them.
 const REMEMBERED: usize = 100_000;
 
+/// Refused calls that have a line each; beyond them one line stands for so many. They cost nothing,
+/// and an agent can make any number.
+const REFUSALS: u64 = 10_000;
+
 /// What an attempt is opened with.
 #[derive(Debug)]
 pub struct AttemptSpec {
@@ -49,6 +53,7 @@ pub struct AttemptContext {
     pub(crate) replay: Option<Replay>,
     pub(crate) holds: Arc<HoldClock>,
     next_id: AtomicU64,
+    refusals: AtomicU64,
     responses: Mutex<HashSet<String>>,
     /// When the calls began to fail for an overloaded provider, and when the latest did.
     trouble: Mutex<Option<(Instant, Instant)>>,
@@ -84,6 +89,9 @@ impl AttemptContext {
         Ok(Arc::new(Self {
             recorder: Recorder::open(&spec.dir, record, &spec.id, events.clone())?,
             next_id: AtomicU64::new(calls.iter().map(|c| c.id + 1).max().unwrap_or(1)),
+            refusals: AtomicU64::new(
+                calls.iter().filter(|c| c.is_refused()).map(CallRecord::times).sum(),
+            ),
             responses: Mutex::new(calls.iter().filter_map(|c| c.response_id.clone()).collect()),
             id: spec.id,
             dir: spec.dir,
@@ -172,7 +180,16 @@ impl AttemptContext {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(crate) fn book(&self, record: &CallRecord) {
+    pub(crate) fn book(&self, record: &mut CallRecord) {
+        if record.is_refused() {
+            let count = self.refusals.fetch_add(1, Ordering::Relaxed) + 1;
+            if count > REFUSALS {
+                if !count.is_multiple_of(REFUSALS) {
+                    return;
+                }
+                record.stands_for = Some(REFUSALS);
+            }
+        }
         if let Some(id) = &record.response_id {
             let mut responses =
                 self.responses.lock().expect("no code panics while it holds the names");

@@ -24,6 +24,8 @@ use crate::record::{Answer, CallRecord, Capture, Job, Lost, Outcome};
 use crate::scrub::Scrubber;
 use crate::usage::{Buckets, UsageSource};
 
+/// The most characters of a reason that a call's line keeps.
+const REASON: usize = 500;
 /// How long the rest of an answer is read that its client has left.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -101,7 +103,7 @@ impl Call {
             Refusal::ReplayMiss => Outcome::ReplayMiss,
             Refusal::BadGateway | Refusal::Unavailable => Outcome::UpstreamError,
             _ => {
-                self.record.refused = Some(message.to_owned());
+                self.record.refused = Some(message.chars().take(REASON).collect());
                 Outcome::RefusedPolicy
             }
         };

@@ -12,6 +12,9 @@ use crate::usage::{Buckets, Reported, UsageSource};
 const READ_WHOLE: usize = 1 << 20;
 /// How much of the end of a larger answer is searched for usage.
 const TAIL: usize = 64 << 10;
+/// The longest name, reason or tier that an answer may state, in characters; some servers' names of
+/// answers have hundreds.
+const WORD: usize = 1000;
 
 /// Watches one answer.
 #[derive(Debug)]
@@ -204,7 +207,7 @@ impl Meter {
             let name = ["code", "type", "status"]
                 .iter()
                 .find_map(|k| error.get(k).and_then(Value::as_str));
-            self.error = Some(name.unwrap_or("error").to_owned());
+            self.error = Some(word(name.unwrap_or("error")));
             self.ended = true;
         }
         let inner = ["response", "message"].iter().find_map(|k| value.get(k)).unwrap_or(value);
@@ -216,7 +219,7 @@ impl Meter {
                 }
             }
             if let Some(tier) = holder.get("service_tier").and_then(Value::as_str) {
-                self.reported.tier = Some(tier.to_owned());
+                self.reported.tier = Some(word(tier));
             }
         }
         self.note_finish(value);
@@ -234,7 +237,7 @@ impl Meter {
 
     fn identify(&mut self, value: &Value) {
         let text = |keys: [&str; 2]| {
-            keys.iter().find_map(|k| value.get(k).and_then(Value::as_str)).map(str::to_owned)
+            keys.iter().find_map(|k| value.get(k).and_then(Value::as_str)).map(word)
         };
         self.response_model =
             self.response_model.take().or_else(|| text(["model", "modelVersion"]));
@@ -250,7 +253,7 @@ impl Meter {
                 if let Some(reason) = holder.get(key).and_then(Value::as_str) {
                     self.finished = true;
                     if self.finish_reasons.len() < 16 {
-                        self.finish_reasons.push(reason.to_owned());
+                        self.finish_reasons.push(word(reason));
                     }
                 }
             }
@@ -335,6 +338,11 @@ impl Meter {
     pub(crate) fn stated_cost(&self) -> Option<f64> {
         self.reported.stated_cost()
     }
+}
+
+/// What an answer says in a word, as far as it is one.
+fn word(text: &str) -> String {
+    text.chars().take(WORD).collect()
 }
 
 /// Whether a chunk of chat, completions or Gemini holds a piece of the answer.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::config::HostedTools;
 use crate::dialect::Dialect;
-use crate::route::{Operation, is_model_name};
+use crate::route::{Operation, is_model_name, shorten};
 
 /// What the rules did with a request.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -38,6 +38,9 @@ pub(crate) fn apply(
     check.verdict
 }
 
+/// A request may hold a million tools; no more of what was taken out are noted.
+const NOTED: usize = 64;
+
 struct Check {
     mode: HostedTools,
     verdict: Verdict,
@@ -49,7 +52,9 @@ impl Check {
         match self.mode {
             HostedTools::Allow => false,
             HostedTools::Strip => {
-                self.verdict.stripped.push(what);
+                if self.verdict.stripped.len() < NOTED {
+                    self.verdict.stripped.push(what);
+                }
                 true
             }
             HostedTools::Refuse => {
@@ -276,7 +281,11 @@ impl Check {
             }
         }
         if let Some(name) = body.get("model").and_then(Value::as_str) {
-            self.verdict.other_models.push(name.strip_prefix("models/").unwrap_or(name).to_owned());
+            let name = name.strip_prefix("models/").unwrap_or(name);
+            match is_model_name(name) {
+                true => self.verdict.other_models.push(name.to_owned()),
+                false => self.refuse("`model` names no model".to_owned()),
+            }
         }
         let one =
             [body.get("systemInstruction"), body.get("system_instruction"), body.get("content")];
@@ -349,10 +358,6 @@ fn blocks(messages: Option<&Value>) -> impl Iterator<Item = &Value> {
 
 fn is_inline(url: &str) -> bool {
     url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
-}
-
-fn shorten(text: &str) -> String {
-    text.chars().take(60).collect()
 }
 
 #[cfg(test)]

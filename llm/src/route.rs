@@ -187,7 +187,8 @@ fn by_host(config: &Config, host: &str, path: &str) -> Result<(String, String), 
     }
 }
 
-fn shorten(text: &str) -> String {
+/// The beginning of a text of an agent's choice, for a message or a record.
+pub(crate) fn shorten(text: &str) -> String {
     text.chars().take(80).collect()
 }
 

@@ -84,6 +84,18 @@ impl Cost {
 }
 
 impl LlmRecord {
+    /// The record with a bounded number of names, each fit to be stored and shown.
+    #[must_use]
+    pub fn tamed(mut self) -> Self {
+        self.models = tamed_totals(self.models);
+        self.roles = tamed_totals(self.roles);
+        for counts in [&mut self.errors, &mut self.policy, &mut self.outcomes] {
+            let add = |sum: &mut u64, n: &u64| *sum = sum.saturating_add(*n);
+            *counts = tamed(std::mem::take(counts), |n| *n, add);
+        }
+        self
+    }
+
     /// Calls that did not end well.
     pub fn error_count(&self) -> u64 {
         self.errors.values().fold(0, |sum, n| sum.saturating_add(*n))
@@ -109,39 +121,36 @@ pub(crate) fn recorded<'de, D: Deserializer<'de>>(from: D) -> Result<Option<LlmR
     else {
         return Ok(None);
     };
-    let mut llm: LlmRecord = serde_json::from_value(value).map_err(serde::de::Error::custom)?;
-    llm.models = tamed_totals(llm.models);
-    llm.roles = tamed_totals(llm.roles);
-    for counts in [&mut llm.errors, &mut llm.policy, &mut llm.outcomes] {
-        *counts = tamed(std::mem::take(counts), |n| *n, |sum, n| *sum = sum.saturating_add(*n));
-    }
-    Ok(Some(llm))
+    let llm: LlmRecord = serde_json::from_value(value).map_err(serde::de::Error::custom)?;
+    Ok(Some(llm.tamed()))
 }
 
-/// Most names of a kind that an attempt's record keeps apart.
-const NAMES: usize = 40;
-/// Longest of them.
-const LONGEST_NAME: usize = 80;
-/// What the rest of them is called.
-const OTHERS: &str = "others";
+/// Most names of a kind that are kept apart.
+const NAMES: usize = 64;
+/// Longest of them, in characters.
+const LONGEST_NAME: usize = 100;
+/// What the rest of them is called: no model and no role can have a name with parentheses.
+const OTHERS: &str = "(others)";
 
 fn tamed_totals(named: BTreeMap<String, LlmTotals>) -> BTreeMap<String, LlmTotals> {
-    tamed(named, |totals| totals.calls, LlmTotals::add)
+    let weight = |totals: &LlmTotals| totals.calls.saturating_add(totals.replayed_calls);
+    tamed(named, weight, LlmTotals::add)
 }
 
-/// Names that an agent chose are shown as far as they can be, and those of the most calls alone: an
-/// agent may ask for any model, and for a new one each time.
+/// Names that an agent chose are kept as far as they can be shown, and those of the most calls
+/// alone: an agent may ask for any model, and for a new one each time. What is not kept apart is
+/// summed up.
 fn tamed<T: Default>(
     named: BTreeMap<String, T>,
     weight: impl Fn(&T) -> u64,
     add: impl Fn(&mut T, &T),
 ) -> BTreeMap<String, T> {
-    let mut all: Vec<(String, T)> = named.into_iter().collect();
+    let (rest, mut all): (Vec<_>, Vec<_>) = named.into_iter().partition(|(name, _)| name == OTHERS);
     all.sort_by_key(|(_, value)| std::cmp::Reverse(weight(value)));
     let mut kept: BTreeMap<String, T> = BTreeMap::new();
-    for (i, (name, value)) in all.iter().enumerate() {
+    for (i, (name, value)) in all.iter().chain(&rest).enumerate() {
         let name = match i {
-            0..NAMES => Shown::cut(name, LONGEST_NAME).into_string(),
+            0..NAMES if name != OTHERS => Shown::cut(name, LONGEST_NAME).into_string(),
             _ => OTHERS.to_owned(),
         };
         add(kept.entry(name).or_default(), value);
@@ -205,6 +214,7 @@ impl LlmUse {
             sum.earlier_tries.add(&record.earlier_tries.unwrap_or_default());
             sum.llm_time_s += record.llm_time_s;
         }
+        sum.models = tamed_totals(sum.models);
         let mut paid = sum.totals;
         paid.add(&sum.earlier_tries);
         let all = paid.cost();
@@ -306,12 +316,15 @@ mod tests {
         models.insert(format!("\u{202e}{}", "x".repeat(500)), serde_json::json!({"calls": 5_000}));
         let text =
             serde_json::json!({"llm": {"totals": {"calls": 1}, "models": models}}).to_string();
-        let models = record(&text).unwrap().models;
+        let llm = record(&text).unwrap();
+        let models = &llm.models;
         assert_eq!(models.len(), NAMES + 1);
-        assert!(models.keys().all(|name| name.chars().count() < 100 && !name.contains('\u{202e}')));
+        assert!(models.keys().all(|name| name.chars().count() <= LONGEST_NAME));
+        assert!(models.keys().all(|name| !name.contains('\u{202e}')));
         assert!(models.contains_key("m999") && !models.contains_key("m1"));
         let calls: u64 = models.values().map(|totals| totals.calls).sum();
         assert_eq!(calls, 5_000 + 999 * 1_000 / 2, "none is lost");
+        assert_eq!(llm.clone().tamed(), llm, "and once is enough");
     }
 
     #[test]

@@ -120,7 +120,7 @@ async fn reach(gateway: &Gateway) -> Result<(), CliError> {
         };
         return Err(CliError::message(Exit::Environment, format_args!("upstream `{name}`: {why}"))
             .hint(hint)
-            .hint("`medalist llm check FILE` calls each upstream once"));
+            .hint("`medalist llm check` calls each upstream once"));
     }
 }
 

@@ -73,6 +73,8 @@ pub fn environment(config: &Config, port: u16) -> Vec<(&'static str, String)> {
     let mut told = vec![
         ("MEDALIST_LLM_URL", gateway.clone()),
         ("MEDALIST_LLM_BUDGET_URL", format!("{gateway}/medalist/budget")),
+        // Without it litellm asks the internet for its prices first, and waits for them.
+        ("LITELLM_LOCAL_MODEL_COST_MAP", "True".to_owned()),
     ];
     for (name, provider, path) in ADDRESSES {
         let known = config.upstreams.contains_key(provider);
@@ -223,6 +225,7 @@ mod tests {
         assert_eq!(told["ANTHROPIC_BASE_URL"], "http://localhost:4000");
         assert_eq!(told["GEMINI_API_KEY"], DUMMY_KEY);
         assert!(!told.contains_key("DEEPSEEK_BASE_URL"));
+        assert_eq!(told["LITELLM_LOCAL_MODEL_COST_MAP"], "True");
         assert!(is_key("OPENAI_API_KEY") && !is_key("KAGGLE_KEY"));
     }
 }

@@ -8,7 +8,7 @@ use clap::parser::ValueSource;
 use serde::Serialize;
 use toml::Value;
 
-use super::settings::{check, layered_with, schema};
+use super::settings::{check, layered_with, read, schema};
 use crate::app::context::{Context, default_data_dir};
 use crate::app::error::{CliError, Exit};
 use crate::app::settings::{InForce, Key, Kind, LLM, Places, Project, RUN, Settings, llm_lines};
@@ -92,13 +92,7 @@ pub fn run(args: &Args, typed: &ArgMatches, context: &Context) -> Result<Exit, C
 
 fn look(args: &Args, typed: &ArgMatches) -> Result<Shown, CliError> {
     let schema = schema();
-    let is_off = typed.get_flag("no_config");
-    let named = typed.get_one::<std::path::PathBuf>("config");
-    let places = Places::usual(named.map(std::path::PathBuf::as_path))?;
-    let settings = match is_off {
-        true => Settings::default(),
-        false => Settings::read(&places, &schema)?,
-    };
+    let (places, settings) = read(typed, &schema)?;
     for file in &settings.files {
         for setting in &file.settings {
             check(&InForce { setting, file }, &schema)?;
@@ -142,9 +136,9 @@ fn look(args: &Args, typed: &ArgMatches) -> Result<Shown, CliError> {
 }
 
 fn files(places: &Places, settings: &Settings) -> Vec<ShownFile> {
-    let read = |origin: &str| settings.files.iter().find(|file| file.origin.as_str() == origin);
+    let found = |origin: &str| settings.files.iter().find(|file| file.origin.as_str() == origin);
     let shown = |origin: &'static str, otherwise: Option<&std::path::Path>| {
-        let file = read(origin);
+        let file = found(origin);
         let path = file.map(|file| file.path.as_path()).or(otherwise);
         let path = path.map(|path| path.display().to_string());
         ShownFile { origin, path, is_read: file.is_some() }

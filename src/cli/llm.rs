@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
+use clap::ArgMatches;
 use medalist_llm::check::{Answered, Checked};
 use medalist_reports::table::{Column, render};
 
+use super::settings::llm_file;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::run::start_runtime;
+use crate::app::settings::PROJECT_FILE;
 use crate::app::terminal::look;
 
 /// Look after the language models that agents may call (docs/llm.md).
@@ -19,23 +22,31 @@ pub struct Args {
 
 #[derive(clap::Subcommand, Debug)]
 enum LlmCommand {
-    /// Call each upstream of a settings file once with a few tokens, and show what came back.
+    /// Call each upstream once with a few tokens, and show what came back.
     Check(CheckArgs),
 }
 
 #[derive(clap::Args, Debug)]
 struct CheckArgs {
-    /// The settings, such as `llm.toml`.
-    file: PathBuf,
+    /// The settings, such as `llm.toml`; by default those that `run` takes without `--llm`: an `[llm]`
+    /// table of a settings file, or the file that its `llm` names.
+    file: Option<PathBuf>,
+    /// A profile of the settings files, as `medalist run` takes it.
+    #[arg(long, env = "MEDALIST_PROFILE", value_name = "NAME")]
+    profile: Option<String>,
 }
 
-/// Runs `llm`.
+/// Runs `llm`; `typed` is the command line.
 ///
 /// # Errors
-/// The settings cannot be used, or a key cannot be had.
-pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
+/// There are no settings, they cannot be used, or a key cannot be had.
+pub fn run(args: &Args, typed: &ArgMatches, context: &Context) -> Result<Exit, CliError> {
     let LlmCommand::Check(args) = &args.command;
-    let (checked, prices) = start_runtime()?.block_on(crate::app::llm::check(&args.file))?;
+    let file = match &args.file {
+        Some(file) => file.clone(),
+        None => found(args, typed, context)?,
+    };
+    let (checked, prices) = start_runtime()?.block_on(crate::app::llm::check(&file))?;
     let columns = [
         Column::new("upstream"),
         Column::new("model"),
@@ -54,6 +65,18 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         all if all == checked.len() => Exit::Environment,
         _ => Exit::Partial,
     })
+}
+
+/// The settings that `run` takes without `--llm`.
+fn found(args: &CheckArgs, typed: &ArgMatches, context: &Context) -> Result<PathBuf, CliError> {
+    let Some(file) = llm_file(typed, args.profile.as_deref())? else {
+        return Err(CliError::message(Exit::Usage, "no settings of language models are named")
+            .hint(format!(
+                "give a file such as `llm.toml`, or write an `[llm]` table in `{PROJECT_FILE}`"
+            )));
+    };
+    context.say(format_args!("settings: {}", file.display()));
+    Ok(file)
 }
 
 fn row(checked: &Checked) -> Vec<String> {

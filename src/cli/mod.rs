@@ -308,7 +308,7 @@ fn dispatch(
         #[cfg(target_os = "linux")]
         Command::Logs(args) => logs::run(&args, context),
         #[cfg(target_os = "linux")]
-        Command::Llm(args) => llm::run(&args, context),
+        Command::Llm(args) => llm::run(&args, typed, context),
         #[cfg(target_os = "linux")]
         Command::Stop(args) => stop::run(&args, context),
         #[cfg(target_os = "linux")]

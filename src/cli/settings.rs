@@ -11,6 +11,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::app::error::{CliError, Exit};
+#[cfg(target_os = "linux")]
+use crate::app::settings::LLM;
 use crate::app::settings::{Base, InForce, Key, Kind, Places, RUN, Schema, Setting, Settings};
 
 /// Commands with a table of their own.
@@ -107,6 +109,39 @@ fn key(command: &Command, arg: &Arg, long: &str) -> Key {
         .find(|group| group.get_args().any(|id| id == arg.get_id()))
         .map(|group| group.get_id().to_string());
     Key { name: long.to_owned(), kind, base, choice }
+}
+
+/// The settings files that a command line, `typed`, asks for; none under `--no-config`.
+pub(super) fn read(typed: &ArgMatches, schema: &Schema) -> Result<(Places, Settings), CliError> {
+    let named = typed.get_one::<PathBuf>("config");
+    let places = Places::usual(named.map(PathBuf::as_path))?;
+    let settings = match typed.get_flag("no_config") {
+        true => Settings::default(),
+        false => Settings::read(&places, schema)?,
+    };
+    Ok((places, settings))
+}
+
+/// The settings of language models that `run` takes without `--llm`: the file that `llm` below
+/// `[run]` or in the profile names, or the one with an `[llm]` table.
+///
+/// # Errors
+/// A settings file is damaged, or there is no such profile.
+#[cfg(target_os = "linux")]
+pub(super) fn llm_file(
+    typed: &ArgMatches,
+    profile: Option<&str>,
+) -> Result<Option<PathBuf>, CliError> {
+    let schema = schema();
+    let (_, settings) = read(typed, &schema)?;
+    if let Some(profile) = profile {
+        settings.check_profile(profile)?;
+    }
+    let held = settings.of(RUN, profile, &schema);
+    let llm = held.into_iter().find(|held| held.setting.key == LLM);
+    let Some(llm) = llm else { return Ok(None) };
+    check(&llm, &schema)?;
+    Ok(llm.setting.values.first().map(PathBuf::from))
 }
 
 /// The words of a command line, with `--switch=false` and `--switch=true` taken out: a switch that a

@@ -173,7 +173,7 @@ impl LlmRun {
         // without the gateway and its async runtime.
         let summary = access.attempt.summary().and_then(|summary| {
             let value = serde_json::to_value(summary)?;
-            Ok(serde_json::from_value::<LlmRecord>(value)?)
+            Ok(serde_json::from_value::<LlmRecord>(value)?.tamed())
         });
         let summary = summary.unwrap_or_else(|error| {
             tracing::warn!(attempt = access.attempt.id(), %error, "cannot read the bill");

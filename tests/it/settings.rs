@@ -1,9 +1,11 @@
 //! Settings files: which layer wins, what is refused, and what `config` says.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::support::llm_provider::Provider;
 use crate::support::{Called, TestContext, called};
 
 fn write(context: &TestContext, name: &str, text: &str) {
@@ -269,4 +271,51 @@ fn the_example_is_a_benchmark() {
         "{nightly:#}"
     );
     context.ok(&["run", "--profile", "smoke", "--executor", "process"]);
+}
+
+#[test]
+fn llm_check_asks_the_providers_that_run_would() {
+    let provider = Provider::start(Duration::ZERO);
+    let context = TestContext::new();
+    let upstream = |prefix: &str, model: &str| {
+        format!(
+            "[{prefix}upstreams.openai]\nbase_url = \"http://127.0.0.1:{}/v1\"\nmodels = [\"{model}\"]\n",
+            provider.port
+        )
+    };
+    let check = |folder: &str, profile: &str, more: &[&str]| {
+        let args = [&["llm", "check"], more].concat();
+        run_in(&context, folder, ("MEDALIST_PROFILE", profile), &args)
+    };
+    let expect = |called: &Called, model: &str, file: &str| {
+        assert_eq!(called.code, 0, "{called:#?}");
+        assert!(called.stdout.contains(model) && called.stderr.contains(file), "{called:#?}");
+    };
+    write(&context, "deep/er/x", "");
+    let none = context.run(&["llm", "check"]);
+    assert_eq!(none.code, 2, "{none:#?}");
+    assert!(
+        none.stderr.contains("no settings of language models") && none.stderr.contains("hint:")
+    );
+
+    write(&context, USER, &upstream("llm.", "of-user"));
+    expect(&context.run(&["llm", "check"]), "of-user", "config.toml");
+    let project =
+        format!("{}[profile.other]\nllm = \"other.toml\"\n", upstream("llm.", "of-project"));
+    write(&context, "medalist.toml", &project);
+    write(&context, "other.toml", &upstream("", "of-profile"));
+    write(&context, "third.toml", &upstream("", "of-file"));
+    expect(&context.run(&["llm", "check"]), "of-project", "medalist.toml");
+    expect(&context.run(&["llm", "check", "--profile", "other"]), "of-profile", "other.toml");
+    expect(&check("deep/er", "other", &[]), "of-profile", "other.toml");
+    expect(&check("deep/er", "other", &["../../third.toml"]), "of-file", "prices: ");
+    let off = context.run(&["llm", "check", "--no-config"]);
+    assert_eq!(off.code, 2, "{off:#?}");
+    let unknown = context.run(&["llm", "check", "--profile", "othre"]);
+    assert_eq!(unknown.code, 3, "{unknown:#?}");
+    assert!(unknown.stderr.contains("did you mean `other`?"), "{unknown:#?}");
+    write(&context, "medalist.toml", "[llm.upstreams.openai]\nbase_urll = \"x\"\n");
+    let mistyped = context.run(&["llm", "check"]);
+    assert_eq!(mistyped.code, 3, "{mistyped:#?}");
+    assert!(mistyped.stderr.contains("medalist.toml") && mistyped.stderr.contains("`base_url`"));
 }

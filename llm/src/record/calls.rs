@@ -136,6 +136,9 @@ pub struct CallRecord {
     /// Why the gateway refused the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// Of refused calls beyond the first 10,000, one line stands for so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stands_for: Option<u64>,
     /// The length that the budget cut the answer to, in tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cut_to: Option<u64>,
@@ -149,6 +152,16 @@ pub struct CallRecord {
 }
 
 impl CallRecord {
+    /// Whether the gateway itself refused the call, which therefore cost nothing.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.tries == 0 && self.replayed_call.is_none()
+    }
+
+    /// How many calls the line is about.
+    pub(crate) fn times(&self) -> u64 {
+        self.stands_for.unwrap_or(1)
+    }
+
     /// What the call takes off a budget.
     pub fn amount(&self) -> Amount {
         Amount {
@@ -375,12 +388,13 @@ impl Summary {
             summary.totals.add(call);
             summary.models.entry(call.request_model.clone()).or_default().add(call);
             summary.roles.entry(call.role.clone()).or_default().add(call);
-            *summary.outcomes.entry(call.outcome).or_default() += 1;
+            let count = |sum: &mut u64| *sum = sum.saturating_add(call.times());
+            count(summary.outcomes.entry(call.outcome).or_default());
             if let Some(error) = &call.error {
-                *summary.errors.entry(error.clone()).or_default() += 1;
+                count(summary.errors.entry(error.clone()).or_default());
             }
             for kind in call.stripped.iter().chain(&call.refused) {
-                *summary.policy.entry(kind.clone()).or_default() += 1;
+                count(summary.policy.entry(kind.clone()).or_default());
             }
             summary.llm_time_s +=
                 (call.duration_ms - call.held_ms - call.budget_wait_ms).max(0.0) / 1e3;

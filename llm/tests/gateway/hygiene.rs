@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use medalist_llm::record::{Outcome, Summary};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::*;
@@ -169,4 +170,37 @@ async fn the_list_of_models_is_what_is_allowed() {
     assert_eq!(answer.status, 403);
     assert!(answer.text().contains("allowed are: claude-haiku-4-5, own"));
     assert!(provider.seen().is_empty());
+}
+
+#[tokio::test]
+async fn refused_calls_without_end_do_not_fill_the_disk() {
+    let provider = Provider::start(|_, _| reply(200, "", CHAT)).await;
+    let limited = "[upstreams.openai]\nmodels = [\"m\"]\n";
+    let settings = settings(&provider, "").replace("[upstreams.openai]\n", limited);
+    let bench = Bench::with(&settings, tempfile::tempdir().expect("a folder"), None);
+    let body = r#"{"model":"not-allowed","messages":[]}"#;
+    let last = request("POST", CHAT_PATH, "", body.as_bytes());
+    let one = String::from_utf8_lossy(&last).replace("connection: close\r\n", "");
+    let (mut reader, mut writer) = tokio::io::split(bench.connect());
+    let sending = tokio::spawn(async move {
+        for _ in 1..30_005 {
+            writer.write_all(one.as_bytes()).await.expect("the gateway reads on");
+        }
+        writer.write_all(&last).await.expect("the gateway reads on");
+    });
+    let mut raw = Vec::new();
+    reader.read_to_end(&mut raw).await.expect("answers");
+    sending.await.expect("all are sent");
+    let answers = memchr::memmem::find_iter(&raw, b"HTTP/1.1 403 ").count();
+    assert_eq!(answers, 30_005);
+    let calls = bench.calls();
+    assert_eq!(calls.len(), 10_002, "lines");
+    let summary = Summary::of(&calls);
+    assert_eq!(summary.outcomes[&Outcome::RefusedPolicy], 30_000);
+    assert_eq!(summary.totals.calls, 0);
+    // Another harness goes on counting, and calls that cost something have their lines as ever.
+    let bench = Bench::with(&settings, bench.end(), None);
+    assert_eq!(bench.post(CHAT_PATH, "", body).await.status, 403);
+    assert_eq!(bench.post(CHAT_PATH, "", ASK).await.status, 200);
+    assert_eq!(bench.calls().len(), 10_003);
 }
