@@ -30,3 +30,5 @@ pub mod settings;
 #[cfg(target_os = "linux")]
 pub mod status;
 pub mod terminal;
+#[cfg(target_os = "linux")]
+pub mod transcript;
