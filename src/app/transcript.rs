@@ -243,9 +243,8 @@ impl Timeline {
     fn add_phases_and_snapshots(&mut self) {
         let began = self.record.tries.last().and_then(|last| last.started_at);
         let Some(began) = began.or(self.record.started_at) else { return };
-        let after = |seconds: f64| {
-            began + TimeDelta::milliseconds((seconds.clamp(0.0, 1e9) * 1e3) as i64)
-        };
+        let after =
+            |seconds: f64| began + TimeDelta::milliseconds((seconds.clamp(0.0, 1e9) * 1e3) as i64);
         for phase in self.record.phases.clone() {
             self.add(after(phase.began_s), What::Phase { name: phase.name.as_str().to_owned() });
         }
@@ -293,7 +292,8 @@ impl Timeline {
 /// path and a content, of patches, and of `cat > FILE <<` in a shell.
 fn files_written(entry: &Entry) -> Vec<String> {
     const PATHS: [&str; 4] = ["file_path", "path", "filename", "file"];
-    const CONTENTS: [&str; 6] = ["content", "contents", "file_text", "new_string", "new_str", "text"];
+    const CONTENTS: [&str; 6] =
+        ["content", "contents", "file_text", "new_string", "new_str", "text"];
     let Entry::Call { arguments, .. } = entry else { return Vec::new() };
     let find = |keys: &[&str]| keys.iter().find_map(|key| arguments.get(key)?.as_str());
     let mut files = Vec::new();

@@ -180,7 +180,9 @@ async fn a_sealed_agent_calls_models_the_bill_is_known_and_the_key_is_nowhere() 
     assert!(context.ok(&["status"]).stdout.contains("language models: $"), "status has the money");
 
     let shown = context.ok(&["transcript", "demo-bikes"]).stdout;
-    for what in ["hello", "answer 1", "as judge, new conversation 2", "tokens in", "phase      agent"] {
+    for what in
+        ["hello", "answer 1", "as judge, new conversation 2", "tokens in", "phase      agent"]
+    {
         assert!(shown.contains(what), "`{what}` is missing:\n{shown}");
     }
     context.ok(&["transcript", "demo-bikes", "--format", "atif", "--out", "t.json"]);

@@ -279,7 +279,8 @@ mod tests {
                 "tool_calls": [{"id": "c1", "type": "function",
                     "function": {"name": "shell", "arguments": "{\"cmd\":\"ls\"}"}}]}}]})
         );
-        let completion = stream(&[json!({"choices": [{"text": "x"}]}), json!({"choices": [{"text": "y"}]})]);
+        let completion =
+            stream(&[json!({"choices": [{"text": "x"}]}), json!({"choices": [{"text": "y"}]})]);
         assert_eq!(
             assemble(Dialect::OpenAi, &completion),
             json!({"choices": [{"index": 0, "text": "xy", "finish_reason": null}]})
@@ -290,7 +291,8 @@ mod tests {
     fn responses_are_whole_also_where_the_last_event_or_the_end_is_missing() {
         let item = json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"});
         let done = json!({"type": "response.output_item.done", "item": item});
-        let completed = json!({"type": "response.completed", "response": {"id": "r", "output": []}});
+        let completed =
+            json!({"type": "response.completed", "response": {"id": "r", "output": []}});
         assert_eq!(
             assemble(Dialect::OpenAi, &stream(&[done.clone(), completed])),
             json!({"id": "r", "output": [item]})

@@ -83,7 +83,8 @@ impl Steps {
 
     fn push(&mut self, source: &str, at: DateTime<Utc>, message: &str) -> usize {
         let id = self.steps.len() + 1;
-        let step = json!({"step_id": id, "timestamp": time(at), "source": source, "message": message});
+        let step =
+            json!({"step_id": id, "timestamp": time(at), "source": source, "message": message});
         self.steps.push(step);
         id - 1
     }

@@ -9,7 +9,13 @@ fn at(second: u32) -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 1, 1, 0, 0, second).unwrap()
 }
 
-fn turn(call: u64, role: &str, continues: Option<u64>, said: Vec<Entry>, answer: Vec<Entry>) -> Turn {
+fn turn(
+    call: u64,
+    role: &str,
+    continues: Option<u64>,
+    said: Vec<Entry>,
+    answer: Vec<Entry>,
+) -> Turn {
     Turn {
         call,
         at: at(call as u32),
@@ -42,7 +48,13 @@ fn timeline() -> Timeline {
         Entry::Result { id: "c1".into(), text: "ok\u{202e}\x1b[31m".into(), is_error: false };
     let calls = [
         turn(1, "coder", None, vec![user("go")], vec![shell("c1", "cat > a.py <<'END'\nx\nEND")]),
-        turn(2, "reviewer", None, vec![user("good?")], vec![Entry::Assistant { text: "yes".into() }]),
+        turn(
+            2,
+            "reviewer",
+            None,
+            vec![user("good?")],
+            vec![Entry::Assistant { text: "yes".into() }],
+        ),
         turn(3, "coder", Some(1), vec![result], vec![Entry::Assistant { text: "done".into() }]),
     ];
     let record = AttemptRecord {
@@ -92,9 +104,19 @@ fn timeline() -> Timeline {
 #[test]
 fn a_terminal_shows_everything_in_order_and_nothing_that_acts() {
     let text = timeline().write(Form::Text, Length::Short).unwrap();
-    let order = ["a note", "phase      agent", "call 1 of m as coder, new conversation 1", "go",
-        "cat > a.py", "writes a.py", "call 2", "good?", "call 3", "snapshot   score 0.5, gold",
-        "validation invalid: no rows"];
+    let order = [
+        "a note",
+        "phase      agent",
+        "call 1 of m as coder, new conversation 1",
+        "go",
+        "cat > a.py",
+        "writes a.py",
+        "call 2",
+        "good?",
+        "call 3",
+        "snapshot   score 0.5, gold",
+        "validation invalid: no rows",
+    ];
     let places: Vec<_> = order.iter().map(|what| text.find(what)).collect();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}\n{text}");
     assert!(!text.contains(['\u{202e}', '\x1b']), "{text}");
@@ -106,8 +128,11 @@ fn a_terminal_shows_everything_in_order_and_nothing_that_acts() {
 fn long_texts_are_cut_unless_all_is_asked_for() {
     let mut timeline = timeline();
     let long = (0..40).map(|line| format!("line {line}\n")).collect::<String>();
-    let What::Call(call) = &mut timeline.moments.iter_mut().find(|m| matches!(m.what, What::Call(_))).unwrap().what
-    else { unreachable!("found as a call") };
+    let What::Call(call) =
+        &mut timeline.moments.iter_mut().find(|m| matches!(m.what, What::Call(_))).unwrap().what
+    else {
+        unreachable!("found as a call")
+    };
     call.turn.said = vec![user(&long)];
     let short = timeline.write(Form::Text, Length::Short).unwrap();
     assert!(short.contains("line 11\n") && !short.contains("line 12\n"));
@@ -128,7 +153,10 @@ fn roles_are_trajectories_and_results_stand_with_their_calls() {
     assert_eq!(root["steps"][1]["extra"]["writes"], json!(["a.py"]));
     assert_eq!(root["steps"][1]["metrics"]["prompt_tokens"], 10);
     let other = &root["subagent_trajectories"][0];
-    assert_eq!((&other["trajectory_id"], &other["steps"][0]["step_id"]), (&json!("reviewer"), &json!(1)));
+    assert_eq!(
+        (&other["trajectory_id"], &other["steps"][0]["step_id"]),
+        (&json!("reviewer"), &json!(1))
+    );
     // The price of one call is not known, so that neither is the sum.
     assert_eq!(root["final_metrics"].get("total_cost_usd"), None);
     assert_eq!(root["final_metrics"]["total_prompt_tokens"], 30);
@@ -158,7 +186,10 @@ fn files_are_named_where_a_tool_says_so() {
     let cases = [
         (json!({"file_path": "a.py", "content": "x"}), vec!["a.py"]),
         (json!({"path": "a.py"}), vec![]),
-        (json!({"command": "cat > 'b.py' << EOF\nx\nEOF\ncat <<EOF > c.py\nEOF"}), vec!["b.py", "c.py"]),
+        (
+            json!({"command": "cat > 'b.py' << EOF\nx\nEOF\ncat <<EOF > c.py\nEOF"}),
+            vec!["b.py", "c.py"],
+        ),
         (json!({"command": ["bash", "-lc", "cat >> d.py <<EOF"]}), vec!["d.py"]),
         (json!("*** Begin Patch\n*** Add File: e.py\n+x"), vec!["e.py"]),
         (json!({"command": "echo 1 << 2 > 3 4"}), vec![]),

@@ -147,7 +147,11 @@ fn said(out: &mut String, entry: &Entry, length: Length) {
         out.push_str(&format!("  {who:<9} | {line}\n"));
     }
     if total > most {
-        out.push_str(&format!("  {:<9} | … ({} more lines; --full shows them)\n", "", total - most));
+        out.push_str(&format!(
+            "  {:<9} | … ({} more lines; --full shows them)\n",
+            "",
+            total - most
+        ));
     }
 }
 

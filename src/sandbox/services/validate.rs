@@ -294,8 +294,12 @@ mod tests {
     /// A service that takes `largest` bytes, and the folder of its socket.
     fn start(largest: u64) -> (tempfile::TempDir, Arc<ValidationService>) {
         let dir = tempfile::tempdir().unwrap();
-        let service =
-            Arc::new(ValidationService::new("c", Arc::new(SizeIsOdd), largest, &AttemptDir::new(dir.path())));
+        let service = Arc::new(ValidationService::new(
+            "c",
+            Arc::new(SizeIsOdd),
+            largest,
+            &AttemptDir::new(dir.path()),
+        ));
         let listener = UnixListener::bind(dir.path().join("s")).unwrap();
         tokio::spawn(Arc::clone(&service).serve(listener));
         (dir, service)
@@ -374,7 +378,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let slow = Arc::new(Slow::default());
         let validator = Arc::clone(&slow) as Arc<dyn Validator>;
-        let service = Arc::new(ValidationService::new("c", validator, 1 << 20, &AttemptDir::new(dir.path())));
+        let service =
+            Arc::new(ValidationService::new("c", validator, 1 << 20, &AttemptDir::new(dir.path())));
         let listener = UnixListener::bind(dir.path().join("s")).unwrap();
         tokio::spawn(Arc::clone(&service).serve(listener));
         let body = form("name=file", b"id,x\n1,2\n");
