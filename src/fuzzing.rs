@@ -14,6 +14,7 @@ use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::attempt::agents::AgentSpec;
+use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::{ValidationReply, Validator};
 use crate::attempt::outcome::Usage;
 use crate::attempt::plan::Plan;
@@ -103,7 +104,8 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 /// Bytes that a client sends to the validation service, if it then hangs up.
 pub fn validation(bytes: &[u8]) {
     let folder = folder();
-    let service = ValidationService::new("c", Arc::new(EveryOther), 1 << 12, folder.path().into());
+    let dir = AttemptDir::new(folder.path());
+    let service = ValidationService::new("c", Arc::new(EveryOther), 1 << 12, &dir);
     let service = Arc::new(service);
     RUNTIME.block_on(async {
         let (mut client, server) = UnixStream::pair().expect("sockets can be made");

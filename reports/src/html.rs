@@ -117,6 +117,22 @@ pub fn attempt_page(
     Ok(page)
 }
 
+/// What an attempt's agent and its models said to each other, as one self-contained page.
+/// `timeline` is serialised as `medalist transcript --format json` writes it.
+///
+/// # Errors
+/// As [`page`].
+pub fn transcript_page(timeline: &impl Serialize, headline: &str) -> Result<String, HtmlError> {
+    let page = ENVIRONMENT.get_template("transcript.html")?.render(context! {
+        t => Serde(timeline),
+        headline => headline,
+        version => env!("CARGO_PKG_VERSION"),
+        theme => palette::css(),
+        style => STYLE_CSS,
+    })?;
+    Ok(page)
+}
+
 /// Most agents that have a card each; more stand in a ranked table.
 const CARDS: usize = 3;
 /// Most agents that the heat map shows.
@@ -343,12 +359,20 @@ fn environment() -> Environment<'static> {
     environment.add_filter("two", |value: f64| text::number(value, 2));
     environment.add_filter("p", text::p_value);
     environment.add_filter("p_equals", text::p_equals);
+    environment.add_filter("clock", text::clock);
+    environment.add_filter("visible", |text: &str| text::visible(text));
+    environment.add_filter("readable", |value: Serde<serde_json::Value>| text::readable(&value));
+    environment.add_filter("line_count", |text: &str| text.lines().count());
+    environment.add_filter("first_line", |text: &str| {
+        text.lines().next().unwrap_or_default().chars().take(200).collect::<String>()
+    });
     add_llm_filters(&mut environment);
     for (name, template) in [
         ("attempt.html", include_str!("templates/attempt.html")),
         ("comparison.html", include_str!("templates/comparison.html")),
         ("llm.html", include_str!("templates/llm.html")),
         ("report.html", include_str!("templates/report.html")),
+        ("transcript.html", include_str!("templates/transcript.html")),
     ] {
         environment
             .add_template(name, template)
@@ -372,5 +396,6 @@ fn add_llm_filters(environment: &mut Environment<'_>) {
     environment.add_filter("tokens_out", |tokens: Serde<LlmTokens>| tokens.received());
     environment.add_filter("cache_write", |tokens: Serde<LlmTokens>| tokens.cache_write());
     environment.add_filter("cache_share", |tokens: Serde<LlmTokens>| tokens.cache_share());
+    environment.add_filter("dollars", text::dollars);
     environment.add_filter("ms", |ms: Option<f64>| text::duration(ms.map(|ms| ms / 1e3)));
 }

@@ -201,6 +201,30 @@ fn push_visible(out: &mut String, c: char) {
     if hidden { out.push_str(&format!("\\u{{{:x}}}", u32::from(c))) } else { out.push(c) }
 }
 
+/// The arguments of a tool as a person reads them: names with their values, and texts with their
+/// line ends.
+pub fn readable(arguments: &serde_json::Value) -> String {
+    use serde_json::Value;
+    match arguments {
+        Value::String(text) => text.clone(),
+        Value::Object(fields) if fields.len() == 1 => {
+            fields.values().next().map(readable).unwrap_or_default()
+        }
+        Value::Object(fields) => {
+            let lines = fields.iter().map(|(key, value)| format!("{key}: {}", readable(value)));
+            lines.collect::<Vec<String>>().join("\n")
+        }
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+/// `+0:00:03`: hours, minutes and seconds from a beginning.
+pub fn clock(seconds: f64) -> String {
+    let s = seconds.max(0.0) as u64;
+    format!("+{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
+}
+
 /// A text that others chose, for a cell of a CSV file: spreadsheets take one that begins like a
 /// formula for a formula, so that it begins with an apostrophe.
 pub fn csv_cell(text: &str) -> String {

@@ -40,3 +40,5 @@ pub mod status;
 #[cfg(target_os = "linux")]
 pub mod stop;
 pub mod terminal;
+#[cfg(target_os = "linux")]
+pub mod transcript;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 ///   submission/ logs/ code/                   what the agent left
 ///   snapshots/     copies of the submission   tries/<number>/  what earlier tries left
 ///   llm/           its calls of language models: the bill and the recording
+///   validations.jsonl  what the validation service answered
 ///   control/       how harness and init talk while it runs
 ///   home/          stands for `/home` where it runs as a plain process
 /// ```
@@ -21,8 +22,8 @@ pub struct AttemptDir {
 
 impl AttemptDir {
     /// What an agent leaves, and what is moved away before another try.
-    pub const LEFT_BY_A_TRY: [&str; 6] =
-        ["run.log", "submission", "logs", "code", "snapshots", "llm"];
+    pub const LEFT_BY_A_TRY: [&str; 7] =
+        ["run.log", "submission", "logs", "code", "snapshots", "llm", "validations.jsonl"];
 
     /// The folder at `root`, which need not exist.
     pub fn new(root: impl Into<PathBuf>) -> Self {
@@ -67,6 +68,11 @@ impl AttemptDir {
     /// The connections that an allowlist's proxy was asked for.
     pub fn network_log(&self) -> PathBuf {
         self.root.join("network.jsonl")
+    }
+
+    /// What the validation service answered.
+    pub fn validation_log(&self) -> PathBuf {
+        self.root.join("validations.jsonl")
     }
 
     /// One of `submission`, `logs` and `code`: what was salvaged of it.

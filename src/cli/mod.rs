@@ -38,6 +38,8 @@ pub mod serve;
 mod settings;
 #[cfg(target_os = "linux")]
 pub mod stop;
+#[cfg(target_os = "linux")]
+pub mod transcript;
 pub mod validate;
 
 use std::io::IsTerminal as _;
@@ -126,6 +128,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     #[cfg(target_os = "linux")]
     Logs(logs::Args),
+    #[cfg(target_os = "linux")]
+    Transcript(transcript::Args),
     #[cfg(target_os = "linux")]
     Llm(llm::Args),
     #[cfg(target_os = "linux")]
@@ -307,6 +311,8 @@ fn dispatch(
         Command::Replay(args) => replay::replay(&args, context),
         #[cfg(target_os = "linux")]
         Command::Logs(args) => logs::run(&args, context),
+        #[cfg(target_os = "linux")]
+        Command::Transcript(args) => transcript::run(&args, context),
         #[cfg(target_os = "linux")]
         Command::Llm(args) => llm::run(&args, typed, context),
         #[cfg(target_os = "linux")]

@@ -178,6 +178,18 @@ async fn a_sealed_agent_calls_models_the_bill_is_known_and_the_key_is_nowhere() 
     let plan = json(&group.join("plan.json"));
     assert_eq!(plan["llm"]["settings"]["upstreams"]["openai"]["key"]["env"], "TEST_LLM_KEY");
     assert!(context.ok(&["status"]).stdout.contains("language models: $"), "status has the money");
+
+    let shown = context.ok(&["transcript", "demo-bikes"]).stdout;
+    for what in
+        ["hello", "answer 1", "as judge, new conversation 2", "tokens in", "phase      agent"]
+    {
+        assert!(shown.contains(what), "`{what}` is missing:\n{shown}");
+    }
+    context.ok(&["transcript", "demo-bikes", "--format", "atif", "--out", "t.json"]);
+    let trajectory = json(&context.join("t.json"));
+    assert_eq!(trajectory["steps"][0]["message"], "hello", "{trajectory:#}");
+    assert_eq!(trajectory["subagent_trajectories"][0]["trajectory_id"], "judge");
+    assert_eq!(trajectory["final_metrics"]["total_completion_tokens"], calls);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

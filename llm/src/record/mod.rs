@@ -8,7 +8,9 @@
 //!   recording/           for a replay: every body byte for byte, each stored once
 //! ```
 
+mod assemble;
 mod calls;
+mod conversation;
 mod objects;
 mod recorder;
 mod replay;
@@ -16,6 +18,7 @@ mod transcript;
 
 pub(crate) use calls::{CallLog, Lost};
 pub use calls::{CallRecord, Outcome, Summary, Totals, read_calls};
+pub use conversation::{Entry, Turn, Turns, read_transcript};
 pub(crate) use recorder::{Answer, Capture, Job, Recorder};
 pub(crate) use replay::canonical;
 pub use replay::{Exhausted, Replay, ReplayError, ReplayOptions};

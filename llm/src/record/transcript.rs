@@ -1,5 +1,6 @@
 //! `transcript.jsonl.gz`: what was said, for people.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
@@ -7,11 +8,11 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::assemble::assemble;
 use super::objects::hash;
 use super::recorder::Job;
-use crate::dialect::Dialect;
 
 /// Answers above this size are not copied into the transcript.
 const LARGEST: usize = 4 << 20;
@@ -48,7 +49,7 @@ impl Transcript {
         };
         let line = json!({
             "id": job.id, "at": job.at, "role": job.role, "model": job.model, "route": job.route,
-            "continues": continues, "request": request,
+            "dialect": job.dialect, "continues": continues, "request": request,
             "answer": {"status": job.answer.status, "whole": job.answer.whole, "body": answer},
         });
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -63,7 +64,7 @@ impl Transcript {
         let mut chain = String::new();
         let mut known = None;
         for (index, item) in items.iter().enumerate() {
-            chain = hash(format!("{chain}{item}").as_bytes());
+            chain = hash(format!("{chain}{}", without_marks(item)).as_bytes());
             if let Some(earlier) = self.beginnings.insert(chain.clone(), id) {
                 known = Some((index + 1, earlier));
             }
@@ -72,6 +73,28 @@ impl Transcript {
         items.drain(..count);
         Some(json!({"call": earlier, "items": count, "of": list}))
     }
+}
+
+/// The item without the marks for the provider's cache, which move on with every request.
+fn without_marks(item: &Value) -> Cow<'_, Value> {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::Object(fields) => {
+                fields.remove("cache_control");
+                fields.values_mut().for_each(strip);
+            }
+            Value::Array(items) => items.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    let has_mark = |block: &Value| block.get("cache_control").is_some();
+    let blocks = item.get("content").and_then(Value::as_array);
+    if !has_mark(item) && !blocks.is_some_and(|blocks| blocks.iter().any(has_mark)) {
+        return Cow::Borrowed(item);
+    }
+    let mut item = item.clone();
+    strip(&mut item);
+    Cow::Owned(item)
 }
 
 /// Replaces what nobody can read, and what nobody should.
@@ -126,100 +149,6 @@ fn without_keys(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// An answer as one value: plain answers as they are, streams put together.
-fn assemble(dialect: Dialect, body: &[u8]) -> Value {
-    if let Ok(value) = serde_json::from_slice(body) {
-        return value;
-    }
-    let text = String::from_utf8_lossy(body);
-    let data = text.lines().filter_map(|line| line.strip_prefix("data:"));
-    let events = data.filter_map(|data| serde_json::from_str::<Value>(data.trim()).ok());
-    let mut parts = Parts::default();
-    for event in events {
-        match dialect {
-            Dialect::OpenAi => parts.openai(&event),
-            Dialect::Anthropic => parts.anthropic(&event),
-            Dialect::Gemini => parts.gemini(&event),
-        }
-    }
-    parts.finish(&text)
-}
-
-#[derive(Default)]
-struct Parts {
-    texts: Map<String, Value>,
-    whole: Option<Value>,
-}
-
-impl Parts {
-    fn add(&mut self, name: &str, text: Option<&Value>) {
-        if let Some(more) = text.and_then(Value::as_str).filter(|t| !t.is_empty()) {
-            match self.texts.get_mut(name) {
-                Some(Value::String(text)) => text.push_str(more),
-                _ => {
-                    self.texts.insert(name.to_owned(), more.into());
-                }
-            }
-        }
-    }
-
-    fn openai(&mut self, event: &Value) {
-        if let Some(output) = event
-            .pointer("/response/output")
-            .filter(|o| o.as_array().is_some_and(|a| !a.is_empty()))
-        {
-            self.whole = Some(output.clone());
-        }
-        for choice in event.get("choices").and_then(Value::as_array).into_iter().flatten() {
-            let index = choice.get("index").and_then(Value::as_u64).unwrap_or(0);
-            let name =
-                |what: &str| if index == 0 { what.to_owned() } else { format!("{what} {index}") };
-            self.add(&name("text"), choice.get("text"));
-            let Some(delta) = choice.get("delta") else { continue };
-            self.add(&name("text"), delta.get("content"));
-            self.add(
-                &name("reasoning"),
-                delta.get("reasoning_content").or_else(|| delta.get("reasoning")),
-            );
-            for call in delta.get("tool_calls").and_then(Value::as_array).into_iter().flatten() {
-                let tool =
-                    format!("tool {}", call.get("index").and_then(Value::as_u64).unwrap_or(0));
-                self.add(&format!("{tool} name"), call.pointer("/function/name"));
-                self.add(&tool, call.pointer("/function/arguments"));
-            }
-        }
-    }
-
-    fn anthropic(&mut self, event: &Value) {
-        let index = event.get("index").and_then(Value::as_u64).unwrap_or(0);
-        if let Some(name) = event.pointer("/content_block/name") {
-            self.add(&format!("block {index} tool"), Some(name));
-        }
-        for key in ["text", "thinking", "partial_json"] {
-            self.add(&format!("block {index} {key}"), event.get("delta").and_then(|d| d.get(key)));
-        }
-    }
-
-    fn gemini(&mut self, event: &Value) {
-        let parts = event.pointer("/candidates/0/content/parts").and_then(Value::as_array);
-        for part in parts.into_iter().flatten() {
-            let thought = part.get("thought").and_then(Value::as_bool) == Some(true);
-            self.add(if thought { "thoughts" } else { "text" }, part.get("text"));
-            if let Some(call) = part.get("functionCall") {
-                self.add("calls", Some(&Value::String(format!("{call}\n"))));
-            }
-        }
-    }
-
-    fn finish(self, raw: &str) -> Value {
-        match self.whole {
-            Some(whole) => whole,
-            None if self.texts.is_empty() => Value::String(raw.chars().take(2000).collect()),
-            None => Value::Object(self.texts),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,6 +165,15 @@ mod tests {
         assert_eq!(second, json!({"messages": ["c"]}));
         let mut other = json!({"messages": ["b", "a"]});
         assert_eq!(transcript.take_known(&mut other, 3), None);
+        let block = |mark: bool| match mark {
+            true => json!({"content": [{"text": "x", "cache_control": {"type": "ephemeral"}}]}),
+            false => json!({"content": [{"text": "x"}]}),
+        };
+        let mut marked = json!({"messages": [block(true)]});
+        assert_eq!(transcript.take_known(&mut marked, 4), None);
+        let mut moved = json!({"messages": [block(false), block(true)]});
+        let continues = transcript.take_known(&mut moved, 5);
+        assert_eq!(continues, Some(json!({"call": 4, "items": 1, "of": "messages"})));
     }
 
     #[test]
@@ -249,17 +187,5 @@ mod tests {
             json!({"text": "my key sk-*** and sk-short, é", "data": "(300 bytes)",
             "list": ["Bearer ***"], "signature": "short"})
         );
-    }
-
-    #[test]
-    fn streams_are_put_together() {
-        let chat = b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\ndata: [DONE]\n\n";
-        assert_eq!(assemble(Dialect::OpenAi, chat), json!({"text": "ab"}));
-        let messages = b"event: x\ndata: {\"index\":1,\"content_block\":{\"name\":\"ls\"}}\n\ndata: {\"index\":1,\"delta\":{\"partial_json\":\"{}\"}}\n\n";
-        assert_eq!(
-            assemble(Dialect::Anthropic, messages),
-            json!({"block 1 tool": "ls", "block 1 partial_json": "{}"})
-        );
-        assert_eq!(assemble(Dialect::OpenAi, b"no json"), json!("no json"));
     }
 }

@@ -1,16 +1,15 @@
 //! The HTTP proxy of `network = allowlist`: CONNECT to chosen hosts, each one logged and counted.
 
-use std::fs::File;
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
+
+use super::log::Log;
 
 /// Longest request head that is read.
 const HEAD: usize = 8192;
@@ -29,43 +28,7 @@ struct Entry {
 #[derive(Debug)]
 pub struct Allowlist {
     entries: Vec<Entry>,
-    log: Mutex<Log>,
-}
-
-/// JSON lines, one for each connection that was asked for, up to [`LOG_LIMIT`] bytes.
-#[derive(Debug)]
-struct Log {
-    path: PathBuf,
-    bytes: u64,
-}
-
-impl Log {
-    fn open(path: PathBuf) -> Self {
-        // A resumed harness appends to the record of the one before it.
-        let bytes = path.metadata().map_or(0, |metadata| metadata.len());
-        Self { path, bytes }
-    }
-
-    fn add(&mut self, value: &serde_json::Value) {
-        if self.bytes > LOG_LIMIT {
-            return;
-        }
-        let mut line = format!("{value}\n");
-        if self.bytes + line.len() as u64 > LOG_LIMIT {
-            line = format!("{}\n", json!({"verdict": "further connections are not recorded"}));
-            self.bytes = LOG_LIMIT;
-        }
-        match append(&self.path, line.as_bytes()) {
-            Ok(()) => self.bytes += line.len() as u64,
-            Err(error) => {
-                tracing::warn!(path = %self.path.display(), %error, "cannot record a connection");
-            }
-        }
-    }
-}
-
-fn append(path: &Path, line: &[u8]) -> std::io::Result<()> {
-    File::options().append(true).create(true).open(path)?.write_all(line)
+    log: Log,
 }
 
 impl Entry {
@@ -100,13 +63,13 @@ impl Allowlist {
     /// A proxy that lets `entries` through and records in `log`, as JSON lines, what was asked for.
     pub fn new(entries: &[String], log: PathBuf) -> Self {
         let entries = entries.iter().map(|entry| Entry::parse(entry)).collect();
-        Self { entries, log: Mutex::new(Log::open(log)) }
+        Self { entries, log: Log::open(log, LOG_LIMIT) }
     }
 
     fn record(&self, target: &str, verdict: &str, up: u64, down: u64) {
-        let at = Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
-        let line = json!({"at": at, "target": target, "verdict": verdict, "sent_bytes": up, "received_bytes": down});
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).add(&line);
+        self.log.add(
+            json!({"target": target, "verdict": verdict, "sent_bytes": up, "received_bytes": down}),
+        );
     }
 
     /// Serves until dropped.
@@ -329,20 +292,6 @@ mod tests {
         ] {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }
-    }
-
-    #[test]
-    fn the_record_of_connections_is_bounded() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("network.jsonl");
-        std::fs::write(&path, vec![b'\n'; LOG_LIMIT as usize - 100]).unwrap();
-        let proxy = Allowlist::new(&[], path.clone());
-        for _ in 0..100 {
-            proxy.record("example.org:443", "no", 0, 0);
-        }
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.len() as u64 <= LOG_LIMIT + 100, "{}", text.len());
-        assert!(text.ends_with("{\"verdict\":\"further connections are not recorded\"}\n"));
     }
 
     #[test]

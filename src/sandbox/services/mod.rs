@@ -5,6 +5,7 @@
 pub mod allowlist;
 pub(crate) mod http;
 mod llm;
+mod log;
 pub mod validate;
 
 use std::fs::File;
@@ -91,7 +92,7 @@ impl Services {
             &spec.competition,
             Arc::clone(&spec.validator),
             spec.limits.submission_bytes,
-            spec.attempt_dir.root().to_owned(),
+            &spec.attempt_dir,
         ));
         let listener = listen(dir, VALIDATE_SOCKET)?;
         let mut tasks = vec![Service::spawn(Arc::clone(&validation).serve(listener))];

@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use medalist_grading::untrusted::Shown;
 use multer::{Field, Multipart};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
@@ -20,6 +21,8 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::http::{self, Progress, Upload, UploadError};
+use super::log::Log;
+use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::{ValidationReply, Validator};
 
 /// An upload of which nothing more comes for this long is dropped.
@@ -32,6 +35,8 @@ const REST: u32 = 3;
 /// Replies leave at this time after the upload, or twice, four times, … as late. Verdicts do not
 /// depend on the answers; neither does the time a client can measure.
 const REPLY_AFTER: Duration = Duration::from_millis(200);
+/// The record of verdicts grows no further.
+const LOG_LIMIT: u64 = 1 << 20;
 /// Start of the names of folders with uploads.
 const SCRATCH: &str = "validate-";
 
@@ -45,22 +50,26 @@ pub struct ValidationService {
     /// When the next validation may begin. Held by the one that goes on.
     turn: Arc<Mutex<Instant>>,
     answered: AtomicU64,
+    /// What was answered, and when.
+    log: Log,
 }
 
 impl ValidationService {
     /// A service for one attempt at `competition`; uploads above `largest` bytes are refused.
     ///
-    /// Uploads that a killed harness left in `scratch` are removed.
+    /// Uploads that a killed harness left in `dir` are removed.
     pub fn new(
         competition: &str,
         validator: Arc<dyn Validator>,
         largest: u64,
-        scratch: PathBuf,
+        dir: &AttemptDir,
     ) -> Self {
+        let scratch = dir.root().to_owned();
         remove_uploads(&scratch);
+        let log = Log::open(dir.validation_log(), LOG_LIMIT);
         let competition = competition.to_string();
         let (turn, answered) = (Arc::new(Mutex::new(Instant::now())), AtomicU64::new(0));
-        Self { competition, validator, largest, scratch, turn, answered }
+        Self { competition, validator, largest, scratch, turn, answered, log }
     }
 
     /// Validations that got an answer.
@@ -226,6 +235,8 @@ async fn validate(State(service): State<Arc<ValidationService>>, request: Reques
     match answer(&service, &head.headers, body).await {
         Ok(reply) => {
             service.answered.fetch_add(1, Ordering::Relaxed);
+            let message = Shown::message(&reply.message);
+            service.log.add(json!({"valid": reply.valid, "message": message}));
             Json(json!({"result": reply.message, "is_valid": reply.valid})).into_response()
         }
         Err(refusal) => refusal.into_response(),
@@ -284,8 +295,12 @@ mod tests {
     /// A service that takes `largest` bytes, and the folder of its socket.
     fn start(largest: u64) -> (tempfile::TempDir, Arc<ValidationService>) {
         let dir = tempfile::tempdir().unwrap();
-        let service =
-            Arc::new(ValidationService::new("c", Arc::new(SizeIsOdd), largest, dir.path().into()));
+        let service = Arc::new(ValidationService::new(
+            "c",
+            Arc::new(SizeIsOdd),
+            largest,
+            &AttemptDir::new(dir.path()),
+        ));
         let listener = UnixListener::bind(dir.path().join("s")).unwrap();
         tokio::spawn(Arc::clone(&service).serve(listener));
         (dir, service)
@@ -332,7 +347,12 @@ mod tests {
         assert!(reply.contains("has more than 3145728 bytes"), "{reply}");
         assert_eq!(service.answered(), 5);
         let left = std::fs::read_dir(dir.path()).unwrap().count();
-        assert_eq!(left, 1, "only the socket is left");
+        assert_eq!(left, 2, "only the socket and the record are left");
+        let record = std::fs::read_to_string(dir.path().join("validations.jsonl")).unwrap();
+        let first: serde_json::Value =
+            serde_json::from_str(record.lines().next().unwrap()).unwrap();
+        assert_eq!((&first["valid"], &first["message"]), (&json!(true), &json!("valid: true")));
+        assert_eq!(record.lines().count(), 5);
     }
 
     /// Counts checks at the same time.
@@ -359,7 +379,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let slow = Arc::new(Slow::default());
         let validator = Arc::clone(&slow) as Arc<dyn Validator>;
-        let service = Arc::new(ValidationService::new("c", validator, 1 << 20, dir.path().into()));
+        let service =
+            Arc::new(ValidationService::new("c", validator, 1 << 20, &AttemptDir::new(dir.path())));
         let listener = UnixListener::bind(dir.path().join("s")).unwrap();
         tokio::spawn(Arc::clone(&service).serve(listener));
         let body = form("name=file", b"id,x\n1,2\n");
