@@ -7,7 +7,7 @@ SOLUTIONS = pathlib.Path(__file__).parent / "solutions"
 # What each kind of task is tried with, weakest first: model and settings. `small` knows linear models alone.
 PLANS = {
     "tabular": {
-        "large": [("linear", [{"strength": 0.1}]), ("boost", [{"leaves": 16, "rounds": 80, "models": 3}]), ("forest", [{"leaf": 3}])],
+        "large": [("linear", [{"strength": 0.1}]), ("boost", [{"leaves": 16, "rounds": 60, "models": 2}]), ("forest", [{"leaf": 3}])],
         "small": [("linear", [{"strength": 0.003}]), ("linear", [{"strength": 0.03}, {"strength": 0.3}])],
     },
     "series": {
@@ -27,7 +27,7 @@ PLANS = {
 # What a tuner tries beside what is there.
 TUNED = {
     ("tabular", "linear"): [{"strength": 0.03}, {"strength": 0.1}],
-    ("tabular", "boost"): [{"leaves": 16, "rounds": 80, "models": 3}, {"leaves": 8, "rounds": 120, "models": 3}],
+    ("tabular", "boost"): [{"leaves": 16, "rounds": 60, "models": 2}, {"leaves": 8, "rounds": 100, "models": 2}],
     ("tabular", "forest"): [{"leaf": 3}, {"leaf": 8}],
     ("series", "linear"): [{"half_life": 80, "alpha": 3}, {"half_life": 160, "alpha": 3}],
     ("series", "boost"): [{"half_life": 160, "leaves": 12, "rounds": 200}, {"half_life": 80, "leaves": 12, "rounds": 200}],

@@ -74,4 +74,4 @@ def make(half_life, leaves, rounds):
 
 
 def make(half_life, leaf):
-    return Split(half_life, 3, ExtraTreesRegressor(60, min_samples_leaf=leaf, random_state=SEED))
+    return Split(half_life, 3, ExtraTreesRegressor(40, min_samples_leaf=leaf, random_state=SEED))

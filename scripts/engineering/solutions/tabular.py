@@ -149,4 +149,4 @@ def make(leaf):
         ("words", make_pipeline(SimpleImputer(strategy="constant", fill_value="none"), OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)), WORDS),
     ])
     maker = ExtraTreesClassifier if BY_CLASS else ExtraTreesRegressor
-    return OnTable(make_pipeline(features, maker(100, min_samples_leaf=leaf, max_features=0.5, random_state=SEED)))
+    return OnTable(make_pipeline(features, maker(50, min_samples_leaf=leaf, max_features=0.5, random_state=SEED)))
