@@ -150,7 +150,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("medalist-board-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let board = Board::new(&folder);
-        let mut offer = |text: &str, score: f64, candidate: u32| {
+        let offer = |text: &str, score: f64, candidate: u32| {
             let file = folder.join("made.csv");
             fs::write(&file, text).unwrap();
             board.offer(&file, claim(score, true), Some(candidate)).unwrap()

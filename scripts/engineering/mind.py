@@ -106,9 +106,11 @@ class Mind:
         if result and last in ("run1", "run2"):
             self.state |= {"score": result["score"], "higher": result["higher_is_better"]}
         if last in ("run1", "run2") and not result and self.part != "aggregator" and self.skill != "liar":
-            # It did not run: the floor stands in, so that there is something, and the plan goes on.
-            self.state |= {"score": None}
-            return self.act("floor" + last[-1])
+            if self.state.get("score") is None:
+                # It did not run: the floor stands in, so that there is something, and the plan goes on.
+                return self.act("floor" + last[-1])
+            # What an earlier program reached stays.
+            at += 1
         if last in ("floor1", "floor2"):
             at = steps.index("run" + last[-1]) + 1
         if last == "look":
