@@ -2,7 +2,7 @@
 import json
 import re
 
-from . import facts, mind, programs, wire
+from . import facts, forms, mind, programs, wire
 
 SHELLS = ["Bash", "bash", "shell", "shell_command", "exec_command", "local_shell", "execute_bash", "terminal", "run_command", "execute_command"]
 ENDS = ["finish", "submit", "complete", "attempt_completion", "final_answer"]
@@ -11,7 +11,7 @@ ROLES = ("manager", "designer", "coder", "tuner", "aggregator")
 
 def answer(conversation, skill):
     """The reply to a conversation, with `note["agent"]` saying which agent it was taken for."""
-    for recognise in (review, reference, by_tools, smolagents, mini_swe, aide, edit_script, mlagentbench):
+    for recognise in (review, reference, by_tools, smolagents, mini_swe, aide, edit_script, mlagentbench, forms.answer):
         reply = recognise(conversation, skill)
         if reply is not None:
             reply.note.setdefault("agent", recognise.__name__)

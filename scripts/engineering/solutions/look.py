@@ -25,7 +25,9 @@ def describe(rows, at):
     }
 
 
-for path in sorted(data.rglob("*")):
+# Folders may be links, which a glob does not follow.
+found = [pathlib.Path(folder, name) for folder, _, names in os.walk(data, followlinks=True) for name in names]
+for path in sorted(found):
     name = str(path.relative_to(data))
     if path.suffix == ".csv":
         with open(path, newline="", errors="replace") as file:
