@@ -53,8 +53,8 @@ fn attempts(context: &TestContext, agent: &str) -> BTreeMap<String, PathBuf> {
     let group = groups.remove(0);
     let plan = json(&group.join("plan.json"));
     let attempts = plan["attempts"].as_array().unwrap().iter().map(|attempt| {
-        let id = attempt["key"]["competition"].as_str().or(attempt["competition"].as_str());
-        (id.unwrap().to_owned(), group.join(attempt["dir"].as_str().unwrap()))
+        let id = attempt["competition"]["id"].as_str().unwrap();
+        (id.to_owned(), group.join(attempt["dir"].as_str().unwrap()))
     });
     attempts.collect()
 }
@@ -100,7 +100,7 @@ fn check_earned(context: &TestContext, id: &str, dir: &Path, made: &Path) {
     let record = json(&dir.join("attempt.json"));
     let grade = json(&dir.join("grade.json"));
     assert_eq!(record["outcome"]["kind"], "finished", "{}", text(&dir.join("run.log")));
-    assert_eq!(record["sealed"], true, "{record:#}");
+    assert_eq!(record["conditions"]["sealed"], true, "{record:#}");
     assert_eq!(grade["valid_submission"], true, "{grade:#}");
     assert_eq!(grade["any_medal"], true, "{id}: {grade:#}");
     let submission = fs::read(dir.join("submission/submission.csv")).unwrap();
