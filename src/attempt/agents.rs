@@ -232,6 +232,9 @@ impl AgentSpec {
         let malformed = |message: String| AgentError::Malformed { path: path.to_owned(), message };
         let toml: AgentToml = toml::from_str(text).map_err(|error| malformed(error.to_string()))?;
         check_id(&toml.id).map_err(malformed)?;
+        if toml.base.is_some() && !matches!(toml.build, BuildKind::Scratch) {
+            return Err(malformed("`base` belongs to `build = \"scratch\"` alone".into()));
+        }
         let build = match (&toml.build, dir) {
             (BuildKind::Scratch, _) => {
                 let program = toml.program.clone().unwrap_or_else(|| toml.id.clone());
