@@ -20,11 +20,16 @@ fn main() {
         );
         return;
     }
-    // The init is small rather than fast; the agents learn.
+    // All are small rather than fast, but for the one that learns.
     compile("init", &medalist_init::SOURCES, "s");
+    let mut compiled = Vec::new();
     for agent in medalist_agents::AGENTS {
-        let opt_level = if agent.id == "sample" { "s" } else { "3" };
-        compile(&format!("agent_{}", agent.id), agent.sources, opt_level);
+        if compiled.contains(&agent.program) {
+            continue;
+        }
+        compiled.push(agent.program);
+        let opt_level = if agent.program == "baseline" { "3" } else { "s" };
+        compile(&format!("agent_{}", agent.program), agent.sources, opt_level);
     }
 }
 

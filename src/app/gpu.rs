@@ -291,7 +291,9 @@ async fn probe_with_sample(gpu: &Gpu, scratch: &Path) -> Option<Probe> {
     let docker = crate::sandbox::docker::DockerExecutor::connect().await.ok()?;
     let info = docker.check().await.ok()?;
     let image = crate::sandbox::embedded::image_reference("medalist/sample", "sample");
-    crate::sandbox::embedded::ensure_program_image(docker.engine(), &image, "sample").await.ok()?;
+    crate::sandbox::embedded::ensure_program_image(docker.engine(), &image, "sample", None)
+        .await
+        .ok()?;
     Some(probe(&docker, &info, gpu, &image, &[], None, scratch).await)
 }
 

@@ -197,7 +197,7 @@ fn find_agent(name: &str, agents_dir: &Path) -> Result<AgentSpec, CliError> {
         CliError::new(Exit::BadInput, error).hint(hint)
     })?;
     Ok(match &agent.build {
-        Build::Embedded { program } => {
+        Build::Embedded { program, .. } => {
             AgentSpec { image: embedded::image_reference(&agent.image, program), ..agent }
         }
         _ => agent,

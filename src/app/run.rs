@@ -209,13 +209,13 @@ pub async fn run_plan(
     let mut plan = plan;
     let image = plan.agent.image.clone();
     match (&plan.agent.build, &engine) {
-        (Build::Embedded { program }, None) => {
+        (Build::Embedded { program, .. }, None) => {
             local_program = Some(embedded::write_program(program)?)
         }
-        (Build::Embedded { program }, Some(engine)) => {
-            embedded::ensure_program_image(engine, &image, program)
-                .await
-                .map_err(executor_error)?;
+        (Build::Embedded { program, base }, Some(engine)) => {
+            let made =
+                embedded::ensure_program_image(engine, &image, program, base.as_deref()).await;
+            plan.agent.image = made.map_err(executor_error)?;
         }
         (Build::Dockerfile { dir, dockerfile }, Some(engine)) => {
             let mut on_line = |line: &str| context.say(format_args!("  {}", Shown::new(line)));

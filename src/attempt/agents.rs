@@ -53,8 +53,11 @@ pub struct AgentSpec {
 pub enum Build {
     /// A program embedded in this binary, put alone into an image made from scratch.
     Embedded {
-        /// `sample` or `baseline`.
+        /// `sample`, `baseline` or `reference`.
         program: String,
+        /// The image that it is put on top of, in place of nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        base: Option<String>,
     },
     /// `docker build` on the agent's folder.
     Dockerfile {
@@ -139,6 +142,8 @@ struct AgentToml {
     build: BuildKind,
     /// The embedded program of `build = "scratch"`; the agent's id if absent.
     program: Option<String>,
+    /// The image that the program is put on top of.
+    base: Option<String>,
     dockerfile: Option<PathBuf>,
     command: Option<Vec<String>>,
     #[serde(default)]
@@ -227,15 +232,18 @@ impl AgentSpec {
         let malformed = |message: String| AgentError::Malformed { path: path.to_owned(), message };
         let toml: AgentToml = toml::from_str(text).map_err(|error| malformed(error.to_string()))?;
         check_id(&toml.id).map_err(malformed)?;
+        if toml.base.is_some() && !matches!(toml.build, BuildKind::Scratch) {
+            return Err(malformed("`base` belongs to `build = \"scratch\"` alone".into()));
+        }
         let build = match (&toml.build, dir) {
             (BuildKind::Scratch, _) => {
                 let program = toml.program.clone().unwrap_or_else(|| toml.id.clone());
-                if !AGENTS.iter().any(|agent| agent.id == program) {
+                if !AGENTS.iter().any(|agent| agent.program == program) {
                     return Err(malformed(format!(
                         "`build = \"scratch\"` has no embedded program `{program}`"
                     )));
                 }
-                Build::Embedded { program }
+                Build::Embedded { program, base: toml.base.clone() }
             }
             (BuildKind::Image, _) => Build::Image,
             // A group may be resumed from another folder.

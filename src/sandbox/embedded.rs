@@ -12,9 +12,10 @@ use crate::attempt::launch::ExecutorError;
 use crate::sandbox::engine::{BuildRequest, Engine, EngineError, plain};
 
 /// The programs of the built-in agents, compiled by the build script as static binaries.
-const PROGRAMS: [(&str, &[u8]); 2] = [
+const PROGRAMS: [(&str, &[u8]); 3] = [
     ("sample", include_bytes!(env!("MEDALIST_AGENT_SAMPLE"))),
     ("baseline", include_bytes!(env!("MEDALIST_AGENT_BASELINE"))),
+    ("reference", include_bytes!(env!("MEDALIST_AGENT_REFERENCE"))),
 ];
 
 /// How much of a builder's output a failure quotes.
@@ -45,20 +46,33 @@ pub fn write_program(name: &str) -> std::io::Result<tempfile::TempPath> {
     Ok(file.into_temp_path())
 }
 
-/// Makes the image of an embedded agent unless it is here: the program alone, no shell, no library.
+/// Makes the image of an embedded agent unless it is here, and gives its reference: the program alone,
+/// no shell, no library; or the program on top of another image, whose hash is then in the tag, too.
 ///
 /// # Errors
-/// The engine's.
+/// The engine's, and a base that is neither here nor can be pulled.
 pub async fn ensure_program_image(
     engine: &Engine,
     reference: &str,
     name: &str,
-) -> Result<(), ExecutorError> {
-    if engine.image(reference).await?.is_some() {
-        return Ok(());
+    base: Option<&str>,
+) -> Result<String, ExecutorError> {
+    let Some(base) = base else {
+        if engine.image(reference).await?.is_none() {
+            engine.import(program_tar(program(name)), reference).await?;
+        }
+        return Ok(reference.to_owned());
+    };
+    let id = base_id(engine, base, Path::new(name)).await?;
+    let reference = format!("{reference}-{}", &hex::encode(Sha256::digest(id))[..12]);
+    if engine.image(&reference).await?.is_none() {
+        let request = BuildRequest { tag: reference.clone(), ..BuildRequest::default() };
+        let dockerfile = format!("FROM {base}\nCOPY {PROGRAM_PATH} /{PROGRAM_PATH}\n");
+        let files =
+            [("Dockerfile", 0o644, dockerfile.as_bytes()), (PROGRAM_PATH, 0o755, program(name))];
+        engine.build(&request, files_tar(files), &mut |_| {}).await?;
     }
-    engine.import(program_tar(program(name)), reference).await?;
-    Ok(())
+    Ok(reference)
 }
 
 /// Builds an agent's image from its folder unless it is here, and gives its reference: `image`,
@@ -176,6 +190,18 @@ async fn base_id(engine: &Engine, base: &str, dockerfile: &Path) -> Result<Strin
     engine.pull(base).await.map_err(|error| missing(format!(" ({error})")))?;
     let found = engine.image(base).await?.ok_or_else(|| missing(String::new()))?;
     Ok(found.id)
+}
+
+/// The tar of a build context: names, modes and contents.
+fn files_tar<const N: usize>(files: [(&str, u32, &[u8]); N]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, mode, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(mode);
+        header.set_size(bytes.len() as u64);
+        builder.append_data(&mut header, path, bytes).expect("writing to memory does not fail");
+    }
+    builder.into_inner().expect("writing to memory does not fail")
 }
 
 /// The tar of an image that holds one program and the directories that programs expect.

@@ -115,3 +115,27 @@ fn two_dockerfiles_of_one_folder_make_two_images() {
     assert!(dir.is_absolute());
     assert_eq!(dockerfile, Path::new("gpu/Dockerfile"));
 }
+
+#[test]
+fn reference_agents_are_one_program_on_top_of_an_image() {
+    let temp = tempfile::tempdir().unwrap();
+    for id in ["flat", "hierarchical"] {
+        let agent = AgentSpec::find(id, temp.path()).unwrap();
+        let base = Some("medalist-env".to_owned());
+        assert_eq!(agent.build, Build::Embedded { program: "reference".into(), base });
+        assert_eq!(agent.command[..2], ["/agent", id]);
+    }
+    let own = |toml: &str| {
+        write(temp.path(), "agent.toml", toml);
+        AgentSpec::from_folder(temp.path())
+    };
+    let alone = own("id = \"own\"\nbuild = \"scratch\"\nprogram = \"reference\"\n").unwrap();
+    assert_eq!(alone.build, Build::Embedded { program: "reference".into(), base: None });
+    for (toml, words) in [
+        ("id = \"own\"\nbuild = \"scratch\"\n", "no embedded program `own`"),
+        ("id = \"own\"\nbuild = \"image\"\nbase = \"b\"\n", "`base` belongs to"),
+    ] {
+        let error = own(toml).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}

@@ -1,6 +1,7 @@
 //! What every subject needs: the real binary in a scratch folder of its own, and whether this
 //! machine has a container engine.
 
+pub(crate) mod engineer;
 pub(crate) mod island;
 pub(crate) mod kaggle_server;
 pub(crate) mod llm_provider;
