@@ -22,7 +22,7 @@ use super::llm::LlmRun;
 use super::messages::{AttemptMessage, AttemptUpdate, FinishedAttempt, StartPoint, TaskEnd};
 use super::pool::Lease;
 use crate::attempt::dir::AttemptDir;
-use crate::attempt::launch::LaunchSpec;
+use crate::attempt::launch::{HOME, LaunchSpec};
 use crate::attempt::outcome::{CancelReason, Outcome, Usage};
 use crate::attempt::plan::{ExecutorKind, PlannedAttempt};
 use crate::host::files::{StoreError, file_sha256, write_json};
@@ -370,11 +370,17 @@ fn launch_spec(
     record.conditions.brief_sha256 = Some(material.brief_sha256);
     record.conditions.data_sha256 = material.data_sha256;
     record.conditions.data_edition = Some(material.data_edition);
-    let (env, argv) =
-        plan.resolve_agent(|name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
     let absolute = |path: &Path| {
         std::path::absolute(path).map_err(|error| format!("`{}`: {error}", path.display()))
     };
+    let attempt_dir = AttemptDir::new(absolute(dir.root())?);
+    let home = match plan.executor {
+        ExecutorKind::Docker => HOME.to_owned(),
+        ExecutorKind::Process => attempt_dir.home().to_string_lossy().into_owned(),
+    };
+    let (env, argv) = plan
+        .resolve_agent(&attempt.key, &home, |name| std::env::var(name).ok())
+        .map_err(|error| error.to_string())?;
     Ok(LaunchSpec {
         name: attempt.dir.clone(),
         labels: [(super::GROUP_LABEL.to_owned(), plan.group.clone())].into(),
@@ -384,7 +390,7 @@ fn launch_spec(
         public_dir: absolute(&material.public_dir)?,
         description: material.description,
         instructions: crate::attempt::instructions::text(&plan.limits, plan.data),
-        attempt_dir: AttemptDir::new(absolute(dir.root())?),
+        attempt_dir,
         limits: plan.limits.clone(),
         network: plan.network.clone(),
         gpus,

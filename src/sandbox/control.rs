@@ -356,7 +356,7 @@ pub(crate) fn cache_dir() -> PathBuf {
 
 /// [`cache_dir`], made if need be. Where somebody else owns it or may write to it, nothing in it can
 /// be trusted: its init would run as the root of every container.
-fn own_cache_dir() -> io::Result<PathBuf> {
+pub(crate) fn own_cache_dir() -> io::Result<PathBuf> {
     let dir = cache_dir();
     check_own_dir(&dir)?;
     Ok(dir)
