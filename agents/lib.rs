@@ -62,12 +62,14 @@ macro_rules! folders {
 }
 
 folders! {
+    "aibuildai": "README.md", "agent.toml";
     "aide": "README.md", "agent.toml", "requirements.in", "requirements.txt", "run.py";
     "autogluon": "README.md", "agent.py", "agent.toml", "requirements.in", "requirements.txt", "task.py";
     "claude-code": "README.md", "agent.toml", "requirements.in", "requirements.txt";
     "codex": "README.md", "agent.toml", "requirements.in", "requirements.txt", "start.sh";
     "flaml": "README.md", "agent.py", "agent.toml", "requirements.in", "requirements.txt", "task.py";
     "mini-swe-agent": "README.md", "agent.toml", "requirements.in", "requirements.txt";
+    "mlevolve": "README.md", "agent.toml", "start.sh";
     "smolagents": "README.md", "agent.toml", "requirements.in", "requirements.txt", "run.py";
 }
 
@@ -96,7 +98,10 @@ mod tests {
             let folder = FOLDERS.iter().find(|folder| folder.id == id).unwrap();
             folder.files.iter().find(|(name, _)| *name == "task.py").unwrap().1
         };
-        assert!(task("flaml") == task("autogluon"), "copy agents/flaml/task.py to agents/autogluon/");
+        assert!(
+            task("flaml") == task("autogluon"),
+            "copy agents/flaml/task.py to agents/autogluon/"
+        );
     }
 
     #[test]

@@ -105,8 +105,9 @@ pub fn with_models(
             "an agent takes one whose agent.toml has `{model}` in its command, `kwargs` or `env`",
         );
     }
-    for role in models.roles.keys().filter(|role| !agent.details.roles.contains_key(*role)) {
-        let known: Vec<&str> = agent.details.roles.keys().map(String::as_str).collect();
+    let roles = &agent.details.roles;
+    if let Some(role) = models.roles.keys().find(|role| !roles.contains_key(*role)) {
+        let known: Vec<&str> = roles.keys().map(String::as_str).collect();
         let nearest = suggestion(role, known.iter().copied());
         let hint = match known.is_empty() {
             true => "it has no roles; `--model` names its model".to_owned(),
@@ -114,7 +115,6 @@ pub fn with_models(
         };
         return refuse(format!("agent `{id}` has no role `{role}`{nearest}"), &hint);
     }
-    let roles = &agent.details.roles;
     let all_named = !roles.is_empty() && roles.keys().all(|role| models.roles.contains_key(role));
     if takes && models.model.is_none() && !all_named {
         return refuse(
@@ -223,17 +223,14 @@ pub async fn ensure_image(
     let Build::Dockerfile { dir, dockerfile } = &agent.build else {
         return Ok(agent.image.clone());
     };
-    let image = FolderImage {
-        image: &agent.image,
-        dir,
-        dockerfile,
-        files_sha256: &agent.files_sha256,
-    };
+    let image =
+        FolderImage { image: &agent.image, dir, dockerfile, files_sha256: &agent.files_sha256 };
     for base in image.bases().map_err(executor_error)? {
         ensure_base(&base, engine, context).await?;
     }
     let reference = image.reference(engine).await.map_err(executor_error)?;
-    let here = engine.image(&reference).await.map_err(ExecutorError::from).map_err(executor_error)?;
+    let here =
+        engine.image(&reference).await.map_err(ExecutorError::from).map_err(executor_error)?;
     if here.is_some() {
         return Ok(reference);
     }
@@ -315,7 +312,8 @@ async fn ensure_base(base: &str, engine: &Engine, context: &Context) -> Result<(
     }
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let lines: Vec<&str> = said.lines().rev().take(8).collect();
-    let last: String = lines.iter().rev().map(|line| format!("\n    {}", Shown::new(line))).collect();
+    let last: String =
+        lines.iter().rev().map(|line| format!("\n    {}", Shown::new(line))).collect();
     Err(CliError::message(
         Exit::Environment,
         format_args!("the base image `{base}` can neither be pulled nor made{last}"),
@@ -351,16 +349,14 @@ pub async fn examine(agent: &AgentSpec) -> Result<Vec<Finding>, CliError> {
         }
         return Ok(found);
     };
-    let image = FolderImage {
-        image: &agent.image,
-        dir,
-        dockerfile,
-        files_sha256: &agent.files_sha256,
-    };
+    let image =
+        FolderImage { image: &agent.image, dir, dockerfile, files_sha256: &agent.files_sha256 };
     if let Some(engine) = &engine {
         for base in image.bases().map_err(executor_error)? {
             let hint = match base_suite(&base) {
-                Some(_) => "`medalist agents build` makes it; that needs `mmdebstrap` or a registry",
+                Some(_) => {
+                    "`medalist agents build` makes it; that needs `mmdebstrap` or a registry"
+                }
                 None => "build, load or pull it",
             };
             found.push(image_finding(&base, engine, hint).await?);
@@ -376,7 +372,9 @@ pub async fn examine(agent: &AgentSpec) -> Result<Vec<Finding>, CliError> {
         let cache = control::own_cache_dir()?;
         let place = packages::place(&requirements, &python, &cache)?;
         found.push(match place.is_dir() {
-            true => Finding::ok("packages", format!("for Python {python}, in `{}`", place.display())),
+            true => {
+                Finding::ok("packages", format!("for Python {python}, in `{}`", place.display()))
+            }
             false => Finding::other(
                 "packages",
                 Level::Note,

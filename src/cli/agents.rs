@@ -273,7 +273,9 @@ fn doctor(args: &DoctorArgs, context: &Context) -> Result<Exit, CliError> {
         text = format!("{}\n", serde_json::to_string_pretty(&map)?);
     }
     context.print(text)?;
-    let is_missing =
-        all.iter().flat_map(|(_, findings)| findings).any(|finding| finding.level == Level::Missing);
+    let is_missing = all
+        .iter()
+        .flat_map(|(_, findings)| findings)
+        .any(|finding| finding.level == Level::Missing);
     Ok(if is_missing { Exit::Environment } else { Exit::Success })
 }

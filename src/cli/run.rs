@@ -13,8 +13,8 @@ use crate::app::gpu::{GpuOptions, GpusFor};
 use crate::app::llm::LlmRequest;
 use crate::app::preflight;
 use crate::app::run::{
-    LimitsRequest, Pace, ResumeRequest, RunRequest, describe_plan, exit_of, make_plan, plan_group, read_plan,
-    resume_group, run_new_group, run_one_attempt, start_runtime,
+    LimitsRequest, Pace, ResumeRequest, RunRequest, describe_plan, exit_of, make_plan, plan_group,
+    read_plan, resume_group, run_new_group, run_one_attempt, start_runtime,
 };
 use crate::attempt::launch::DataMode;
 use crate::attempt::limits::{GpuRequest, Network, uuid};

@@ -146,7 +146,10 @@ fn tags(python: &str) -> Vec<String> {
     let arch = std::env::consts::ARCH;
     let mut platforms: Vec<String> =
         (5..=NEWEST_GLIBC).rev().map(|minor| format!("manylinux_2_{minor}_{arch}")).collect();
-    platforms.extend(["manylinux2014", "manylinux2010", "manylinux1", "linux"].map(|name| format!("{name}_{arch}")));
+    platforms.extend(
+        ["manylinux2014", "manylinux2010", "manylinux1", "linux"]
+            .map(|name| format!("{name}_{arch}")),
+    );
     platforms.push("any".to_owned());
     let own = format!("cp{}", python.replace('.', ""));
     let abis = [own, "abi3".to_owned(), "none".to_owned()];
@@ -176,10 +179,14 @@ mod tests {
     #[test]
     fn what_pip_says_tells_what_is_wrong() {
         let of = |said: &str| failure(said, Path::new("r.txt"), PathBuf::from("x.log"));
-        let differs = of("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.\n  Got 1");
+        let differs = of(
+            "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.\n  Got 1",
+        );
         assert!(matches!(differs, PackagesError::HashDiffers { .. }));
         assert!(differs.to_string().ends_with("Got 1"), "{differs}");
-        let away = of("WARNING: Retrying: Failed to establish a new connection\nERROR: No matching distribution");
+        let away = of(
+            "WARNING: Retrying: Failed to establish a new connection\nERROR: No matching distribution",
+        );
         assert!(matches!(away, PackagesError::Unreachable { .. }));
         assert!(matches!(of("ERROR: Invalid requirement"), PackagesError::Refused { .. }));
     }

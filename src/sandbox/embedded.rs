@@ -20,10 +20,6 @@ const PROGRAMS: [(&str, &[u8]); 2] = [
 
 /// How much of a builder's output a failure quotes.
 const LAST_LINES: usize = 10;
-/// The label by which a Dockerfile says that a stage is of no use afterwards, and the argument with its
-/// value: the image that is built.
-const STAGE_LABEL: &str = "io.medalist.stage";
-const STAGE_ARGUMENT: &str = "MEDALIST_BUILD";
 /// Where the program is in an image made of it.
 const PROGRAM_PATH: &str = "agent";
 
@@ -154,12 +150,10 @@ impl FolderImage<'_> {
         if let Some(wheels) = wheels {
             context.add(wheels, Path::new(WHEELS)).map_err(|error| self.unreadable(error))?;
         }
-        let mut arguments = arguments();
-        arguments.insert(STAGE_ARGUMENT.to_owned(), reference.to_owned());
         let request = BuildRequest {
             tag: reference.to_owned(),
             dockerfile: self.dockerfile.to_string_lossy().into_owned(),
-            arguments,
+            arguments: arguments(),
             ..BuildRequest::default()
         };
         let mut file = fs_err::File::create(log)?;
@@ -173,11 +167,8 @@ impl FolderImage<'_> {
             let _ = writeln!(file, "{line}");
             on_line(line);
         };
-        let built = engine.build_from(&request, context, &mut keep).await;
-        // What a stage left that only this image was made from is of no more use.
-        let pruned = engine.prune_images(STAGE_LABEL, reference).await;
-        match built {
-            Ok(_) => Ok(pruned?),
+        match engine.build_from(&request, context, &mut keep).await {
+            Ok(_) => Ok(()),
             Err(EngineError::Refused { message, .. }) => {
                 let cause = plain(&message);
                 let _ = writeln!(file, "{cause}");

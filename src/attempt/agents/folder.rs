@@ -85,46 +85,46 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// The Dockerfile of a command-line tool: its packages in an environment of their own, whose programs
-/// come after the system's, its install lines, and its files.
+/// come after the system's, its install lines, and its files. It has few steps, since each costs a
+/// look through the whole image where the engine stores layers without the kernel's help.
 fn dockerfile(toml: &AgentToml, dir: &Path) -> io::Result<String> {
-    let base = toml.base();
-    let mut text = String::from("# Made from agent.toml.\n");
-    if let Some(packages) = toml.packages() {
-        let packages = packages.display();
-        // The downloaded packages stay in the first stage.
-        let _ = write!(
-            text,
-            "FROM {base} AS packages\nARG MEDALIST_BUILD=none\nLABEL io.medalist.stage=$MEDALIST_BUILD\n\
-             COPY {packages} /packages/requirements.txt\nCOPY {WHEELS} /packages/{WHEELS}\n\
-             RUN python3 -m venv /opt/agent && /opt/agent/bin/pip install --no-index --no-deps --no-cache-dir \
-             --require-hashes --find-links /packages/{WHEELS} -r /packages/requirements.txt\n\n"
-        );
-    }
-    let _ = write!(
-        text,
-        "FROM {base}\nENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/agent/bin\n"
+    let mut text = format!(
+        "# Made from agent.toml.\nFROM {}\n\
+         ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/agent/bin\n",
+        toml.base()
     );
-    if toml.packages().is_some() {
-        text.push_str("COPY --from=packages /opt/agent /opt/agent\n");
+    let mut steps = Vec::new();
+    if let Some(packages) = toml.packages() {
+        let name = packages.display().to_string();
+        let _ = writeln!(text, "COPY {}", serde_json::json!([name, WHEELS, "/opt/packages/"]));
+        steps.push("python3 -m venv /opt/agent".to_owned());
+        steps.push(format!(
+            "/opt/agent/bin/pip install --no-index --no-deps --no-cache-dir --require-hashes \
+             --find-links /opt/packages -r /opt/packages/{name}"
+        ));
+        steps.push("rm -r /opt/packages".to_owned());
     }
-    if let Some(install) = toml.install() {
-        let lines: Vec<&str> =
-            install.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        let _ = writeln!(text, "RUN {}", lines.join(" && "));
-    }
-    text.push_str("RUN mkdir -p /home/agent /home/code /home/logs\n");
-    let mut names: Vec<(String, bool)> = Vec::new();
+    let install = toml.install().unwrap_or_default().lines().map(str::trim);
+    steps.extend(install.filter(|line| !line.is_empty()).map(str::to_owned));
+    steps.push("mkdir -p /home/agent /home/code /home/logs".to_owned());
+    let _ = writeln!(text, "RUN {}", steps.join(" && "));
+    let (mut files, mut folders) = (Vec::new(), Vec::new());
     for entry in fs_err::read_dir(dir)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_packages = toml.packages().is_some_and(|packages| packages == Path::new(&name));
-        if !NOT_COPIED.contains(&name.as_str()) && !is_packages {
-            names.push((name, entry.file_type()?.is_dir()));
+        match entry.file_type()?.is_dir() {
+            _ if is_packages || NOT_COPIED.contains(&name.as_str()) => {}
+            true => folders.push(name),
+            false => files.push(name),
         }
     }
-    names.sort();
-    for (name, is_dir) in names {
-        let target = if is_dir { format!("/home/agent/{name}") } else { "/home/agent/".to_owned() };
+    files.sort();
+    folders.sort();
+    files.push("/home/agent/".to_owned());
+    let _ = writeln!(text, "COPY {}", serde_json::json!(files));
+    for name in folders {
+        let target = format!("/home/agent/{name}");
         let _ = writeln!(text, "COPY {}", serde_json::json!([name, target]));
     }
     Ok(text)

@@ -219,7 +219,8 @@ pub(super) fn read(
     for text in command.iter().chain(env.values()).chain(&toml.prompt) {
         template::check(text, &toml.roles).map_err(malformed)?;
     }
-    if toml.prompt.iter().any(|prompt| template::names(prompt).iter().any(|name| name == "prompt")) {
+    if toml.prompt.iter().any(|prompt| template::names(prompt).iter().any(|name| name == "prompt"))
+    {
         return Err(malformed("`prompt` cannot hold `{prompt}`".to_owned()));
     }
     let placeholders = command.iter().chain(env.values()).any(|text| text.contains('{'));
@@ -336,7 +337,9 @@ impl AgentToml {
 }
 
 /// The text of the `agent.toml` of a folder that the harness carries.
-pub(super) fn embedded(id: &str) -> Option<(&'static str, &'static [(&'static str, &'static str)])> {
+pub(super) fn embedded(
+    id: &str,
+) -> Option<(&'static str, &'static [(&'static str, &'static str)])> {
     let folder = FOLDERS.iter().find(|folder| folder.id == id)?;
     let (_, text) = folder.files.iter().find(|(name, _)| *name == "agent.toml")?;
     Some((text, folder.files))

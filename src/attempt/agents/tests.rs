@@ -56,11 +56,17 @@ fn mlebench_config_with_anchors_becomes_agents() {
         dev.command
     );
     assert!(
-        AgentSpec::find("defaults/none", &agents_dir, temp.path()).unwrap_err().to_string().contains("aide/dev")
+        AgentSpec::find("defaults/none", &agents_dir, temp.path())
+            .unwrap_err()
+            .to_string()
+            .contains("aide/dev")
     );
     let missing = aide.resolve(&told(&Limits::default()), |_| None).unwrap_err().to_string();
     assert!(missing.contains("`SOME_KEY`"), "{missing}");
-    assert_eq!(aide.resolve(&told(&Limits::default()), |_| Some("v".into())).unwrap().0["KEY"], "v");
+    assert_eq!(
+        aide.resolve(&told(&Limits::default()), |_| Some("v".into())).unwrap().0["KEY"],
+        "v"
+    );
 }
 
 #[test]
@@ -73,7 +79,9 @@ fn a_secret_in_an_argument_leaves_its_key() {
         "a:\n  start: aide/start.sh\n  dockerfile: aide/Dockerfile\n  kwargs_type: omegaconf\n  kwargs:\n    llm.key: ${{ secrets.KEY }} dropped\n    llm.url: a=b\nb:\n  start: aide/start.sh\n  dockerfile: aide/Dockerfile\n  kwargs_type: argparse\n  kwargs:\n    key: ${{secrets.KEY}}\n",
     );
     let agents = AgentSpec::from_mlebench(&dir.join("config.yaml")).unwrap();
-    let command = |agent: &AgentSpec| agent.resolve(&told(&Limits::default()), |_| Some("v".into())).unwrap().1;
+    let command = |agent: &AgentSpec| {
+        agent.resolve(&told(&Limits::default()), |_| Some("v".into())).unwrap().1
+    };
     assert_eq!(command(&agents[0])[2..], ["llm.key=v", "llm.url=a=b"]);
     assert_eq!(command(&agents[1])[2..], ["--key", "v"]);
     assert_eq!(agents[0].secrets(), [("command".to_owned(), "KEY".to_owned())]);
@@ -83,7 +91,8 @@ fn a_secret_in_an_argument_leaves_its_key() {
 fn unknown_keys_in_agent_toml_are_named() {
     let temp = tempfile::tempdir().unwrap();
     write(temp.path(), "agent.toml", "id = \"x\"\nbuild = \"image\"\ncomand = []\n");
-    let error = AgentSpec::from_folder(temp.path(), &temp.path().join("cache")).unwrap_err().to_string();
+    let error =
+        AgentSpec::from_folder(temp.path(), &temp.path().join("cache")).unwrap_err().to_string();
     assert!(error.contains("comand"), "{error}");
 }
 
@@ -165,14 +174,14 @@ fn a_command_line_tool_needs_but_its_settings() {
     assert!(dir.starts_with(&cache), "{}", dir.display());
     let dockerfile = std::fs::read_to_string(dir.join("Dockerfile")).unwrap();
     for line in [
-        "FROM medalist-env AS packages",
-        "COPY requirements.txt /packages/requirements.txt",
-        "RUN ln -s /opt/agent/bin/tool /usr/local/bin/tool && tool --version",
-        r#"COPY ["it.sh","/home/agent/"]"#,
-        r#"COPY ["launch.sh","/home/agent/"]"#,
+        "FROM medalist-env",
+        r#"COPY ["requirements.txt","wheels","/opt/packages/"]"#,
+        r#"COPY ["it.sh","launch.sh","/home/agent/"]"#,
     ] {
         assert!(dockerfile.lines().any(|found| found == line), "{line}:\n{dockerfile}");
     }
+    let install = "&& ln -s /opt/agent/bin/tool /usr/local/bin/tool && tool --version && mkdir";
+    assert!(dockerfile.contains(install), "{dockerfile}");
     // Whoever changed the folder in the cache is not believed.
     std::fs::write(dir.join("launch.sh"), "evil").unwrap();
     assert_eq!(read(), agent);
@@ -248,7 +257,9 @@ fn agents_that_the_harness_carries_are_sound() {
             assert!(dir.join(dockerfile).is_file(), "{name}");
             assert!(agent.version.is_some() && agent.details.licence.is_some(), "{name}");
             let packages = agent.details.packages.iter();
-            for line in packages.map(|packages| std::fs::read_to_string(dir.join(packages)).unwrap()) {
+            for line in
+                packages.map(|packages| std::fs::read_to_string(dir.join(packages)).unwrap())
+            {
                 assert!(line.contains("--hash=sha256:"), "{name}");
             }
         }

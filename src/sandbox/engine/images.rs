@@ -5,9 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use axum::body::Bytes;
-use bollard::query_parameters::{
-    BuildImageOptions, CreateImageOptions, PruneImagesOptions, RemoveImageOptions,
-};
+use bollard::query_parameters::{BuildImageOptions, CreateImageOptions, RemoveImageOptions};
 use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 
@@ -204,20 +202,6 @@ impl Engine {
         let found = self.image(&request.tag).await?;
         found
             .ok_or_else(|| EngineError::NotFound { what: format!("built image `{}`", request.tag) })
-    }
-
-    /// Removes images without a name that have this label.
-    ///
-    /// # Errors
-    /// If the engine refuses.
-    pub async fn prune_images(&self, label: &str, value: &str) -> Result<(), EngineError> {
-        let filters = HashMap::from([
-            ("dangling".to_string(), vec!["true".to_string()]),
-            ("label".to_string(), vec![format!("{label}={value}")]),
-        ]);
-        let options = PruneImagesOptions { filters: Some(filters) };
-        let pruned = self.docker.prune_images(Some(options)).await;
-        pruned.map(|_| ()).map_err(|error| Self::error("remove images that a build left", error))
     }
 
     /// Removes a tag and what only it holds; one that is gone is no error.
