@@ -146,8 +146,8 @@ pub enum AgentError {
 }
 
 impl AgentSpec {
-    /// Finds an agent: a folder with `agent.toml`, `<agents_dir>/<name>`, a built-in name, or an id
-    /// in one of the `config.yaml` files below `agents_dir`.
+    /// Finds an agent: a folder with `agent.toml`, `<agents_dir>/<name>`, a built-in program, an id in
+    /// one of the `config.yaml` files below `agents_dir`, or a folder that the harness carries.
     ///
     /// `cache` is a folder of the user's own, where those are written that images are built from.
     ///
@@ -159,8 +159,9 @@ impl AgentSpec {
                 return Self::from_folder(&dir, cache);
             }
         }
-        if let Some(built_in) = Self::built_in(name, cache) {
-            return built_in;
+        let path = PathBuf::from(format!("agents/{name}/agent.toml"));
+        if let Some(agent) = AGENTS.iter().find(|agent| agent.id == name) {
+            return settings::read(agent.settings, &path, &Source::Embedded(&[]), cache);
         }
         let mut known: Vec<String> = names(agents_dir);
         for config in mlebench_configs(agents_dir) {
@@ -170,17 +171,11 @@ impl AgentSpec {
             }
             known.extend(agents.into_iter().map(|agent| agent.id));
         }
-        Err(AgentError::Unknown { name: name.to_owned(), known })
-    }
-
-    /// An agent that the harness carries.
-    fn built_in(name: &str, cache: &Path) -> Option<Result<Self, AgentError>> {
-        let path = PathBuf::from(format!("agents/{name}/agent.toml"));
-        if let Some(agent) = AGENTS.iter().find(|agent| agent.id == name) {
-            return Some(settings::read(agent.settings, &path, &Source::Embedded(&[]), cache));
+        // After the user's own: MLE-bench has agents of the same names.
+        match settings::embedded(name) {
+            Some((text, files)) => settings::read(text, &path, &Source::Embedded(files), cache),
+            None => Err(AgentError::Unknown { name: name.to_owned(), known }),
         }
-        let (text, files) = settings::embedded(name)?;
-        Some(settings::read(text, &path, &Source::Embedded(files), cache))
     }
 
     /// Reads the agent in a folder of ours; `cache` as in [`AgentSpec::find`].

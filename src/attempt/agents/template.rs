@@ -322,7 +322,7 @@ mod tests {
             ("awk {{print}} {x", "awk {print} {x"),
             (r#"{"a": {"b": 1}} {} {A} { model }"#, r#"{"a": {"b": 1}} {} {A} { model }"#),
             ("${HOME} ${{ secrets.KEY }} ${model}", "${HOME} ${{ secrets.KEY }} ${model}"),
-            ("{{{model}}}", "{{<model>}}"),
+            ("{{{model}}}", "{{model}}"),
         ] {
             assert_eq!(filled(text), expected, "{text}");
         }

@@ -164,11 +164,12 @@ submission = ["out/*.csv"]
 #[test]
 fn a_command_line_tool_needs_but_its_settings() {
     let temp = tempfile::tempdir().unwrap();
-    write(temp.path(), "agent.toml", TOOL);
-    write(temp.path(), "requirements.txt", "tool==1");
-    write(temp.path(), "it.sh", "echo");
+    let own = temp.path().join("tool");
+    write(&own, "agent.toml", TOOL);
+    write(&own, "requirements.txt", "tool==1");
+    write(&own, "it.sh", "echo");
     let cache = temp.path().join("cache");
-    let read = || AgentSpec::from_folder(temp.path(), &cache).unwrap();
+    let read = || AgentSpec::from_folder(&own, &cache).unwrap();
     let mut agent = read();
     let Build::Dockerfile { dir, .. } = &agent.build else { panic!("{:?}", agent.build) };
     assert!(dir.starts_with(&cache), "{}", dir.display());
@@ -210,10 +211,10 @@ fn a_command_line_tool_needs_but_its_settings() {
         "Solve demo-bikes in /home/work within 54 min.",
         "--model",
         "big",
-        "--steps",
-        "18",
         "--seed",
         "7",
+        "--steps",
+        "18",
     ];
     assert_eq!(command, expected);
     agent.details.role_models.insert("coder".to_owned(), "small".to_owned());
