@@ -1,4 +1,5 @@
-//! The built-in agents as text: their settings for the harness, their sources for its build script.
+//! The agents that the harness carries, as text: those it compiles itself (their settings, and their
+//! sources for its build script), and folders that images are built from.
 
 /// An agent that the harness carries.
 #[derive(Debug, Clone, Copy)]
@@ -76,10 +77,64 @@ const REFERENCE: &[(&str, &str)] = sources!(
     "tools.rs",
     "worker.rs"
 );
+/// An agent that the harness carries as a folder, to build its image from.
+#[derive(Debug, Clone, Copy)]
+pub struct Folder {
+    /// Its id.
+    pub id: &'static str,
+    /// Its files: names and texts.
+    pub files: &'static [(&'static str, &'static str)],
+}
+
+macro_rules! folders {
+    ($($id:literal: $($name:literal),+;)+) => {
+        /// All of them.
+        pub const FOLDERS: &[Folder] = &[$(Folder { id: $id, files: sources!($id: $($name),+) }),+];
+    };
+}
+
+folders! {
+    "aibuildai": "README.md", "agent.toml";
+    "aide": "README.md", "agent.toml", "requirements.in", "requirements.txt", "run.py";
+    "autogluon": "README.md", "agent.py", "agent.toml", "requirements.in", "requirements.txt", "task.py";
+    "claude-code": "README.md", "agent.toml", "requirements.in", "requirements.txt";
+    "codex": "README.md", "agent.toml", "requirements.in", "requirements.txt", "start.sh";
+    "flaml": "README.md", "agent.py", "agent.toml", "requirements.in", "requirements.txt", "task.py";
+    "mini-swe-agent": "README.md", "agent.toml", "requirements.in", "requirements.txt";
+    "mlevolve": "README.md", "agent.toml", "start.sh";
+    "smolagents": "README.md", "agent.toml", "requirements.in", "requirements.txt", "run.py";
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_file_of_a_folder_is_left_out() {
+        for folder in FOLDERS {
+            let dir = format!(concat!(env!("CARGO_MANIFEST_DIR"), "/{}"), folder.id);
+            let mut there: Vec<String> = std::fs::read_dir(dir)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            there.sort();
+            let mut listed: Vec<&str> = folder.files.iter().map(|(name, _)| *name).collect();
+            listed.sort_unstable();
+            assert_eq!(there, listed, "{}", folder.id);
+        }
+    }
+
+    #[test]
+    fn the_baselines_read_tables_alike() {
+        let task = |id: &str| {
+            let folder = FOLDERS.iter().find(|folder| folder.id == id).unwrap();
+            folder.files.iter().find(|(name, _)| *name == "task.py").unwrap().1
+        };
+        assert!(
+            task("flaml") == task("autogluon"),
+            "copy agents/flaml/task.py to agents/autogluon/"
+        );
+    }
 
     #[test]
     fn no_source_file_is_left_out() {

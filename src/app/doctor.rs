@@ -36,11 +36,11 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn ok(what: &'static str, found: impl Into<String>) -> Self {
+    pub(super) fn ok(what: &'static str, found: impl Into<String>) -> Self {
         Self { what, level: Level::Ok, found: found.into(), hint: None }
     }
 
-    fn other(
+    pub(super) fn other(
         what: &'static str,
         level: Level,
         found: impl Into<String>,

@@ -1,5 +1,7 @@
 //! What can be done, without a command line: the use cases and what they share.
 
+#[cfg(target_os = "linux")]
+pub mod agents;
 pub mod boards;
 pub mod briefs;
 pub mod competitions;

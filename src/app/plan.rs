@@ -9,12 +9,12 @@ use medalist_competitions::{CompetitionSpec, Suite};
 use medalist_reports::record::CompetitionFacts;
 use uuid::Uuid;
 
+use super::agents::{self, Models};
 use super::context::Context;
 use super::error::{CliError, Exit};
 use super::gpu::{self, GpuOptions};
 use super::llm::{self, LlmRequest};
 use super::report::facts;
-use crate::attempt::agents::{AgentError, AgentSpec, Build};
 use crate::attempt::launch::DataMode;
 use crate::attempt::limits::{Limits, Network};
 use crate::attempt::plan::{ExecutorKind, PLAN_FORMAT, Plan, SnapshotEvery, attempts, group_name};
@@ -22,7 +22,6 @@ use crate::attempt::text::duration;
 use crate::host::gpu::Gpu;
 use crate::host::machine;
 use crate::run::Capacity;
-use crate::sandbox::embedded;
 use crate::sandbox::engine::ContainerConfig;
 
 /// What a new group is made of.
@@ -30,6 +29,8 @@ use crate::sandbox::engine::ContainerConfig;
 pub struct RunRequest<'a> {
     /// A built-in agent, a folder with agent.toml, or an id of an MLE-bench config.yaml.
     pub agent: &'a str,
+    /// The language models that the agent is to use.
+    pub models: Models,
     /// Where agents are looked for.
     pub agents_dir: &'a Path,
     /// What it is run on.
@@ -148,7 +149,9 @@ impl LimitsRequest {
 /// An unknown agent, GPUs for nobody, a mount that breaks the seal, or a container_config that
 /// cannot be read.
 pub fn make_plan(request: &RunRequest<'_>, context: &Context) -> Result<Plan, CliError> {
-    let agent = find_agent(request.agent, request.agents_dir)?;
+    let llm = llm::plan(&request.llm, context)?;
+    let agent = agents::find(request.agent, request.agents_dir)?;
+    let agent = agents::with_models(agent, &request.models, llm.as_ref())?;
     let facts: Vec<CompetitionFacts> =
         request.competitions.iter().map(|spec| facts(spec)).collect();
     request.gpus.check(&facts, context)?;
@@ -156,6 +159,8 @@ pub fn make_plan(request: &RunRequest<'_>, context: &Context) -> Result<Plan, Cl
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let (limits, gpus) = (&request.limits, &request.gpus);
     let config = limits.container_config()?;
+    let network = limits.network.clone().or(config.network.clone()).unwrap_or_default();
+    agents::check_reach(&agent, llm.as_ref(), &network, request.executor)?;
     let plan = Plan {
         format: PLAN_FORMAT,
         group: group_name(created_at, &agent.id),
@@ -163,7 +168,7 @@ pub fn make_plan(request: &RunRequest<'_>, context: &Context) -> Result<Plan, Cl
         suite: request.suite.map(|suite| suite.as_str().to_owned()),
         executor: request.executor,
         limits: limits.resolve(&config),
-        network: limits.network.clone().or(config.network).unwrap_or_default(),
+        network,
         data: request.data,
         gpus: gpus.gpus.clone().unwrap_or(config.gpus),
         gpu_share: gpus.gpu_share,
@@ -177,7 +182,7 @@ pub fn make_plan(request: &RunRequest<'_>, context: &Context) -> Result<Plan, Cl
         runtime: limits.runtime.clone().or(config.runtime),
         cpuset: config.cpuset,
         pass_secrets: request.pass_secrets,
-        llm: llm::plan(&request.llm, context)?,
+        llm,
         data_dir: absolute(&context.data_dir),
         catalog_dirs: context.catalog_dirs.iter().map(|dir| absolute(dir)).collect(),
         command: std::env::args().collect(),
@@ -186,22 +191,6 @@ pub fn make_plan(request: &RunRequest<'_>, context: &Context) -> Result<Plan, Cl
         agent,
     };
     Ok(request.pace.apply(plan))
-}
-
-fn find_agent(name: &str, agents_dir: &Path) -> Result<AgentSpec, CliError> {
-    let agent = AgentSpec::find(name, agents_dir).map_err(|error| {
-        let hint = match error {
-            AgentError::Unknown { .. } => "an agent is a folder with agent.toml (docs/agents.md), or an id in an MLE-bench config.yaml below --agents-dir",
-            _ => "docs/agents.md has every key of agent.toml and config.yaml",
-        };
-        CliError::new(Exit::BadInput, error).hint(hint)
-    })?;
-    Ok(match &agent.build {
-        Build::Embedded { program, .. } => {
-            AgentSpec { image: embedded::image_reference(&agent.image, program), ..agent }
-        }
-        _ => agent,
-    })
 }
 
 /// What the machine has for this plan.

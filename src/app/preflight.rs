@@ -15,6 +15,7 @@ use super::judge::CatalogueJudge;
 use super::llm;
 use super::run::{Opened, open_executor};
 use crate::attempt::agents::{AgentError, Build};
+use crate::attempt::launch::HOME;
 use crate::attempt::limits::Limits;
 use crate::attempt::plan::{ExecutorKind, Plan};
 use crate::host::machine;
@@ -236,9 +237,15 @@ fn consent(plan: &Plan) -> Result<(), CliError> {
         )
         .hint("`--pass-secrets` hands them over; results say so"));
     }
-    plan.resolve_agent(|name| std::env::var(name).ok())
-        .map(|_| ())
-        .map_err(|error| CliError::new(Exit::Environment, error))
+    let Some(attempt) = plan.attempts.first() else { return Ok(()) };
+    let resolved = plan.resolve_agent(&attempt.key, HOME, |name| std::env::var(name).ok());
+    resolved.map(|_| ()).map_err(|error| {
+        let exit = match &error {
+            AgentError::NotTold { .. } => Exit::BadInput,
+            _ => Exit::Environment,
+        };
+        CliError::new(exit, error)
+    })
 }
 
 /// The competitions that no attempt can start on, in one error.

@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use medalist_grading::untrusted::Shown;
 use tokio::sync::mpsc;
 
+use super::agents;
 use super::context::{Context, tell};
 use super::error::{CliError, Exit};
 use super::gpu;
@@ -207,24 +207,14 @@ pub async fn run_plan(
     // The program outlives the run: it is deleted when this function returns.
     let mut local_program = None;
     let mut plan = plan;
-    let image = plan.agent.image.clone();
     match (&plan.agent.build, &engine) {
         (Build::Embedded { program, .. }, None) => {
             local_program = Some(embedded::write_program(program)?)
         }
-        (Build::Embedded { program, base }, Some(engine)) => {
-            let made =
-                embedded::ensure_program_image(engine, &image, program, base.as_deref()).await;
-            plan.agent.image = made.map_err(executor_error)?;
+        (_, Some(engine)) => {
+            plan.agent.image = agents::ensure_image(&plan.agent, engine, context).await?;
         }
-        (Build::Dockerfile { dir, dockerfile }, Some(engine)) => {
-            let mut on_line = |line: &str| context.say(format_args!("  {}", Shown::new(line)));
-            let files = &plan.agent.files_sha256;
-            let built =
-                embedded::ensure_built_image(engine, &image, dir, dockerfile, files, &mut on_line);
-            plan.agent.image = built.await.map_err(executor_error)?;
-        }
-        (Build::Dockerfile { .. }, None) | (Build::Image, _) => {}
+        (Build::Dockerfile { .. } | Build::Image, None) => {}
     }
     let mut hardware = machine::hardware();
     let gpus = gpu::open(gpus, &plan, dir, &*executor, &info, &mut hardware, context).await?;

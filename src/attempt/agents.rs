@@ -4,16 +4,24 @@
 //! a `config.yaml` whose top-level keys are agent ids. Both become an [`AgentSpec`]. Values of
 //! secrets are resolved when an attempt starts and never stored.
 
+mod folder;
+mod settings;
+pub(crate) mod template;
+
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use medalist_agents::AGENTS;
+use medalist_agents::{AGENTS, FOLDERS};
 use medalist_competitions::suggestion;
 use medalist_grading::untrusted::Shown;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::build_context::{BuildContext, repository};
+pub(crate) use folder::WHEELS;
+pub use settings::{Details, Needs};
+use settings::{KwargsType, Source};
+pub use template::Told;
 
 /// The default start command, MLE-bench's own.
 const START: [&str; 2] = ["bash", "/home/agent/start.sh"];
@@ -45,6 +53,9 @@ pub struct AgentSpec {
     pub privileged: bool,
     /// SHA-256 over the agent's files, for provenance.
     pub files_sha256: String,
+    /// What is known of it besides.
+    #[serde(default, skip_serializing_if = "Details::is_empty")]
+    pub details: Details,
 }
 
 /// How an agent's image is made.
@@ -97,6 +108,16 @@ pub enum AgentError {
         /// What is wrong, with its place where known.
         message: String,
     },
+    /// A placeholder of its settings stands for something that nobody said.
+    #[error("agent `{agent}` is told `{{{placeholder}}}`, and nothing says what that is: {how}")]
+    NotTold {
+        /// The agent's id.
+        agent: String,
+        /// The placeholder's name.
+        placeholder: String,
+        /// Who may say it.
+        how: String,
+    },
     /// A secret that the agent names is not set.
     #[error(
         "agent `{agent}` needs the secret `{name}` for `{key}`, but the environment variable `{name}` is not set"
@@ -127,86 +148,25 @@ pub enum AgentError {
     },
 }
 
-/// `agent.toml` as it is written.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AgentToml {
-    id: String,
-    #[serde(default)]
-    description: String,
-    version: Option<String>,
-    #[serde(default)]
-    backbone: String,
-    image: Option<String>,
-    /// `scratch`, `dockerfile` or `image`.
-    build: BuildKind,
-    /// The embedded program of `build = "scratch"`; the agent's id if absent.
-    program: Option<String>,
-    /// The image that the program is put on top of.
-    base: Option<String>,
-    dockerfile: Option<PathBuf>,
-    command: Option<Vec<String>>,
-    #[serde(default)]
-    kwargs: toml::Table,
-    #[serde(default)]
-    kwargs_type: KwargsType,
-    #[serde(default)]
-    env: BTreeMap<String, toml::Value>,
-    #[serde(default)]
-    privileged: bool,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum BuildKind {
-    Scratch,
-    Dockerfile,
-    Image,
-}
-
-/// How settings become arguments of the start command.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum KwargsType {
-    /// `--key value`.
-    #[default]
-    Argparse,
-    /// `key=value`.
-    Omegaconf,
-}
-
-impl KwargsType {
-    fn arguments<'a>(self, kwargs: impl Iterator<Item = (&'a str, String)>) -> Vec<String> {
-        kwargs
-            .flat_map(|(key, value)| match self {
-                Self::Argparse => vec![format!("--{key}"), value],
-                Self::Omegaconf => vec![format!("{key}={value}")],
-            })
-            .collect()
-    }
-}
-
 impl AgentSpec {
-    /// Finds an agent: a built-in name, a folder with `agent.toml`, `<agents_dir>/<name>`, or an id
-    /// in one of the `config.yaml` files below `agents_dir`.
+    /// Finds an agent: a folder with `agent.toml`, `<agents_dir>/<name>`, a built-in program, an id in
+    /// one of the `config.yaml` files below `agents_dir`, or a folder that the harness carries.
+    ///
+    /// `cache` is a folder of the user's own, where those are written that images are built from.
     ///
     /// # Errors
     /// [`AgentError`] names the file that is missing or malformed.
-    pub fn find(name: &str, agents_dir: &Path) -> Result<Self, AgentError> {
+    pub fn find(name: &str, agents_dir: &Path, cache: &Path) -> Result<Self, AgentError> {
         for dir in [PathBuf::from(name), agents_dir.join(name)] {
             if dir.join("agent.toml").is_file() {
-                return Self::from_folder(&dir);
+                return Self::from_folder(&dir, cache);
             }
         }
+        let path = PathBuf::from(format!("agents/{name}/agent.toml"));
         if let Some(agent) = AGENTS.iter().find(|agent| agent.id == name) {
-            return Self::from_toml(
-                agent.settings,
-                Path::new(&format!("agents/{name}/agent.toml")),
-                None,
-            );
+            return settings::read(agent.settings, &path, &Source::Embedded(&[]), cache);
         }
-        let mut known: Vec<String> = AGENTS.iter().map(|agent| agent.id.to_owned()).collect();
-        known.extend(own_folders(agents_dir));
+        let mut known: Vec<String> = names(agents_dir);
         for config in mlebench_configs(agents_dir) {
             let agents = Self::from_mlebench(&config)?;
             if let Some(found) = agents.iter().find(|agent| agent.id == name) {
@@ -214,75 +174,29 @@ impl AgentSpec {
             }
             known.extend(agents.into_iter().map(|agent| agent.id));
         }
-        Err(AgentError::Unknown { name: name.to_owned(), known })
+        // After the user's own: MLE-bench has agents of the same names.
+        match settings::embedded(name) {
+            Some((text, files)) => settings::read(text, &path, &Source::Embedded(files), cache),
+            None => Err(AgentError::Unknown { name: name.to_owned(), known }),
+        }
     }
 
-    /// Reads the agent in a folder of ours.
+    /// Reads the agent in a folder of ours; `cache` as in [`AgentSpec::find`].
     ///
     /// # Errors
     /// As [`AgentSpec::find`].
-    pub fn from_folder(dir: &Path) -> Result<Self, AgentError> {
+    pub fn from_folder(dir: &Path, cache: &Path) -> Result<Self, AgentError> {
         let path = dir.join("agent.toml");
         let text = std::fs::read_to_string(&path)
             .map_err(|source| AgentError::Read { path: path.clone(), source })?;
-        Self::from_toml(&text, &path, Some(dir))
+        settings::read(&text, &path, &Source::Folder(dir), cache)
     }
 
-    fn from_toml(text: &str, path: &Path, dir: Option<&Path>) -> Result<Self, AgentError> {
-        let malformed = |message: String| AgentError::Malformed { path: path.to_owned(), message };
-        let toml: AgentToml = toml::from_str(text).map_err(|error| malformed(error.to_string()))?;
-        check_id(&toml.id).map_err(malformed)?;
-        if toml.base.is_some() && !matches!(toml.build, BuildKind::Scratch) {
-            return Err(malformed("`base` belongs to `build = \"scratch\"` alone".into()));
-        }
-        let build = match (&toml.build, dir) {
-            (BuildKind::Scratch, _) => {
-                let program = toml.program.clone().unwrap_or_else(|| toml.id.clone());
-                if !AGENTS.iter().any(|agent| agent.program == program) {
-                    return Err(malformed(format!(
-                        "`build = \"scratch\"` has no embedded program `{program}`"
-                    )));
-                }
-                Build::Embedded { program, base: toml.base.clone() }
-            }
-            (BuildKind::Image, _) => Build::Image,
-            // A group may be resumed from another folder.
-            (BuildKind::Dockerfile, Some(dir)) => Build::Dockerfile {
-                dir: std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()),
-                dockerfile: toml.dockerfile.clone().unwrap_or_else(|| PathBuf::from("Dockerfile")),
-            },
-            (BuildKind::Dockerfile, None) => {
-                return Err(malformed("a built-in agent cannot have a Dockerfile".into()));
-            }
-        };
-        let arguments = toml
-            .kwargs_type
-            .arguments(toml.kwargs.iter().map(|(key, value)| (key.as_str(), toml_text(value))));
-        let mut command = toml.command.unwrap_or_else(|| START.map(str::to_owned).to_vec());
-        command.extend(arguments);
-        let files_sha256 = match (dir, &build) {
-            (Some(dir), Build::Dockerfile { dockerfile, .. }) => files_hash(dir, dockerfile)?,
-            (Some(dir), _) => files_hash(dir, Path::new("Dockerfile"))?,
-            (None, _) => hex::encode(Sha256::digest(text.as_bytes())),
-        };
-        let image = toml.image.unwrap_or_else(|| format!("medalist/{}", repository(&toml.id)));
-        Ok(Self {
-            image: match &build {
-                Build::Dockerfile { dockerfile, .. } => {
-                    built_image(&image, &files_sha256, dockerfile)
-                }
-                Build::Embedded { .. } | Build::Image => image,
-            },
-            id: toml.id,
-            description: toml.description,
-            version: toml.version,
-            backbone: toml.backbone,
-            build,
-            command,
-            env: toml.env.iter().map(|(key, value)| (key.clone(), toml_text(value))).collect(),
-            privileged: toml.privileged,
-            files_sha256,
-        })
+    /// Whether its settings have a place for a model.
+    pub fn takes_model(&self) -> bool {
+        let texts = self.command.iter().chain(self.env.values()).chain(&self.details.prompt);
+        let mut names = texts.flat_map(|text| template::names(text));
+        names.any(|name| name == "model" || name.starts_with("role."))
     }
 
     /// Reads every agent of an MLE-bench `config.yaml`.
@@ -369,6 +283,7 @@ impl AgentSpec {
                     .and_then(serde_json::Value::as_bool)
                     .unwrap_or(false),
                 files_sha256,
+                details: Details::default(),
             });
         }
         Ok(agents)
@@ -383,16 +298,23 @@ impl AgentSpec {
             .collect()
     }
 
-    /// The environment and command with secrets filled in from `lookup`.
+    /// The environment and command with placeholders and secrets filled in, the latter from `lookup`.
     ///
     /// # Errors
-    /// [`AgentError::SecretMissing`] for an unset one.
+    /// [`AgentError::SecretMissing`] for an unset one, [`AgentError::NotTold`] for a placeholder.
     pub fn resolve(
         &self,
+        told: &Told<'_>,
         lookup: impl Fn(&str) -> Option<String>,
     ) -> Result<(BTreeMap<String, String>, Vec<String>), AgentError> {
         let fill = |key: &str, value: &String| {
-            let Some((before, name)) = secret(value) else { return Ok(value.clone()) };
+            let Some((before, name)) = secret(value) else {
+                // What MLE-bench's settings have in braces is theirs.
+                return match self.details.placeholders {
+                    true => told.fill(self, value),
+                    false => Ok(value.clone()),
+                };
+            };
             let missing = || AgentError::SecretMissing {
                 agent: self.id.clone(),
                 name: name.to_owned(),
@@ -436,13 +358,6 @@ fn secret(value: &str) -> Option<(&str, &str)> {
     is_name.then_some((before, name))
 }
 
-fn toml_text(value: &toml::Value) -> String {
-    match value {
-        toml::Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
 /// A YAML value as Python's `str` prints it.
 fn python_text(value: &serde_json::Value) -> String {
     match value {
@@ -454,13 +369,23 @@ fn python_text(value: &serde_json::Value) -> String {
     }
 }
 
-/// Names of the folders with an `agent.toml` below `agents_dir`, besides the built-in ones.
+/// The names of all agents but those of MLE-bench's configurations: built-in ones, and folders with an
+/// `agent.toml` below `agents_dir`.
+pub fn names(agents_dir: &Path) -> Vec<String> {
+    let programs = AGENTS.iter().map(|agent| agent.id);
+    let mut names: Vec<String> =
+        programs.chain(FOLDERS.iter().map(|folder| folder.id)).map(str::to_owned).collect();
+    let own = own_folders(agents_dir);
+    names.extend(own.into_iter().filter(|name| !names.contains(name)).collect::<Vec<_>>());
+    names
+}
+
+/// Names of the folders with an `agent.toml` below `agents_dir`.
 fn own_folders(agents_dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(agents_dir).into_iter().flatten().flatten();
     let folders = entries.filter(|entry| entry.path().join("agent.toml").is_file());
     let mut names: Vec<String> =
         folders.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.retain(|name| !AGENTS.iter().any(|agent| agent.id == name));
     names.sort();
     names
 }

@@ -17,6 +17,8 @@ const DEPTH: usize = 64;
 #[derive(Debug)]
 pub(crate) struct BuildContext {
     dir: PathBuf,
+    /// Folders from elsewhere: their name in the context, and where they are.
+    added: Vec<(PathBuf, PathBuf)>,
     pub(crate) entries: Vec<ContextEntry>,
     /// Sockets, pipes and devices, which no image can be built from.
     pub(crate) left_out: Vec<PathBuf>,
@@ -48,7 +50,12 @@ impl BuildContext {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ignore::default(),
             Err(error) => return Err(error),
         };
-        let mut context = Self { dir: dir.to_owned(), entries: Vec::new(), left_out: Vec::new() };
+        let mut context = Self {
+            dir: dir.to_owned(),
+            added: Vec::new(),
+            entries: Vec::new(),
+            left_out: Vec::new(),
+        };
         let always = [Path::new(IGNORE_FILE), dockerfile];
         context.walk(Path::new(""), &ignore, &always, 0)?;
         context.entries.sort_by(|one, other| one.path.cmp(&other.path));
@@ -94,9 +101,32 @@ impl BuildContext {
         Ok(())
     }
 
+    /// Adds the files of a folder from elsewhere, as the folder `name`.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn add(&mut self, dir: &Path, name: &Path) -> io::Result<()> {
+        self.entries.push(ContextEntry { path: name.to_owned(), kind: EntryKind::Folder });
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                let path = name.join(entry.file_name());
+                let kind = EntryKind::File { executable: false };
+                self.entries.push(ContextEntry { path, kind });
+            }
+        }
+        self.entries.sort_by(|one, other| one.path.cmp(&other.path));
+        self.added.push((name.to_owned(), dir.to_owned()));
+        Ok(())
+    }
+
     /// Where an entry is on this machine.
     pub(crate) fn source(&self, entry: &ContextEntry) -> PathBuf {
-        self.dir.join(&entry.path)
+        let added = self.added.iter().find_map(|(name, dir)| {
+            let below = entry.path.strip_prefix(name).ok()?;
+            (!below.as_os_str().is_empty()).then(|| dir.join(below))
+        });
+        added.unwrap_or_else(|| self.dir.join(&entry.path))
     }
 
     /// SHA-256 over names, kinds and contents, in the order of names, without times and owners.

@@ -14,6 +14,8 @@ use super::llm::LlmAccess;
 /// A boxed future, so that the traits stay object safe.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// Where an agent's folders are in a container.
+pub const HOME: &str = "/home";
 /// Label that every container of ours carries; its value is the harness's version.
 pub const LABEL: &str = "io.medalist.version";
 /// Label with the attempt's unique name, as given in [`LaunchSpec::name`].
@@ -194,6 +196,8 @@ pub enum ExecutorError {
         cause: String,
         /// What it printed last.
         last_lines: Vec<String>,
+        /// All that it printed.
+        log: PathBuf,
     },
     /// The machine's disk is full.
     #[error("no space left on the machine's disk: {cause}")]
@@ -254,9 +258,10 @@ impl ExecutorError {
             ),
             Self::ImageMissing { hint, .. } => Some(hint.clone()),
             Self::HostFull { .. } => Some("free some space; `medalist clean` removes what old runs left".to_string()),
-            Self::BuildFailed { .. } => Some(
-                "give the step what it lacks; `docker build` in the agent's folder shows all that it prints".to_string(),
-            ),
+            Self::BuildFailed { log, .. } => Some(format!(
+                "give the step what it lacks; `{}` has all that the builder printed",
+                log.display()
+            )),
             Self::ImageRefused { .. } => Some("docs/containers.md says what an image may hold".to_string()),
             Self::Unsupported { .. } | Self::Engine { .. } | Self::Gone { .. } | Self::Io(_) => None,
         }

@@ -13,7 +13,7 @@ use medalist_reports::record::{AttemptKey, CompetitionFacts, FormatVersion, key_
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::attempt::agents::{AgentError, AgentSpec};
+use crate::attempt::agents::{AgentError, AgentSpec, Told};
 use crate::attempt::launch::DataMode;
 use crate::attempt::limits::{GpuRequest, Limits, Network, seconds};
 use crate::attempt::llm::{self, LlmPlan};
@@ -114,20 +114,30 @@ impl Plan {
         secrets
     }
 
-    /// The agent's environment and command with secrets filled in from `lookup`; no key of a
-    /// language model gets in where the gateway holds it.
+    /// The environment and command of an attempt's agent, whose folders are below `home`, with secrets
+    /// filled in from `lookup`; no key of a language model gets in where the gateway holds it.
     ///
     /// # Errors
-    /// [`AgentError::SecretMissing`] for an unset one.
+    /// As [`AgentSpec::resolve`].
     pub fn resolve_agent(
         &self,
+        key: &AttemptKey,
+        home: &str,
         lookup: impl Fn(&str) -> Option<String>,
     ) -> Result<(BTreeMap<String, String>, Vec<String>), AgentError> {
         let mut agent = self.agent.clone();
         if self.llm.is_some() {
             agent.env.retain(|name, _| !llm::is_key(name));
         }
-        agent.resolve(lookup)
+        let config = self.llm.as_ref().and_then(|llm| llm.config().ok());
+        let told = Told {
+            home,
+            limits: &self.limits,
+            budget: config.map(|config| config.budget.attempt).unwrap_or_default(),
+            competition: &key.competition,
+            seed: key.seed,
+        };
+        agent.resolve(&told, lookup)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `medalist doctor`: what this machine has, what is missing, and how to get it.
 
 use crate::app::context::Context;
-use crate::app::doctor::{Level, examine};
+use crate::app::doctor::{Finding, Level, examine};
 use crate::app::error::{CliError, Exit};
 use crate::app::run::start_runtime;
 
@@ -22,20 +22,25 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     if args.json {
         context.print(format_args!("{}\n", serde_json::to_string_pretty(&findings)?))?;
     } else {
-        let mut text = String::new();
-        for finding in &findings {
-            let mark = match finding.level {
-                Level::Ok => "ok     ",
-                Level::Note => "note   ",
-                Level::Missing => "missing",
-            };
-            text.push_str(&format!("{mark}  {:<16} {}\n", finding.what, finding.found));
-            if let Some(hint) = &finding.hint {
-                text.push_str(&format!("{:26} hint: {hint}\n", ""));
-            }
-        }
-        context.print(text)?;
+        context.print(findings_text(&findings))?;
     }
     let is_missing = findings.iter().any(|finding| finding.level == Level::Missing);
     Ok(if is_missing { Exit::Environment } else { Exit::Success })
+}
+
+/// Findings as a person reads them.
+pub(super) fn findings_text(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let mark = match finding.level {
+            Level::Ok => "ok     ",
+            Level::Note => "note   ",
+            Level::Missing => "missing",
+        };
+        text.push_str(&format!("{mark}  {:<16} {}\n", finding.what, finding.found));
+        if let Some(hint) = &finding.hint {
+            text.push_str(&format!("{:26} hint: {hint}\n", ""));
+        }
+    }
+    text
 }

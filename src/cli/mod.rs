@@ -3,6 +3,8 @@
 //! Data goes to stdout and everything else to stderr. A subcommand returns the exit code or a
 //! [`CliError`].
 
+#[cfg(target_os = "linux")]
+pub mod agents;
 pub mod briefs;
 mod checkup;
 #[cfg(target_os = "linux")]
@@ -114,6 +116,8 @@ enum Command {
     Demo(demo::Args),
     #[cfg(target_os = "linux")]
     Doctor(doctor::Args),
+    #[cfg(target_os = "linux")]
+    Agents(agents::AgentsArgs),
     Competitions(competitions::CompetitionsArgs),
     #[cfg(target_os = "linux")]
     Prepare(prepare::Args),
@@ -297,6 +301,8 @@ fn dispatch(
         Command::Demo(args) => demo::run(&args, context),
         #[cfg(target_os = "linux")]
         Command::Doctor(args) => doctor::run(&args, context),
+        #[cfg(target_os = "linux")]
+        Command::Agents(args) => agents::run(&args, context),
         Command::Competitions(args) => competitions::run(&args, context),
         #[cfg(target_os = "linux")]
         Command::Prepare(args) => prepare::run(&args, context),

@@ -6,9 +6,11 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use super::selection::SelectionArgs;
+use crate::app::agents::{EarlyEnd, Models, early_ends};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::gpu::{self, GpuOptions, GpusFor};
+use crate::app::groups::read_plan;
 use crate::app::llm::LlmRequest;
 use crate::app::plan::{LimitsRequest, Pace, RunRequest, describe_plan, make_plan};
 use crate::app::preflight;
@@ -18,7 +20,7 @@ use crate::app::run::{
 use crate::attempt::launch::DataMode;
 use crate::attempt::limits::{GpuRequest, Network, uuid};
 use crate::attempt::plan::{AccessKind, ExecutorKind, MountSpec, Plan};
-use crate::attempt::text::shell_word;
+use crate::attempt::text::{seconds, shell_word};
 use crate::host::store::GroupDir;
 use crate::run::RunSummary;
 
@@ -26,10 +28,18 @@ use crate::run::RunSummary;
 /// submits.
 #[derive(clap::Args, Debug, Clone)]
 pub struct Args {
-    /// A built-in agent (sample, baseline), a folder with agent.toml, or an id of an MLE-bench
+    /// A built-in agent (`medalist agents list`), a folder with agent.toml, or an id of an MLE-bench
     /// config.yaml.
     #[arg(long, value_name = "NAME|DIR")]
     pub agent: Option<String>,
+    /// The language model that the agent is to use, by the provider's name for it; recorded as the
+    /// agent's backbone.
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// Another model for one of the agent's roles: `--role coder=NAME`; `medalist agents show` lists
+    /// them.
+    #[arg(long = "role", value_name = "ROLE=NAME", value_parser = role)]
+    pub roles: Vec<(String, String)>,
     /// A profile of the settings files: `[profile.nightly]` in medalist.toml.
     #[arg(long, env = "MEDALIST_PROFILE", value_name = "NAME")]
     pub profile: Option<String>,
@@ -176,6 +186,10 @@ impl Args {
         };
         let request = RunRequest {
             agent,
+            models: Models {
+                model: self.model.clone(),
+                roles: self.roles.iter().cloned().collect(),
+            },
             agents_dir: &self.agents_dir,
             competitions: selection.resolve(&catalogue)?,
             suite: selection.suite()?,
@@ -233,6 +247,19 @@ impl GpuArgs {
         }
     }
 }
+
+/// A role and its model.
+fn role(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((role, model)) if !role.is_empty() && !model.is_empty() => {
+            Ok((role.to_owned(), model.to_owned()))
+        }
+        _ => Err("expected ROLE=NAME, such as `coder=gpt-5`".to_owned()),
+    }
+}
+
+/// How many agents that ended at once are told of.
+const EARLY_ENDS: usize = 4;
 
 /// Flags of `run` that a resumed group takes; all others are the plan's.
 const BESIDE_RESUME: [&str; 15] = [
@@ -304,11 +331,38 @@ pub fn run(args: &Args, given: &[String], context: &Context) -> Result<Exit, Cli
 /// The exit code, after the lines with which a person goes on.
 fn how_it_ended(dir: &GroupDir, summary: &RunSummary, context: &Context) -> Exit {
     let (exit, group) = (exit_of(summary), shell_word(&dir.root().to_string_lossy()));
+    let ended = read_plan(dir).map(|plan| early_ends(dir, &plan)).unwrap_or_default();
+    for end in ended.iter().take(EARLY_ENDS) {
+        context.warn(early_end(end));
+    }
+    if let Some(more) = ended.len().checked_sub(EARLY_ENDS).filter(|more| *more > 0) {
+        context.warn(format_args!("{more} more agents ended as soon"));
+    }
     if exit != Exit::Success {
         context.say(format_args!("resume: medalist run --resume {group}"));
     }
     context.say(format_args!("report: medalist report {group}"));
     exit
+}
+
+/// What is said of an agent that ended at once.
+fn early_end(end: &EarlyEnd) -> String {
+    let mut text = format!(
+        "the agent of `{}` ended after {} with {} and left no submission; it said last:",
+        end.key,
+        seconds(end.took_s),
+        end.how
+    );
+    for line in &end.last_lines {
+        text.push_str(&format!("\n    {line}"));
+    }
+    if end.last_lines.is_empty() {
+        text.push_str("\n    (nothing)");
+    }
+    if end.wants_terminal {
+        text.push_str("\nhint: it wants a terminal: `tty = true` in its agent.toml gives it one");
+    }
+    text
 }
 
 /// Run one attempt of a planned run group in this process, for batch schedulers and for several

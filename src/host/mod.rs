@@ -14,6 +14,8 @@ pub mod lock;
 #[cfg(target_os = "linux")]
 pub mod machine;
 #[cfg(target_os = "linux")]
+pub mod packages;
+#[cfg(target_os = "linux")]
 pub mod secret;
 #[cfg(target_os = "linux")]
 pub mod store;

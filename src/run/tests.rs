@@ -147,6 +147,7 @@ pub(super) fn plan(competitions: usize, seeds: u32) -> Plan {
             env: BTreeMap::new(),
             privileged: false,
             files_sha256: String::new(),
+            details: Default::default(),
         },
     }
 }

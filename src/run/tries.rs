@@ -19,7 +19,7 @@ use super::llm::{LlmRun, in_words};
 use super::messages::{AttemptMessage, AttemptUpdate, StartPoint, TaskEnd};
 use super::pool::Lease;
 use crate::attempt::dir::AttemptDir;
-use crate::attempt::launch::LaunchSpec;
+use crate::attempt::launch::{HOME, LaunchSpec};
 use crate::attempt::outcome::{CancelReason, Outcome};
 use crate::attempt::plan::{ExecutorKind, PlannedAttempt};
 use crate::host::files::{StoreError, if_there, read_json_if_there, write_json};
@@ -349,12 +349,17 @@ impl Tries {
         record.conditions.brief_sha256 = Some(material.brief_sha256);
         record.conditions.data_sha256 = material.data_sha256;
         record.conditions.data_edition = Some(material.data_edition);
-        let (env, argv) = plan
-            .resolve_agent(|name| std::env::var(name).ok())
-            .map_err(|error| error.to_string())?;
         let absolute = |path: &Path| {
             std::path::absolute(path).map_err(|error| format!("`{}`: {error}", path.display()))
         };
+        let attempt_dir = AttemptDir::new(absolute(self.dir.root())?);
+        let home = match plan.executor {
+            ExecutorKind::Docker => HOME.to_owned(),
+            ExecutorKind::Process => attempt_dir.home().to_string_lossy().into_owned(),
+        };
+        let (env, argv) = plan
+            .resolve_agent(&attempt.key, &home, |name| std::env::var(name).ok())
+            .map_err(|error| error.to_string())?;
         Ok(LaunchSpec {
             name: attempt.dir.clone(),
             labels: [(super::GROUP_LABEL.to_owned(), plan.group.clone())].into(),

@@ -50,7 +50,7 @@ pub(crate) fn dir() -> PathBuf {
 
 /// [`dir`], made if need be. Where somebody else owns it or may write to it, nothing in it can
 /// be trusted: its init would run as the root of every container.
-fn own_dir() -> io::Result<PathBuf> {
+pub(crate) fn own_dir() -> io::Result<PathBuf> {
     let dir = dir();
     check_own_dir(&dir)?;
     Ok(dir)

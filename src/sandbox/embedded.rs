@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::attempt::agents::WHEELS;
 use crate::attempt::build_context::{BuildContext, base_images, needs_buildkit};
 use crate::attempt::launch::ExecutorError;
 use crate::sandbox::engine::{BuildRequest, Engine, EngineError, plain};
@@ -75,89 +76,137 @@ pub async fn ensure_program_image(
     Ok(reference)
 }
 
-/// Builds an agent's image from its folder unless it is here, and gives its reference: `image`,
-/// whose tag holds the hash of the files, with the hash of the images that it builds upon. An image
-/// that is there under this name was made of exactly these.
-///
-/// `files_sha256` is what the plan says of the files.
-///
-/// # Errors
-/// The engine's; a step that fails is quoted. Files that are not those of the plan, and Dockerfiles
-/// that this engine cannot build, are named.
-pub async fn ensure_built_image(
-    engine: &Engine,
-    image: &str,
-    dir: &Path,
-    dockerfile: &Path,
-    files_sha256: &str,
-    on_line: &mut (dyn FnMut(&str) + Send),
-) -> Result<String, ExecutorError> {
-    let unreadable = |source: std::io::Error| ExecutorError::Engine {
-        action: format!("read the build context `{}`", dir.display()),
-        source: Box::new(source),
-    };
-    let context = read_context(dir, dockerfile, files_sha256).await.map_err(unreadable)?;
-    let Some(context) = context else {
-        let what = format!(
-            "the files in `{}` have changed since this group was planned; plan a new one for them",
-            dir.display()
-        );
-        return Err(ExecutorError::Unsupported { what });
-    };
-    let path = dir.join(dockerfile);
-    let text = fs_err::read_to_string(&path).map_err(unreadable)?;
-    let podman = engine.info().await?.podman;
-    if let Some((line, what)) = needs_buildkit(&text).filter(|_| !podman) {
-        let path = path.display();
-        let what = format!(
-            "`{path}` line {line} uses `{what}`, which only BuildKit builds and this engine's own builder does not; build \
-             the image yourself (`docker buildx build`) and name it in agent.toml with `build = \"image\"`"
-        );
-        return Err(ExecutorError::Unsupported { what });
+/// What the image of an agent's folder is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct FolderImage<'a> {
+    /// Its name, whose tag holds the hash of the files.
+    pub image: &'a str,
+    /// The folder.
+    pub dir: &'a Path,
+    /// The Dockerfile's path below it.
+    pub dockerfile: &'a Path,
+    /// What the plan says of the files.
+    pub files_sha256: &'a str,
+}
+
+impl FolderImage<'_> {
+    fn path(&self) -> PathBuf {
+        self.dir.join(self.dockerfile)
     }
-    // MLE-bench's Dockerfiles take these as build arguments; the values are its own.
+
+    fn unreadable(&self, source: std::io::Error) -> ExecutorError {
+        ExecutorError::Engine {
+            action: format!("read the build context `{}`", self.dir.display()),
+            source: Box::new(source),
+        }
+    }
+
+    fn text(&self) -> Result<String, ExecutorError> {
+        fs_err::read_to_string(self.path()).map_err(|error| self.unreadable(error))
+    }
+
+    /// The images that it builds upon.
+    ///
+    /// # Errors
+    /// The Dockerfile cannot be read.
+    pub fn bases(&self) -> Result<Vec<String>, ExecutorError> {
+        Ok(base_images(&self.text()?, &arguments()))
+    }
+
+    /// The reference of the image: its name with the hash of the images that it builds upon, which are
+    /// pulled if need be. An image that is there under this name was made of exactly these.
+    ///
+    /// # Errors
+    /// The engine's, and a Dockerfile that this engine cannot build.
+    pub async fn reference(&self, engine: &Engine) -> Result<String, ExecutorError> {
+        let text = self.text()?;
+        let podman = engine.info().await?.podman;
+        if let Some((line, what)) = needs_buildkit(&text).filter(|_| !podman) {
+            let path = self.path();
+            let path = path.display();
+            let what = format!(
+                "`{path}` line {line} uses `{what}`, which only BuildKit builds and this engine's own builder does not; build \
+                 the image yourself (`docker buildx build`) and name it in agent.toml with `build = \"image\"`"
+            );
+            return Err(ExecutorError::Unsupported { what });
+        }
+        let mut bases = Sha256::new();
+        for base in base_images(&text, &arguments()) {
+            bases.update(base_id(engine, &base, &self.path()).await?);
+        }
+        Ok(format!("{}-{}", self.image, &hex::encode(bases.finalize())[..12]))
+    }
+
+    /// Builds the image under its reference. `wheels` is a folder of packages that is put into the build
+    /// context; `log` gets all that the builder prints.
+    ///
+    /// # Errors
+    /// The engine's; a step that fails is quoted. Files that are not those of the plan are refused.
+    pub async fn build(
+        &self,
+        engine: &Engine,
+        reference: &str,
+        wheels: Option<&Path>,
+        log: &Path,
+        on_line: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<(), ExecutorError> {
+        let context = read_context(self.dir, self.dockerfile, self.files_sha256).await;
+        let Some(mut context) = context.map_err(|error| self.unreadable(error))? else {
+            let what = format!(
+                "the files in `{}` have changed since this group was planned; plan a new one for them",
+                self.dir.display()
+            );
+            return Err(ExecutorError::Unsupported { what });
+        };
+        for odd in &context.left_out {
+            on_line(&format!("`{}` is no file and is left out", odd.display()));
+        }
+        if let Some(wheels) = wheels {
+            context.add(wheels, Path::new(WHEELS)).map_err(|error| self.unreadable(error))?;
+        }
+        let request = BuildRequest {
+            tag: reference.to_owned(),
+            dockerfile: self.dockerfile.to_string_lossy().into_owned(),
+            arguments: arguments(),
+            ..BuildRequest::default()
+        };
+        let mut file = fs_err::File::create(log)?;
+        let mut last = VecDeque::new();
+        let mut keep = |line: &str| {
+            if last.len() == LAST_LINES {
+                last.pop_front();
+            }
+            last.push_back(line.to_owned());
+            // A log that cannot be written is no reason to give up a build.
+            let _ = writeln!(file, "{line}");
+            on_line(line);
+        };
+        match engine.build_from(&request, context, &mut keep).await {
+            Ok(_) => Ok(()),
+            Err(EngineError::Refused { message, .. }) => {
+                let cause = plain(&message);
+                let _ = writeln!(file, "{cause}");
+                Err(ExecutorError::BuildFailed {
+                    dockerfile: self.path().display().to_string(),
+                    cause,
+                    last_lines: last.into(),
+                    log: log.to_owned(),
+                })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// MLE-bench's Dockerfiles take these as build arguments; the values are its own.
+fn arguments() -> BTreeMap<String, String> {
     let arguments = [
         ("SUBMISSION_DIR", "/home/submission"),
         ("LOGS_DIR", "/home/logs"),
         ("CODE_DIR", "/home/code"),
         ("AGENT_DIR", "/home/agent"),
     ];
-    let arguments: BTreeMap<String, String> =
-        arguments.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let mut bases = Sha256::new();
-    for base in base_images(&text, &arguments) {
-        bases.update(base_id(engine, &base, &path).await?);
-    }
-    let reference = format!("{image}-{}", &hex::encode(bases.finalize())[..12]);
-    if engine.image(&reference).await?.is_some() {
-        return Ok(reference);
-    }
-    for odd in &context.left_out {
-        on_line(&format!("`{}` is no file and is left out", odd.display()));
-    }
-    let request = BuildRequest {
-        tag: reference.clone(),
-        dockerfile: dockerfile.to_string_lossy().into_owned(),
-        arguments,
-        ..BuildRequest::default()
-    };
-    let mut last = VecDeque::new();
-    let mut keep = |line: &str| {
-        if last.len() == LAST_LINES {
-            last.pop_front();
-        }
-        last.push_back(line.to_owned());
-        on_line(line);
-    };
-    match engine.build_from(&request, context, &mut keep).await {
-        Ok(_) => Ok(reference),
-        Err(EngineError::Refused { message, .. }) => Err(ExecutorError::BuildFailed {
-            dockerfile: path.display().to_string(),
-            cause: plain(&message),
-            last_lines: last.into(),
-        }),
-        Err(error) => Err(error.into()),
-    }
+    arguments.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
 /// The folder, unless it no longer is what the plan says.

@@ -31,7 +31,11 @@ fn prepared(engineer: &[&str], settings: &str, ids: &[&str]) -> Option<(TestCont
 }
 
 fn run(context: &TestContext, agent: &str, ids: &[&str]) -> Called {
-    let words = [&["run", "--agent", agent, "--llm", "llm.toml", "-c"], ids, &LIMITS[..]].concat();
+    // Agents of the test's own have their model in their arguments.
+    let model: &[&str] =
+        if agent.contains('/') { &[] } else { &["--model", "engineer-large"] };
+    let words =
+        [&["run", "--agent", agent, "--llm", "llm.toml"], model, &["-c"], ids, &LIMITS[..]].concat();
     context.run(&words)
 }
 
