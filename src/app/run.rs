@@ -1,6 +1,7 @@
 //! Runs plans: makes one, opens what it needs, runs a group or one attempt of it, and takes up a
 //! group that was cut short.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,8 +51,8 @@ pub struct RunRequest<'a> {
     pub competitions: Vec<&'a CompetitionSpec>,
     /// The suite that was asked for, if one was.
     pub suite: Option<Suite>,
-    /// Seeds 0 to `seeds - 1`.
-    pub seeds: u32,
+    /// Seeds of each competition.
+    pub seeds: Range<u32>,
     /// What runs attempts.
     pub executor: ExecutorKind,
     /// What each attempt may use.
@@ -196,7 +197,13 @@ pub fn make_plan(request: &RunRequest<'_>, context: &Context) -> Result<Plan, Cl
         catalog_dirs: context.catalog_dirs.iter().map(|dir| absolute(dir)).collect(),
         command: std::env::args().collect(),
         notes: request.notes.clone(),
-        attempts: attempts(&agent.id, &facts, request.seeds, |facts| gpus.of(facts), Uuid::new_v4),
+        attempts: attempts(
+            &agent.id,
+            &facts,
+            request.seeds.clone(),
+            |facts| gpus.of(facts),
+            Uuid::new_v4,
+        ),
         agent,
     };
     Ok(request.pace.apply(plan))
@@ -300,6 +307,27 @@ pub async fn resume_group(
     let ready = preflight::check(&plan, context).await?;
     let summary = run_plan(plan, &dir, None, ready, events, context).await?;
     Ok((dir, summary))
+}
+
+/// Runs the group in this folder, or goes on with it if it was begun. `plan` makes its plan if it has
+/// none; the plan's group is the folder's name.
+///
+/// # Errors
+/// [`CliError`] with the documented exit codes.
+pub async fn run_group_in(
+    dir: &GroupDir,
+    plan: impl FnOnce() -> Result<Plan, CliError>,
+    pace: Pace,
+    context: &Context,
+) -> Result<RunSummary, CliError> {
+    let is_begun = dir.plan().exists();
+    let plan = if is_begun { pace.apply(read_plan(dir)?) } else { plan()? };
+    let ready = preflight::check(&plan, context).await?;
+    if !is_begun {
+        std::fs::create_dir_all(dir.root()).map_err(StoreError::io("create", dir.root()))?;
+        write_json(&dir.plan(), &plan)?;
+    }
+    run_plan(plan, dir, None, ready, None, context).await
 }
 
 /// Runs one attempt of a planned group in this process.

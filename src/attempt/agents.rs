@@ -38,6 +38,9 @@ pub struct AgentSpec {
     pub build: Build,
     /// The start command inside the container, arguments included.
     pub command: Vec<String>,
+    /// How its settings became the arguments at the command's end.
+    #[serde(default)]
+    pub kwargs_type: KwargsType,
     /// Further environment; values may name a secret as `${{ secrets.NAME }}`.
     pub env: BTreeMap<String, String>,
     /// Whether the agent asks for a privileged container.
@@ -160,9 +163,9 @@ enum BuildKind {
 }
 
 /// How settings become arguments of the start command.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum KwargsType {
+pub enum KwargsType {
     /// `--key value`.
     #[default]
     Argparse,
@@ -271,6 +274,7 @@ impl AgentSpec {
             backbone: toml.backbone,
             build,
             command,
+            kwargs_type: toml.kwargs_type,
             env: toml.env.iter().map(|(key, value)| (key.clone(), toml_text(value))).collect(),
             privileged: toml.privileged,
             files_sha256,
@@ -352,6 +356,7 @@ impl AgentSpec {
                 image: built_image(&repository(&image), &files_sha256, &dockerfile),
                 build: Build::Dockerfile { dir: absolute.clone(), dockerfile },
                 command,
+                kwargs_type: style,
                 env: map("env_vars")?
                     .iter()
                     .map(|(key, value)| (key.clone(), python_text(value)))
@@ -364,6 +369,26 @@ impl AgentSpec {
             });
         }
         Ok(agents)
+    }
+
+    /// The agent with other values for some of its settings (`kwargs`), which are arguments at the end
+    /// of its command. One that it does not have yet is added.
+    #[must_use]
+    pub fn with_kwargs(mut self, kwargs: &toml::Table) -> Self {
+        for (key, value) in kwargs {
+            let new = self.kwargs_type.arguments([(key.as_str(), toml_text(value))].into_iter());
+            let old = self.command.iter().rposition(|argument| match self.kwargs_type {
+                KwargsType::Argparse => *argument == format!("--{key}"),
+                KwargsType::Omegaconf => argument.starts_with(&format!("{key}=")),
+            });
+            match old {
+                Some(at) if at + new.len() <= self.command.len() => {
+                    self.command.splice(at..at + new.len(), new);
+                }
+                _ => self.command.extend(new),
+            }
+        }
+        self
     }
 
     /// The secrets that settings name, each with the setting.

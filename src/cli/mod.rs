@@ -15,6 +15,8 @@ pub mod demo;
 pub mod disclose;
 #[cfg(target_os = "linux")]
 pub mod doctor;
+#[cfg(target_os = "linux")]
+pub mod experiment;
 pub mod grade;
 pub mod grade_sample;
 pub mod history;
@@ -120,6 +122,8 @@ enum Command {
     Run(Box<run::Args>),
     #[cfg(target_os = "linux")]
     Attempt(run::AttemptArgs),
+    #[cfg(target_os = "linux")]
+    Experiment(experiment::Args),
     #[cfg(target_os = "linux")]
     Status(replay::StatusArgs),
     #[cfg(target_os = "linux")]
@@ -301,6 +305,8 @@ fn dispatch(
         Command::Run(args) => run::run(&args, given, context),
         #[cfg(target_os = "linux")]
         Command::Attempt(args) => run::attempt(&args, context),
+        #[cfg(target_os = "linux")]
+        Command::Experiment(args) => experiment::run(&args, context),
         #[cfg(target_os = "linux")]
         Command::Status(args) => replay::status(&args, context),
         #[cfg(target_os = "linux")]
