@@ -322,7 +322,8 @@ pub async fn run_group_in(
 ) -> Result<RunSummary, CliError> {
     let is_begun = dir.plan().exists();
     let plan = if is_begun { pace.apply(read_plan(dir)?) } else { plan()? };
-    let ready = preflight::check(&plan, context).await?;
+    // Who runs several groups has heard the warnings when all of them were checked.
+    let ready = preflight::check(&plan, &Context { quiet: 2, ..context.clone() }).await?;
     if !is_begun {
         std::fs::create_dir_all(dir.root()).map_err(StoreError::io("create", dir.root()))?;
         write_json(&dir.plan(), &plan)?;

@@ -231,19 +231,18 @@ impl Forecast {
     }
 
     fn dollars(&self) -> String {
-        let most = self.most_dollars.map_or_else(
-            || {
-                "nothing bounds them (set `[budget.attempt]` of the models' settings, or `budgets`)"
-                    .to_owned()
-            },
-            |most| format!("at most {}", text::dollars(most)),
-        );
-        let expected = match (self.expected_dollars, self.most_dollars) {
-            (Some(expected), _) => text::dollars(expected),
-            (None, Some(0.0)) => text::dollars(0.0),
-            (None, _) => "not known without `prior`".to_owned(),
-        };
-        format!("{most}; expected: {expected}; tries that a failing machine ends come on top")
+        let expected = self.expected_dollars.map(text::dollars);
+        let expected = expected.unwrap_or_else(|| "not known without `prior`".to_owned());
+        match self.most_dollars {
+            Some(0.0) => "none: no calls of language models are paid for".to_owned(),
+            Some(most) => format!(
+                "at most {}; expected: {expected}; tries that a failing machine ends come on top",
+                text::dollars(most)
+            ),
+            None => format!(
+                "nothing bounds them (`budgets`, or `[budget.attempt]` of the models' settings, would); expected: {expected}"
+            ),
+        }
     }
 
     fn detectable(&self, detects: &Sensitivity, stages: usize) -> String {

@@ -262,8 +262,11 @@ impl Prepared<'_> {
     /// # Errors
     /// What stands in the way of the first that cannot.
     pub async fn check(&self, context: &Context) -> Result<(), CliError> {
+        let mut context = context.clone();
         for arm in &self.arms {
-            let checked = preflight::check(&arm.plan, context).await;
+            let checked = preflight::check(&arm.plan, &context).await;
+            // The cells share what is warned of.
+            context.quiet = 2;
             checked.map_err(|error| error.context(format!("cell `{}` cannot run", arm.cell)))?;
         }
         Ok(())
@@ -289,8 +292,9 @@ impl Prepared<'_> {
         }
         let now = pins::pins(&self.experiment, &self.arms, &judge, &hardware)?;
         match self.record()? {
-            Some(record) => self.hold_against(&record, &now)?,
-            None => {
+            Some(record) if self.is_begun() => self.hold_against(&record, &now)?,
+            // What was planned and never begun binds nobody.
+            _ => {
                 let record = Record {
                     format: EXPERIMENT_FORMAT,
                     name: self.experiment.name.clone(),
@@ -304,6 +308,13 @@ impl Prepared<'_> {
         }
         context.say(format_args!("folder: {}", self.root.display()));
         Ok(held)
+    }
+
+    /// Whether any of its groups was begun.
+    fn is_begun(&self) -> bool {
+        let ranges = self.ranges();
+        let groups = (0..self.arms.len()).flat_map(|n| ranges.iter().map(move |seeds| (n, seeds)));
+        groups.into_iter().any(|(number, seeds)| self.group(number, seeds).plan().is_file())
     }
 
     fn record_path(&self) -> PathBuf {

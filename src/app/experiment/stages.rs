@@ -61,17 +61,21 @@ impl Prepared<'_> {
         context: &Context,
     ) -> Result<(ExperimentReport, ReportFiles, Exit), CliError> {
         self.check_dollars(course.max_dollars)?;
-        self.check(context).await?;
         let _held = self.claim(context).await?;
         let interrupted = watch_interrupts();
         let design = self.design();
         let keys: Vec<Cell> = self.arms.iter().map(|arm| arm.cell.clone()).collect();
         let all_pairs = pairs(&keys, design.compare);
         let mut looks = self.looks()?;
-        let mut cut = None;
-        let mut lost = 0;
+        let (mut cut, mut lost, mut is_checked) = (None, 0, false);
         for (stage, seeds) in self.ranges().into_iter().enumerate() {
-            match self.stage(stage, &seeds, &course, &interrupted, context).await? {
+            let left = self.left(stage, &seeds)?;
+            // What is complete asks nothing of the machine.
+            if !left.is_empty() && !is_checked {
+                self.check(context).await?;
+                is_checked = true;
+            }
+            match self.stage(stage, &seeds, left, &course, &interrupted, context).await? {
                 Ok(more) => lost += more,
                 Err(why) => {
                     cut = Some(why);
@@ -96,26 +100,37 @@ impl Prepared<'_> {
         Ok((report, files, exit))
     }
 
-    /// Runs a stage: every cell with its seeds. Gives the attempts that were lost.
+    /// The cells of a stage whose groups are not complete, in the order in which they run. Each stage
+    /// begins with another cell, so that none always runs first.
+    fn left(&self, stage: usize, seeds: &Range<u32>) -> Result<Vec<usize>, CliError> {
+        let cells = self.arms.len();
+        let mut left = Vec::new();
+        for number in (0..cells).map(|turn| (turn + stage) % cells) {
+            let state = group_state(&self.group(number, seeds))?;
+            if state.is_none_or(|state| state.open > 0) {
+                left.push(number);
+            }
+        }
+        Ok(left)
+    }
+
+    /// Runs what is left of a stage. Gives the attempts of the stage that are lost.
     async fn stage(
         &self,
         stage: usize,
         seeds: &Range<u32>,
+        left: Vec<usize>,
         course: &Course,
         interrupted: &AtomicBool,
         context: &Context,
     ) -> Result<Result<usize, Cut>, CliError> {
         let mut lost = 0;
-        let cells = self.arms.len();
-        for turn in 0..cells {
-            // Each stage begins with another cell, so that none always runs first.
-            let number = (turn + stage) % cells;
+        for number in (0..self.arms.len()).filter(|number| !left.contains(number)) {
+            lost += group_state(&self.group(number, seeds))?.map_or(0, |state| state.damaged);
+        }
+        let count = left.len();
+        for (turn, number) in left.into_iter().enumerate() {
             let (cell, dir) = (&self.arms[number].cell, self.group(number, seeds));
-            let state = group_state(&dir)?;
-            if state.as_ref().is_some_and(|state| state.open == 0) {
-                lost += state.map_or(0, |state| state.damaged);
-                continue;
-            }
             if interrupted.load(Ordering::Relaxed) {
                 return Ok(Err(Cut::Interrupted));
             }
@@ -124,11 +139,11 @@ impl Prepared<'_> {
                 let group = dir.root().file_name().unwrap_or_default();
                 Ok(Plan { group: group.to_string_lossy().into_owned(), ..plan })
             };
-            if let Some(why) = self.too_dear(&dir, &make, state.as_ref(), course)? {
+            if let Some(why) = self.too_dear(&dir, &make, course)? {
                 return Ok(Err(Cut::Stopped(why)));
             }
             context.say(format_args!(
-                "stage {} of {}: {cell} ({} of {cells})",
+                "stage {} of {}: {cell} ({} of {count})",
                 stage + 1,
                 self.experiment.stages.len(),
                 turn + 1
@@ -159,12 +174,12 @@ impl Prepared<'_> {
         &self,
         dir: &GroupDir,
         make: &impl Fn() -> Result<Plan, CliError>,
-        state: Option<&GroupState>,
         course: &Course,
     ) -> Result<Option<String>, CliError> {
         let Some(allowed) = course.max_dollars.or(self.experiment.max_dollars) else {
             return Ok(None);
         };
+        let state = group_state(dir)?;
         let mut plan = if state.is_some() { read_plan(dir)? } else { make()? };
         if let Some(state) = state {
             plan.attempts.truncate(state.open);
