@@ -240,7 +240,7 @@ fn a_clear_difference_stops_the_experiment_and_the_report_shows_it() {
     let page = std::fs::read_to_string(root.join("report.html")).unwrap();
     for words in [
         "id=\"differences\"",
-        "Baseline wins more medals than sample",
+        "baseline wins more medals than sample",
         "id=\"score-time-0\"",
         "Where each wins",
         "not recorded",

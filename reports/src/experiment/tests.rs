@@ -122,7 +122,7 @@ fn files_and_pictures_hold_what_was_computed() {
         assert!(page.contains(&format!("id=\"{id}\"")), "{id}");
     }
     let text = markdown(&report);
-    for part in ["## Large, all", "## Differences", "deep minus flat", "## Where each wins"] {
+    for part in ["## large, all", "## Differences", "deep minus flat", "## Where each wins"] {
         assert!(text.contains(part), "no `{part}` in {text}");
     }
     let shown = terminal(&report, crate::table::Look::default());

@@ -163,7 +163,7 @@ fn markdown_table(out: &mut String, report: &ExperimentReport, table: &Table) {
         out,
         "\n## {}\n\n| {} | Any medal | Counted | 95% on these | 95% on ones like these | Score | Valid | Lost | Cost | An attempt | A medal | Tokens | Mean time |\n\
          | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
-        text::markdown(&text::capitalised(&table.setting.to_string())),
+        text::markdown(&table.setting.to_string()),
         text::capitalised(report.design.compare.as_str()),
     );
     for row in &table.rows {

@@ -132,6 +132,7 @@ fn draw_front(front: &Front, form: Form) -> Scene {
     if path.len() > 1 {
         scene.path(path, Ink::Muted, 1);
     }
+    let mut named: Vec<(f64, f64)> = Vec::new();
     for point in &front.points {
         let (px, py) = (x.at(usd(point.cost)), y.at(point.medal_rate));
         let series = point.series;
@@ -140,9 +141,15 @@ fn draw_front(front: &Front, form: Form) -> Scene {
         let name = fit(&format!("{mark}{}", point.name), SMALL, form.width() / 2.0);
         let right = px + 12.0 + text_width(&name, SMALL) > form.width();
         let (at, align) = if right { (-11.0, Align::Right) } else { (11.0, Align::Left) };
-        // Below the point at the top, so that no name leaves the picture.
-        let down = if point.medal_rate > 0.97 { 12.0 } else { -10.0 };
-        scene.text(px + at, py + down, name, SMALL, Ink::Text, align);
+        // Away from the edge that the point is nearer to, and from names that stand there already.
+        let step = if point.medal_rate > 0.5 { 15.0 } else { -15.0 };
+        let mut line = py + step * 0.7;
+        let room = text_width(&name, SMALL);
+        while named.iter().any(|(x, y)| (x - px).abs() < room && (y - line).abs() < 14.0) {
+            line += step;
+        }
+        named.push((px, line));
+        scene.text(px + at, line, name, SMALL, Ink::Text, align);
     }
     scene
 }
