@@ -355,7 +355,7 @@ mod tests {
     fn what_promises_nothing_is_futile_and_binds_nobody() {
         let rule = Rule::default();
         let nothing: Vec<Evidence> = PLAN[..2].iter().map(|t| found(0.0, 1.0, *t)).collect();
-        let verdict = rule.monitor(&PLAN).judge(&[nothing.clone()]);
+        let verdict = rule.monitor(&PLAN).judge(std::slice::from_ref(&nothing));
         assert!(verdict[0].futile && verdict[0].sure_at.is_none(), "{verdict:?}");
         // Run on all the same, the last look has its whole level.
         let mut on = nothing;

@@ -101,9 +101,10 @@ fn mark(points: &mut [FrontPoint]) {
         points.iter().map(|p| Some((p.cost.exact()?, p.medal_rate))).collect();
     for (i, point) in points.iter_mut().enumerate() {
         let Some((cost, rate)) = known[i] else { continue };
-        point.on_front = known.iter().flatten().all(|(other, wins)| {
-            !(*other <= cost && *wins > rate) && !(*other < cost && *wins >= rate)
+        let is_beaten = known.iter().flatten().any(|(other, wins)| {
+            (*other <= cost && *wins > rate) || (*other < cost && *wins >= rate)
         });
+        point.on_front = !is_beaten;
     }
 }
 

@@ -252,9 +252,8 @@ fn markdown_roles(out: &mut String, table: &Table) {
     }
     let _ = write!(
         out,
-        "\n## Money by role: {}\n\n| {} | Role | Share | Cost | Calls | Tokens |\n| --- | --- | ---: | ---: | ---: | ---: |\n",
+        "\n## Money by role: {}\n\n| Of | Role | Share | Cost | Calls | Tokens |\n| --- | --- | ---: | ---: | ---: | ---: |\n",
         text::markdown(&table.setting.to_string()),
-        "Of"
     );
     for roles in &table.roles {
         for role in &roles.roles {

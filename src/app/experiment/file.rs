@@ -362,7 +362,8 @@ impl Experiment {
                 ("suites", &agent.suites, self.suites.iter().map(|s| s.name.as_str()).collect()),
             ];
             for (what, listed, known) in lists {
-                for name in listed.iter().flatten().filter(|name| !known.contains(&name.as_str())) {
+                let mut names = listed.iter().flatten();
+                if let Some(name) = names.find(|name| !known.contains(&name.as_str())) {
                     let nearest = suggestion(name, known.iter().copied());
                     return Err(format!(
                         "agent `{}` is to run with `{name}` of `{what}`, which the experiment does not have{nearest}",
@@ -478,7 +479,7 @@ fn stages(seeds: u32, of_stage: u32) -> Result<Vec<u32>, String> {
         return Err(format!("`stage_seeds` is {of_stage}, expected 1 to {seeds}, the `seeds`"));
     }
     let mut stages: Vec<u32> = (1..=seeds / of_stage).map(|stage| stage * of_stage).collect();
-    if seeds % of_stage > 0 {
+    if !seeds.is_multiple_of(of_stage) {
         stages.push(seeds);
     }
     Ok(stages)

@@ -164,7 +164,7 @@ impl Prepared<'_> {
                 }
                 _ => {}
             }
-            lost += usize::try_from(summary.stats.infrastructure).unwrap_or(0) + summary.damaged;
+            lost += summary.stats.infrastructure + summary.damaged;
         }
         Ok(Ok(lost))
     }

@@ -135,3 +135,13 @@ fn slips_are_told_with_file_line_and_nearest_name() {
         assert!(shown.contains(words), "no `{words}` in {shown}");
     }
 }
+
+#[test]
+fn the_example_is_sound() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/experiments");
+    let experiment = Experiment::read(&dir.join("flat-vs-hierarchical.toml")).unwrap();
+    assert_eq!((experiment.compare, experiment.cells.len()), (Factor::Agent, 4));
+    let llm = crate::attempt::llm::LlmPlan::read(&dir.join("engineer.toml")).unwrap();
+    let budget = llm.config().unwrap().budget.attempt.dollars;
+    assert_eq!(budget, Picodollars::parse("1.00"));
+}
