@@ -393,7 +393,7 @@ fn agent_report<'a>(
     (report, attempts)
 }
 
-fn counts(attempts: &[&Attempt]) -> Counts {
+pub(crate) fn counts(attempts: &[&Attempt]) -> Counts {
     let mut counts = Counts { planned: attempts.len(), ..Counts::default() };
     for attempt in attempts {
         let grade = &attempt.grade;

@@ -15,6 +15,7 @@ use crate::data::{
     AgentReport, AttemptReport, Breakdown, ReportData, Standing, part_key, part_order,
 };
 use crate::estimate::Estimate;
+use crate::experiment::{self, ExperimentReport, PairReport};
 use crate::llm::Cost;
 use crate::palette;
 use crate::plots::{self, Plot, PlotError};
@@ -329,6 +330,71 @@ pub fn comparison_page(comparison: &Comparison) -> Result<String, HtmlError> {
     Ok(page)
 }
 
+/// The report of an experiment as one self-contained page.
+///
+/// # Errors
+/// [`HtmlError`], which with the embedded template is a bug.
+pub fn experiment_page(report: &ExperimentReport) -> Result<String, HtmlError> {
+    let plots = plots::experiment(report)?;
+    let page = ENVIRONMENT.get_template("experiment.html")?.render(context! {
+        r => Serde(report),
+        progress => report.progress.words(),
+        looks => report.pairs.iter().map(|pair| pair.verdict.looks.len()).max().unwrap_or(0),
+        pairs => Serde(report.pairs.iter().map(PairView::of).collect::<Vec<_>>()),
+        tables => Serde(report.tables.iter().map(TableView::of).collect::<Vec<_>>()),
+        plots => Serde(plots),
+        warnings => Serde(grouped(&report.warnings)),
+        theme => palette::css(),
+        style => STYLE_CSS,
+        script => SCRIPT_JS,
+    })?;
+    Ok(page)
+}
+
+/// A pair of an experiment with its words.
+#[derive(Serialize)]
+struct PairView<'a> {
+    r: &'a PairReport,
+    setting: String,
+    heading: String,
+    look: String,
+}
+
+impl<'a> PairView<'a> {
+    fn of(pair: &'a PairReport) -> Self {
+        let setting = pair.pair.setting.to_string();
+        Self { r: pair, setting, heading: pair.heading(), look: pair.look() }
+    }
+}
+
+/// A setting of an experiment with its words.
+#[derive(Serialize)]
+struct TableView<'a> {
+    r: &'a experiment::Table,
+    heading: String,
+    rows: Vec<RowView<'a>>,
+}
+
+#[derive(Serialize)]
+struct RowView<'a> {
+    r: &'a experiment::Row,
+    cost: Option<Cost>,
+    per_attempt: Option<Cost>,
+    per_medal: String,
+}
+
+impl<'a> TableView<'a> {
+    fn of(table: &'a experiment::Table) -> Self {
+        let rows = table.rows.iter().map(|row| RowView {
+            r: row,
+            cost: row.llm.as_ref().and_then(|llm| llm.cost),
+            per_attempt: row.per_attempt(),
+            per_medal: row.per_medal(),
+        });
+        Self { r: table, heading: table.setting.to_string(), rows: rows.collect() }
+    }
+}
+
 /// The templates are parsed once: a folder of pages fills them thousands of times.
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(environment);
 
@@ -357,6 +423,7 @@ fn environment() -> Environment<'static> {
         text::points_interval(*value)
     });
     environment.add_filter("two", |value: f64| text::number(value, 2));
+    environment.add_filter("level", text::level);
     environment.add_filter("p", text::p_value);
     environment.add_filter("p_equals", text::p_equals);
     environment.add_filter("clock", text::clock);
@@ -370,6 +437,7 @@ fn environment() -> Environment<'static> {
     for (name, template) in [
         ("attempt.html", include_str!("templates/attempt.html")),
         ("comparison.html", include_str!("templates/comparison.html")),
+        ("experiment.html", include_str!("templates/experiment.html")),
         ("llm.html", include_str!("templates/llm.html")),
         ("report.html", include_str!("templates/report.html")),
         ("transcript.html", include_str!("templates/transcript.html")),

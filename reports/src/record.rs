@@ -194,6 +194,9 @@ pub struct CompetitionFacts {
     /// Suites that contain it.
     #[serde(default)]
     pub suites: Vec<String>,
+    /// Size of its raw data, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
 }
 
 /// How a try ended.

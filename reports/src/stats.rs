@@ -7,6 +7,7 @@
 mod exact;
 mod intervals;
 mod permutation;
+pub mod sequential;
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};

@@ -65,6 +65,15 @@ pub fn p_equals(p: f64) -> String {
     if p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {}", number(p, 3)) }
 }
 
+/// The p value that a look must not exceed: `0.0142`, `below 0.0001`, or `never`.
+pub fn level(level: f64) -> String {
+    match level {
+        level if level <= 0.0 => "never".to_owned(),
+        level if level < 0.000_1 => "below 0.0001".to_owned(),
+        level => number(level, 4),
+    }
+}
+
 /// Up to five decimals, which is what MLE-bench keeps; `n/a` without a score.
 pub fn score(value: Option<f64>) -> String {
     match value {

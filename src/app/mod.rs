@@ -12,6 +12,8 @@ pub mod doctor;
 mod download;
 pub mod error;
 #[cfg(target_os = "linux")]
+pub mod experiment;
+#[cfg(target_os = "linux")]
 pub mod gpu;
 pub mod grade;
 pub mod grading;

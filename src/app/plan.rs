@@ -1,5 +1,6 @@
 //! Makes a plan of what is asked for, and says what it comes to on this machine.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,8 +38,8 @@ pub struct RunRequest<'a> {
     pub competitions: Vec<&'a CompetitionSpec>,
     /// The suite that was asked for, if one was.
     pub suite: Option<Suite>,
-    /// Seeds 0 to `seeds - 1`.
-    pub seeds: u32,
+    /// Seeds of each competition.
+    pub seeds: Range<u32>,
     /// What runs attempts.
     pub executor: ExecutorKind,
     /// What each attempt may use.
@@ -187,7 +188,13 @@ pub fn make_plan(request: &RunRequest<'_>, context: &Context) -> Result<Plan, Cl
         catalog_dirs: context.catalog_dirs.iter().map(|dir| absolute(dir)).collect(),
         command: std::env::args().collect(),
         notes: request.notes.clone(),
-        attempts: attempts(&agent.id, &facts, request.seeds, |facts| gpus.of(facts), Uuid::new_v4),
+        attempts: attempts(
+            &agent.id,
+            &facts,
+            request.seeds.clone(),
+            |facts| gpus.of(facts),
+            Uuid::new_v4,
+        ),
         agent,
     };
     Ok(request.pace.apply(plan))

@@ -226,6 +226,7 @@ pub fn facts(spec: &CompetitionSpec) -> CompetitionFacts {
             .filter(|suite| suite.contains(spec))
             .map(ToString::to_string)
             .collect(),
+        size_bytes: spec.size_gb.map(|size| (size * 1e9) as u64),
     }
 }
 

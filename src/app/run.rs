@@ -17,7 +17,7 @@ use crate::attempt::agents::Build;
 use crate::attempt::launch::ExecutorError;
 use crate::attempt::outcome::CancelReason;
 use crate::attempt::plan::{ExecutorKind, Plan};
-use crate::host::files::write_json;
+use crate::host::files::{StoreError, write_json};
 use crate::host::machine;
 use crate::host::store::{GroupDir, find};
 use crate::run::events::EventSink;
@@ -111,6 +111,28 @@ pub async fn resume_group(
     let ready = preflight::check(&plan, context).await?;
     let summary = run_plan(plan, &dir, None, ready, events, context).await?;
     Ok((dir, summary))
+}
+
+/// Runs the group in this folder, or goes on with it if it was begun. `plan` makes its plan if it has
+/// none; the plan's group is the folder's name.
+///
+/// # Errors
+/// [`CliError`] with the documented exit codes.
+pub async fn run_group_in(
+    dir: &GroupDir,
+    plan: impl FnOnce() -> Result<Plan, CliError>,
+    pace: Pace,
+    context: &Context,
+) -> Result<RunSummary, CliError> {
+    let is_begun = dir.plan().exists();
+    let plan = if is_begun { pace.apply(read_plan(dir)?) } else { plan()? };
+    // Who runs several groups has heard the warnings when all of them were checked.
+    let ready = preflight::check(&plan, &Context { quiet: 2, ..context.clone() }).await?;
+    if !is_begun {
+        std::fs::create_dir_all(dir.root()).map_err(StoreError::io("create", dir.root()))?;
+        write_json(&dir.plan(), &plan)?;
+    }
+    run_plan(plan, dir, None, ready, None, context).await
 }
 
 /// Runs one attempt of a planned group in this process.

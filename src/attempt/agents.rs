@@ -19,8 +19,8 @@ use sha2::{Digest, Sha256};
 
 use super::build_context::{BuildContext, repository};
 pub(crate) use folder::WHEELS;
-pub use settings::{Details, Needs};
-use settings::{KwargsType, Source};
+pub use settings::{Details, KwargsType, Needs};
+use settings::{Source, toml_text};
 pub use template::Told;
 
 /// The default start command, MLE-bench's own.
@@ -46,6 +46,9 @@ pub struct AgentSpec {
     pub build: Build,
     /// The start command inside the container, arguments included.
     pub command: Vec<String>,
+    /// How its settings became the arguments at the command's end.
+    #[serde(default)]
+    pub kwargs_type: KwargsType,
     /// Further environment; values may name a secret as `${{ secrets.NAME }}`.
     pub env: BTreeMap<String, String>,
     /// Whether the agent asks for a privileged container.
@@ -274,6 +277,7 @@ impl AgentSpec {
                 image: built_image(&repository(&image), &files_sha256, &dockerfile),
                 build: Build::Dockerfile { dir: absolute.clone(), dockerfile },
                 command,
+                kwargs_type: style,
                 env: map("env_vars")?
                     .iter()
                     .map(|(key, value)| (key.clone(), python_text(value)))
@@ -287,6 +291,26 @@ impl AgentSpec {
             });
         }
         Ok(agents)
+    }
+
+    /// The agent with other values for some of its settings (`kwargs`), which are arguments at the end
+    /// of its command. One that it does not have yet is added.
+    #[must_use]
+    pub fn with_kwargs(mut self, kwargs: &toml::Table) -> Self {
+        for (key, value) in kwargs {
+            let new = self.kwargs_type.arguments([(key.as_str(), toml_text(value))].into_iter());
+            let old = self.command.iter().rposition(|argument| match self.kwargs_type {
+                KwargsType::Argparse => *argument == format!("--{key}"),
+                KwargsType::Omegaconf => argument.starts_with(&format!("{key}=")),
+            });
+            match old {
+                Some(at) if at + new.len() <= self.command.len() => {
+                    self.command.splice(at..at + new.len(), new);
+                }
+                _ => self.command.extend(new),
+            }
+        }
+        self
     }
 
     /// The secrets that settings name, each with the setting.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -284,7 +285,7 @@ impl fmt::Display for ExecutorKind {
     }
 }
 
-/// Attempts of one agent on competitions with seeds `0..seeds`.
+/// Attempts of one agent on competitions with the given seeds.
 ///
 /// Seeds are the outer loop, so that a run that is cut short has whole seeds. In a seed the
 /// attempts that may take longest come first, and of those the ones with the most GPUs, so that
@@ -293,7 +294,7 @@ impl fmt::Display for ExecutorKind {
 pub fn attempts(
     agent: &str,
     competitions: &[CompetitionFacts],
-    seeds: u32,
+    seeds: Range<u32>,
     gpus_for: impl Fn(&CompetitionFacts) -> Option<GpuRequest>,
     mut uuid: impl FnMut() -> Uuid,
 ) -> Vec<PlannedAttempt> {
@@ -306,7 +307,7 @@ pub fn attempts(
         (expected_length(competition), std::cmp::Reverse(devices(competition)))
     });
     let order = &order;
-    (0..seeds)
+    seeds
         .flat_map(|seed| order.iter().map(move |competition| (seed, *competition)))
         .map(|(seed, competition)| PlannedAttempt {
             key: AttemptKey { competition: competition.id.clone(), agent: agent.to_owned(), seed },
@@ -345,10 +346,12 @@ mod tests {
     #[test]
     fn equal_inputs_give_an_equal_plan_with_whole_seeds_first() {
         let facts = |id: &str| CompetitionFacts { id: id.into(), ..CompetitionFacts::default() };
-        let plan = || attempts("x", &[facts("a"), facts("b")], 2, |_| None, Uuid::nil);
+        let plan = || attempts("x", &[facts("a"), facts("b")], 0..2, |_| None, Uuid::nil);
         assert_eq!(plan(), plan());
         let keys: Vec<String> = plan().iter().map(|attempt| attempt.key.to_string()).collect();
         assert_eq!(keys, ["a/x/0", "b/x/0", "a/x/1", "b/x/1"]);
+        let later = attempts("x", &[facts("a")], 3..5, |_| None, Uuid::nil);
+        assert_eq!((later[0].key.seed, later[1].key.seed, later.len()), (3, 4, 2));
     }
 
     #[test]
@@ -363,7 +366,7 @@ mod tests {
         let gpus = |competition: &CompetitionFacts| {
             (competition.id == "big").then_some(GpuRequest::Count(4))
         };
-        let plan = attempts("x", &all, 2, gpus, Uuid::nil);
+        let plan = attempts("x", &all, 0..2, gpus, Uuid::nil);
         let keys: Vec<String> = plan.iter().map(|attempt| attempt.key.to_string()).collect();
         assert_eq!(keys[..4], ["h/x/0", "big/x/0", "m/x/0", "l/x/0"]);
         assert_eq!(keys[4], "h/x/1");

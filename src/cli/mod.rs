@@ -17,6 +17,8 @@ pub mod demo;
 pub mod disclose;
 #[cfg(target_os = "linux")]
 pub mod doctor;
+#[cfg(target_os = "linux")]
+pub mod experiment;
 pub mod grade;
 pub mod grade_sample;
 pub mod history;
@@ -126,6 +128,8 @@ enum Command {
     Run(Box<run::Args>),
     #[cfg(target_os = "linux")]
     Attempt(run::AttemptArgs),
+    #[cfg(target_os = "linux")]
+    Experiment(experiment::Args),
     #[cfg(target_os = "linux")]
     Status(replay::StatusArgs),
     #[cfg(target_os = "linux")]
@@ -311,6 +315,8 @@ fn dispatch(
         Command::Run(args) => run::run(&args, given, context),
         #[cfg(target_os = "linux")]
         Command::Attempt(args) => run::attempt(&args, context),
+        #[cfg(target_os = "linux")]
+        Command::Experiment(args) => experiment::run(&args, context),
         #[cfg(target_os = "linux")]
         Command::Status(args) => replay::status(&args, context),
         #[cfg(target_os = "linux")]

@@ -1,5 +1,6 @@
 //! `medalist run` and `medalist attempt`: run a new group, one that was cut short, or one attempt.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -177,6 +178,11 @@ impl Args {
     /// # Errors
     /// As [`make_plan`], and for a selection that names nothing or nonsense.
     pub(super) fn plan(&self, context: &Context) -> Result<Plan, CliError> {
+        self.plan_of(0..self.seeds, context)
+    }
+
+    /// [`Args::plan`] with other seeds than those of the flags.
+    pub(super) fn plan_of(&self, seeds: Range<u32>, context: &Context) -> Result<Plan, CliError> {
         let catalogue = context.catalogue()?;
         let selection = self.selection.selection();
         let Some(agent) = &self.agent else {
@@ -193,7 +199,7 @@ impl Args {
             agents_dir: &self.agents_dir,
             competitions: selection.resolve(&catalogue)?,
             suite: selection.suite()?,
-            seeds: self.seeds,
+            seeds,
             executor: self.executor,
             limits: self.limits.request()?,
             gpus: self.gpus.options(),
@@ -207,7 +213,7 @@ impl Args {
         make_plan(&request, context)
     }
 
-    fn pace(&self) -> Pace {
+    pub(super) fn pace(&self) -> Pace {
         Pace {
             parallel: self.parallel.map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
             retries: self.retries,

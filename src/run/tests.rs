@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 
 use super::*;
-use crate::attempt::agents::{AgentSpec, Build};
+use crate::attempt::agents::{AgentSpec, Build, KwargsType};
 use crate::attempt::launch::{DataMode, LaunchSpec, ValidationReply};
 use crate::attempt::limits::{GpuRequest, Limits, Network};
 use crate::attempt::outcome::CancelReason;
@@ -135,7 +135,7 @@ pub(super) fn plan(competitions: usize, seeds: u32) -> Plan {
         catalog_dirs: Vec::new(),
         command: Vec::new(),
         notes: None,
-        attempts: attempts("agent", &facts, seeds, |_| None, uuid),
+        attempts: attempts("agent", &facts, 0..seeds, |_| None, uuid),
         agent: AgentSpec {
             id: "agent".into(),
             description: String::new(),
@@ -144,6 +144,7 @@ pub(super) fn plan(competitions: usize, seeds: u32) -> Plan {
             image: "image".into(),
             build: Build::Image,
             command: vec!["run".into()],
+            kwargs_type: KwargsType::default(),
             env: BTreeMap::new(),
             privileged: false,
             files_sha256: String::new(),

@@ -48,7 +48,7 @@ fn every_variable_in_the_source_is_listed() {
 
 #[test]
 fn versions_of_formats_are_those_of_the_code() {
-    use medalist_reports::{compare, data, history, record};
+    use medalist_reports::{compare, data, experiment, history, record};
     let listed = page("formats.md");
     for (file, version) in [
         ("| `plan.json`", medalist::attempt::plan::PLAN_FORMAT),
@@ -57,6 +57,9 @@ fn versions_of_formats_are_those_of_the_code() {
         ("| `report.json`", data::REPORT_FORMAT),
         ("| `comparison.json`", compare::COMPARISON_FORMAT),
         ("| printed by `history --json`", history::HISTORY_FORMAT),
+        ("| `experiment.json`", medalist::app::experiment::EXPERIMENT_FORMAT),
+        ("| `looks.json`", medalist::app::experiment::EXPERIMENT_FORMAT),
+        ("| `experiment-report.json`", experiment::EXPERIMENT_REPORT_FORMAT),
     ] {
         let row = format!("{file} | {version} |");
         assert!(listed.contains(&row), "formats.md lacks `{row}`");

@@ -32,10 +32,9 @@ fn prepared(engineer: &[&str], settings: &str, ids: &[&str]) -> Option<(TestCont
 
 fn run(context: &TestContext, agent: &str, ids: &[&str]) -> Called {
     // Agents of the test's own have their model in their arguments.
-    let model: &[&str] =
-        if agent.contains('/') { &[] } else { &["--model", "engineer-large"] };
-    let words =
-        [&["run", "--agent", agent, "--llm", "llm.toml"], model, &["-c"], ids, &LIMITS[..]].concat();
+    let model: &[&str] = if agent.contains('/') { &[] } else { &["--model", "engineer-large"] };
+    let words = [&["run", "--agent", agent, "--llm", "llm.toml"], model, &["-c"], ids, &LIMITS[..]]
+        .concat();
     context.run(&words)
 }
 

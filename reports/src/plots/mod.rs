@@ -3,8 +3,10 @@
 
 mod agents;
 mod compare;
+mod experiment;
 mod heat;
 mod history;
+mod lines;
 mod raster;
 mod scene;
 mod time;
@@ -37,6 +39,7 @@ fn best(data: &ReportData) -> ReportData {
 }
 
 pub use self::compare::difference;
+pub use self::experiment::experiment;
 pub use self::history::history;
 pub use self::scene::PlotError;
 pub use crate::palette::Theme;

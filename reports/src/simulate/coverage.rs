@@ -23,7 +23,7 @@ pub enum Rates {
 }
 
 impl Rates {
-    fn draw(self, rng: &mut Rng) -> f64 {
+    pub(super) fn draw(self, rng: &mut Rng) -> f64 {
         let u = rng.unit();
         match self {
             Self::Extreme => super::squashed(u),

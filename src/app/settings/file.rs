@@ -104,6 +104,41 @@ impl File {
     }
 }
 
+impl Setting {
+    /// Reads the `[run]` table of a file that has other tables of its own: every key of `run` but
+    /// those that `taken` has, each with where it goes.
+    ///
+    /// # Errors
+    /// As [`File::parse`].
+    pub fn of_run(
+        text: &str,
+        path: &Path,
+        schema: &Schema,
+        taken: &[(&str, &str)],
+    ) -> Result<Vec<Self>, CliError> {
+        let reader = Reader { text, path, schema };
+        let table = DeTable::parse(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            reader.error(at, error.message().trim_end())
+        })?;
+        let mut found = Vec::new();
+        let tables = table.get_ref().iter().filter(|(name, _)| name.get_ref().as_ref() == RUN);
+        for (_, keys) in
+            tables.filter_map(|(name, value)| Some((name, value.get_ref().as_table()?)))
+        {
+            for (name, _) in keys {
+                let key = name.get_ref().as_ref();
+                if let Some((_, home)) = taken.iter().find(|(taken, _)| *taken == key) {
+                    let message = format_args!("`{key}` does not belong in `[run]`: {home}");
+                    return Err(reader.error(name.span().start, message));
+                }
+            }
+            reader.settings(keys, Place::Table(RUN), &mut found)?;
+        }
+        Ok(found)
+    }
+}
+
 /// Where in a file a key stands.
 #[derive(Clone, Copy)]
 enum Place<'a> {
@@ -280,7 +315,7 @@ impl Kind {
 
 impl Base {
     /// A value with the path in it, if one is, taken from the folder `dir`.
-    fn from(self, value: &str, dir: &Path) -> String {
+    pub fn from(self, value: &str, dir: &Path) -> String {
         let joined = |path: &str| match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
             (Some(rest), Some(home)) => PathBuf::from(home).join(rest).display().to_string(),
             _ => dir.join(path).display().to_string(),

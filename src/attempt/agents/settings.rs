@@ -73,9 +73,9 @@ enum Kind {
 }
 
 /// How settings become arguments of the start command.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum KwargsType {
+pub enum KwargsType {
     /// `--key value`.
     #[default]
     Argparse,
@@ -236,6 +236,7 @@ pub(super) fn read(
         backbone: toml.backbone,
         build,
         command,
+        kwargs_type: toml.kwargs_type,
         env,
         privileged: toml.privileged,
         files_sha256,
@@ -256,10 +257,8 @@ pub(super) fn read(
 /// Keys that do not go together.
 fn check_shape(toml: &AgentToml) -> Result<(), String> {
     let is_cli = toml.kind == Some(Kind::Cli);
-    let only_cli = [
-        ("install", toml.install.is_some()),
-        ("tty", toml.tty && toml.output.is_none()),
-    ];
+    let only_cli =
+        [("install", toml.install.is_some()), ("tty", toml.tty && toml.output.is_none())];
     if let Some((key, _)) = only_cli.iter().find(|(_, given)| *given && !is_cli) {
         return Err(format!("`{key}` is for `kind = \"cli\"`"));
     }
@@ -347,7 +346,7 @@ pub(super) fn embedded(
     Some((text, folder.files))
 }
 
-fn toml_text(value: &toml::Value) -> String {
+pub(super) fn toml_text(value: &toml::Value) -> String {
     match value {
         toml::Value::String(text) => text.clone(),
         other => other.to_string(),

@@ -290,3 +290,24 @@ fn agents_that_the_harness_carries_are_sound() {
         }
     }
 }
+
+#[test]
+fn settings_of_an_arm_replace_those_of_the_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    let read = |style: &str| {
+        let text = format!(
+            "id = \"x\"\nbuild = \"image\"\nkwargs_type = \"{style}\"\n[kwargs]\ndesigner = true\nsteps = 5\n"
+        );
+        write(dir.path(), "agent.toml", &text);
+        AgentSpec::from_folder(dir.path(), dir.path()).unwrap()
+    };
+    let kwargs: toml::Table = toml::from_str("designer = false\nseed = \"a b\"").unwrap();
+    let argparse = read("argparse").with_kwargs(&kwargs).command;
+    assert_eq!(argparse[2..], ["--designer", "false", "--steps", "5", "--seed", "a b"]);
+    let omegaconf = read("omegaconf").with_kwargs(&kwargs).command;
+    assert_eq!(omegaconf[2..], ["designer=false", "steps=5", "seed=a b"]);
+    // One that ends with the name of a setting has no value to replace.
+    let mut odd = read("argparse");
+    odd.command = vec!["go".to_owned(), "--designer".to_owned()];
+    assert_eq!(odd.with_kwargs(&kwargs).command[2..], ["--designer", "false", "--seed", "a b"]);
+}
