@@ -8,6 +8,10 @@ import sys
 import time
 import warnings
 
+# As many threads as there are processors to use: more would wait for one another. Before the first import that starts any.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, str(max(1, int(float(os.environ.get("MEDALIST_CPUS") or os.cpu_count() or 1)))))
+
 import joblib
 import numpy as np
 import pandas as pd
