@@ -87,13 +87,18 @@ fn flush_folder(dir: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
 }
 
+/// The folder that a file is in; the parent of a bare name is empty, which is no path.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Writes a file aside, flushes it to disk and renames it into place: readers see the old content
 /// or the new, never a part.
 ///
 /// # Errors
 /// [`StoreError::Io`]; the old file is then untouched.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let dir = path.parent().unwrap_or(Path::new("."));
+    let dir = folder_of(path);
     let write = || -> io::Result<()> {
         aside_in(dir, bytes)?.persist(path).map_err(|error| error.error)?;
         flush_folder(dir)
@@ -108,7 +113,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 /// [`StoreError::Io`].
 pub fn write_new(name: impl Fn(u32) -> PathBuf, bytes: &[u8]) -> Result<PathBuf, StoreError> {
     let first = name(1);
-    let dir = first.parent().unwrap_or(Path::new("."));
+    let dir = folder_of(&first);
     let write = || -> io::Result<PathBuf> {
         let mut aside = aside_in(dir, bytes)?;
         for number in 1..=u32::MAX {
@@ -203,6 +208,13 @@ mod tests {
         write_json(&path, &3).unwrap();
         assert_eq!(read_json::<i32>(&path).unwrap(), 3);
         assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 1, "nothing is left aside");
+    }
+
+    #[test]
+    fn a_bare_name_is_in_the_current_folder() {
+        for (path, folder) in [("a.json", "."), ("b/a.json", "b"), ("/a.json", "/")] {
+            assert_eq!(folder_of(Path::new(path)), Path::new(folder));
+        }
     }
 
     #[test]

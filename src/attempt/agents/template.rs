@@ -270,14 +270,15 @@ pub(super) fn names(text: &str) -> Vec<String> {
 }
 
 /// A text with each `{name}` replaced. `{{name}}` is the text `{name}`; what is no name in braces,
-/// such as JSON, and what follows a `$`, such as `${HOME}` and `${{ secrets.KEY }}`, stays as it is.
+/// such as JSON, and what follows a `$` or `%`, such as `${HOME}`, `${{ secrets.KEY }}` and curl's
+/// `%{http_code}`, stays as it is.
 fn substitute<E>(text: &str, mut of: impl FnMut(&str) -> Result<String, E>) -> Result<String, E> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         out.push_str(before);
         rest = after;
-        if before.ends_with('$') {
+        if before.ends_with(['$', '%']) {
             let verbatim = rest.strip_prefix('{').map_or("{", |inner| {
                 rest = inner;
                 "{{"
@@ -322,6 +323,7 @@ mod tests {
             ("awk {{print}} {x", "awk {print} {x"),
             (r#"{"a": {"b": 1}} {} {A} { model }"#, r#"{"a": {"b": 1}} {} {A} { model }"#),
             ("${HOME} ${{ secrets.KEY }} ${model}", "${HOME} ${{ secrets.KEY }} ${model}"),
+            ("curl -w %{http_code} {model}", "curl -w %{http_code} <model>"),
             ("{{{model}}}", "{{model}}"),
         ] {
             assert_eq!(filled(text), expected, "{text}");
