@@ -215,6 +215,13 @@ pub struct OutcomeRecord {
     pub detail: Option<Shown>,
 }
 
+impl OutcomeRecord {
+    /// Whether a resumed run keeps it: what a failing machine or a person ended is made again.
+    pub fn is_final(&self) -> bool {
+        !self.infrastructure && self.kind != OutcomeKind::Cancelled
+    }
+}
+
 /// One try of an attempt.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TryRecord {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use medalist_grading::GradeReport;
 use medalist_grading::untrusted::Shown;
-use medalist_reports::record::{AttemptKey, AttemptRecord, OutcomeKind, OutcomeRecord, Phase};
+use medalist_reports::record::{AttemptKey, AttemptRecord, OutcomeRecord, Phase};
 
 use super::context::Context;
 use super::error::{CliError, Exit};
@@ -132,11 +132,7 @@ impl GroupEvents {
                     // and makes again what a failing machine or a person ended.
                     let of_it = self.keys_of(attempt.as_deref());
                     running.retain(|key, _| !of_it.contains(key));
-                    finished.retain(|key, (outcome, _)| {
-                        let is_final =
-                            !outcome.infrastructure && outcome.kind != OutcomeKind::Cancelled;
-                        is_final || !of_it.contains(key)
-                    });
+                    finished.retain(|key, (outcome, _)| outcome.is_final() || !of_it.contains(key));
                 }
                 EventKind::Started { key, timeout_s, .. } => {
                     finished.remove(key);

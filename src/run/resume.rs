@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medalist_grading::GradeReport;
-use medalist_reports::record::{AttemptKey, AttemptRecord, OutcomeKind};
+use medalist_reports::record::{AttemptKey, AttemptRecord, OutcomeRecord};
 
 use super::dispatcher::Run;
 use super::messages::{FinishedAttempt, StartPoint};
@@ -61,10 +61,7 @@ pub(super) fn group_state(run: &Run, orphans: &[Orphan]) -> GroupState {
             }
         };
         let outcome = record.as_ref().and_then(|record| record.outcome.clone());
-        // What a failing machine or an impatient user ended is made again.
-        let is_final = outcome.as_ref().is_some_and(|outcome| {
-            !outcome.infrastructure && outcome.kind != OutcomeKind::Cancelled
-        });
+        let is_final = outcome.as_ref().is_some_and(OutcomeRecord::is_final);
         let token = by_name.get(attempt.dir.as_str()).map(|token| (*token).clone());
         let last_try_ended = record
             .as_ref()

@@ -7,17 +7,13 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::executor_bench::{IMAGE, engine};
-use crate::support::{Called, TestContext, called};
+use crate::support::{Called, TestContext, called, json};
 
 const LLM: &str = "[upstreams.openai]\nbase_url = \"http://127.0.0.1:9/v1\"\nprice = \"free\"\nmodels = [\"big-*\"]\n";
 
 fn write(path: &Path, text: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, text).unwrap();
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 /// A context with prepared data and a command-line tool that is a few lines of bash.

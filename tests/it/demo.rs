@@ -4,12 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{TestContext, has_docker};
-
-fn json(path: &Path) -> serde_json::Value {
-    let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
+use crate::support::{TestContext, has_docker, json};
 
 /// Both agents on all four competitions: the learner beats the floor everywhere, and everything is
 /// on disk.

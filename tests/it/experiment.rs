@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::{Called, TestContext};
+use crate::support::{Called, TestContext, json};
 
 /// Pinned settings under which plain processes are done in seconds.
 const RUN: &str = "[run]\nexecutor = \"process\"\ntimeout = \"5min\"\ngrace = \"5s\"\ncpus = 1\nmemory = \"512MiB\"\nparallel = 2\n";
@@ -22,11 +22,6 @@ fn prepared(competitions: &[&str], head: &str) -> TestContext {
 
 fn write(context: &TestContext, head: &str) {
     std::fs::write(context.join("lab.toml"), format!("{head}\n{RUN}")).unwrap();
-}
-
-fn json(path: &Path) -> Value {
-    let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The run groups of the experiment, by name.

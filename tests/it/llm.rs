@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::executor_bench::{IMAGE, engine, probe};
 use crate::support::llm_provider::{Mood, Provider, TOKENS};
-use crate::support::{Called, TestContext, called, life};
+use crate::support::{Called, TestContext, called, json, life};
 
 /// What the harness must keep to itself.
 pub(crate) const KEY: &str = "sk-real-key-0123456789abcdefghijkl";
@@ -51,11 +51,6 @@ pub(crate) fn run_command(context: &TestContext, competitions: &[&str], more: &[
 
 pub(crate) fn run(context: &TestContext, competitions: &[&str], more: &[&str]) -> Called {
     called(&run_command(context, competitions, more).output().unwrap())
-}
-
-pub(crate) fn json(path: &Path) -> Value {
-    let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The groups below `runs/`, the oldest first.

@@ -6,9 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::executor_bench::engine;
-use crate::llm::{attempts, groups, json, prepared, run, text};
+use crate::llm::{attempts, groups, prepared, run, text};
 use crate::support::llm_provider::Provider;
-use crate::support::{TestContext, skip};
+use crate::support::{TestContext, json, skip};
 
 /// The name of the image of a layout.
 fn tag(layout: &str) -> String {

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::executor_bench::{IMAGE, engine, probe};
 use crate::support::island::Island;
-use crate::support::{Called, TestContext, called, has_docker, life, skip};
+use crate::support::{Called, TestContext, called, has_docker, json, life, skip};
 
 const COMPETITIONS: [&str; 2] = ["demo-bikes", "demo-flights"];
 
@@ -45,11 +45,6 @@ fn run_command(context: &TestContext, runs: &Path) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
     command
-}
-
-fn json(path: &Path) -> Value {
-    let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The only group below `runs`.

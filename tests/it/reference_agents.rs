@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::engineer::{Engineer, PYTHON_IMAGE, has_python_image};
-use crate::support::{Called, TestContext};
+use crate::support::{Called, TestContext, json};
 
 const PROGRAM: &str = env!("MEDALIST_AGENT_REFERENCE");
 const LIMITS: [&str; 10] =
@@ -36,11 +36,6 @@ fn run(context: &TestContext, agent: &str, ids: &[&str]) -> Called {
     let words = [&["run", "--agent", agent, "--llm", "llm.toml"], model, &["-c"], ids, &LIMITS[..]]
         .concat();
     context.run(&words)
-}
-
-fn json(path: &Path) -> Value {
-    let text = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn text(path: &Path) -> String {

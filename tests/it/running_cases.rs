@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::mlebench_agents::base_image;
-use crate::support::{Called, TestContext, called, skip};
+use crate::support::{Called, TestContext, called, json, skip};
 
 /// What an agent does that simply submits.
 const SUBMIT: &str = "cp /home/data/sample_submission.csv /home/submission/submission.csv\n";
@@ -55,11 +55,6 @@ fn of_attempts(group: &Path, name: &str) -> Vec<PathBuf> {
     dirs.retain(|path| path.exists());
     dirs.sort();
     dirs
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&fs::read(path).unwrap())
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// `attempt.json`, `grade.json` and `run.log` of the only attempt of the newest group.

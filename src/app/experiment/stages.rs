@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chrono::Utc;
 use medalist_llm::Picodollars;
 use medalist_reports::experiment::{Cell, ExperimentReport, PairReport, ReportFiles, pairs};
-use medalist_reports::record::{AttemptRecord, OutcomeKind};
+use medalist_reports::record::{AttemptRecord, OutcomeRecord};
 use medalist_reports::sequential::PairVerdict;
 use medalist_reports::text;
 
@@ -277,10 +277,7 @@ fn group_state(dir: &GroupDir) -> Result<Option<GroupState>, CliError> {
         state.spent =
             state.spent.saturating_add(llm.map_or(0, |llm| llm.with_earlier_tries().picodollars));
         let outcome = record.as_ref().and_then(|record| record.outcome.as_ref());
-        // As a resumed run sees it: what a failing machine or a user ended is made again.
-        let is_final = outcome.is_some_and(|outcome| {
-            !outcome.infrastructure && outcome.kind != OutcomeKind::Cancelled
-        });
+        let is_final = outcome.is_some_and(OutcomeRecord::is_final);
         state.open += usize::from(!is_final || !dir.grade().is_file());
     }
     Ok(Some(state))

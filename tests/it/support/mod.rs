@@ -73,6 +73,12 @@ impl TestContext {
     }
 }
 
+/// A file of JSON, which must be one.
+pub(crate) fn json(path: &Path) -> serde_json::Value {
+    let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
 pub(crate) fn called(output: &Output) -> Called {
     Called {
         code: output.status.code().unwrap_or(-1),
