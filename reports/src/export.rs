@@ -199,21 +199,27 @@ pub fn write(
     Ok(written)
 }
 
+/// The last bytes of a file, `most` at most, and whether they are all of it.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn end_of(path: &Path, most: u64) -> std::io::Result<(Vec<u8>, bool)> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok((bytes, length <= most))
+}
+
 /// The last 32 KiB of `run.log` in an attempt's folder, from a whole line on; `None` if there is
 /// none. Agents may write anything, so bytes that are not UTF-8 and control characters are
 /// replaced.
 pub fn log_tail(dir: &Path) -> Option<String> {
-    let mut file = File::open(dir.join("run.log")).ok()?;
-    let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL))).ok()?;
-    let mut bytes = Vec::new();
-    file.take(LOG_TAIL).read_to_end(&mut bytes).ok()?;
+    let (bytes, is_whole) = end_of(&dir.join("run.log"), LOG_TAIL).ok()?;
     let text = String::from_utf8_lossy(&bytes);
-    let whole = if length > LOG_TAIL {
-        text.split_once('\n').map_or(&*text, |(_, rest)| rest)
-    } else {
-        &*text
-    };
+    let whole =
+        if is_whole { &*text } else { text.split_once('\n').map_or(&*text, |(_, rest)| rest) };
     Some(
         whole
             .chars()

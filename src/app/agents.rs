@@ -1,12 +1,12 @@
 //! Agents: found, given their models, and made into images.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use medalist_competitions::suggestion;
 use medalist_grading::untrusted::Shown;
 use medalist_llm::config::Upstream;
+use medalist_reports::export::end_of;
 use medalist_reports::record::AttemptRecord;
 
 use super::context::Context;
@@ -432,7 +432,8 @@ fn early_end(dir: &AttemptDir) -> Option<EarlyEnd> {
     if record.submission.is_some() {
         return None;
     }
-    let said = end_of(&dir.log()).unwrap_or_default();
+    let (said, _) = end_of(&dir.log(), END_BYTES).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
     let mut last_lines: Vec<Shown> = said
         .lines()
         .rev()
@@ -449,16 +450,6 @@ fn early_end(dir: &AttemptDir) -> Option<EarlyEnd> {
         last_lines,
         wants_terminal: WANTS_TERMINAL.iter().any(|words| lower.contains(words)),
     })
-}
-
-/// The last of what a file holds.
-fn end_of(path: &Path) -> std::io::Result<String> {
-    let mut file = fs_err::File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(END_BYTES)))?;
-    let mut bytes = Vec::new();
-    file.take(END_BYTES).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! What happens in a try: into its record, and to the dispatcher.
 
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use medalist_grading::untrusted::Shown;
+use medalist_reports::export::end_of;
 use medalist_reports::record::{AttemptRecord, PhaseRecord, SnapshotRecord};
 use tokio::sync::mpsc;
 
@@ -107,15 +107,7 @@ pub(super) fn close_phase(record: &mut AttemptRecord, now_s: f64) {
 /// The end of the last line that the agent printed.
 fn last_line(log: &Path) -> Shown {
     const TAIL: u64 = 512;
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = std::fs::File::open(log)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
-        let mut bytes = Vec::new();
-        file.take(TAIL).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = read().unwrap_or_default();
+    let (bytes, _) = end_of(log, TAIL).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let line = text.trim_end().rsplit(['\n', '\r']).next().unwrap_or_default();
     Shown::cut(line, 120)
