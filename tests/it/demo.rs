@@ -1,7 +1,6 @@
 //! The demo as a user runs it: every step in one command, sealed and unsealed, with a report at the
 //! end.
 
-use std::path::Path;
 use std::process::Command;
 
 use crate::support::{TestContext, has_docker, json};
