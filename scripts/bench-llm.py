@@ -4,7 +4,7 @@
 usage: scripts/bench-llm.py [--binary target/release/medalist] [--litellm DIR]
 
 A provider on this machine answers with streams, one large answer and short ones (scripts/bench_llm.rs; needs rustc). A client asks it directly,
-then as an agent of `medalist run` in a container without a network (needs Docker), with ledger and recording on. With --litellm the same client
+then as an agent of `medalist run` in a container without a network (needs Docker), first with transcript and recording, then with the bill alone. With --litellm the same client
 asks through litellm's proxy: DIR is a virtual environment with `litellm[proxy]`. Memory and processor time are those of the harness, of the
 container's init, and of the proxy, without provider and client.
 """
@@ -81,8 +81,9 @@ def free_port():
         return s.getsockname()[1]
 
 
-def container(binary, program, port, work):
-    """The client as an agent in a sealed container."""
+def container(binary, program, port, work, record):
+    """The client as an agent in a sealed container; `record` says whether transcript and recording are written."""
+    work.mkdir()
     engine = subprocess.Popen(["docker", "import", "-", IMAGE], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     with tarfile.open(fileobj=engine.stdin, mode="w|") as tar:
         data = program.read_bytes()
@@ -98,20 +99,25 @@ def container(binary, program, port, work):
         f'id = "bench"\nbuild = "image"\nimage = "{IMAGE}"\n'
         'command = ["/home/agent/bench", "client", "http://localhost:4000/openai/v1"]\n')
     (work / "llm.toml").write_text(
-        f'[upstreams.openai]\nbase_url = "http://127.0.0.1:{port}/v1"\n[prices.bench]\ninput = "1"\noutput = "1"\n[budget.attempt]\ndollars = "1000"\n')
+        f'[upstreams.openai]\nbase_url = "http://127.0.0.1:{port}/v1"\n[prices.bench]\ninput = "1"\noutput = "1"\n[budget.attempt]\ndollars = "1000"\n'
+        f"[record]\ntranscript = {str(record).lower()}\nrecording = {str(record).lower()}\n")
     env = os.environ | {"MEDALIST_DATA_DIR": str(work / "data"), "MEDALIST_RUNS_DIR": str(work / "runs")}
     subprocess.run([binary, "prepare", "-c", "demo-bikes", "--quiet"], env=env, check=True, capture_output=True)
     harness = subprocess.Popen(
         [binary, "run", "--agent", str(agent), "-c", "demo-bikes", "--llm", str(work / "llm.toml"), "--no-progress", "--timeout", "5min"],
         env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
+    known = {"harness": harness.pid}
+
     def processes():
-        found = {"harness": harness.pid}
-        listed = subprocess.run(["docker", "ps", "-q", "--filter", f"ancestor={IMAGE}"], capture_output=True, text=True).stdout.split()
-        for one in listed:
-            shown = subprocess.run(["docker", "inspect", "-f", "{{.State.Pid}}", one], capture_output=True, text=True).stdout
-            found["init"] = int(shown or 0)
-        return found
+        # Asked for until it is there and then no more: the engine's client takes a processor from what is measured.
+        if "init" not in known:
+            listed = subprocess.run(["docker", "ps", "-q", "--filter", f"ancestor={IMAGE}"], capture_output=True, text=True).stdout.split()
+            for one in listed:
+                shown = subprocess.run(["docker", "inspect", "-f", "{{.State.Pid}}", one], capture_output=True, text=True).stdout
+                if int(shown or 0):
+                    known["init"] = int(shown)
+        return known
 
     watch = Watch(processes)
     out, errors = harness.communicate()
@@ -121,7 +127,7 @@ def container(binary, program, port, work):
     lines = measured(log.read_text()) if log else []
     if len(lines) != 4:
         sys.exit(f"the agent measured nothing: exit {harness.returncode}\n{out}\n{errors}\n{log and log.read_text()}")
-    show("container, init and harness", lines, watch)
+    show("container, init and harness" + ("" if record else ", with the bill alone"), lines, watch)
 
 
 def proxy(environment, program, port, work):
@@ -169,7 +175,8 @@ def main():
             print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
             bare = subprocess.run([program, "client", f"http://127.0.0.1:{port}/v1"], capture_output=True, text=True, check=True)
             show("bare provider", measured(bare.stdout))
-            container(binary, program, port, work)
+            for record in (True, False):
+                container(binary, program, port, work / f"recorded-{record}", record)
             if options.litellm:
                 proxy(options.litellm.absolute(), program, port, work)
         finally:

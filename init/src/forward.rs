@@ -11,7 +11,9 @@ use crate::dir::Dir;
 use crate::protocol::{Failure, Launch};
 use crate::sys::{self, POLLIN, POLLOUT, PollFd};
 
-const BUFFER: usize = 32 << 10;
+const BUFFER: usize = 64 << 10;
+/// A side that always has more to read lets the others have their turn after so many buffers.
+const AT_ONCE: usize = 4;
 /// A connection on which nothing moves for so long is closed.
 const IDLE: Duration = Duration::from_secs(1800);
 /// Between two looks for a harness that is not there.
@@ -25,6 +27,8 @@ pub(crate) struct Forwarder {
     connections: Vec<Connection>,
     waiting: Vec<Waiting>,
     next_look: Instant,
+    /// What all connections read into; they keep only what could not be passed on at once.
+    scratch: Vec<u8>,
 }
 
 /// A client whose service waits for the harness.
@@ -50,7 +54,7 @@ struct Connection {
     moved: Instant,
 }
 
-/// One direction: bytes read and not yet written.
+/// One direction, with the bytes that were read and could not be written yet.
 struct Pipe {
     buffer: Vec<u8>,
     start: usize,
@@ -72,33 +76,39 @@ impl Pipe {
     }
 
     /// Moves what can be moved; false when the connection is broken.
-    fn pump(&mut self, from: &mut impl Read, to: &mut impl Write, moved: &mut bool) -> bool {
-        if self.wants_input() {
-            self.buffer.resize(BUFFER, 0);
-            self.start = 0;
-            match from.read(&mut self.buffer) {
-                Ok(count) => {
-                    self.buffer.truncate(count);
-                    self.end_seen = count == 0;
-                    *moved |= count > 0;
-                }
-                Err(error) => {
-                    self.buffer.clear();
-                    if !passing(error.kind()) {
-                        return false;
-                    }
-                }
+    fn pump(
+        &mut self,
+        from: &mut impl Read,
+        to: &mut impl Write,
+        scratch: &mut [u8],
+        moved: &mut bool,
+    ) -> bool {
+        if self.pending() {
+            let Some(count) = write_what_goes(to, &self.buffer[self.start..]) else { return false };
+            self.start += count;
+            *moved |= count > 0;
+            if self.pending() {
+                return true;
             }
+            self.buffer = Vec::new();
+            self.start = 0;
         }
-        while self.pending() {
-            match to.write(&self.buffer[self.start..]) {
-                Ok(0) => return false,
-                Ok(count) => {
-                    self.start += count;
-                    *moved = true;
-                }
-                Err(error) if passing(error.kind()) => break,
-                Err(_) => return false,
+        for _ in 0..AT_ONCE {
+            if !self.wants_input() {
+                return true;
+            }
+            let read = match from.read(scratch) {
+                Ok(count) => count,
+                Err(error) => return passing(error.kind()),
+            };
+            self.end_seen = read == 0;
+            *moved |= read > 0;
+            let Some(written) = write_what_goes(to, &scratch[..read]) else { return false };
+            if written < read {
+                self.buffer = scratch[written..read].to_vec();
+            }
+            if read < scratch.len() {
+                return true;
             }
         }
         true
@@ -111,21 +121,41 @@ impl Pipe {
     }
 }
 
+/// Writes until nothing more goes; `None` when the connection is broken.
+fn write_what_goes(to: &mut impl Write, bytes: &[u8]) -> Option<usize> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match to.write(&bytes[written..]) {
+            Ok(0) => return None,
+            Ok(count) => written += count,
+            Err(error) if passing(error.kind()) => break,
+            Err(_) => return None,
+        }
+    }
+    Some(written)
+}
+
 fn passing(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
 impl Connection {
-    /// Moves bytes both ways; false when it is over.
-    fn pump(&mut self) -> bool {
+    /// Moves bytes both ways, where a side is ready; false when it is over.
+    fn pump(&mut self, ready: &[PollFd], scratch: &mut [u8], now: Instant) -> bool {
+        let [client, harness] =
+            [0, 1].map(|side| ready.get(side).is_some_and(|fd| fd.revents != 0));
         let mut moved = false;
-        let up = self.up.pump(&mut self.client, &mut self.harness, &mut moved);
-        let down = self.down.pump(&mut self.harness, &mut self.client, &mut moved);
-        if moved {
-            self.moved = Instant::now();
-        }
-        if !up || !down {
+        let (up, down) = (&mut self.up, &mut self.down);
+        let passes = |pipe: &Pipe, from, to| if pipe.pending() { to } else { from };
+        if (passes(up, client, harness)
+            && !up.pump(&mut self.client, &mut self.harness, scratch, &mut moved))
+            || (passes(down, harness, client)
+                && !down.pump(&mut self.harness, &mut self.client, scratch, &mut moved))
+        {
             return false;
+        }
+        if moved {
+            self.moved = now;
         }
         if self.up.end_due() && self.harness.shutdown(Shutdown::Write).is_err() {
             return false;
@@ -133,7 +163,7 @@ impl Connection {
         if self.down.end_due() && self.client.shutdown(Shutdown::Write).is_err() {
             return false;
         }
-        !(self.up.end_passed && self.down.end_passed) && self.moved.elapsed() < IDLE
+        !(self.up.end_passed && self.down.end_passed) && now.duration_since(self.moved) < IDLE
     }
 }
 
@@ -167,7 +197,13 @@ impl Forwarder {
             });
         }
         let next_look = Instant::now();
-        Ok(Self { services, connections: Vec::new(), waiting: Vec::new(), next_look })
+        Ok(Self {
+            services,
+            connections: Vec::new(),
+            waiting: Vec::new(),
+            next_look,
+            scratch: vec![0; BUFFER],
+        })
     }
 
     fn open_connections(&self, service: usize) -> usize {
@@ -205,16 +241,18 @@ impl Forwarder {
     pub(crate) fn serve(&mut self, fds: &[PollFd]) {
         let listeners: usize = self.services.iter().map(|service| service.listeners.len()).sum();
         let (heads, tails) = fds.split_at(listeners);
-        let mut ready = tails.chunks(2).map(|pair| pair.iter().any(|fd| fd.revents != 0));
+        let (mut ready, now) = (tails.chunks(2), Instant::now());
         self.connections.retain_mut(|connection| {
-            let idle = !ready.next().unwrap_or(false);
-            if idle { connection.moved.elapsed() < IDLE } else { connection.pump() }
+            connection.pump(ready.next().unwrap_or_default(), &mut self.scratch, now)
         });
         self.look_for_the_harness();
         let mut heads = heads.iter();
         for (number, service) in self.services.iter().enumerate() {
             for listener in &service.listeners {
-                if heads.next().is_some_and(|fd| fd.revents != 0)
+                if heads.next().is_none_or(|fd| fd.revents == 0) {
+                    continue;
+                }
+                while self.open_connections(number) < service.limit
                     && let Ok((client, _)) = listener.accept()
                 {
                     let until = Instant::now() + service.patience;

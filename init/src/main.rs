@@ -166,9 +166,13 @@ impl<'a> Supervisor<'a> {
                 vec![sys::PollFd::readable(self.signals), sys::PollFd::readable(self.log.fd())];
             self.forwarder.wants(&mut fds);
             sys::poll(&mut fds, next_sample.saturating_duration_since(Instant::now()));
-            self.log.read();
+            if fds[1].revents != 0 {
+                self.log.read();
+            }
             self.forwarder.serve(&fds[2..]);
-            if let Some(end) = self.signalled() {
+            if fds[0].revents != 0
+                && let Some(end) = self.signalled()
+            {
                 break end;
             }
         };
