@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::thread::JoinHandle;
 
 use md5::{Digest, Md5};
 use rayon::prelude::*;
@@ -324,11 +325,27 @@ pub(super) struct HashedFile {
     file: File,
     hash: Sha256,
     bytes: u64,
+    /// Puts what was written on disk.
+    writeback: Option<JoinHandle<()>>,
 }
+
+/// So many new bytes of a file are put on disk while more are made; the kernel would wait for half a
+/// minute, and then the end of the preparation for the disk.
+const WRITEBACK: u64 = 32 << 20;
 
 impl HashedFile {
     pub(super) fn new(file: File) -> Self {
-        Self { file, hash: Sha256::new(), bytes: 0 }
+        Self { file, hash: Sha256::new(), bytes: 0, writeback: None }
+    }
+
+    fn begin_writeback(&mut self) {
+        if self.writeback.as_ref().is_none_or(JoinHandle::is_finished)
+            && let Ok(file) = self.file.try_clone()
+        {
+            // Whether all is on disk is found out in the end, for the whole file system.
+            let sync = move || drop(file.sync_data());
+            self.writeback = std::thread::Builder::new().spawn(sync).ok();
+        }
     }
 
     /// What was written so far.
@@ -342,7 +359,11 @@ impl io::Write for HashedFile {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         let written = self.file.write(buffer)?;
         self.hash.update(&buffer[..written]);
+        let before = self.bytes / WRITEBACK;
         self.bytes += written as u64;
+        if self.bytes / WRITEBACK > before {
+            self.begin_writeback();
+        }
         Ok(written)
     }
 
