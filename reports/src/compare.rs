@@ -29,7 +29,7 @@ pub use self::cost::{CostChange, CostVerdict};
 pub const COMPARISON_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 1 };
 
 /// Probability of finding a change that makes it detectable.
-pub const POWER: f64 = 0.8;
+pub const POWER: f64 = stats::POWER;
 
 /// What the regression gate asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

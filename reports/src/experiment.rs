@@ -26,7 +26,7 @@ use crate::llm::LlmUse;
 use crate::plots::PlotError;
 use crate::read::Group;
 use crate::record::FormatVersion;
-use crate::sequential::PairVerdict;
+use crate::stats::stopping::PairVerdict;
 use crate::stats::{self, Cluster, Interval, SeedsNeeded};
 
 pub use self::curves::{Curve, Growth};

@@ -20,9 +20,10 @@ mod palette;
 pub mod plots;
 pub mod read;
 pub mod record;
-pub mod sequential;
 pub mod simulate;
-pub mod stats;
 pub mod table;
 pub mod terminal;
 pub mod text;
+
+/// The statistics, which know numbers alone.
+pub use medalist_stats as stats;

@@ -1,9 +1,6 @@
 //! Made-up run groups with known truth, for tests of the statistics, for benchmarks and for looking
 //! at pages.
 
-pub mod coverage;
-pub mod sequential;
-
 use std::path::PathBuf;
 
 use chrono::{DateTime, Duration, Utc};
@@ -15,7 +12,8 @@ use crate::record::{
     HardwareRecord, LimitsRecord, LlmRecord, LlmTokens, LlmTotals, OutcomeKind, OutcomeRecord,
     Phase, PhaseRecord, SnapshotRecord, TryRecord, UsageRecord,
 };
-use crate::stats::Rng;
+use crate::stats::simulate::Medals;
+use crate::stats::{Cluster, Rng};
 
 /// What to make up.
 #[derive(Debug, Clone)]
@@ -39,19 +37,17 @@ pub struct Simulation {
 impl Simulation {
     /// True medal rate of every competition.
     pub fn rates(&self) -> Vec<f64> {
-        let mut rng = Rng::new(self.truth);
-        (0..self.competitions)
-            .map(|_| (squashed(rng.unit()) + self.shift).clamp(0.0, 1.0))
-            .collect()
+        self.made_up().rates()
     }
 
-    /// Medal or not for every competition and seed, and nothing else: what tests of coverage need.
-    pub fn medals(&self) -> Vec<Vec<f64>> {
-        let mut rng = Rng::new(self.draw);
-        self.rates()
-            .into_iter()
-            .map(|p| (0..self.seeds).map(|_| if rng.unit() < p { 1.0 } else { 0.0 }).collect())
-            .collect()
+    /// Medal or not for every competition and seed, and nothing else.
+    pub fn medals(&self) -> Vec<Cluster> {
+        self.made_up().clusters()
+    }
+
+    fn made_up(&self) -> Medals {
+        let Self { competitions, seeds, shift, truth, draw, .. } = *self;
+        Medals { competitions, seeds, shift, truth, draw }
     }
 
     /// A whole run group.
@@ -204,11 +200,6 @@ impl Simulation {
             record: Some(Box::new(record)),
         }
     }
-}
-
-/// A uniform draw moved towards both ends: most tasks are won nearly always or nearly never.
-fn squashed(u: f64) -> f64 {
-    if u < 0.5 { 0.5 * (2.0 * u).powi(3) } else { 1.0 - 0.5 * (2.0 - 2.0 * u).powi(3) }
 }
 
 /// Calls of an agent that asks two models for as long as it runs.

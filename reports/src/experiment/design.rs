@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::attempt::{Attempt, Measure};
 use crate::data::by_competition;
 use crate::read::Group;
-use crate::sequential::{Evidence, PairVerdict, Rule};
 use crate::stats::Cluster;
+use crate::stats::stopping::{Evidence, PairVerdict, Rule};
 
 /// What an experiment can compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

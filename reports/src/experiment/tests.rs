@@ -4,8 +4,8 @@ use std::path::Path;
 use chrono::Utc;
 
 use super::*;
-use crate::sequential::Rule;
 use crate::simulate::Simulation;
+use crate::stats::stopping::Rule;
 
 fn cell(agent: &str, model: &str) -> Cell {
     Cell {

@@ -9,7 +9,7 @@ use medalist_llm::config::{PriceMode, UnknownPrice};
 use medalist_reports::attempt::{Attempt, Measure};
 use medalist_reports::experiment::pairs;
 use medalist_reports::read::Reading;
-use medalist_reports::sequential::Sensitivity;
+use medalist_reports::stats::stopping::Sensitivity;
 use medalist_reports::{stats, text};
 use serde::Serialize;
 

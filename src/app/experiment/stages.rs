@@ -9,7 +9,7 @@ use chrono::Utc;
 use medalist_llm::Picodollars;
 use medalist_reports::experiment::{Cell, ExperimentReport, PairReport, ReportFiles, pairs};
 use medalist_reports::record::{AttemptRecord, OutcomeRecord};
-use medalist_reports::sequential::PairVerdict;
+use medalist_reports::stats::stopping::PairVerdict;
 use medalist_reports::text;
 
 use super::forecast::most_dollars;

@@ -1,7 +1,7 @@
 //! How often intervals hold the truth, over designs as they occur: few and many competitions, equal
 //! and mixed numbers of seeds, lost attempts, rates near 0 and 1.
 
-use crate::stats::{self, Cluster, Interval, Rng};
+use crate::{self as stats, Cluster, Interval, Rng};
 
 /// How true medal rates are spread over competitions.
 #[derive(Debug, Clone, Copy, PartialEq)]

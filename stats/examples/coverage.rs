@@ -1,11 +1,11 @@
-//! Counts how often intervals hold the truth: `cargo run --release -p medalist-reports
+//! Counts how often intervals hold the truth: `cargo run --release -p medalist-stats
 //! --example coverage -- [RUNS]`. Fails if an interval that is not called rough, in a design where
 //! most are not, holds it less than 93 or more than 97 times in 100 (98 for a difference where
 //! nothing changed, which errs on the safe side). Two standard errors of the count are allowed.
 
 use std::process::ExitCode;
 
-use medalist_reports::simulate::coverage::{Design, QUESTIONS};
+use medalist_stats::simulate::coverage::{Design, QUESTIONS};
 use rayon::prelude::*;
 
 fn main() -> ExitCode {

@@ -1,5 +1,5 @@
 //! Counts how often looks at growing data stop an experiment: `cargo run --release -p
-//! medalist-reports --example sequential -- [RUNS]`. Fails if an experiment in which nothing differs
+//! medalist-stats --example stopping -- [RUNS]`. Fails if an experiment in which nothing differs
 //! is called different more than 5 times in 100; two standard errors of the count are allowed.
 //!
 //! A difference is the one that the design finds 80 times in 100 with a single test at its end, if
@@ -7,8 +7,8 @@
 
 use std::process::ExitCode;
 
-use medalist_reports::sequential::Rule;
-use medalist_reports::simulate::sequential::Design;
+use medalist_stats::simulate::stopping::Design;
+use medalist_stats::stopping::Rule;
 use rayon::prelude::*;
 
 fn main() -> ExitCode {

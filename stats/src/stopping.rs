@@ -10,13 +10,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::stats::sequential::{
-    Bound, Spending, bounds, conditional_power, detectable_drift, stops,
-};
-use crate::stats::{self, Cluster, Exchanged, Rng};
-
-/// Probability of finding a difference that makes it detectable.
-pub const POWER: f64 = crate::compare::POWER;
+use crate::sequential::{Bound, Spending, bounds, conditional_power, detectable_drift, stops};
+use crate::{self as stats, Cluster, Exchanged, POWER, Rng};
 
 /// When an experiment stops.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

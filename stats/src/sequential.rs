@@ -284,7 +284,7 @@ mod tests {
         let bounds = bounds(Spending::ObrienFleming, 0.05, &EQUAL, true);
         let drift = detectable_drift(&bounds, 0.8);
         assert!(drift > 2.80 && drift < 2.90, "a little more than with one look: {drift}");
-        let mut rng = crate::stats::Rng::new(7);
+        let mut rng = crate::Rng::new(7);
         let runs = 20_000;
         let mut found = 0;
         for _ in 0..runs {

@@ -1,9 +1,9 @@
 //! How often looks stop where there is nothing, how much power they cost, and what they save.
 
 use super::coverage::Rates;
-use crate::sequential::{Evidence, Rule};
-use crate::stats::sequential::Spending;
-use crate::stats::{self, Cluster, Rng};
+use crate::sequential::Spending;
+use crate::stopping::{Evidence, Rule};
+use crate::{self as stats, Cluster, Rng};
 
 /// An experiment of two arms.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -8,6 +8,8 @@ mod exact;
 mod intervals;
 mod permutation;
 pub mod sequential;
+pub mod simulate;
+pub mod stopping;
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
@@ -17,6 +19,8 @@ pub use self::permutation::{Exchanged, permutation_differs, permutation_worse, s
 
 /// Draws of every permutation test that is not exact.
 pub const RESAMPLES: usize = 10_000;
+/// Probability of finding a difference that makes it detectable.
+pub const POWER: f64 = 0.8;
 /// Seed of every resampling, so that equal inputs give equal reports.
 pub const SEED: u64 = 0x006d_6564_616c_6973;
 

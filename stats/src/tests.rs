@@ -2,10 +2,10 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{Rng, *};
-use crate::simulate::{Simulation, coverage};
+use crate::simulate::{Medals, coverage};
 
 fn golden(test: &str) -> Vec<Value> {
-    let all: Value = serde_json::from_str(include_str!("../../../tests/golden/statistics.json"))
+    let all: Value = serde_json::from_str(include_str!("../../tests/golden/statistics.json"))
         .expect("valid JSON");
     all[test].as_array().expect("a list of cases").clone()
 }
@@ -134,16 +134,8 @@ fn a_change_on_four_competitions_does_not_leave_zero_out() {
     assert!(like.width() >= these.width(), "{like:?} is narrower than {these:?}");
 }
 
-fn simulated(competitions: usize, seeds: u32, shift: f64, draw: u64) -> Simulation {
-    Simulation {
-        agent: "a".to_owned(),
-        competitions,
-        seeds,
-        shift,
-        infrastructure: 0.0,
-        truth: draw,
-        draw: draw ^ 77,
-    }
+fn simulated(shift: f64, draw: u64) -> Medals {
+    Medals { competitions: 75, seeds: 3, shift, truth: 5, draw: draw ^ 77 }
 }
 
 fn share(runs: u64, holds: impl Fn(u64) -> bool) -> f64 {
@@ -280,9 +272,9 @@ fn exchanging_six_attempts_counts_twenty_ways() {
 
 #[test]
 fn t_intervals_over_seeds_cover_the_truth() {
-    let truth = mean(&Simulation { truth: 5, ..simulated(75, 3, 0.0, 1) }.rates());
+    let truth = mean(&simulated(0.0, 1).rates());
     let covered = share(RUNS, |draw| {
-        let medals = Simulation { truth: 5, ..simulated(75, 3, 0.0, draw) }.medals();
+        let medals = simulated(0.0, draw).clusters();
         let seeds: Vec<f64> =
             (0..3).map(|k| medals.iter().map(|c| c[k]).sum::<f64>() / 75.0).collect();
         // Equal seeds have no interval; they do not count as covered.
@@ -293,9 +285,8 @@ fn t_intervals_over_seeds_cover_the_truth() {
 }
 
 fn pair(shift: f64, draw: u64) -> Vec<(Cluster, Cluster)> {
-    let baseline = Simulation { truth: 5, ..simulated(75, 3, 0.0, draw * 2 + 1) };
-    let candidate = Simulation { truth: 5, ..simulated(75, 3, shift, draw * 2 + 2) };
-    baseline.medals().into_iter().zip(candidate.medals()).collect()
+    let (baseline, candidate) = (simulated(0.0, draw * 2 + 1), simulated(shift, draw * 2 + 2));
+    baseline.clusters().into_iter().zip(candidate.clusters()).collect()
 }
 
 #[test]
