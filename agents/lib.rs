@@ -96,11 +96,14 @@ macro_rules! folders {
 folders! {
     "aibuildai": "README.md", "agent.toml";
     "aide": "README.md", "agent.toml", "requirements.in", "requirements.txt", "run.py";
+    "aira-dojo": "README.md", "agent.toml", "best.py", "start.sh";
     "autogluon": "README.md", "agent.py", "agent.toml", "requirements.in", "requirements.txt", "task.py";
     "claude-code": "README.md", "agent.toml", "requirements.in", "requirements.txt";
     "codex": "README.md", "agent.toml", "requirements.in", "requirements.txt", "start.sh";
     "flaml": "README.md", "agent.py", "agent.toml", "requirements.in", "requirements.txt", "task.py";
+    "kapso": "README.md", "agent.toml", "start.sh";
     "mini-swe-agent": "README.md", "agent.toml", "requirements.in", "requirements.txt";
+    "ml-master": "README.md", "agent.toml", "start.sh";
     "mlevolve": "README.md", "agent.toml", "start.sh";
     "smolagents": "README.md", "agent.toml", "requirements.in", "requirements.txt", "run.py";
 }
