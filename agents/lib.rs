@@ -104,6 +104,7 @@ folders! {
     "kapso": "README.md", "agent.toml", "start.sh";
     "mini-swe-agent": "README.md", "agent.toml", "requirements.in", "requirements.txt";
     "ml-master": "README.md", "agent.toml", "start.sh";
+    "mlagentbench": "README.md", "agent.toml", "run.py";
     "mlevolve": "README.md", "agent.toml", "start.sh";
     "smolagents": "README.md", "agent.toml", "requirements.in", "requirements.txt", "run.py";
 }

@@ -208,7 +208,7 @@ def mlagentbench(conversation, skill):
     elif thinker.state["step"].startswith("run"):
         name, given = "Execute Script", {"script_name": thinker.file(int(thinker.state["step"][-1]))}
     elif thinker.state["step"] == "look":
-        name, given = "List Files", {"dir_path": "."}
+        name, given = "Inspect Script Lines", {"script_name": "data/description.md", "start_line_number": 1, "end_line_number": 90}
     elif action.kind == "validate":
         name, given = "List Files", {"dir_path": "."}
     said = (f"Reflection: {action.text}\nResearch Plan and Status: {thinker.state['step']}\nFact Check: none needed\n"
@@ -220,7 +220,7 @@ def edit_script(conversation, skill):
     """MLAgentBench's second call: the program that its instruction asks for."""
     text = everything(conversation)
     asked = re.search(r"engineer (?=\{\")", text)
-    if not asked or "Provide the full code after the edit" not in text:
+    if not asked or not re.search(r"(Provide|Write) the full code after the edit", text):
         return None
     state, _ = json.JSONDecoder().raw_decode(text[asked.end() :])
     thinker = mind.Mind(conversation, skill)
