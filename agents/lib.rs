@@ -106,6 +106,8 @@ folders! {
     "ml-master": "README.md", "agent.toml", "start.sh";
     "mlagentbench": "README.md", "agent.toml", "run.py";
     "mlevolve": "README.md", "agent.toml", "start.sh";
+    "openhands": "README.md", "agent.toml", "requirements.in", "requirements.txt", "run.py";
+    "rdagent": "README.md", "agent.toml", "requirements.in", "requirements.txt", "run.py";
     "smolagents": "README.md", "agent.toml", "requirements.in", "requirements.txt", "run.py";
 }
 
