@@ -149,6 +149,22 @@ fn a_tool_in_ten_lines_is_told_its_task_and_its_files_are_taken() {
 }
 
 #[test]
+fn a_tool_that_edits_a_workspace_leaves_its_submission_there() {
+    let script = "[ \"$PWD\" = \"$1\" ] || exit 3\necho 'print(1)' > model.py\n\
+                  cp \"$DATA_DIR/sample_submission.csv\" submission.csv\n";
+    let context = tool("", "");
+    write(&context.join("tool/do.sh"), script);
+    let toml = "id = \"tool\"\nkind = \"cli\"\ncommand = [\"bash\", \"{agent_dir}/do.sh\", \"{workdir}\"]\n\
+                [output]\nsubmission = [\"submission.csv\"]\ncode = [\"*.py\"]\n";
+    write(&context.join("tool/agent.toml"), toml);
+    let ran = run(&context, &[]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let dir = attempt(&context);
+    assert_eq!(json(&dir.join("grade.json"))["valid_submission"], true);
+    assert!(dir.join("code/model.py").is_file());
+}
+
+#[test]
 fn a_tool_is_ended_in_time_to_save_what_it_made() {
     let script = "trap 'cp \"$DATA_DIR/sample_submission.csv\" late.csv; exit 9' TERM\n\
                   while true; do sleep 0.2; done\n";
