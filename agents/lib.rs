@@ -99,6 +99,7 @@ folders! {
     "aira-dojo": "README.md", "agent.toml", "best.py", "start.sh";
     "autogluon": "README.md", "agent.py", "agent.toml", "requirements.in", "requirements.txt", "task.py";
     "claude-code": "README.md", "agent.toml", "requirements.in", "requirements.txt";
+    "claude-code-acp": "README.md", "agent.toml", "requirements.in", "requirements.txt";
     "codex": "README.md", "agent.toml", "requirements.in", "requirements.txt", "start.sh";
     "flaml": "README.md", "agent.py", "agent.toml", "requirements.in", "requirements.txt", "task.py";
     "kapso": "README.md", "agent.toml", "start.sh";
