@@ -320,8 +320,8 @@ def send(message):
 def take():
     line = sys.stdin.readline()
     return json.loads(line) if line else sys.exit(0)
-def tell(kind, **update):
-    send({{"method": "session/update", "params": {{"sessionId": session, "update": {{"sessionUpdate": kind, **update}}}}}})
+def tell(name, **update):
+    send({{"method": "session/update", "params": {{"sessionId": session, "update": {{"sessionUpdate": name, **update}}}}}})
 def ask(method, **params):
     global last
     last += 1
