@@ -1,6 +1,7 @@
 """How each agent takes an answer: its tools, or the form of text that it parses."""
 import json
 import re
+import shlex
 
 from . import facts, forms, mind, programs, wire
 
@@ -70,6 +71,9 @@ def shell_arguments(name, tool, command):
     """Arguments of a shell tool by its schema: also what it requires besides the command, and a long time limit."""
     schema = tool["parameters"]
     properties = schema.get("properties", {})
+    if name in ("terminal", "execute_bash"):
+        # OpenHands takes one command at a time.
+        command = f"bash -c {shlex.quote(command)}"
     key = next((key for key in ("command", "cmd", "script") if key in properties), "command")
     arguments = {key: ["bash", "-lc", command] if properties.get(key, {}).get("type") == "array" else command}
     for other, about in properties.items():
