@@ -250,6 +250,15 @@ fn named_log(stderr: &str) -> String {
 }
 
 #[tokio::test]
+async fn doctor_looks_at_the_base_of_the_reference_agents() {
+    if engine().await.is_none() {
+        return;
+    }
+    let found = TestContext::new().run(&["agents", "doctor", "flat"]);
+    assert!(found.stdout.contains("`medalist-env` is "), "{found:#?}");
+}
+
+#[tokio::test]
 async fn packages_that_are_missing_or_changed_and_builds_that_fail_are_told_apart() {
     if engine().await.is_none() {
         return;
