@@ -96,12 +96,19 @@ macro_rules! folders {
 folders! {
     "aibuildai": "README.md", "agent.toml";
     "aide": "README.md", "agent.toml", "requirements.in", "requirements.txt", "run.py";
+    "aira-dojo": "README.md", "agent.toml", "best.py", "start.sh";
     "autogluon": "README.md", "agent.py", "agent.toml", "requirements.in", "requirements.txt", "task.py";
     "claude-code": "README.md", "agent.toml", "requirements.in", "requirements.txt";
+    "claude-code-acp": "README.md", "agent.toml", "requirements.in", "requirements.txt";
     "codex": "README.md", "agent.toml", "requirements.in", "requirements.txt", "start.sh";
     "flaml": "README.md", "agent.py", "agent.toml", "requirements.in", "requirements.txt", "task.py";
+    "kapso": "README.md", "agent.toml", "start.sh";
     "mini-swe-agent": "README.md", "agent.toml", "requirements.in", "requirements.txt";
+    "ml-master": "README.md", "agent.toml", "start.sh";
+    "mlagentbench": "README.md", "agent.toml", "run.py";
     "mlevolve": "README.md", "agent.toml", "start.sh";
+    "openhands": "README.md", "agent.toml", "requirements.in", "requirements.txt", "run.py";
+    "rdagent": "README.md", "agent.toml", "requirements.in", "requirements.txt", "run.py";
     "smolagents": "README.md", "agent.toml", "requirements.in", "requirements.txt", "run.py";
 }
 

@@ -1,6 +1,7 @@
 """How each agent takes an answer: its tools, or the form of text that it parses."""
 import json
 import re
+import shlex
 
 from . import facts, forms, mind, programs, wire
 
@@ -70,6 +71,9 @@ def shell_arguments(name, tool, command):
     """Arguments of a shell tool by its schema: also what it requires besides the command, and a long time limit."""
     schema = tool["parameters"]
     properties = schema.get("properties", {})
+    if name in ("terminal", "execute_bash"):
+        # OpenHands takes one command at a time.
+        command = f"bash -c {shlex.quote(command)}"
     key = next((key for key in ("command", "cmd", "script") if key in properties), "command")
     arguments = {key: ["bash", "-lc", command] if properties.get(key, {}).get("type") == "array" else command}
     for other, about in properties.items():
@@ -208,7 +212,7 @@ def mlagentbench(conversation, skill):
     elif thinker.state["step"].startswith("run"):
         name, given = "Execute Script", {"script_name": thinker.file(int(thinker.state["step"][-1]))}
     elif thinker.state["step"] == "look":
-        name, given = "List Files", {"dir_path": "."}
+        name, given = "Inspect Script Lines", {"script_name": "data/description.md", "start_line_number": 1, "end_line_number": 90}
     elif action.kind == "validate":
         name, given = "List Files", {"dir_path": "."}
     said = (f"Reflection: {action.text}\nResearch Plan and Status: {thinker.state['step']}\nFact Check: none needed\n"
@@ -220,7 +224,7 @@ def edit_script(conversation, skill):
     """MLAgentBench's second call: the program that its instruction asks for."""
     text = everything(conversation)
     asked = re.search(r"engineer (?=\{\")", text)
-    if not asked or "Provide the full code after the edit" not in text:
+    if not asked or not re.search(r"(Provide|Write) the full code after the edit", text):
         return None
     state, _ = json.JSONDecoder().raw_decode(text[asked.end() :])
     thinker = mind.Mind(conversation, skill)

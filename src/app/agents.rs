@@ -327,7 +327,8 @@ async fn ensure_base(base: &str, engine: &Engine, context: &Context) -> Result<(
         Exit::Environment,
         format_args!("the base image `{base}` can neither be pulled nor made{last}"),
     )
-    .hint("`scripts/base-image` makes it from Debian's packages: it needs `mmdebstrap` and the `docker` client"))
+    .hint("install `mmdebstrap` (Debian's and Ubuntu's package of that name) and the `docker` client")
+    .hint(format!("or make it on another machine with `scripts/base-image --tag {base}`, and carry it here with `docker save` and `docker load`")))
 }
 
 /// Whether the name is that of a base of ours, and which release of Debian it names.
@@ -353,8 +354,13 @@ pub async fn examine(agent: &AgentSpec) -> Result<Vec<Finding>, CliError> {
         }
     };
     let Build::Dockerfile { dir, dockerfile } = &agent.build else {
-        if let (Build::Image, Some(engine)) = (&agent.build, &engine) {
-            found.push(image_finding(&agent.image, engine, "build or pull it").await?);
+        let needed = match &agent.build {
+            Build::Image => Some((&agent.image, "build or pull it")),
+            Build::Embedded { base: Some(base), .. } => Some((base, base_hint(base))),
+            _ => None,
+        };
+        if let (Some((image, hint)), Some(engine)) = (needed, &engine) {
+            found.push(image_finding(image, engine, hint).await?);
         }
         return Ok(found);
     };
@@ -362,13 +368,7 @@ pub async fn examine(agent: &AgentSpec) -> Result<Vec<Finding>, CliError> {
         FolderImage { image: &agent.image, dir, dockerfile, files_sha256: &agent.files_sha256 };
     if let Some(engine) = &engine {
         for base in image.bases().map_err(executor_error)? {
-            let hint = match base_suite(&base) {
-                Some(_) => {
-                    "`medalist agents build` makes it; that needs `mmdebstrap` or a registry"
-                }
-                None => "build, load or pull it",
-            };
-            found.push(image_finding(&base, engine, hint).await?);
+            found.push(image_finding(&base, engine, base_hint(&base)).await?);
         }
         // The reference is only known with the base at hand.
         if found.iter().all(|finding| finding.level == Level::Ok) {
@@ -393,6 +393,17 @@ pub async fn examine(agent: &AgentSpec) -> Result<Vec<Finding>, CliError> {
         });
     }
     Ok(found)
+}
+
+/// How a base image that is not here can be had.
+fn base_hint(base: &str) -> &'static str {
+    match base_suite(base) {
+        Some(_) => {
+            "`medalist agents build` makes it, as does the first run: from a registry, or with `mmdebstrap` \
+             (Debian's and Ubuntu's package of that name) and the `docker` client"
+        }
+        None => "build, load or pull it",
+    }
 }
 
 async fn image_finding(image: &str, engine: &Engine, hint: &str) -> Result<Finding, CliError> {

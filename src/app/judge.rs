@@ -74,6 +74,7 @@ impl Judge for CatalogueJudge {
             data_edition: PreparedRecord::edition_of(data.root(), &spec.id).map_err(judge_error)?,
             description,
             public_dir,
+            direction: spec.grading.direction,
             validator: Arc::new(FormatValidator(checker)),
         })
     }

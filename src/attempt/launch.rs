@@ -292,6 +292,9 @@ pub fn agent_env(spec: &LaunchSpec, home: &str, llm_port: u16) -> Vec<(String, S
     set("MEDALIST_DISK_BYTES", spec.limits.disk_bytes.to_string());
     set("MEDALIST_CPUS", spec.limits.cpus.to_string());
     set("MEDALIST_GPUS", spec.gpus.len().to_string());
+    // Numeric libraries count the machine's processors, of which an attempt has a share of the time.
+    let here = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
+    set("OMP_NUM_THREADS", (spec.limits.cpus.ceil() as usize).clamp(1, here).to_string());
     for name in ["SEED", "MLE_SEED", "MEDALIST_SEED"] {
         set(name, spec.seed.to_string());
     }

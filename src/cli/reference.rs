@@ -200,7 +200,7 @@ const READ: [(&str, &str); 15] = [
 ];
 
 /// Variables that an agent finds.
-const AGENTS: [(&str, &str); 23] = [
+const AGENTS: [(&str, &str); 25] = [
     ("AGENT_DIR", "the agent's own folder"),
     ("CODE_DIR", "code left here is kept with the result"),
     ("COMPETITION_ID", "the competition"),
@@ -211,6 +211,10 @@ const AGENTS: [(&str, &str); 23] = [
     ("LOGS_DIR", "logs left here are kept with the result"),
     ("MEDALIST_ATTEMPT", "the attempt's unique name"),
     ("MEDALIST_CPUS", "processors it may use"),
+    (
+        "MEDALIST_DIRECTION",
+        "`lower` or `higher`: which scores of the competition's metric are better",
+    ),
     ("MEDALIST_DISK_BYTES", "bytes it may write"),
     ("MEDALIST_GPUS", "the number of its GPUs"),
     ("MEDALIST_GRACE_S", "seconds between SIGTERM and the kill"),
@@ -221,6 +225,7 @@ const AGENTS: [(&str, &str); 23] = [
     ("MEDALIST_VALIDATE_URL", "the validation service, for agents that run as processes"),
     ("NVIDIA_DRIVER_CAPABILITIES", "set by the harness, whatever image or agent say"),
     ("NVIDIA_VISIBLE_DEVICES", "set by the harness, whatever image or agent say"),
+    ("OMP_NUM_THREADS", "threads of numeric libraries: the processors it may use, rounded up"),
     ("SEED, MLE_SEED, MEDALIST_SEED", "the attempt's seed"),
     ("SUBMISSION_DIR", "`submission.csv` goes here"),
     ("TIME_LIMIT_SECS", "the time limit in seconds"),

@@ -41,7 +41,7 @@ pub use stop::StopRequest;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use medalist_grading::GradeReport;
+use medalist_grading::{Direction, GradeReport};
 
 use crate::attempt::launch::Validator;
 
@@ -63,6 +63,8 @@ pub struct Material {
     pub data_sha256: Option<String>,
     /// How the data were prepared, in a word: `v1`, `fixed`, or what was changed.
     pub data_edition: String,
+    /// Which way the metric goes.
+    pub direction: Direction,
     /// Answers whether a submission is well formed.
     pub validator: Arc<dyn Validator>,
 }

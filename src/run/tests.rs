@@ -45,6 +45,7 @@ impl Judge for NumberJudge {
             brief_sha256: "0".into(),
             data_sha256: None,
             data_edition: "v1".into(),
+            direction: Direction::Higher,
             validator: Arc::new(AlwaysValid),
         })
     }

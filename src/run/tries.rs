@@ -357,9 +357,11 @@ impl Tries {
             ExecutorKind::Docker => HOME.to_owned(),
             ExecutorKind::Process => attempt_dir.home().to_string_lossy().into_owned(),
         };
-        let (env, argv) = plan
+        let (mut env, argv) = plan
             .resolve_agent(&attempt.key, &home, |name| std::env::var(name).ok())
             .map_err(|error| error.to_string())?;
+        let direction = if material.direction.is_lower_better() { "lower" } else { "higher" };
+        env.entry("MEDALIST_DIRECTION".to_owned()).or_insert_with(|| direction.to_owned());
         Ok(LaunchSpec {
             name: attempt.dir.clone(),
             labels: [(super::GROUP_LABEL.to_owned(), plan.group.clone())].into(),

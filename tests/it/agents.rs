@@ -11,7 +11,7 @@ use crate::support::{Called, TestContext, called, json};
 
 const LLM: &str = "[upstreams.openai]\nbase_url = \"http://127.0.0.1:9/v1\"\nprice = \"free\"\nmodels = [\"big-*\"]\n";
 
-fn write(path: &Path, text: &str) {
+pub(crate) fn write(path: &Path, text: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, text).unwrap();
 }
@@ -29,7 +29,7 @@ fn tool(script: &str, settings: &str) -> TestContext {
 }
 
 /// Runs it as a plain process, which needs no image.
-fn run(context: &TestContext, more: &[&str]) -> Called {
+pub(crate) fn run(context: &TestContext, more: &[&str]) -> Called {
     let mut words = vec![
         "run",
         "--agent",
@@ -48,12 +48,12 @@ fn run(context: &TestContext, more: &[&str]) -> Called {
     context.run(&words)
 }
 
-fn group(context: &TestContext) -> PathBuf {
+pub(crate) fn group(context: &TestContext) -> PathBuf {
     let mut groups = std::fs::read_dir(context.join("runs")).unwrap();
     groups.next().unwrap().unwrap().path()
 }
 
-fn attempt(context: &TestContext) -> PathBuf {
+pub(crate) fn attempt(context: &TestContext) -> PathBuf {
     let plan = json(&group(context).join("plan.json"));
     group(context).join(plan["attempts"][0]["dir"].as_str().unwrap())
 }
@@ -145,6 +145,22 @@ fn a_tool_in_ten_lines_is_told_its_task_and_its_files_are_taken() {
 }
 
 #[test]
+fn a_tool_that_edits_a_workspace_leaves_its_submission_there() {
+    let script = "[ \"$PWD\" = \"$1\" ] || exit 3\necho 'print(1)' > model.py\n\
+                  cp \"$DATA_DIR/sample_submission.csv\" submission.csv\n";
+    let context = tool("", "");
+    write(&context.join("tool/do.sh"), script);
+    let toml = "id = \"tool\"\nkind = \"cli\"\ncommand = [\"bash\", \"{agent_dir}/do.sh\", \"{workdir}\"]\n\
+                [output]\nsubmission = [\"submission.csv\"]\ncode = [\"*.py\"]\n";
+    write(&context.join("tool/agent.toml"), toml);
+    let ran = run(&context, &[]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let dir = attempt(&context);
+    assert_eq!(json(&dir.join("grade.json"))["valid_submission"], true);
+    assert!(dir.join("code/model.py").is_file());
+}
+
+#[test]
 fn a_tool_is_ended_in_time_to_save_what_it_made() {
     let script = "trap 'cp \"$DATA_DIR/sample_submission.csv\" late.csv; exit 9' TERM\n\
                   while true; do sleep 0.2; done\n";
@@ -230,6 +246,15 @@ fn named_log(stderr: &str) -> String {
 }
 
 #[tokio::test]
+async fn doctor_looks_at_the_base_of_the_reference_agents() {
+    if engine().await.is_none() {
+        return;
+    }
+    let found = TestContext::new().run(&["agents", "doctor", "flat"]);
+    assert!(found.stdout.contains("`medalist-env` is "), "{found:#?}");
+}
+
+#[tokio::test]
 async fn packages_that_are_missing_or_changed_and_builds_that_fail_are_told_apart() {
     if engine().await.is_none() {
         return;
@@ -252,115 +277,4 @@ async fn packages_that_are_missing_or_changed_and_builds_that_fail_are_told_apar
     assert_eq!(failed.code, 3, "{failed:#?}");
     assert!(failed.stderr.contains("cannot be built from"), "{failed:#?}");
     assert!(named_log(&failed.stderr).contains("Step 1/"), "{failed:#?}");
-}
-
-/// A copy of an adapter of the catalogue with a program in it that stands for the real one.
-fn stand_in(id: &str, program: &str, text: &str) -> TestContext {
-    use std::os::unix::fs::PermissionsExt as _;
-    let context = TestContext::new();
-    context.ok(&["-q", "prepare", "-c", "demo-bikes"]);
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("agents").join(id);
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let text = std::fs::read_to_string(entry.path()).unwrap();
-        write(&context.join("tool").join(entry.file_name()), &text);
-    }
-    let path = context.join("tool/program").join(program);
-    write(&path, text);
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    context
-}
-
-#[test]
-fn aibuildai_gets_its_terminal_and_arguments_and_its_playground_is_mapped() {
-    let program = r#"#!/bin/bash
-[ -t 0 ] && [ -t 1 ] || { echo "the display needs a terminal"; exit 70; }
-while [ $# -gt 0 ]; do
-    case "$1" in
-        --task-name) task="$2"; shift ;;
-        --data-dir) data="$2"; shift ;;
-        --playground-dir) playground="$2"; shift ;;
-        --instruction) instruction="$2"; shift ;;
-        --no-form) form=no ;;
-        *) echo "unknown flag $1"; exit 2 ;;
-    esac
-    shift
-done
-[ "$form" = no ] && [ "$ANTHROPIC_MODEL" = opus ] || exit 3
-case "$instruction" in *"2 minutes in all"*) ;; *) echo "$instruction"; exit 4 ;; esac
-out="$playground/code/$task/2026-01-01"
-mkdir -p "$out/candidate_1"
-echo train > "$out/candidate_1/train.py"
-echo infer > "$out/inference.py"
-cp "$data/sample_submission.csv" "$out/submission.csv"
-trap 'exit 0' TERM
-sleep 60 & wait
-"#;
-    let context = stand_in("aibuildai", "aibuildai", program);
-    // It does not end by itself: its time less the margin is up after 142 s, the harness's stop comes first.
-    let mut command = context.command();
-    command.args(["run", "--agent", "./tool", "-c", "demo-bikes", "--executor", "process"]);
-    command.args(["--model", "opus", "--timeout", "150s", "--grace", "20s"]);
-    let running = command.stdout(std::process::Stdio::null()).spawn().unwrap();
-    let arrived = || {
-        let groups = std::fs::read_dir(context.join("runs")).ok()?;
-        let group = groups.flatten().next()?.path();
-        let plan: Value =
-            serde_json::from_slice(&std::fs::read(group.join("plan.json")).ok()?).ok()?;
-        let dir = group.join(plan["attempts"][0]["dir"].as_str()?);
-        let at = dir.join("home/submission/submission.csv");
-        (at.is_file() || dir.join("grade.json").is_file()).then_some(())
-    };
-    while arrived().is_none() {
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    context.run(&["stop", "demo-bikes"]);
-    called(&running.wait_with_output().unwrap());
-    let dir = attempt(&context);
-    let log = std::fs::read_to_string(dir.join("run.log")).unwrap();
-    assert_eq!(json(&dir.join("grade.json"))["valid_submission"], true, "{log}");
-    let kept = |name: &str| dir.join("code").join(name);
-    assert!(kept("inference.py").is_file() && kept("candidate_1/train.py").is_file(), "{log}");
-}
-
-#[test]
-fn mlevolve_finds_its_data_its_models_and_a_grading_port_that_tells_no_score() {
-    let program = r#"
-import json, os, pathlib, sys, urllib.request
-given = dict(word.split("=", 1) for word in sys.argv[1:])
-data = pathlib.Path(given["dataset_dir"], given["exp_id"], "prepared/public")
-assert data == pathlib.Path(given["data_dir"]) and (data / "train.csv").is_file(), data
-assert pathlib.Path(given["desc_file"]).is_file()
-assert given["agent.code.model"] == "big" and given["agent.feedback.model"] == "small", given
-assert given["agent.time_limit"] == "270" and given["agent.steps"] == "3" and given["agent.seed"] == "0", given
-assert given["agent.code.base_url"] == "http://models" and given["agent.feedback.api_key"] == "k"
-sample = (data / "sample_submission.csv").read_bytes()
-part = b'--x\r\ncontent-disposition: form-data; name="file"; filename="submission.csv"\r\n\r\n' + sample + b"\r\n--x--\r\n"
-def validate(name):
-    address = f"http://127.0.0.1:{os.environ['GRADING_SERVER_PORT']}/validate"
-    headers = {"exp-id": name, "content-type": "multipart/form-data; boundary=x"}
-    return json.load(urllib.request.urlopen(urllib.request.Request(address, part, headers)))
-answer = validate(given["exp_id"])
-assert answer["is_valid"] is True and not any(c.isdigit() for c in answer["result"]), answer
-print("validated", answer)
-out = pathlib.Path("runs", given["exp_name"], "best_submission")
-out.mkdir(parents=True)
-(out / "submission.csv").write_bytes(sample)
-"#;
-    let context = stand_in("mlevolve", "run.py", program);
-    let toml = std::fs::read_to_string(context.join("tool/agent.toml")).unwrap();
-    let toml =
-        format!("{toml}\n[env]\nOPENAI_BASE_URL = \"http://models\"\nOPENAI_API_KEY = \"k\"\n");
-    write(&context.join("tool/agent.toml"), &toml);
-    let more = ["--model", "big", "--role", "feedback=small", "--timeout", "300s"];
-    let ran = run(&context, &more);
-    let dir = attempt(&context);
-    let log = std::fs::read_to_string(dir.join("run.log")).unwrap();
-    assert_eq!(ran.code, 0, "{ran:#?}");
-    assert!(log.contains("validated"), "{log}");
-    assert_eq!(json(&dir.join("grade.json"))["valid_submission"], true, "{log}");
-    assert_eq!(
-        json(&group(&context).join("group.json"))["agent"]["backbone"],
-        "big, feedback: small"
-    );
 }

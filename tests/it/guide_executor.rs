@@ -7,14 +7,14 @@ use std::sync::Arc;
 use medalist::attempt::launch::{BoxFuture, ExecutorError, LaunchSpec, PreparedImage, Program};
 use medalist::sandbox::{Executor, ExecutorInfo, Orphan, RunToken, Running};
 
-/// Tells numeric libraries how many threads an attempt may use, whatever executor runs it.
-pub(crate) struct Threads(pub(crate) Arc<dyn Executor>);
+/// Tells the C library how many memory arenas an attempt may use, whatever executor runs it.
+pub(crate) struct Arenas(pub(crate) Arc<dyn Executor>);
 
-impl Executor for Threads {
+impl Executor for Arenas {
     fn check(&self) -> BoxFuture<'_, Result<ExecutorInfo, ExecutorError>> {
         Box::pin(async {
             let info = self.0.check().await?;
-            Ok(ExecutorInfo { name: format!("{} with threads", info.name), ..info })
+            Ok(ExecutorInfo { name: format!("{} with arenas", info.name), ..info })
         })
     }
 
@@ -29,9 +29,9 @@ impl Executor for Threads {
         &self,
         spec: Arc<LaunchSpec>,
     ) -> BoxFuture<'_, Result<Box<dyn Running>, ExecutorError>> {
-        let threads = spec.limits.cpus.ceil().to_string();
+        let arenas = spec.limits.cpus.ceil().to_string();
         let mut spec = LaunchSpec::clone(&spec);
-        spec.env.push(("OMP_NUM_THREADS".to_owned(), threads));
+        spec.env.push(("MALLOC_ARENA_MAX".to_owned(), arenas));
         self.0.start(Arc::new(spec))
     }
 
@@ -64,15 +64,15 @@ use crate::executor_bench::{Bench, Kind};
 /// A bench whose executor is the guide's around the one for processes.
 pub(crate) async fn bench() -> Option<Bench> {
     let mut bench = Bench::new(Kind::Process).await?;
-    bench.executor = Arc::new(Threads(Arc::clone(&bench.executor)));
+    bench.executor = Arc::new(Arenas(Arc::clone(&bench.executor)));
     Some(bench)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_tells_agents_their_threads() {
+async fn it_tells_agents_their_arenas() {
     let Some(bench) = bench().await else { return };
     let run = bench.run(&["environment"]).await;
-    assert!(run.log().lines().any(|line| line == "OMP_NUM_THREADS=1"), "{}", run.log());
+    assert!(run.log().lines().any(|line| line == "MALLOC_ARENA_MAX=1"), "{}", run.log());
 }
 
 #[test]

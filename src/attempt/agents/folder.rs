@@ -12,6 +12,14 @@ use crate::attempt::build_context::{BuildContext, EntryKind};
 const LAUNCH: &str = include_str!("launch.sh");
 /// The launcher's name in an agent's folder.
 pub(super) const LAUNCHER: &str = "launch.sh";
+/// Speaks the Agent Client Protocol to an agent, see the file itself.
+const ACP_CLIENT: &str = include_str!("acp.py");
+/// Its name in an agent's folder.
+pub(super) const ACP: &str = "acp.py";
+/// Stands for the package `mlebench`, and tells no score, see the file itself.
+const VALIDATES: &str = include_str!("mlebench.py");
+/// Its path in an agent's folder; the launcher looks for it there.
+const VALIDATE_ONLY: &str = "validate_only/mlebench.py";
 /// The folder of an agent's downloaded packages in its build context.
 pub(crate) const WHEELS: &str = "wheels";
 
@@ -32,17 +40,21 @@ pub(super) fn make(toml: &AgentToml, source: &Source<'_>, cache: &Path) -> io::R
     match source {
         Source::Embedded(files) => {
             for (name, text) in *files {
-                let path = dir.join(name);
-                path.parent().map_or(Ok(()), fs_err::create_dir_all)?;
-                fs_err::write(path, text)?;
+                write_below(dir, name, text)?;
             }
         }
         Source::Folder(own) => copy(own, dir)?,
     }
-    if toml.is_launched() {
-        fs_err::write(dir.join(LAUNCHER), LAUNCH)?;
+    for (name, text, given) in [
+        (LAUNCHER, LAUNCH, toml.is_launched()),
+        (ACP, ACP_CLIENT, toml.is_acp()),
+        (VALIDATE_ONLY, VALIDATES, toml.is_validate_only()),
+    ] {
+        if given {
+            write_below(dir, name, text)?;
+        }
     }
-    if toml.is_cli() {
+    if toml.is_tool() {
         let text = dockerfile(toml, dir)?;
         fs_err::write(dir.join("Dockerfile"), text)?;
     }
@@ -62,6 +74,12 @@ pub(super) fn make(toml: &AgentToml, source: &Source<'_>, cache: &Path) -> io::R
         Err(error) => Err(error),
         Ok(()) => Ok(place),
     }
+}
+
+fn write_below(dir: &Path, name: &str, text: &str) -> io::Result<()> {
+    let path = dir.join(name);
+    path.parent().map_or(Ok(()), fs_err::create_dir_all)?;
+    fs_err::write(path, text)
 }
 
 fn hash(dir: &Path) -> io::Result<String> {

@@ -1,10 +1,11 @@
 #!/bin/bash
 # Runs an agent's command in a folder of its own, ends it before its time is up, and takes over what it leaves.
 #
-# usage: launch.sh [--seconds N] [--tty] [--submission PATTERN]... [--logs PATTERN]... [--code PATTERN]... -- COMMAND...
+# usage: launch.sh [--seconds N] [--tty] [--validate-only] [--submission PATTERN]... [--logs PATTERN]... [--code PATTERN]... -- COMMAND...
 #
 #   --seconds      the command gets SIGTERM after so long, and SIGKILL half a minute later
 #   --tty          give it a terminal
+#   --validate-only  what it imports as `mlebench` validates and tells no score
 #   --submission   files that may be the submission: the newest that is not empty is kept, also while the command runs
 #   --logs, --code files and folders that are kept at the end
 #
@@ -17,6 +18,7 @@ while [ $# -gt 0 ]; do
     case "$1" in
         --seconds) seconds="$2"; shift ;;
         --tty) tty=yes ;;
+        --validate-only) export PYTHONPATH="$AGENT_DIR/validate_only${PYTHONPATH:+:$PYTHONPATH}" ;;
         --submission) submissions+=("$2"); shift ;;
         --logs) logs+=("$2"); shift ;;
         --code) code+=("$2"); shift ;;

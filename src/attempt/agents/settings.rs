@@ -25,7 +25,7 @@ pub(super) struct AgentToml {
     #[serde(default)]
     backbone: String,
     image: Option<String>,
-    /// `scratch`, `dockerfile` or `image`; not with `kind = "cli"`.
+    /// `scratch`, `dockerfile` or `image`; not with a `kind`.
     build: Option<BuildKind>,
     kind: Option<Kind>,
     /// The embedded program of `build = "scratch"`; the agent's id if absent.
@@ -39,6 +39,10 @@ pub(super) struct AgentToml {
     prompt: Option<String>,
     #[serde(default)]
     tty: bool,
+    /// Whether the package `mlebench`, with which the agent would grade itself, is replaced by one that
+    /// validates.
+    #[serde(default)]
+    validate_only: bool,
     command: Option<Vec<String>>,
     #[serde(default)]
     kwargs: toml::Table,
@@ -70,6 +74,8 @@ enum BuildKind {
 enum Kind {
     /// A command-line tool that takes a prompt; its image needs no Dockerfile.
     Cli,
+    /// The same, but the tool speaks the Agent Client Protocol.
+    Acp,
 }
 
 /// How settings become arguments of the start command.
@@ -256,21 +262,23 @@ pub(super) fn read(
 
 /// Keys that do not go together.
 fn check_shape(toml: &AgentToml) -> Result<(), String> {
-    let is_cli = toml.kind == Some(Kind::Cli);
-    let only_cli =
-        [("install", toml.install.is_some()), ("tty", toml.tty && toml.output.is_none())];
-    if let Some((key, _)) = only_cli.iter().find(|(_, given)| *given && !is_cli) {
-        return Err(format!("`{key}` is for `kind = \"cli\"`"));
+    const TOOLS: &str = "`kind = \"cli\"` and `kind = \"acp\"`";
+    if toml.install.is_some() && !toml.is_tool() {
+        return Err(format!("`install` is for {TOOLS}"));
     }
-    if toml.base.is_some() && !is_cli && toml.build != Some(BuildKind::Scratch) {
-        return Err("`base` is for `kind = \"cli\"` and `build = \"scratch\"`".into());
+    if toml.tty && !(toml.kind == Some(Kind::Cli) || toml.output.is_some() && !toml.is_tool()) {
+        return Err("`tty` is for `kind = \"cli\"`".into());
     }
-    match (is_cli, toml.build) {
-        (true, Some(_)) => return Err("`build` is not for `kind = \"cli\"`, which says how".into()),
-        (true, None) if toml.command.is_none() => {
-            return Err("`kind = \"cli\"` needs a `command`".into());
-        }
-        (false, None) => return Err("missing field `build`, or `kind = \"cli\"`".into()),
+    if toml.validate_only && !toml.is_launched() {
+        return Err(format!("`validate_only` is for {TOOLS}, and for agents with `[output]`"));
+    }
+    if toml.base.is_some() && !toml.is_tool() && toml.build != Some(BuildKind::Scratch) {
+        return Err(format!("`base` is for {TOOLS}, and for `build = \"scratch\"`"));
+    }
+    match (toml.is_tool(), toml.build) {
+        (true, Some(_)) => return Err("`build` is not for a `kind`, which says how".into()),
+        (true, None) if toml.command.is_none() => return Err(format!("{TOOLS} need a `command`")),
+        (false, None) => return Err(format!("missing field `build`, or one of {TOOLS}")),
         _ => {}
     }
     if toml.output.is_some() && !matches!(toml.build, Some(BuildKind::Dockerfile) | None) {
@@ -289,13 +297,23 @@ fn check_shape(toml: &AgentToml) -> Result<(), String> {
 }
 
 impl AgentToml {
-    pub(super) fn is_cli(&self) -> bool {
-        self.kind == Some(Kind::Cli)
+    /// Whether it is a tool, whose image needs no Dockerfile.
+    pub(super) fn is_tool(&self) -> bool {
+        self.kind.is_some()
+    }
+
+    /// Whether it speaks the Agent Client Protocol.
+    pub(super) fn is_acp(&self) -> bool {
+        self.kind == Some(Kind::Acp)
+    }
+
+    pub(super) fn is_validate_only(&self) -> bool {
+        self.validate_only
     }
 
     /// Whether the launcher runs its command.
     pub(super) fn is_launched(&self) -> bool {
-        self.is_cli() || self.output.is_some()
+        self.is_tool() || self.output.is_some()
     }
 
     pub(super) fn base(&self) -> &str {
@@ -322,8 +340,8 @@ impl AgentToml {
         let output = self.output.clone().unwrap_or_default();
         let mut command = vec!["bash".to_owned(), format!("/home/agent/{}", folder::LAUNCHER)];
         command.extend(["--seconds".to_owned(), "{time_limit_s}".to_owned()]);
-        if self.tty {
-            command.push("--tty".to_owned());
+        for (option, given) in [("--tty", self.tty), ("--validate-only", self.validate_only)] {
+            command.extend(given.then(|| option.to_owned()));
         }
         let kept =
             [("--submission", output.submission), ("--logs", output.logs), ("--code", output.code)];
@@ -331,6 +349,10 @@ impl AgentToml {
             command.extend(patterns.into_iter().flat_map(|pattern| [option.to_owned(), pattern]));
         }
         command.push("--".to_owned());
+        if self.is_acp() {
+            let client = format!("{{agent_dir}}/{}", folder::ACP);
+            command.extend(["python3", &client, "--prompt", "{prompt}", "--"].map(str::to_owned));
+        }
         command.extend(own);
         command.extend(arguments);
         command

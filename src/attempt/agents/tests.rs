@@ -246,6 +246,32 @@ fn a_command_line_tool_needs_but_its_settings() {
 }
 
 #[test]
+fn an_agent_of_the_client_protocol_is_started_below_its_client() {
+    let temp = tempfile::tempdir().unwrap();
+    let own = temp.path().join("own");
+    let toml = "id = \"own\"\nkind = \"acp\"\nvalidate_only = true\ncommand = [\"own\", \"--acp\"]\n[env]\nMODEL = \"{model}\"\n";
+    write(&own, "agent.toml", toml);
+    let mut agent = AgentSpec::from_folder(&own, &temp.path().join("cache")).unwrap();
+    let Build::Dockerfile { dir, .. } = &agent.build else { panic!("{:?}", agent.build) };
+    for name in ["acp.py", "launch.sh", "validate_only/mlebench.py"] {
+        assert!(dir.join(name).is_file(), "{name}");
+    }
+    let dockerfile = std::fs::read_to_string(dir.join("Dockerfile")).unwrap();
+    assert!(dockerfile.contains(r#"COPY ["validate_only","/home/agent/validate_only"]"#));
+    assert!(agent.takes_model());
+    agent.details.model = Some("big".to_owned());
+    let limits = Limits { timeout: Duration::from_secs(100), ..Limits::default() };
+    let (env, command) = agent.resolve(&told(&limits), |_| None).unwrap();
+    assert_eq!(env["MODEL"], "big");
+    let (start, rest) = command.split_at(8);
+    let expected = ["bash", "/home/agent/launch.sh", "--seconds", "95", "--validate-only", "--"];
+    assert_eq!(start[..6], expected);
+    assert_eq!(start[6..], ["python3", "/home/agent/acp.py"]);
+    assert!(rest[1].starts_with("You are an expert"), "{rest:?}");
+    assert_eq!([&rest[0], &rest[2], &rest[3], &rest[4]], ["--prompt", "--", "own", "--acp"]);
+}
+
+#[test]
 fn keys_that_do_not_go_together_are_refused() {
     let temp = tempfile::tempdir().unwrap();
     let error = |settings: &str| {
@@ -254,8 +280,11 @@ fn keys_that_do_not_go_together_are_refused() {
         read.map(|_| ()).unwrap_err().to_string()
     };
     for (settings, expected) in [
-        ("command = [\"a\"]", "missing field `build`, or `kind = \"cli\"`"),
-        ("kind = \"cli\"", "needs a `command`"),
+        ("command = [\"a\"]", "missing field `build`, or one of `kind = \"cli\"`"),
+        ("kind = \"cli\"", "need a `command`"),
+        ("kind = \"acp\"", "need a `command`"),
+        ("kind = \"acp\"\ncommand = [\"a\"]\ntty = true", "`tty` is for `kind = \"cli\"`"),
+        ("build = \"image\"\nvalidate_only = true", "`validate_only` is for"),
         ("kind = \"cli\"\nbuild = \"image\"", "`build` is not for"),
         ("build = \"image\"\ninstall = \"x\"", "`install` is for `kind = \"cli\"`"),
         ("build = \"image\"\n[output]\nlogs = [\"x\"]", "`[output]` is for"),
