@@ -192,6 +192,10 @@ pub struct Usage {
     /// Bytes in the container's layer (or the attempt's home) when last looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_bytes: Option<u64>,
+    /// Whether a control group of its own holds and counts its memory, processes and CPU time;
+    /// otherwise they are measured from its processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_group: Option<bool>,
     /// Bytes of output, dropped ones included.
     #[serde(default)]
     pub log_bytes: u64,

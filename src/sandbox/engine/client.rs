@@ -131,6 +131,10 @@ pub struct EngineInfo {
     pub default_runtime: String,
     /// `seccomp`, `rootless`, `userns`, ...
     pub security: Vec<String>,
+    /// True if the engine is a plain user's.
+    pub rootless: bool,
+    /// `cgroupfs` or `systemd`.
+    pub cgroup_driver: String,
     /// Limits that the kernel and the engine can hold together.
     pub memory_limit: bool,
     /// Swap can be switched off.
@@ -295,7 +299,13 @@ impl Engine {
             root_dir: PathBuf::from(info.docker_root_dir.unwrap_or_default()),
             runtimes,
             default_runtime: info.default_runtime.unwrap_or_default(),
+            rootless: info
+                .security_options
+                .iter()
+                .flatten()
+                .any(|option| option.contains("rootless")),
             security: info.security_options.unwrap_or_default(),
+            cgroup_driver: info.cgroup_driver.map(|driver| driver.to_string()).unwrap_or_default(),
             memory_limit: info.memory_limit.unwrap_or(false),
             swap_limit: info.swap_limit.unwrap_or(false),
             pids_limit: info.pids_limit.unwrap_or(false),
