@@ -84,7 +84,7 @@ fn mount_root(namespaces: &Namespaces, storage: &Path) -> Result<Dir, Failure> {
             .and_then(|()| kernel::restrict(&place, ATTR_NOSUID | ATTR_NODEV))
             .map_err(cannot_mount)?;
     }
-    Dir::open(&place)
+    Dir::open_root(&place)
 }
 
 /// The place of a mount: the directory that it is in, and its name there. What is missing is made.

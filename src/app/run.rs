@@ -208,6 +208,7 @@ pub async fn open_executor(kind: ExecutorKind, group: &str) -> Result<Opened, Cl
         ExecutorKind::Process => (Arc::new(ProcessExecutor::new()), None),
     };
     let info = executor.check().await.map_err(executor_error)?;
+    let info = ExecutorInfo { name: kind.to_string(), ..info };
     Ok(Opened { executor, info, engine, service })
 }
 

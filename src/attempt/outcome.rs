@@ -265,6 +265,7 @@ impl Usage {
         let peak = self.peak_memory_bytes.max(newer.peak_memory_bytes).max(newer.memory_bytes);
         self.memory_bytes = newer.memory_bytes.or(self.memory_bytes);
         self.peak_memory_bytes = peak;
+        self.own_group = newer.own_group.or(self.own_group);
         self.cpu_time_s = newer.cpu_time_s.or(self.cpu_time_s);
         self.pids = newer.pids.or(self.pids);
         self.disk_bytes = newer.disk_bytes.or(self.disk_bytes);

@@ -122,6 +122,9 @@ async fn watch(place: Place, first: tokio::process::Child, stopping: Arc<AtomicB
         if stopping.load(Ordering::Relaxed) {
             return;
         }
+        // What is left of it would hold its storage, and serves nobody.
+        let rest = place.clone();
+        let _ = tokio::task::spawn_blocking(move || rest.end_service()).await;
         match place.spawn() {
             Ok(child) => running = Some(child),
             Err(error) => {
@@ -220,25 +223,34 @@ impl Place {
         command.args(["system", "service", "--time", "0", &self.address()]);
         // Ctrl-C is for the harness.
         command.process_group(0).stderr(Stdio::from(log)).kill_on_drop(false);
-        let child = command.spawn()?;
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
-        fs_err::write(self.at("service.pid"), Process::of(pid).to_string())?;
-        Ok(child)
+        command.spawn()
     }
 
-    /// Ends the service that was started last, and the process that keeps its user namespace.
+    /// The service's processes: Podman starts itself again inside its user namespace, and a signal to
+    /// the first does not end the second.
+    fn services(&self) -> Vec<Process> {
+        let address = self.address();
+        let serves = |pid: &i32| {
+            let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let words: Vec<&[u8]> = command.split(|byte| *byte == 0).collect();
+            words.contains(&b"service".as_slice()) && words.contains(&address.as_bytes())
+        };
+        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        pids.filter(serves).map(Process::of).collect()
+    }
+
+    /// Ends all that serves here.
     fn end_service(&self) {
-        let number = fs_err::read_to_string(self.at("service.pid")).unwrap_or_default();
-        let Some(service) = Process::parse(number.trim()) else { return };
-        service.signal(Signal::SIGTERM);
+        let all = self.services();
+        all.iter().for_each(|service| service.signal(Signal::SIGTERM));
         for _ in 0..50 {
-            if !service.alive() {
-                break;
+            if !all.iter().any(|service| service.alive()) {
+                return;
             }
             std::thread::sleep(LOOK_EVERY);
         }
-        service.signal(Signal::SIGKILL);
-        let _ = fs_err::remove_file(self.at("service.pid"));
+        all.iter().for_each(|service| service.signal(Signal::SIGKILL));
     }
 
     /// Whether no container is left. Where that cannot be told there may be some.

@@ -175,7 +175,10 @@ async fn planted_links_pipes_and_trees_are_refused_and_the_submission_is_taken()
             );
             let salvage = run.end.salvage.as_ref().unwrap();
             assert!(salvage.submission);
-            assert!(salvage.errors.iter().any(|found| found == error), "{:?}", salvage.errors);
+            // A refused file costs nothing where it need not be read to get past it.
+            let passed = what == "sparse" && bench.kind == Kind::Namespaces;
+            let said = salvage.errors.iter().any(|found| found == error);
+            assert!(said != passed, "{what}: {:?}", salvage.errors);
             let whys: Vec<&str> =
                 salvage.refused.iter().map(|refused| refused.why.as_str()).collect();
             let expected: &[&str] = match what {
