@@ -33,6 +33,11 @@ impl Dir {
         Self::held(file, path.to_path_buf())
     }
 
+    /// Opens a container's root directory before it is one; messages call it `/`.
+    pub(crate) fn open_root(path: &Path) -> Result<Self, Failure> {
+        Ok(Self { path: PathBuf::from("/"), ..Self::open(path)? })
+    }
+
     fn held(file: File, path: PathBuf) -> Result<Self, Failure> {
         let dir = Self { file, path };
         let own = dir.file.metadata().map_err(|error| cannot("look at", &dir.path, &error))?;

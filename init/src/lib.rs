@@ -4,14 +4,18 @@
 pub mod protocol;
 
 /// Every source file of the program: its name and its text. The first is the root.
-pub const SOURCES: [(&str, &str); 12] = [
+pub const SOURCES: [(&str, &str); 16] = [
     ("main.rs", include_str!("main.rs")),
+    ("cell.rs", include_str!("cell.rs")),
     ("dir.rs", include_str!("dir.rs")),
     ("forward.rs", include_str!("forward.rs")),
     ("gpus.rs", include_str!("gpus.rs")),
+    ("kernel.rs", include_str!("kernel.rs")),
     ("log.rs", include_str!("log.rs")),
     ("measure.rs", include_str!("measure.rs")),
+    ("mounts.rs", include_str!("mounts.rs")),
     ("protocol.rs", include_str!("protocol.rs")),
+    ("seccomp.rs", include_str!("seccomp.rs")),
     ("setup.rs", include_str!("setup.rs")),
     ("sys.rs", include_str!("sys.rs")),
     ("trust.rs", include_str!("trust.rs")),

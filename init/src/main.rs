@@ -11,13 +11,17 @@
 //! It trusts nothing of the image: see [`dir`] and [`user`]. What it is told and what it answers is
 //! in [`protocol`], through files of a control directory that it opens once and then holds.
 
+mod cell;
 mod dir;
 mod forward;
 mod gpus;
+mod kernel;
 mod log;
 mod measure;
+mod mounts;
 #[expect(dead_code, unreachable_pub, reason = "the library shows the same file to the harness")]
 mod protocol;
+mod seccomp;
 mod setup;
 mod sys;
 mod trust;
@@ -29,6 +33,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
+use cell::Cell;
 use dir::Dir;
 use forward::Forwarder;
 use log::LogFile;
@@ -44,10 +49,16 @@ fn main() {
     let status = match words.as_slice() {
         ["run", control] => run(|| Place::beside_the_harness(Path::new(control))),
         ["contain", inner] => run(|| Place::in_a_container(inner)),
+        ["map", pid, users, groups] => cell::map(pid, users, groups),
+        ["enter", users, groups, command @ ..] => cell::enter(users, groups, command),
+        ["probe", users, groups, storage, kind] => cell::probe(users, groups, storage, kind),
         ["validate", file] => validate::post(Path::new(file)),
         ["gpus"] => gpus::report(),
         _ => {
-            eprintln!("usage: medalist-init run CONTROL-DIR | contain NAME | validate FILE | gpus");
+            eprintln!(
+                "usage: medalist-init run CONTROL-DIR | contain NAME | validate FILE | gpus | enter USERS GROUPS COMMAND... \
+                 | map PID USERS GROUPS | probe USERS GROUPS STORAGE overlay|copy"
+            );
             2
         }
     };
@@ -108,7 +119,9 @@ fn run(open: impl FnOnce() -> Result<Place, Failure>) -> i32 {
 struct Supervisor<'a> {
     control: &'a Dir,
     launch: &'a Launch,
+    /// The agent, or the first process of the container around it.
     agent: i32,
+    cell: Option<Cell>,
     log: LogFile,
     forwarder: Forwarder,
     meter: Meter,
@@ -122,20 +135,33 @@ impl<'a> Supervisor<'a> {
     fn start(place: &'a Place, launch: &'a Launch) -> Result<Self, Failure> {
         let no_pipe = |error| Failure::machine(format!("cannot make a pipe: {error}"));
         let control = &place.control;
-        let baseline = match &place.container {
+        let mut baseline = match &place.container {
             Some((root, inner)) => setup::prepare(root, inner, control, launch)?,
             None => {
                 sys::become_supervisor();
                 0
             }
         };
+        if let Some(namespaces) = &launch.namespaces {
+            cell::isolate(namespaces)?;
+        }
         let forwarder = Forwarder::open(control, launch)?;
         let signals = sys::signal_pipe().map_err(no_pipe)?;
         let (read, write) = sys::pipe().map_err(no_pipe)?;
         let inner = place.container.as_ref().map(|(_, inner)| inner);
         let log = LogFile::new(setup::open_log(inner, launch)?, launch.log_limit, read);
-        let root = place.container.as_ref().map(|(root, _)| root);
-        let agent = setup::spawn_agent(launch, root, write)?;
+        let (agent, cell) = match (&launch.namespaces, &place.container) {
+            (Some(namespaces), _) => {
+                let cell = cell::start(launch, namespaces, control, write)?;
+                baseline = cell.baseline;
+                (cell.first, Some(cell))
+            }
+            (None, Some((root, _))) => {
+                let container = setup::Container { root, maps: None };
+                (setup::spawn_agent(launch, Some(&container), write)?, None)
+            }
+            (None, None) => (setup::spawn_agent(launch, None, write)?, None),
+        };
         // After the start, so that the agent does not inherit it: each connection takes two.
         sys::raise_open_files();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -145,12 +171,16 @@ impl<'a> Supervisor<'a> {
             ..Record::default()
         };
         let (meter, began) = (Meter::new(launch), Instant::now());
-        Ok(Self { control, launch, agent, log, forwarder, meter, signals, began, fixed })
+        Ok(Self { control, launch, agent, cell, log, forwarder, meter, signals, began, fixed })
     }
 
     fn until_the_end(mut self) -> i32 {
         let every = match self.launch.sample_every {
-            Duration::ZERO => Duration::from_secs(1),
+            Duration::ZERO if self.meter.is_held_by_kernel() || !self.launch.container => {
+                Duration::from_secs(1)
+            }
+            // What nobody holds is looked at often.
+            Duration::ZERO => Duration::from_millis(100),
             every => every.max(Duration::from_millis(10)),
         };
         let mut next_sample = Instant::now();
@@ -210,6 +240,10 @@ impl<'a> Supervisor<'a> {
             eprintln!("medalist-init: cannot write `{USAGE}`: {error}");
         }
         let launch = self.launch;
+        let over = launch.backstop > Duration::ZERO && self.began.elapsed() > launch.backstop;
+        if self.meter.is_held_by_kernel() {
+            return over.then_some(Reason::Backstop);
+        }
         // Too many processes also fill the memory; the other way round it is rare.
         if launch.watch_pids > 0 && now.pids > launch.watch_pids {
             return Some(Reason::Processes);
@@ -217,7 +251,6 @@ impl<'a> Supervisor<'a> {
         if launch.watch_memory_bytes > 0 && now.memory_bytes > launch.watch_memory_bytes {
             return Some(Reason::Memory);
         }
-        let over = launch.backstop > Duration::ZERO && self.began.elapsed() > launch.backstop;
         over.then_some(Reason::Backstop)
     }
 
@@ -254,6 +287,9 @@ impl<'a> Supervisor<'a> {
         }
         self.log.drain(Instant::now() + Duration::from_secs(2));
         self.meter.sample();
+        if self.cell.as_mut().is_some_and(|cell| cell.was_full(self.launch.watch_pids)) {
+            self.fixed.pids_refused = Some(1);
+        }
         let home = Path::new(&self.launch.home);
         let record = Record {
             status: Some(status),
@@ -269,6 +305,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn record(&self) -> Record {
+        let measured = self.meter.record();
         Record {
             elapsed_ms: u64::try_from(self.began.elapsed().as_millis()).ok(),
             log_bytes: Some(self.log.bytes),
@@ -276,7 +313,8 @@ impl<'a> Supervisor<'a> {
             outside_signal: self.fixed.outside_signal,
             began_ms: self.fixed.began_ms,
             baseline_bytes: self.fixed.baseline_bytes,
-            ..self.meter.record()
+            pids_refused: self.fixed.pids_refused.or(measured.pids_refused),
+            ..measured
         }
     }
 }

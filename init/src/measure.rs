@@ -1,5 +1,5 @@
-//! What the agent uses: from the container's control group, or summed over the supervisor's
-//! descendants.
+//! What the agent uses: from the container's control group where it has one, else summed over the
+//! supervisor's descendants.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +22,8 @@ pub(crate) struct Sample {
 }
 
 pub(crate) struct Meter {
-    container: bool,
+    /// The control group that is to be seen is the container's and no other's.
+    own_group: bool,
     /// Where an upper bound of the memory becomes worth an exact look.
     memory_limit: u64,
     last: Sample,
@@ -35,7 +36,7 @@ pub(crate) struct Meter {
 impl Meter {
     pub(crate) fn new(launch: &Launch) -> Self {
         Self {
-            container: launch.container,
+            own_group: launch.container && !launch.shared_group && is_held(launch),
             memory_limit: launch.watch_memory_bytes,
             last: Sample::default(),
             peak_memory_bytes: 0,
@@ -45,12 +46,21 @@ impl Meter {
     }
 
     pub(crate) fn sample(&mut self) -> Sample {
-        let now = if self.container { control_group() } else { self.descendants() };
+        let mut now = if self.own_group { control_group() } else { self.descendants() };
         // Between two looks the kernel saw what each process held, and the group when it ran full.
-        let seen = now.memory_bytes.max(now.kernel_peak_bytes).max(sys::largest_ended_bytes());
+        let (largest, cpu_us) = sys::used_by_ended();
+        let seen = now.memory_bytes.max(now.kernel_peak_bytes).max(largest);
+        if !self.own_group {
+            now.cpu_us = now.cpu_us.max(cpu_us);
+        }
         self.peak_memory_bytes = self.peak_memory_bytes.max(seen);
         self.last = Sample { cpu_us: now.cpu_us.max(self.last.cpu_us), ..now };
         self.last
+    }
+
+    /// Whether the kernel holds the limits, so that nobody need watch them.
+    pub(crate) fn is_held_by_kernel(&self) -> bool {
+        self.own_group
     }
 
     /// The figures of the last look.
@@ -62,6 +72,7 @@ impl Meter {
             pids: Some(self.last.pids),
             out_of_memory: Some(self.last.out_of_memory),
             pids_refused: Some(self.last.pids_refused),
+            own_group: Some(u64::from(self.own_group)),
             ..Record::default()
         }
     }
@@ -134,6 +145,19 @@ fn control_group() -> Sample {
             .or_else(|| entry(&at("pids/pids.events"), "max"))
             .unwrap_or(0),
     }
+}
+
+/// Whether the control group has the limits that were asked for. An engine without the right to make
+/// one starts a container in a group that is somebody else's, or the machine's.
+fn is_held(launch: &Launch) -> bool {
+    let root = "/sys/fs/cgroup";
+    let limit = |new: &str, old: &str| {
+        number(&format!("{root}/{new}")).or_else(|| number(&format!("{root}/{old}")))
+    };
+    let at_most =
+        |limit: Option<u64>, asked: u64| asked == 0 || limit.is_some_and(|it| it <= asked);
+    at_most(limit("memory.max", "memory/memory.limit_in_bytes"), launch.watch_memory_bytes)
+        && at_most(limit("pids.max", "pids/pids.max"), launch.watch_pids)
 }
 
 /// The memory of a process, with pages that it shares split among those that share them.

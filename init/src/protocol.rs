@@ -70,9 +70,9 @@ pub struct Launch {
     pub log_limit: u64,
     /// Ports passed on to sockets in the control directory.
     pub forwards: Vec<Forward>,
-    /// Supervisor only: the most memory of all processes together, 0 for any.
+    /// The most memory of all processes together, 0 for any, where no control group holds it.
     pub watch_memory_bytes: u64,
-    /// Supervisor only: the most processes and threads, 0 for any.
+    /// The most processes and threads, 0 for any, where no control group holds it.
     pub watch_pids: u64,
     /// The most open files of a process, 0 to leave it.
     pub nofile: u64,
@@ -86,6 +86,87 @@ pub struct Launch {
     pub privileged: bool,
     /// The container's clients are to trust [`CA`].
     pub trust: bool,
+    /// The largest file in bytes, 0 for any; only where no engine sets it.
+    pub fsize: u64,
+    /// The control group is not the container's own: what it uses is measured from its processes.
+    pub shared_group: bool,
+    /// The init makes the container itself.
+    pub namespaces: Option<Namespaces>,
+}
+
+/// A container that the init makes without an engine, from namespaces and an unpacked image.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Namespaces {
+    /// The image's files.
+    pub image: String,
+    /// The attempt's own directory, with `upper`, `work`, `root` and `data` in it.
+    pub storage: String,
+    /// `image` is the lower layer of `upper`; otherwise `upper` is a whole copy of it.
+    pub overlay: bool,
+    /// Users and groups, as [`IdMap`] reads them.
+    pub uid_map: String,
+    pub gid_map: String,
+    /// What is mounted read-only, in this order: where from, and where below `/`.
+    pub binds: Vec<(String, String)>,
+    /// Device nodes of this machine that the agent may use.
+    pub devices: Vec<String>,
+    /// Text of `/etc/hosts`.
+    pub hosts: String,
+    /// Bytes of `/dev/shm`, 0 for no limit.
+    pub shm_bytes: u64,
+    /// Where the init itself is in the container.
+    pub program: String,
+}
+
+/// Which users, or groups, of a container are which of the machine: `inside:outside:count`,
+/// separated by commas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMap(pub Vec<(u32, u32, u32)>);
+
+impl IdMap {
+    /// Reads the text.
+    ///
+    /// # Errors
+    /// If it is no map, or does not begin with root.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let row = |row: &str| {
+            let mut numbers = row.split(':').map(str::parse::<u32>);
+            match (numbers.next(), numbers.next(), numbers.next(), numbers.next()) {
+                (Some(Ok(inside)), Some(Ok(outside)), Some(Ok(count)), None) if count > 0 => {
+                    Some((inside, outside, count))
+                }
+                _ => None,
+            }
+        };
+        let rows: Option<Vec<_>> = text.split(',').map(row).collect();
+        match rows {
+            Some(rows) if rows.first().is_some_and(|(inside, ..)| *inside == 0) => Ok(Self(rows)),
+            _ => Err(format!("`{text}` is no map of users, expected `0:outside:count,...`")),
+        }
+    }
+
+    /// True if only root is somebody.
+    #[must_use]
+    pub fn is_single(&self) -> bool {
+        self.0.len() == 1 && self.0[0].2 == 1
+    }
+
+    /// Whether a number of the container is somebody on the machine.
+    #[must_use]
+    pub fn has(&self, id: u32) -> bool {
+        self.0
+            .iter()
+            .any(|(inside, _, count)| id.checked_sub(*inside).is_some_and(|at| at < *count))
+    }
+
+    /// What the kernel and `newuidmap` take: lines of three numbers.
+    #[must_use]
+    pub fn lines(&self) -> String {
+        self.0
+            .iter()
+            .map(|(inside, outside, count)| format!("{inside} {outside} {count}\n"))
+            .collect()
+    }
 }
 
 /// A port on `localhost` and the harness's socket behind it.
@@ -142,6 +223,25 @@ impl Launch {
         record("copy_data", flag(self.copy_data))?;
         record("privileged", flag(self.privileged))?;
         record("trust", flag(self.trust))?;
+        record("fsize", &self.fsize.to_string())?;
+        record("shared_group", flag(self.shared_group))?;
+        if let Some(namespaces) = &self.namespaces {
+            record("image", &namespaces.image)?;
+            record("storage", &namespaces.storage)?;
+            record("overlay", flag(namespaces.overlay))?;
+            record("uid_map", &namespaces.uid_map)?;
+            record("gid_map", &namespaces.gid_map)?;
+            for (source, target) in &namespaces.binds {
+                record("bind_from", source)?;
+                record("bind_to", target)?;
+            }
+            for device in &namespaces.devices {
+                record("device", device)?;
+            }
+            record("hosts", &namespaces.hosts)?;
+            record("shm_bytes", &namespaces.shm_bytes.to_string())?;
+            record("program", &namespaces.program)?;
+        }
         Ok(text)
     }
 
@@ -189,9 +289,35 @@ impl Launch {
             "copy_data" => self.copy_data = number()? != 0,
             "privileged" => self.privileged = number()? != 0,
             "trust" => self.trust = number()? != 0,
+            "fsize" => self.fsize = number()?,
+            "shared_group" => self.shared_group = number()? != 0,
+            "image" | "storage" | "overlay" | "uid_map" | "gid_map" | "bind_from" | "bind_to"
+            | "device" | "hosts" | "shm_bytes" | "program" => {
+                let namespaces = self.namespaces.get_or_insert_default();
+                return namespaces.set(key, value).ok_or_else(|| bad("what belongs there"));
+            }
             _ => return Err(format!("`launch` has an unknown record `{key}`")),
         }
         Ok(())
+    }
+}
+
+impl Namespaces {
+    fn set(&mut self, key: &str, value: &str) -> Option<()> {
+        match key {
+            "image" => self.image = value.to_string(),
+            "storage" => self.storage = value.to_string(),
+            "overlay" => self.overlay = value == "1",
+            "uid_map" => self.uid_map = value.to_string(),
+            "gid_map" => self.gid_map = value.to_string(),
+            "bind_from" => self.binds.push((value.to_string(), String::new())),
+            "bind_to" => self.binds.last_mut()?.1 = value.to_string(),
+            "device" => self.devices.push(value.to_string()),
+            "hosts" => self.hosts = value.to_string(),
+            "shm_bytes" => self.shm_bytes = value.parse().ok()?,
+            _ => self.program = value.to_string(),
+        }
+        Some(())
     }
 }
 
@@ -279,10 +405,12 @@ pub struct Record {
     pub log_bytes: Option<u64>,
     /// Bytes of output that were not kept.
     pub log_dropped: Option<u64>,
+    /// 1 if the control group holds and counts the container alone, 0 if its processes are measured.
+    pub own_group: Option<u64>,
 }
 
 impl Record {
-    fn numbers(&mut self) -> [(&'static str, &mut Option<u64>); 13] {
+    fn numbers(&mut self) -> [(&'static str, &mut Option<u64>); 14] {
         [
             ("lone_submission", &mut self.lone_submission),
             ("outside_signal", &mut self.outside_signal),
@@ -297,6 +425,7 @@ impl Record {
             ("pids_refused", &mut self.pids_refused),
             ("log_bytes", &mut self.log_bytes),
             ("log_dropped", &mut self.log_dropped),
+            ("own_group", &mut self.own_group),
         ]
     }
 
@@ -445,6 +574,36 @@ mod tests {
             copy_data: true,
             privileged: true,
             trust: true,
+            fsize: 10,
+            shared_group: true,
+            namespaces: Some(Namespaces {
+                image: "/images/a".to_string(),
+                storage: "/attempts/b".to_string(),
+                overlay: true,
+                uid_map: "0:1000:1,1:100000:65536".to_string(),
+                gid_map: "0:1000:1".to_string(),
+                binds: vec![
+                    ("/data".to_string(), "home/data".to_string()),
+                    ("/x".to_string(), String::new()),
+                ],
+                devices: vec!["/dev/nvidia0".to_string()],
+                hosts: "127.0.0.1 localhost\n".to_string(),
+                shm_bytes: 11,
+                program: "/.init".to_string(),
+            }),
+        }
+    }
+
+    #[test]
+    fn maps_of_users_are_read_and_what_is_none_is_refused() {
+        let map = IdMap::parse("0:1000:1,1:100000:65536").unwrap();
+        assert!(!map.is_single() && map.has(0) && map.has(65_536) && !map.has(65_537));
+        assert_eq!(map.lines(), "0 1000 1\n1 100000 65536\n");
+        assert!(IdMap::parse("0:7:1").unwrap().is_single());
+        for bad in
+            ["", "0", "0:1", "1:1:1", "0:1:0", "0:1:1:1", "0:-1:1", "0:1:1,", "0:1:4294967296"]
+        {
+            assert!(IdMap::parse(bad).unwrap_err().contains(bad), "{bad}");
         }
     }
 
@@ -465,6 +624,7 @@ mod tests {
             ("arg=x\0nofile=many\0", "`nofile`"),
             ("arg=x\0forward=1:2:x:s\0", "`forward`"),
             ("arg=x\0env=NAME\0", "`env`"),
+            ("arg=x\0bind_to=/a\0", "`bind_to`"),
             ("arg=x\0later=1\0", "`later`"),
         ] {
             let message = Launch::parse(text).unwrap_err();

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::dir::{Dir, cannot, odd};
-use crate::protocol::{FILES, Failure, INNER_DATA, INNER_LOG, Launch};
+use crate::kernel::OwnUser;
+use crate::protocol::{FILES, Failure, INNER_DATA, INNER_LOG, IdMap, Launch};
+use crate::seccomp;
 use crate::sys;
 use crate::trust;
 use crate::user::{self, User};
@@ -17,7 +19,7 @@ use crate::user::{self, User};
 pub(crate) const COLLECTED: [&str; 3] = ["submission", "logs", "code"];
 const SCRIPT: &str = "validate_submission.sh";
 /// Levels of directories that are opened for the agent; the rest is left as the image has it.
-const DEPTH: usize = 200;
+pub(crate) const DEPTH: usize = 200;
 
 /// Prepares the container's directories; gives the bytes that this added to the container's layer.
 ///
@@ -30,7 +32,9 @@ pub(crate) fn prepare(
 ) -> Result<u64, Failure> {
     sys::umask(0o022);
     // The engine mounts an empty one over the image's, and may give it the mode of what it hides.
-    root.dir_or_new("private")?.set_mode(0o700)?;
+    if launch.namespaces.is_none() {
+        root.dir_or_new("private")?.set_mode(0o700)?;
+    }
     root.dir_or_new("tmp")?.set_mode(0o1777)?;
     let home = root.dir_or_new("home")?;
     for name in COLLECTED.into_iter().chain(["agent"]) {
@@ -44,7 +48,10 @@ pub(crate) fn prepare(
             .map_err(|error| cannot("write", &home.named(&name), &error))?;
     }
     if home.look(SCRIPT)?.is_none() {
-        let program = std::env::current_exe().unwrap_or_default();
+        let program = match &launch.namespaces {
+            Some(namespaces) => namespaces.program.clone().into(),
+            None => std::env::current_exe().unwrap_or_default(),
+        };
         let text = format!("#!/bin/sh\nexec {} validate \"$1\"\n", program.display());
         let written = home.new_file(SCRIPT, 0o777)?.write_all(text.as_bytes());
         written.map_err(|error| cannot("write", &home.named(SCRIPT), &error))?;
@@ -59,7 +66,7 @@ pub(crate) fn prepare(
         home.dir("data")?;
     }
     let mut copied = match launch.trust {
-        true => trust::install(root, control, &trust::own_bundles())?,
+        true => trust::install(root, control, &trust::own_bundles(&launch.env))?,
         false => 0,
     };
     let facts = home.facts()?;
@@ -136,11 +143,18 @@ pub(crate) fn is_lone_submission(home: &Path) -> bool {
     walk().unwrap_or(false)
 }
 
-/// Starts the agent with its output in `output`, and gives its process id. `root` is the
-/// container's, if there is one.
+/// What an agent is started in.
+pub(crate) struct Container<'a> {
+    pub(crate) root: &'a Dir,
+    /// Its users and groups, where the init made them.
+    pub(crate) maps: Option<(&'a IdMap, &'a IdMap)>,
+}
+
+/// Starts the agent with its output in `output`, and gives its process id; `container` is where, if
+/// not beside this process.
 pub(crate) fn spawn_agent(
     launch: &Launch,
-    root: Option<&Dir>,
+    container: Option<&Container<'_>>,
     output: OwnedFd,
 ) -> Result<i32, Failure> {
     let errors = output
@@ -154,11 +168,23 @@ pub(crate) fn spawn_agent(
         no_new_privileges: !launch.privileged,
         nofile: launch.nofile,
         workdirs: Vec::new(),
+        without_engine: None,
     };
-    match root {
-        Some(root) => {
-            let user = User::choose(root)?;
-            make_home(root, &user)?;
+    match container {
+        Some(Container { root, maps }) => {
+            let mut user = User::choose(root)?;
+            let mut one_user = false;
+            if let Some((users, groups)) = maps {
+                one_user = users.is_single();
+                user = mapped(user, users, groups)?;
+                credentials.without_engine = Some(sys::WithoutEngine {
+                    nproc: launch.watch_pids,
+                    fsize: launch.fsize,
+                    own_user: one_user.then(|| OwnUser::new(user.id, user.group)),
+                    filter: seccomp::program(),
+                });
+            }
+            make_home(root, &user, one_user)?;
             command.env("HOME", &user.home).env("USER", user::NAME);
             credentials.ids = Some((user.id, user.group, user.groups));
             // Opened here and entered after the switch, so that it is the agent's rights that count.
@@ -170,17 +196,38 @@ pub(crate) fn spawn_agent(
         }
     }
     command.envs(launch.env.iter().map(|(name, value)| (name, value)));
-    let container = root.is_some();
     sys::before_exec(&mut command, credentials);
-    let child = command.spawn().map_err(|error| not_started(&launch.argv[0], &error, container))?;
+    let child = command
+        .spawn()
+        .map_err(|error| not_started(&launch.argv[0], &error, container.is_some()))?;
     let pid = i32::try_from(child.id()).unwrap_or(0);
     // When memory runs out the kernel must take the agent's processes, not this one.
     let _ = fs::write(format!("/proc/{pid}/oom_score_adj"), "500");
     Ok(pid)
 }
 
+/// The user as the container's maps allow it. Groups beside its own that are nobody there are left
+/// out; with one user for all it has no others.
+fn mapped(user: User, users: &IdMap, groups: &IdMap) -> Result<User, Failure> {
+    if users.is_single() {
+        return Ok(User { groups: vec![user.group], ..user });
+    }
+    for (map, id, what) in [(users, user.id, "user"), (groups, user.group, "group")] {
+        if !map.has(id) {
+            let most = map.0.iter().map(|(inside, _, count)| inside + (count - 1)).max();
+            return Err(Failure::image(format!(
+                "`{}` has the {what} number {id}, and this machine gives the container none above {}",
+                user::NAME,
+                most.unwrap_or(0)
+            )));
+        }
+    }
+    let known = user.groups.iter().copied().filter(|group| groups.has(*group)).collect();
+    Ok(User { groups: known, ..user })
+}
+
 /// The user's own directory, if it is below /home and not there.
-fn make_home(root: &Dir, user: &User) -> Result<(), Failure> {
+fn make_home(root: &Dir, user: &User, one_user: bool) -> Result<(), Failure> {
     let Some(name) = user.own_directory() else { return Ok(()) };
     let home = root.dir("home")?;
     match home.look(name)? {
@@ -189,6 +236,9 @@ fn make_home(root: &Dir, user: &User) -> Result<(), Failure> {
         None => {
             let made = fs::DirBuilder::new().mode(0o755).create(home.at(name));
             made.and_then(|()| {
+                if one_user {
+                    return Ok(());
+                }
                 std::os::unix::fs::lchown(home.at(name), Some(user.id), Some(user.group))
             })
             .map_err(|error| cannot("make", &home.named(name), &error))

@@ -1,5 +1,5 @@
 //! The few system calls that the standard library has no safe name for. All `unsafe` of the program
-//! is in this file.
+//! is in this file and in `kernel.rs`.
 #![expect(unsafe_code, reason = "system calls without a safe name in the standard library")]
 
 use std::io;
@@ -32,6 +32,9 @@ const PR_CAP_AMBIENT_IS_SET: c_ulong = 1;
 const PR_CAP_AMBIENT_CLEAR_ALL: c_ulong = 4;
 /// More capabilities than a kernel numbers.
 const CAPABILITIES: c_ulong = 64;
+const RLIMIT_FSIZE: i32 = 1;
+const RLIMIT_CORE: i32 = 4;
+const RLIMIT_NPROC: i32 = 6;
 const RLIMIT_NOFILE: i32 = 7;
 const O_PATH: c_ulong = 0o10_000_000;
 /// What [`Credentials::apply`] gives when the kernel shows other credentials than were asked for:
@@ -186,6 +189,13 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     }
 }
 
+/// Lets reads of a descriptor wait.
+pub(crate) fn wait_on(fd: RawFd) {
+    const F_SETFL: i32 = 4;
+    // SAFETY: changes a flag of a descriptor that the caller holds.
+    unsafe { fcntl(fd, F_SETFL, 0) };
+}
+
 /// The descriptor that came as standard input.
 pub(crate) fn standard_input() -> OwnedFd {
     // SAFETY: nothing else in this program uses standard input.
@@ -257,6 +267,31 @@ pub(crate) struct Credentials {
     pub(crate) nofile: u64,
     /// Directories to start in: the first that the agent may enter.
     pub(crate) workdirs: Vec<OwnedFd>,
+    /// What an engine sets for its containers, where there is none.
+    pub(crate) without_engine: Option<WithoutEngine>,
+}
+
+/// What keeps an agent in, beside its user, where no engine does.
+pub(crate) struct WithoutEngine {
+    /// The most processes and threads of its user in its namespace, 0 for any.
+    pub(crate) nproc: u64,
+    /// Bytes of its largest file, 0 for any.
+    pub(crate) fsize: u64,
+    /// A user namespace of its own, where all users of the container are one.
+    pub(crate) own_user: Option<crate::kernel::OwnUser>,
+    pub(crate) filter: Vec<crate::seccomp::Instruction>,
+}
+
+/// Lowers a limit for good, as far as it is not lower already.
+unsafe fn lower(resource: c_int, most: u64) -> io::Result<()> {
+    let mut limit = Rlimit { current: 0, max: 0 };
+    // SAFETY: the pointers are to a value that lives through the calls.
+    unsafe {
+        check(getrlimit(resource, &raw mut limit))?;
+        let most = most.min(limit.max);
+        limit = Rlimit { current: most, max: most };
+        check(setrlimit(resource, &raw const limit))
+    }
 }
 
 fn check(result: c_int) -> io::Result<()> {
@@ -274,13 +309,12 @@ impl Credentials {
         unsafe {
             c_setsid();
             if self.nofile > 0 {
-                let mut limit = Rlimit { current: 0, max: 0 };
-                check(getrlimit(RLIMIT_NOFILE, &raw mut limit))?;
                 // Nobody here may raise what the engine has set; a smaller limit than asked for is
                 // kept.
-                let most = self.nofile.min(limit.max);
-                let limit = Rlimit { current: most, max: most };
-                check(setrlimit(RLIMIT_NOFILE, &raw const limit))?;
+                lower(RLIMIT_NOFILE, self.nofile)?;
+            }
+            if let Some(own) = self.own_user() {
+                own.enter()?;
             }
             if self.ids.is_some() && self.no_new_privileges {
                 for capability in 0..CAPABILITIES {
@@ -290,7 +324,10 @@ impl Credentials {
                 }
             }
             if let Some((user, group, groups)) = &self.ids {
-                check(setgroups(groups.len(), groups.as_ptr()))?;
+                // A namespace of one user has no groups to choose from.
+                if self.own_user().is_none() {
+                    check(setgroups(groups.len(), groups.as_ptr()))?;
+                }
                 check(setresgid(*group, *group, *group))?;
                 check(setresuid(*user, *user, *user))?;
                 prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
@@ -308,8 +345,22 @@ impl Credentials {
                     break;
                 }
             }
+            if let Some(set) = &self.without_engine {
+                lower(RLIMIT_CORE, 0)?;
+                if set.fsize > 0 {
+                    lower(RLIMIT_FSIZE, set.fsize)?;
+                }
+                if set.nproc > 0 {
+                    lower(RLIMIT_NPROC, set.nproc)?;
+                }
+                crate::kernel::filter(&set.filter)?;
+            }
         }
         Ok(())
+    }
+
+    fn own_user(&self) -> Option<&crate::kernel::OwnUser> {
+        self.without_engine.as_ref()?.own_user.as_ref()
     }
 
     /// Asks the kernel whether the process is what it was made: some calls succeed and do nothing,
@@ -332,7 +383,7 @@ impl Credentials {
             let same = found.is_some_and(|found| {
                 found.len() == groups.len() && found.iter().all(|group| groups.contains(group))
             });
-            must_be(same)?;
+            must_be(same || self.own_user().is_some())?;
             let mut sets = [CapabilitySets::default(); 2];
             let mut header = capability_header();
             check(capget(&raw mut header, &raw mut sets))?;
@@ -383,15 +434,18 @@ pub(crate) fn close(fd: RawFd) {
     unsafe { c_close(fd) };
 }
 
-/// The most memory that one ended process of the agent ever held, as the kernel counted it.
-pub(crate) fn largest_ended_bytes() -> u64 {
+/// What the ended processes of the agent used, as the kernel counted it: the most bytes of memory
+/// that one of them ever held, and microseconds of processor time.
+pub(crate) fn used_by_ended() -> (u64, u64) {
     const CHILDREN: c_int = -1;
     /// `ru_maxrss` among the longs of `struct rusage`, after two times of two longs each.
     const MAX_RSS: usize = 4;
     let mut usage: [c_long; 36] = [0; 36];
     // SAFETY: `struct rusage` has 18 longs, of which the kernel writes no more than there are.
     unsafe { getrusage(CHILDREN, usage.as_mut_ptr()) };
-    u64::try_from(usage[MAX_RSS]).unwrap_or(0) * 1024
+    let number = |at: usize| u64::try_from(usage[at]).unwrap_or(0);
+    let cpu_us = (number(0) + number(2)) * 1_000_000 + number(1) + number(3);
+    (number(MAX_RSS) * 1024, cpu_us)
 }
 
 pub(crate) fn before_exec(command: &mut std::process::Command, credentials: Credentials) {
@@ -419,7 +473,13 @@ mod tests {
     use super::*;
 
     fn credentials(ids: Option<(u32, u32, Vec<u32>)>) -> Credentials {
-        Credentials { ids, no_new_privileges: true, nofile: 0, workdirs: Vec::new() }
+        Credentials {
+            ids,
+            no_new_privileges: true,
+            nofile: 0,
+            workdirs: Vec::new(),
+            without_engine: None,
+        }
     }
 
     fn is_root() -> bool {

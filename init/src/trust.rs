@@ -35,9 +35,12 @@ const OWN: [&str; 4] =
 /// No bundle is larger.
 const LIMIT: u64 = 16 << 20;
 
-/// The bundles that the image names in its variables.
-pub(crate) fn own_bundles() -> Vec<PathBuf> {
-    OWN.iter().filter_map(|name| std::env::var_os(name).map(PathBuf::from)).collect()
+/// The bundles that the image names in its variables, which are this process's or, without an
+/// engine, the agent's.
+pub(crate) fn own_bundles(env: &[(String, String)]) -> Vec<PathBuf> {
+    let given = |name: &str| Some(PathBuf::from(&env.iter().find(|(known, _)| known == name)?.1));
+    let named = |name: &&str| std::env::var_os(name).map(PathBuf::from).or_else(|| given(name));
+    OWN.iter().filter_map(named).collect()
 }
 
 /// Puts the authority in every place; gives the bytes that this added to the container's layer. The

@@ -113,6 +113,7 @@ pub fn markdown(reading: &Reading) -> String {
         }),
     );
     line("Executor", of(&|r| r.conditions.executor.clone()));
+    line("Limits that the kernel does not hold", of(&|r| not_held(r)));
     // The harness shows an agent nothing else; what an agent finds that is not sealed in, nobody
     // knows.
     line(
@@ -138,6 +139,23 @@ pub fn markdown(reading: &Reading) -> String {
         }),
     );
     out
+}
+
+/// Limits of the machine's resources that are only measured, or held by nobody.
+fn not_held(record: &AttemptRecord) -> String {
+    let known = &record.conditions.enforcement;
+    let words = known.iter().filter_map(|(limit, by)| match (limit.as_str(), by.as_str()) {
+        // The clock is the harness's everywhere.
+        ("timeout", _) | (_, "kernel") => None,
+        (limit, "watched") => Some(format!("{limit} (measured)")),
+        (limit, _) => Some(limit.to_owned()),
+    });
+    let words: Vec<String> = words.collect();
+    match (known.is_empty(), words.is_empty()) {
+        (true, _) => String::new(),
+        (false, true) => "none".to_owned(),
+        (false, false) => words.join(", "),
+    }
 }
 
 fn network(record: &AttemptRecord) -> String {
@@ -195,10 +213,19 @@ mod tests {
                 mounts: vec!["/srv/weights:/home/weights".into()],
                 secrets: Some(vec!["API_KEY".into()]),
                 harness_version: "1.2.3".into(),
+                enforcement: [
+                    ("cpus", "none"),
+                    ("memory", "watched"),
+                    ("pids", "kernel"),
+                    ("timeout", "watched"),
+                ]
+                .map(|(limit, by)| (limit.to_owned(), by.to_owned()))
+                .into(),
                 ..ConditionsRecord::default()
             },
         );
         for line in [
+            "- **Limits that the kernel does not hold**: cpus, memory (measured)\n",
             "- **Network**: open\n",
             "- **Sealed**: no\n",
             "- **Executor**: process\n",

@@ -13,6 +13,8 @@ mod llm;
 mod version;
 mod words;
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use medalist_grading::Medal;
 use medalist_grading::untrusted::Shown;
@@ -281,7 +283,7 @@ pub struct UsageRecord {
 /// What must be equal for two attempts to be comparable.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ConditionsRecord {
-    /// Executor: `docker` or `process`.
+    /// Executor: `docker`, `podman`, `namespaces` or `process`.
     #[serde(default)]
     pub executor: String,
     /// Network mode: `sealed`, `allowlist`, `open`.
@@ -296,6 +298,10 @@ pub struct ConditionsRecord {
     /// Limits in force.
     #[serde(default)]
     pub limits: LimitsRecord,
+    /// By a limit's name, who holds it: `kernel`, `watched` (measured again and again, so that a fast
+    /// agent can overshoot), or `none`. Empty if that was not recorded.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub enforcement: BTreeMap<String, String>,
     /// How the GPUs got into the container: `device-request`, `nvidia-runtime`, `cdi`,
     /// `device-nodes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

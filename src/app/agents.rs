@@ -200,7 +200,7 @@ pub fn check_reach(
     executor: ExecutorKind,
 ) -> Result<(), CliError> {
     let calls = !agent.details.needs.llm.is_empty();
-    let sealed = *network == Network::Sealed && executor == ExecutorKind::Docker;
+    let sealed = *network == Network::Sealed && executor.has_containers();
     if !calls || llm.is_some() || !sealed {
         return Ok(());
     }

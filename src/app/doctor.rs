@@ -5,9 +5,11 @@ use serde::Serialize;
 use super::context::Context;
 use super::error::{CliError, Exit};
 use super::gpu::{checkup, models};
+use crate::attempt::launch::ExecutorError;
 use crate::host::gpu::Gpu;
 use crate::host::machine;
-use crate::sandbox::{Enforcement, Executor as _};
+use crate::sandbox::namespaces::NamespacesExecutor;
+use crate::sandbox::{Enforcement, Executor as _, ExecutorInfo};
 
 /// How a finding bears on running attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -55,7 +57,17 @@ impl Finding {
 /// # Errors
 /// A folder given with `--catalog` cannot be read.
 pub async fn examine(context: &Context) -> Result<Vec<Finding>, CliError> {
-    let mut findings = engine().await;
+    let without_engine = namespaces().await;
+    let mut findings = engine(without_engine.is_ok()).await;
+    findings.extend(match without_engine {
+        Ok(info) => findings_of("namespaces", &info),
+        Err(error) => vec![Finding::other(
+            "namespaces",
+            Level::Note,
+            CliError::new(Exit::Environment, error).message_chain(),
+            "`--executor namespaces` needs it; containers through an engine do not",
+        )],
+    });
     findings.push(machine());
     findings.push(disk("data directory", &context.data_dir, 100 << 30));
     findings.push(disk("runs directory", &context.runs_dir, 20 << 30));
@@ -65,46 +77,59 @@ pub async fn examine(context: &Context) -> Result<Vec<Finding>, CliError> {
     Ok(findings)
 }
 
-async fn engine() -> Vec<Finding> {
+/// Containers without an engine.
+async fn namespaces() -> Result<ExecutorInfo, ExecutorError> {
+    NamespacesExecutor::new()?.check().await
+}
+
+/// What an executor is, which limits it does not hold, and what it says of itself.
+fn findings_of(what: &'static str, info: &ExecutorInfo) -> Vec<Finding> {
+    let details: Vec<String> =
+        info.details.iter().map(|(key, value)| format!("{key} {value}")).collect();
+    let mut findings = vec![Finding::ok(what, details.join(", "))];
+    for (limit, how) in &info.limits {
+        let (found, hint) = match how {
+            // The clock is the harness's everywhere.
+            Enforcement::Watched if limit != "timeout" => (
+                format!("{limit} is not held by the kernel here ({what})"),
+                "it is measured again and again, and an agent above its limit is ended",
+            ),
+            Enforcement::None => (
+                format!("{limit} is not held here ({what})"),
+                "an agent can use more than its limit of it",
+            ),
+            Enforcement::Kernel | Enforcement::Watched => continue,
+        };
+        findings.push(Finding::other("limit", Level::Note, found, hint));
+    }
+    findings.extend(info.warnings.iter().map(|warning| Finding {
+        what: "seal",
+        level: Level::Note,
+        found: warning.clone(),
+        hint: None,
+    }));
+    findings
+}
+
+/// The container engine; where there is none, attempts can still be `sealed` without.
+async fn engine(sealed: bool) -> Vec<Finding> {
     let checked = async {
         let docker = crate::sandbox::docker::DockerExecutor::connect().await?;
         docker.check().await
     };
     match checked.await {
-        Ok(info) => {
-            let details: Vec<String> =
-                info.details.iter().map(|(key, value)| format!("{key} {value}")).collect();
-            let mut findings = vec![Finding::ok("container engine", details.join(", "))];
-            for (limit, how) in &info.limits {
-                let (found, hint) = match how {
-                    // The clock is the harness's everywhere.
-                    Enforcement::Watched if limit != "timeout" => (
-                        format!("{limit} is not held by the kernel here"),
-                        "it is measured every few seconds",
-                    ),
-                    Enforcement::None => (
-                        format!("{limit} is not held here"),
-                        "an agent can use more than its limit of it",
-                    ),
-                    Enforcement::Kernel | Enforcement::Watched => continue,
-                };
-                findings.push(Finding::other("limit", Level::Note, found, hint));
-            }
-            findings.extend(info.warnings.iter().map(|warning| Finding {
-                what: "seal",
-                level: Level::Note,
-                found: warning.clone(),
-                hint: None,
-            }));
-            findings
-        }
+        Ok(info) => findings_of("container engine", &info),
         Err(error) => {
             let hint: Option<String> = error.hint();
-            let hint =
-                hint.unwrap_or_else(|| "`--executor process` runs without one, unsealed".into());
+            let hint = match sealed {
+                true => "`--executor namespaces` makes sealed containers here without one".into(),
+                false => {
+                    hint.unwrap_or_else(|| "`--executor process` runs without one, unsealed".into())
+                }
+            };
             vec![Finding::other(
                 "container engine",
-                Level::Missing,
+                if sealed { Level::Note } else { Level::Missing },
                 CliError::new(Exit::Environment, error).message_chain(),
                 hint,
             )]

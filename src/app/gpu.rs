@@ -10,7 +10,7 @@ use super::error::{CliError, Exit};
 use super::plan::capacity;
 use super::run::executor_error;
 use crate::attempt::limits::{GpuAccess, GpuRequest};
-use crate::attempt::plan::{AccessKind, ExecutorKind, MountSpec, Plan};
+use crate::attempt::plan::{AccessKind, MountSpec, Plan};
 use crate::host::files::read_json_if_there;
 use crate::host::gpu::{Gpu, Inventory, NvidiaSmi, PROGRAM_VARIABLE};
 use crate::host::store::GroupDir;
@@ -192,7 +192,7 @@ pub async fn open(
     hardware.gpus = inventory.gpus.iter().map(|gpu| gpu.model.clone()).collect();
     hardware.gpu_driver = Some(inventory.driver.clone());
     let access = match (plan.executor, inventory.gpus.first()) {
-        (ExecutorKind::Docker, Some(gpu)) => {
+        (kind, Some(gpu)) if kind.has_containers() => {
             let program = crate::attempt::launch::Program::Image {
                 reference: plan.agent.image.clone(),
                 argv: Vec::new(),

@@ -16,11 +16,12 @@ use super::llm;
 use super::run::{Opened, open_executor};
 use crate::attempt::agents::{AgentError, Build};
 use crate::attempt::launch::HOME;
-use crate::attempt::limits::Limits;
+use crate::attempt::limits::{Limits, Network};
 use crate::attempt::plan::{ExecutorKind, Plan};
 use crate::host::machine;
 use crate::run::{Judge as _, LlmRun};
 use crate::sandbox::ExecutorInfo;
+use crate::sandbox::namespaces::is_in_files;
 
 const MIB: u64 = 1 << 20;
 /// The least memory that an engine takes for a container.
@@ -70,7 +71,7 @@ pub async fn check_with(
         .map_err(|error| CliError::new(Exit::BadInput, error));
     let judge = kept(judge, &mut found);
     found.extend(judge.as_ref().and_then(|judge| not_ready(plan, judge)));
-    let opened = kept(open_executor(plan.executor).await, &mut found);
+    let opened = kept(open_executor(plan.executor, storage_key(plan)).await, &mut found);
     found.extend(opened.iter().flat_map(|opened| of_machine(plan, &opened.info)));
     let gpus = kept(gpus, &mut found).flatten();
     let llm = kept(llm::open(plan, context).await, &mut found).flatten();
@@ -87,6 +88,11 @@ pub async fn check_with(
         }
         _ => Err(join(found)),
     }
+}
+
+/// Names what a run's own engine keeps: the first attempt's folder, which is no other run's.
+fn storage_key(plan: &Plan) -> &str {
+    plan.attempts.first().map_or(plan.group.as_str(), |attempt| attempt.dir.as_str())
 }
 
 /// Checks what is wrong with a plan wherever it runs.
@@ -286,11 +292,11 @@ fn of_machine(plan: &Plan, info: &ExecutorInfo) -> Vec<CliError> {
     let limits = &plan.limits;
     let detail = |name: &str| info.details.get(name).map_or("", String::as_str);
     let (whose, cpus, memory_bytes) = match plan.executor {
-        ExecutorKind::Docker => {
+        ExecutorKind::Docker | ExecutorKind::Podman => {
             let known = |name: &str| detail(name).parse().ok().filter(|count: &u64| *count > 0);
             ("the container engine", known("cpus"), known("memory_bytes"))
         }
-        ExecutorKind::Process => {
+        ExecutorKind::Process | ExecutorKind::Namespaces => {
             ("this machine", Some(u64::from(machine::cpu_count())), machine::memory_bytes())
         }
     };
@@ -318,7 +324,10 @@ fn of_machine(plan: &Plan, info: &ExecutorInfo) -> Vec<CliError> {
             "name processors that are there",
         ));
     }
-    if plan.executor == ExecutorKind::Docker {
+    if plan.executor == ExecutorKind::Namespaces {
+        found.extend(without_engine(plan));
+    }
+    if plan.executor.has_engine() {
         let known: Vec<&str> = detail("runtimes").split_whitespace().collect();
         if let Some(runtime) = plan.runtime.as_deref().filter(|name| !known.contains(name)) {
             found.push(
@@ -342,6 +351,59 @@ fn of_machine(plan: &Plan, info: &ExecutorInfo) -> Vec<CliError> {
                     dir.join(dockerfile).display()
                 ),
                 "docs/agents.md says what an agent's folder holds; `--executor process` needs no image",
+            ));
+        }
+    }
+    found
+}
+
+/// What containers without an engine cannot be asked for.
+fn without_engine(plan: &Plan) -> Vec<CliError> {
+    let mut found = Vec::new();
+    let id = &plan.agent.id;
+    let image = "build it where there is Docker, `docker save IMAGE -o FILE`, and name the file in agent.toml: \
+                 `build = \"image\"`, `image = \"docker-archive:FILE\"` (docs/containers.md)";
+    match &plan.agent.build {
+        Build::Dockerfile { .. } => found.push(refuse(
+            format_args!(
+                "agent `{id}` is built by a Dockerfile, which `--executor namespaces` cannot do"
+            ),
+            image,
+        )),
+        Build::Embedded { base: Some(base), .. } => found.push(refuse(
+            format_args!(
+                "agent `{id}` is put on top of `{base}`, which `--executor namespaces` cannot do"
+            ),
+            image,
+        )),
+        Build::Image if !is_in_files(&plan.agent.image) => found.push(refuse(
+            format_args!("agent `{id}` runs in image `{}`, which is in no file", plan.agent.image),
+            image,
+        )),
+        Build::Image | Build::Embedded { base: None, .. } => {}
+    }
+    if plan.network == Network::Open {
+        found.push(refuse(
+            "`--network open`: `--executor namespaces` gives no agent the machine's network",
+            "name the hosts that it may reach: `--network example.org,...`",
+        ));
+    }
+    if plan.agent.privileged {
+        found.push(refuse(
+            format_args!(
+                "agent `{id}` is privileged, which `--executor namespaces` makes no container"
+            ),
+            "use `--executor docker` for it",
+        ));
+    }
+    for (what, given) in [
+        ("`--runtime`", plan.runtime.is_some()),
+        ("`cpuset_cpus` of the container config", plan.cpuset.is_some()),
+    ] {
+        if given {
+            found.push(refuse(
+                format_args!("{what}: `--executor namespaces` has none"),
+                "leave it out; processors can be chosen with `taskset`",
             ));
         }
     }

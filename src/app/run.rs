@@ -26,6 +26,8 @@ use crate::run::{Run, RunError, RunSummary, StopRequest, run as run_group, stop,
 use crate::sandbox::docker::DockerExecutor;
 use crate::sandbox::embedded;
 use crate::sandbox::engine::Engine;
+use crate::sandbox::namespaces::{EMBEDDED, NamespacesExecutor};
+use crate::sandbox::podman::PodmanService;
 use crate::sandbox::process::ProcessExecutor;
 use crate::sandbox::{Executor, ExecutorInfo};
 
@@ -180,20 +182,34 @@ pub struct Opened {
     pub(super) info: ExecutorInfo,
     /// The engine behind it, to build images with.
     engine: Option<Engine>,
+    /// The engine's own service, where the run starts it.
+    service: Option<PodmanService>,
 }
 
-/// The executor of a plan, checked.
-pub async fn open_executor(kind: ExecutorKind) -> Result<Opened, CliError> {
+/// The executor of a plan, checked. An engine that the run starts for itself keeps what it holds in
+/// a place named by `group`, where a resumed run finds it again.
+pub async fn open_executor(kind: ExecutorKind, group: &str) -> Result<Opened, CliError> {
+    let mut service = None;
     let (executor, engine): (Arc<dyn Executor>, _) = match kind {
         ExecutorKind::Docker => {
             let docker = DockerExecutor::connect().await.map_err(executor_error)?;
             let engine = docker.engine().clone();
             (Arc::new(docker), Some(engine))
         }
+        ExecutorKind::Podman => {
+            let started = PodmanService::start(group).await.map_err(executor_error)?;
+            let engine = started.engine().clone();
+            service = Some(started);
+            (Arc::new(DockerExecutor::new(engine.clone())), Some(engine))
+        }
+        ExecutorKind::Namespaces => {
+            (Arc::new(NamespacesExecutor::new().map_err(executor_error)?), None)
+        }
         ExecutorKind::Process => (Arc::new(ProcessExecutor::new()), None),
     };
     let info = executor.check().await.map_err(executor_error)?;
-    Ok(Opened { executor, info, engine })
+    let info = ExecutorInfo { name: kind.to_string(), ..info };
+    Ok(Opened { executor, info, engine, service })
 }
 
 /// An executor's error with its own hint.
@@ -225,11 +241,14 @@ pub async fn run_plan(
     let lock = locked.map_err(|error| {
         CliError::new(Exit::BadInput, error).hint("wait for it, or stop it with `medalist stop`")
     })?;
-    let Ready { opened: Opened { executor, info, engine }, judge, gpus, llm } = ready;
+    let Ready { opened: Opened { executor, info, engine, service }, judge, gpus, llm } = ready;
     // The program outlives the run: it is deleted when this function returns.
     let mut local_program = None;
     let mut plan = plan;
     match (&plan.agent.build, &engine) {
+        (Build::Embedded { program, .. }, None) if plan.executor.has_containers() => {
+            plan.agent.image = format!("{EMBEDDED}{program}");
+        }
         (Build::Embedded { program, .. }, None) => {
             local_program = Some(embedded::write_program(program)?)
         }
@@ -237,6 +256,14 @@ pub async fn run_plan(
             plan.agent.image = agents::ensure_image(&plan.agent, engine, context).await?;
         }
         (Build::Dockerfile { .. } | Build::Image, None) => {}
+    }
+    if let Some(engine) = &engine {
+        let own: Vec<String> = plan.attempts.iter().map(|attempt| attempt.dir.clone()).collect();
+        let docker = DockerExecutor::new(engine.clone());
+        for name in docker.remove_of_dead_jobs(&own).await.map_err(executor_error)? {
+            context
+                .warn(format_args!("removed `{name}`, which a job that is over has left running"));
+        }
     }
     let mut hardware = machine::hardware();
     let gpus = gpu::open(gpus, &plan, dir, &*executor, &info, &mut hardware, context).await?;
@@ -268,6 +295,8 @@ pub async fn run_plan(
     let result = run_group(Arc::new(run), &lock, &mut sinks, &mut cancels).await;
     signals.abort();
     requests.abort();
+    // Ended last, and its containers with it if none is left.
+    drop(service);
     result.map_err(|error| {
         let full = matches!(&error, RunError::Store(store) if store.is_disk_full());
         let exit = match &error {

@@ -253,7 +253,7 @@ impl ExecutorError {
         match self {
             Self::Unavailable { .. } | Self::EngineAway { .. } => Some(
                 "start Docker (`systemctl start docker`) or Podman (`systemctl --user start podman.socket`), or point \
-                 `DOCKER_HOST` at its socket; `--executor process` runs without one, unsealed"
+                 `DOCKER_HOST` at its socket; `--executor namespaces` makes sealed containers without one, `--executor process` runs unsealed"
                     .to_string(),
             ),
             Self::ImageMissing { hint, .. } => Some(hint.clone()),

@@ -192,6 +192,10 @@ pub struct Usage {
     /// Bytes in the container's layer (or the attempt's home) when last looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_bytes: Option<u64>,
+    /// Whether a control group of its own holds and counts its memory, processes and CPU time;
+    /// otherwise they are measured from its processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_group: Option<bool>,
     /// Bytes of output, dropped ones included.
     #[serde(default)]
     pub log_bytes: u64,
@@ -261,6 +265,7 @@ impl Usage {
         let peak = self.peak_memory_bytes.max(newer.peak_memory_bytes).max(newer.memory_bytes);
         self.memory_bytes = newer.memory_bytes.or(self.memory_bytes);
         self.peak_memory_bytes = peak;
+        self.own_group = newer.own_group.or(self.own_group);
         self.cpu_time_s = newer.cpu_time_s.or(self.cpu_time_s);
         self.pids = newer.pids.or(self.pids);
         self.disk_bytes = newer.disk_bytes.or(self.disk_bytes);

@@ -91,7 +91,9 @@ impl Plan {
     /// The network that agents have, in a word: nothing keeps plain processes from the machine's.
     pub fn network_in_force(&self) -> &str {
         match self.executor {
-            ExecutorKind::Docker => self.network.mode(),
+            ExecutorKind::Docker | ExecutorKind::Podman | ExecutorKind::Namespaces => {
+                self.network.mode()
+            }
             ExecutorKind::Process => Network::Open.mode(),
         }
     }
@@ -272,14 +274,32 @@ impl MountSpec {
 pub enum ExecutorKind {
     /// Containers through Docker or Podman.
     Docker,
+    /// Containers through a Podman of this user that the run starts for itself.
+    Podman,
+    /// Containers that medalist makes itself: no engine, no root.
+    Namespaces,
     /// Plain child processes, not sealed.
     Process,
+}
+
+impl ExecutorKind {
+    /// Whether attempts are containers, with an image, a `/home` and a network of their own.
+    pub fn has_containers(self) -> bool {
+        self != Self::Process
+    }
+
+    /// Whether a container engine runs them.
+    pub fn has_engine(self) -> bool {
+        matches!(self, Self::Docker | Self::Podman)
+    }
 }
 
 impl fmt::Display for ExecutorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Docker => "docker",
+            Self::Podman => "podman",
+            Self::Namespaces => "namespaces",
             Self::Process => "process",
         })
     }

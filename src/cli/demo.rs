@@ -16,7 +16,8 @@ pub struct Args {
     /// Directory for data, runs and the report.
     #[arg(long, default_value = "medalist-demo", value_name = "DIR")]
     dir: PathBuf,
-    /// Executor; docker if an engine answers, else process (not sealed).
+    /// Executor; docker if an engine answers, else namespaces if this machine allows them, else process
+    /// (not sealed).
     #[arg(long, value_enum, env = "MEDALIST_EXECUTOR")]
     executor: Option<ExecutorKind>,
     /// Number of seeds per agent.
@@ -90,19 +91,19 @@ fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Docker where a daemon answers, and a plain word about it where none does.
+/// Docker where a daemon answers, else containers without one; where there is neither, a plain word
+/// about it.
 async fn choose_executor(context: &Context) -> ExecutorKind {
-    match tokio::time::timeout(Duration::from_secs(10), open_executor(ExecutorKind::Docker)).await {
-        Ok(Ok(_)) => ExecutorKind::Docker,
-        Ok(Err(error)) => {
-            context.warn(error.render().trim_end());
-            context.warn("going on with `--executor process`, which is NOT sealed");
-            ExecutorKind::Process
-        }
-        Err(_) => {
-            context
-                .warn("the container engine does not answer; going on with `--executor process`, which is NOT sealed");
-            ExecutorKind::Process
-        }
+    let asked = open_executor(ExecutorKind::Docker, "demo");
+    let why = match tokio::time::timeout(Duration::from_secs(10), asked).await {
+        Ok(Ok(_)) => return ExecutorKind::Docker,
+        Ok(Err(error)) => error.render(),
+        Err(_) => "the container engine does not answer".to_owned(),
+    };
+    if open_executor(ExecutorKind::Namespaces, "demo").await.is_ok() {
+        return ExecutorKind::Namespaces;
     }
+    context.warn(why.trim_end());
+    context.warn("going on with `--executor process`, which is NOT sealed");
+    ExecutorKind::Process
 }

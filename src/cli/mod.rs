@@ -62,6 +62,8 @@ use crate::app::error::{CliError, Exit};
 use crate::app::grading::worker;
 #[cfg(target_os = "linux")]
 use crate::app::grading::workers::GradingLimits;
+#[cfg(target_os = "linux")]
+use crate::sandbox::namespaces::worker as namespaces;
 
 /// Evaluate machine-learning agents on MLE-bench.
 #[derive(Parser, Debug)]
@@ -233,6 +235,10 @@ pub fn main() -> ExitCode {
     // Not a subcommand: nobody is to call it, and it is to start quickly.
     if std::env::args_os().nth(1).is_some_and(|argument| argument == worker::ARGUMENT) {
         return worker::main();
+    }
+    #[cfg(target_os = "linux")]
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == namespaces::ARGUMENT) {
+        return namespaces::main();
     }
     let typed = settings::Words::new(std::env::args_os());
     // The command and its flags say which settings hold, and these are its defaults.

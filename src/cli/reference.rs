@@ -160,7 +160,7 @@ fn describe(arg: &Arg, page: &mut String) {
 }
 
 /// Variables that are read without standing for an option.
-const READ: [(&str, &str); 15] = [
+const READ: [(&str, &str); 17] = [
     ("COLUMNS", "the width of tables, where stdout is not a terminal"),
     (
         "DOCKER_HOST",
@@ -184,7 +184,15 @@ const READ: [(&str, &str); 15] = [
         "MEDALIST_LOG",
         "what is logged to stderr, in the syntax of `tracing-subscriber`, such as `medalist=debug`",
     ),
+    (
+        "MEDALIST_NODE_DIR",
+        "a directory on this machine's own disk for images and containers without an engine, in place of `/var/tmp/medalist-UID`",
+    ),
     ("MEDALIST_NVIDIA_SMI", "the `nvidia-smi` to ask for GPUs"),
+    (
+        "MEDALIST_PODMAN_IMAGES",
+        "a store of images that machines share and `--executor podman` reads",
+    ),
     (
         "XDG_CACHE_HOME",
         "the data directory's parent, if `--data-dir` is not given: `$XDG_CACHE_HOME/mle-bench/data`",

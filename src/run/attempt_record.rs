@@ -11,8 +11,8 @@ use medalist_reports::record::{
 use super::clock::AttemptEnd;
 use super::dispatcher::Run;
 use crate::attempt::limits::GpuRequest;
-use crate::attempt::plan::{Plan, PlannedAttempt};
-use crate::sandbox::Salvage;
+use crate::attempt::plan::{ExecutorKind, Plan, PlannedAttempt};
+use crate::sandbox::{Enforcement, Salvage};
 
 /// The record of an attempt that has not been tried yet.
 pub(super) fn fresh_record(run: &Run, attempt: &PlannedAttempt) -> AttemptRecord {
@@ -28,6 +28,12 @@ pub(super) fn fresh_record(run: &Run, attempt: &PlannedAttempt) -> AttemptRecord
             network_hosts: plan.network.hosts().to_vec(),
             sealed: plan.is_sealed(run.info.sealed),
             limits: limits_record(plan, attempt),
+            enforcement: run
+                .info
+                .limits
+                .iter()
+                .map(|(limit, by)| (limit.clone(), by.name().to_owned()))
+                .collect(),
             gpu_access: None,
             mounts: plan.mounts.iter().map(ToString::to_string).collect(),
             secrets: Some(secrets_passed(plan)),
@@ -102,6 +108,20 @@ pub(super) fn finish_try(record: &mut AttemptRecord, end: &AttemptEnd) {
     if let Some(image) = &end.image {
         record.conditions.image_digest =
             Some(image.digest.clone().unwrap_or_else(|| image.id.clone()));
+    }
+    if end.usage.own_group == Some(false) {
+        // What the engine was asked for is not what the init found.
+        // Without an engine the kernel holds processes by another limit.
+        let by_engine = record.conditions.executor != ExecutorKind::Namespaces.to_string();
+        for (limit, by) in &mut record.conditions.enforcement {
+            let held = by == Enforcement::Kernel.name();
+            match limit.as_str() {
+                "pids" if held && by_engine => *by = Enforcement::Watched.name().to_owned(),
+                "memory" if held => *by = Enforcement::Watched.name().to_owned(),
+                "cpus" | "swap" if held => *by = Enforcement::None.name().to_owned(),
+                _ => {}
+            }
+        }
     }
     record.validations = Some(end.usage.validations);
     record.salvage = end.salvage.as_ref().and_then(salvage_record);

@@ -71,7 +71,7 @@ impl Run {
     /// What an attempt starts: an image, or a command of this machine.
     pub(super) fn program(&self, argv: Vec<String>) -> Program {
         match self.plan.executor {
-            ExecutorKind::Docker => {
+            ExecutorKind::Docker | ExecutorKind::Podman | ExecutorKind::Namespaces => {
                 Program::Image { reference: self.plan.agent.image.clone(), argv }
             }
             ExecutorKind::Process => match (&self.plan.agent.build, &self.local_program) {

@@ -21,7 +21,7 @@ use super::pool::Lease;
 use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::{HOME, LaunchSpec};
 use crate::attempt::outcome::{CancelReason, Outcome};
-use crate::attempt::plan::{ExecutorKind, PlannedAttempt};
+use crate::attempt::plan::PlannedAttempt;
 use crate::host::files::{StoreError, if_there, read_json_if_there, write_json};
 use crate::sandbox::{Postponed, RunToken};
 use news::{Clock, News, close_phase};
@@ -338,8 +338,7 @@ impl Tries {
         let gpus = watch.map(GpuWatch::handles).unwrap_or_default();
         if !gpus.is_empty() {
             record.conditions.limits.gpus = u32::try_from(gpus.len()).unwrap_or(u32::MAX);
-            let into_container =
-                run.gpus.as_ref().filter(|_| plan.executor == ExecutorKind::Docker);
+            let into_container = run.gpus.as_ref().filter(|_| plan.executor.has_containers());
             record.conditions.gpu_access =
                 into_container.map(|gpus| gpus.access().name().to_owned());
         }
@@ -353,9 +352,9 @@ impl Tries {
             std::path::absolute(path).map_err(|error| format!("`{}`: {error}", path.display()))
         };
         let attempt_dir = AttemptDir::new(absolute(self.dir.root())?);
-        let home = match plan.executor {
-            ExecutorKind::Docker => HOME.to_owned(),
-            ExecutorKind::Process => attempt_dir.home().to_string_lossy().into_owned(),
+        let home = match plan.executor.has_containers() {
+            true => HOME.to_owned(),
+            false => attempt_dir.home().to_string_lossy().into_owned(),
         };
         let (mut env, argv) = plan
             .resolve_agent(&attempt.key, &home, |name| std::env::var(name).ok())

@@ -1,5 +1,5 @@
-//! What outlasts this process and is this user's alone: the init as a program, and where running
-//! attempts leave their marks.
+//! What outlasts this process and is this user's alone: the init as a program, where running
+//! attempts leave their marks, and a directory on this machine's own disk.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -56,6 +56,38 @@ pub(crate) fn own_dir() -> io::Result<PathBuf> {
     Ok(dir)
 }
 
+/// Names another directory on this machine's own disk.
+pub(crate) const NODE_DIR: &str = "MEDALIST_NODE_DIR";
+
+/// Where images and containers of this user lie: on the disk of this machine, never on a shared one.
+pub(crate) fn node_dir() -> PathBuf {
+    let given = std::env::var_os(NODE_DIR).map(PathBuf::from).filter(|path| path.is_absolute());
+    given.unwrap_or_else(|| PathBuf::from(format!("/var/tmp/medalist-{}", nix::unistd::getuid())))
+}
+
+/// Makes [`node_dir`] if need be, this user's alone.
+pub(crate) fn own_node_dir(dir: &Path) -> io::Result<()> {
+    let odd = |c: char| ",:\\\"".contains(c) || c.is_control();
+    if dir.to_str().is_none_or(|text| text.chars().any(odd)) {
+        let message = format!(
+            "`{}` cannot hold containers: its path has a comma, a colon, a quote or a backslash, which the kernel's overlay does \
+             not take; set `{NODE_DIR}`",
+            dir.display()
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    check_own_dir(dir).map_err(|error| {
+        let message = format!("{error}; or set `{NODE_DIR}` to a directory on this machine's disk");
+        io::Error::new(error.kind(), message)
+    })
+}
+
+/// Whether a program is to be found.
+pub(crate) fn is_on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
 fn check_own_dir(dir: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let facts = fs_err::symlink_metadata(dir)?;
@@ -88,6 +120,16 @@ mod tests {
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&inner, &link).unwrap();
         assert!(check_own_dir(&link).is_err());
+    }
+
+    #[test]
+    fn a_directory_that_the_overlay_cannot_take_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a,b", "a:b", "a\\b", "a\"b"] {
+            let error = own_node_dir(&dir.path().join(name)).unwrap_err().to_string();
+            assert!(error.contains(NODE_DIR), "{error}");
+        }
+        own_node_dir(&dir.path().join("plain")).unwrap();
     }
 
     #[test]

@@ -120,6 +120,14 @@ impl Control {
         fs_err::write(spec.attempt_dir.log(), b"")
     }
 
+    /// Writes the orders again, which [`Control::create`] has written: what they name may lie in the
+    /// directory itself.
+    pub(crate) fn rewrite(&self, launch: &Launch) -> io::Result<()> {
+        let text = launch.to_text();
+        let text = text.map_err(|message| io::Error::new(io::ErrorKind::InvalidInput, message))?;
+        fs_err::write(self.dir.join(protocol::LAUNCH), text)
+    }
+
     pub(crate) fn remove(&self) -> io::Result<()> {
         if_there(fs_err::remove_dir_all(&self.dir)).map(drop)
     }
@@ -256,6 +264,7 @@ fn usage_of(record: &Record) -> Usage {
         peak_memory_bytes: record.peak_memory_bytes,
         cpu_time_s: record.cpu_us.map(|microseconds| microseconds as f64 / 1e6),
         pids: record.pids,
+        own_group: record.own_group.map(|own| own == 1),
         log_bytes: record.log_bytes.unwrap_or(0),
         log_bytes_dropped: record.log_dropped.unwrap_or(0),
         ..Usage::default()

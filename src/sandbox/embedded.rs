@@ -24,7 +24,11 @@ const LAST_LINES: usize = 10;
 /// Where the program is in an image made of it.
 const PROGRAM_PATH: &str = "agent";
 
-fn program(name: &str) -> &'static [u8] {
+/// The bytes of an embedded program.
+///
+/// # Panics
+/// If it is none of them.
+pub(crate) fn program(name: &str) -> &'static [u8] {
     let known = PROGRAMS.iter().find(|(known, _)| *known == name);
     known.expect("reading agents refuses programs that are not embedded").1
 }
@@ -254,7 +258,7 @@ fn files_tar<const N: usize>(files: [(&str, u32, &[u8]); N]) -> Vec<u8> {
 }
 
 /// The tar of an image that holds one program and the directories that programs expect.
-fn program_tar(program: &[u8]) -> Vec<u8> {
+pub(crate) fn program_tar(program: &[u8]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     let mut add = |path: &str, kind: tar::EntryType, mode: u32, bytes: &[u8]| {
         let mut header = tar::Header::new_gnu();

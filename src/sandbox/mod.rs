@@ -10,9 +10,12 @@ pub mod embedded;
 pub mod engine;
 pub mod fake;
 pub mod gpu;
+pub mod namespaces;
+pub mod podman;
 pub mod process;
 pub(crate) mod salvage;
 pub mod services;
+mod supervisor;
 
 pub(crate) use control::LONGEST_PAUSE;
 
@@ -53,6 +56,18 @@ pub enum Enforcement {
     Watched,
     /// Nobody.
     None,
+}
+
+impl Enforcement {
+    /// The word in records.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Watched => "watched",
+            Self::None => "none",
+        }
+    }
 }
 
 /// What finds a started attempt again, after this process is gone. Written to disk by whoever

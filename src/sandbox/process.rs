@@ -5,7 +5,6 @@
 //! processes, keeps the output, and goes on when the harness dies.
 
 mod home;
-mod supervisor;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,25 +18,25 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use medalist_init::protocol::Launch;
 use nix::sys::signal::Signal;
-use serde::{Deserialize, Serialize};
 
 use super::cache;
 use super::control::{self, Control};
-use super::salvage::{self, LABELS, Rules, SUBMISSION};
+use super::salvage::{self, SUBMISSION};
+use super::supervisor::{LOOK_EVERY, Marks, Process, end, kill_marked, reap};
 use super::{
     Enforcement, Executor, ExecutorInfo, ExitCause, ExitReport, Orphan, RunToken, Running, Salvage,
     Stop, StopReason,
 };
 use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::{
-    BoxFuture, ExecutorError, LABEL, LABEL_NAME, LaunchSpec, PreparedImage, Program, agent_env,
+    BoxFuture, ExecutorError, LaunchSpec, PreparedImage, Program, agent_env,
 };
 use crate::attempt::llm;
 use crate::attempt::outcome::Usage;
 use crate::host::files::if_there;
 use crate::sandbox::services::{self, Services};
-use home::{prepare_home, tree_bytes};
-use supervisor::{LOOK_EVERY, Process, end, kill_marked, reap};
+use home::prepare_home;
+pub(crate) use home::tree_bytes;
 
 /// Between two looks of the supervisor at memory and processes.
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
@@ -49,15 +48,7 @@ const PASSED_ON: [&str; 6] = ["PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH",
 #[derive(Debug, Clone, Default)]
 pub struct ProcessExecutor {
     /// Where the marks of running attempts are, by which orphans are found.
-    marks: PathBuf,
-}
-
-/// What is left on disk to find a process again.
-#[derive(Debug, Serialize, Deserialize)]
-struct Mark {
-    token: RunToken,
-    labels: BTreeMap<String, String>,
-    attempt_dir: PathBuf,
+    marks: Marks,
 }
 
 impl ProcessExecutor {
@@ -70,11 +61,7 @@ impl ProcessExecutor {
     /// An executor that keeps its marks in `marks`.
     #[must_use]
     pub fn with_marks(marks: PathBuf) -> Self {
-        Self { marks }
-    }
-
-    fn mark_path(&self, name: &str) -> PathBuf {
-        self.marks.join(format!("{name}.json"))
+        Self { marks: Marks::new(marks) }
     }
 
     fn launch(&self, spec: &Arc<LaunchSpec>) -> Result<ProcessRunning, ExecutorError> {
@@ -144,49 +131,15 @@ impl ProcessExecutor {
             services,
             started,
             elapsed_before: Duration::ZERO,
-            mark: self.mark_path(&spec.name),
+            marks: self.marks.clone(),
         };
         // Nothing that could not be found again may run.
-        let marked = self.write_mark(&running);
+        let marked = self.marks.write(running.token(), spec);
         if let Err(error) = marked {
             running.kill_all();
             return Err(error.into());
         }
         Ok(running)
-    }
-
-    fn write_mark(&self, running: &ProcessRunning) -> io::Result<()> {
-        let mut labels = running.spec.labels.clone();
-        labels.insert(LABEL.to_string(), crate::attempt::VERSION.to_string());
-        labels.insert(LABEL_NAME.to_string(), running.spec.name.clone());
-        let mark = Mark {
-            token: running.token(),
-            labels,
-            attempt_dir: running.spec.attempt_dir.root().to_owned(),
-        };
-        fs_err::create_dir_all(&self.marks)?;
-        let mut file = tempfile::NamedTempFile::new_in(&self.marks)?;
-        serde_json::to_writer(&mut file, &mark)?;
-        file.persist(&running.mark).map(|_| ()).map_err(|error| error.error)
-    }
-
-    fn marks(&self) -> io::Result<Vec<Mark>> {
-        let entries = match fs_err::read_dir(&self.marks) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let mut marks = Vec::new();
-        for entry in entries {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "json")
-                && let Ok(text) = fs_err::read_to_string(&path)
-                && let Ok(mark) = serde_json::from_str(&text)
-            {
-                marks.push(mark);
-            }
-        }
-        Ok(marks)
     }
 }
 
@@ -238,7 +191,7 @@ impl Executor for ProcessExecutor {
             Ok(ExecutorInfo {
                 name: "process".to_string(),
                 sealed: false,
-                details: BTreeMap::from([("marks".to_string(), self.marks.display().to_string())]),
+                details: BTreeMap::from([("marks".to_string(), self.marks.dir().display().to_string())]),
                 limits: limits.map(|(name, by)| (name.to_string(), by)).into_iter().collect(),
                 warnings: vec![
                     "agents run unsealed: they reach the network and every file of this user, answers included"
@@ -285,10 +238,10 @@ impl Executor for ProcessExecutor {
             }
             let services = Services::open(&spec, control.dir())?;
             let elapsed_before = (Utc::now() - token.started).to_std().unwrap_or(Duration::ZERO);
-            let mark = self.mark_path(&spec.name);
+            let marks = self.marks.clone();
             let started = token.started;
             let running =
-                ProcessRunning { process, spec, control, services, started, elapsed_before, mark };
+                ProcessRunning { process, spec, control, services, started, elapsed_before, marks };
             Ok(Box::new(running) as Box<dyn Running>)
         })
     }
@@ -297,16 +250,7 @@ impl Executor for ProcessExecutor {
         &'a self,
         labels: &'a BTreeMap<String, String>,
     ) -> BoxFuture<'a, Result<Vec<Orphan>, ExecutorError>> {
-        Box::pin(async move {
-            let wanted = |mark: &Mark| {
-                labels.iter().all(|(name, value)| mark.labels.get(name) == Some(value))
-            };
-            let orphan = |mark: Mark| {
-                let running = Process::parse(&mark.token.id).is_some_and(Process::alive);
-                Orphan { token: mark.token, labels: mark.labels, running }
-            };
-            Ok(self.marks()?.into_iter().filter(wanted).map(orphan).collect())
-        })
+        Box::pin(async move { Ok(self.marks.orphans(labels)?) })
     }
 
     fn remove_orphan<'a>(
@@ -314,7 +258,7 @@ impl Executor for ProcessExecutor {
         token: &'a RunToken,
     ) -> BoxFuture<'a, Result<(), ExecutorError>> {
         Box::pin(async move {
-            let mark = self.marks()?.into_iter().find(|mark| mark.token == *token);
+            let mark = self.marks.all()?.into_iter().find(|mark| mark.token == *token);
             if let Some(process) = Process::parse(&token.id) {
                 end(process, &token.name).await;
             }
@@ -323,8 +267,7 @@ impl Executor for ProcessExecutor {
                 Control::of(&dir).remove()?;
                 if_there(fs_err::remove_dir_all(dir.home()))?;
             }
-            if_there(fs_err::remove_file(self.mark_path(&token.name)))?;
-            Ok(())
+            Ok(self.marks.remove(&token.name)?)
         })
     }
 }
@@ -336,7 +279,7 @@ struct ProcessRunning {
     services: Services,
     started: DateTime<Utc>,
     elapsed_before: Duration,
-    mark: PathBuf,
+    marks: Marks,
 }
 
 impl ProcessRunning {
@@ -431,25 +374,8 @@ impl Running for ProcessRunning {
         Box::pin(async {
             let spec = Arc::clone(&self.spec);
             salvage::in_background(Salvage::default(), move |salvage| {
-                let largest = spec.limits.submission_bytes;
-                let home = spec.attempt_dir.home();
-                let to = |label: &str| spec.attempt_dir.salvaged(label);
-                if !salvage::make_room(&spec.attempt_dir, salvage) {
-                    return;
-                }
-                let csv = spec.attempt_dir.submission();
-                salvage.submission = salvage::file_from_directory(
-                    &home.join(SUBMISSION),
-                    SUBMISSION,
-                    &csv,
-                    largest,
-                    salvage,
-                );
-                for label in LABELS {
-                    let rules = Rules::of(label, largest);
-                    salvage::from_directory(&home.join(label), label, &to(label), rules, salvage);
-                }
-                salvage::say_what_was_meant(&spec.attempt_dir, salvage);
+                let (dir, largest) = (&spec.attempt_dir, spec.limits.submission_bytes);
+                salvage::from_home(&dir.home(), dir, largest, salvage);
             })
             .await
         })
@@ -465,8 +391,7 @@ impl Running for ProcessRunning {
                 .await
                 .map_err(io::Error::other)??;
             self.control.remove()?;
-            if_there(fs_err::remove_file(&self.mark))?;
-            Ok(())
+            Ok(self.marks.remove(&self.spec.name)?)
         })
     }
 }

@@ -15,12 +15,13 @@ use medalist::attempt::outcome::CancelReason;
 use medalist::run::clock::{AttemptEnd, AttemptEvent, WatchOptions, run_attempt};
 use medalist::sandbox::docker::DockerExecutor;
 use medalist::sandbox::engine::{Engine, tar_directory};
+use medalist::sandbox::namespaces::NamespacesExecutor;
 use medalist::sandbox::process::ProcessExecutor;
 use medalist::sandbox::{Executor, RunToken};
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, mpsc};
 
-use crate::support::skip_without_engine;
+use crate::support::{oci, skip, skip_without_engine};
 
 /// Tag of the image whose only file is the probe.
 pub(crate) const IMAGE: &str = "medalist-test/probe:latest";
@@ -82,13 +83,28 @@ pub(crate) fn probe() -> &'static Path {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Docker,
+    Namespaces,
     Process,
+}
+
+impl Kind {
+    /// Those that seal.
+    pub(crate) const SEALED: [Self; 2] = [Self::Docker, Self::Namespaces];
+
+    /// Whether agents are in containers, made from images.
+    pub(crate) fn has_containers(self) -> bool {
+        self != Self::Process
+    }
 }
 
 /// An executor and what starts the probe on it.
 pub(crate) struct Bench {
     pub(crate) kind: Kind,
     pub(crate) executor: Arc<dyn Executor>,
+    /// The engine, if there is one.
+    pub(crate) engine: Option<Engine>,
+    /// The probe's image.
+    image: String,
     dir: TempDir,
 }
 
@@ -117,11 +133,45 @@ pub(crate) async fn engine() -> Option<Engine> {
 impl Bench {
     pub(crate) async fn new(kind: Kind) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
+        let (mut engine_behind, mut image) = (None, IMAGE.to_string());
         let executor: Arc<dyn Executor> = match kind {
-            Kind::Docker => Arc::new(DockerExecutor::new(engine().await?)),
+            Kind::Docker => {
+                let engine = engine().await?;
+                engine_behind = Some(engine.clone());
+                Arc::new(DockerExecutor::new(engine))
+            }
+            Kind::Namespaces => {
+                let program = Path::new(env!("CARGO_BIN_EXE_medalist"));
+                let executor = NamespacesExecutor::with(dir.path().join("node"), program).unwrap();
+                if let Err(error) = executor.check().await {
+                    skip("namespaces", &error.to_string());
+                    return None;
+                }
+                let root = dir.path().join("root");
+                std::fs::create_dir_all(root.join("home/agent")).unwrap();
+                std::fs::copy(probe(), root.join("home/agent/probe")).unwrap();
+                let tar = tar_directory(&root).unwrap();
+                let config = oci::config_of("");
+                image = oci::layout(&dir.path().join("oci"), &[tar], &config, oci::architecture());
+                Arc::new(executor)
+            }
             Kind::Process => Arc::new(ProcessExecutor::with_marks(dir.path().join("marks"))),
         };
-        Some(Self { kind, executor, dir })
+        Some(Self { kind, executor, engine: engine_behind, image, dir })
+    }
+
+    /// One for each executor that seals and is to be had here.
+    pub(crate) async fn sealed() -> Vec<Self> {
+        let mut all = Vec::new();
+        for kind in Kind::SEALED {
+            all.extend(Self::new(kind).await);
+        }
+        all
+    }
+
+    /// A directory of its own for what a test makes.
+    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     /// A spec that runs the probe through `steps`, which are separated by `+`.
@@ -137,9 +187,9 @@ impl Bench {
         std::fs::write(public_dir.join("description.md"), "the competition's own text").unwrap();
         let mut argv: Vec<String> = steps.iter().map(ToString::to_string).collect();
         let program = match self.kind {
-            Kind::Docker => {
+            Kind::Docker | Kind::Namespaces => {
                 argv.insert(0, "/home/agent/probe".to_string());
-                Program::Image { reference: IMAGE.to_string(), argv }
+                Program::Image { reference: self.image.clone(), argv }
             }
             Kind::Process => {
                 argv.insert(0, "probe".to_string());

@@ -27,6 +27,16 @@ macro_rules! contract {
             })*
         }
 
+        mod namespaces {
+            use super::{Bench, Kind};
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                if let Some(bench) = Bench::new(Kind::Namespaces).await {
+                    super::$name(&bench).await;
+                }
+            })*
+        }
+
         mod process {
             use super::{Bench, Kind};
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -211,7 +221,7 @@ contract! {
         {
             let spec = bench.spec(&[]);
             let home = match bench.kind {
-                Kind::Docker => "/home".to_string(),
+                Kind::Docker | Kind::Namespaces => "/home".to_string(),
                 Kind::Process => spec.attempt_dir.home().display().to_string(),
             };
             let at = |name: &str| format!("{home}/{name}");
@@ -242,8 +252,8 @@ contract! {
             })
             .await;
         // In an image the command is the image's own; on this machine it may be missing for now.
-        let cause = match (&run.end.outcome, bench.kind) {
-            (Outcome::ImageRefused { cause }, Kind::Docker) | (Outcome::SetupFailed { cause }, Kind::Process) => cause,
+        let cause = match (&run.end.outcome, bench.kind.has_containers()) {
+            (Outcome::ImageRefused { cause }, true) | (Outcome::SetupFailed { cause }, false) => cause,
             other => panic!("{other:?}"),
         };
         assert!(cause.contains("cannot start `no-such-command`"), "{cause}");
@@ -298,7 +308,10 @@ contract! {
             }
         });
         let at_work = async {
-            while std::fs::read_to_string(&log).unwrap_or_default() != "before\n" {
+            // An agent may be at work before its harness has heard of it.
+            while token.lock().unwrap().is_none()
+                || std::fs::read_to_string(&log).unwrap_or_default() != "before\n"
+            {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };

@@ -1,19 +1,21 @@
 //! Hostile images: whatever an image holds where the harness works, the agent runs under the seal
 //! or not at all, and the image is to blame.
 //!
-//! Each image is made here from a tar and a Dockerfile, without a registry. A case that held prints
-//! a line, which `scripts/attack` counts.
+//! Each image is made here from a tar and a Dockerfile, or the same as an OCI layout, without a
+//! registry. A case that held prints a line, which `scripts/attack` counts.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Mutex;
 
 use medalist::attempt::launch::Program;
 use medalist::attempt::outcome::Outcome;
 use medalist::run::clock::AttemptEvent;
-use medalist::sandbox::engine::{BuildRequest, Engine};
+use medalist::sandbox::engine::BuildRequest;
 use tar::EntryType;
 
-use crate::executor_bench::{Bench, Finished, Kind, engine, probe};
+use crate::executor_bench::{Bench, Finished, Kind, probe};
+use crate::support::oci;
 
 /// The probe, outside of all places that an image may spoil.
 const PROBE: &str = "/probe";
@@ -22,7 +24,8 @@ const STATUS: [&str; 2] = ["show", "/proc/self/status"];
 
 /// An image in the making: the probe, the usual directories, and what the case adds.
 struct Image {
-    tag: String,
+    name: String,
+    architecture: &'static str,
     tar: tar::Builder<Vec<u8>>,
     lines: String,
 }
@@ -30,7 +33,8 @@ struct Image {
 impl Image {
     fn new(name: &str) -> Self {
         let mut image = Self {
-            tag: format!("medalist-test/hostile-{name}:{}", std::process::id()),
+            name: name.to_string(),
+            architecture: oci::architecture(),
             tar: tar::Builder::new(Vec::new()),
             lines: String::new(),
         };
@@ -84,32 +88,48 @@ impl Image {
         self.lines.push('\n');
     }
 
-    /// Makes it; gives its tag.
-    async fn make(self, engine: &Engine) -> String {
+    /// Makes it for the bench's executor; gives its reference.
+    async fn make(self, bench: &Bench) -> String {
         let files = self.tar.into_inner().unwrap();
-        engine.import(files, &self.tag).await.unwrap();
+        let Some(engine) = &bench.engine else {
+            let dir = bench.scratch(&format!("hostile-{}", self.name));
+            return oci::layout(&dir, &[files], &oci::config_of(&self.lines), self.architecture);
+        };
+        let tag = format!("medalist-test/hostile-{}:{}", self.name, std::process::id());
+        if self.architecture != oci::architecture() {
+            load_foreign(&tag, self.architecture);
+            return tag;
+        }
+        engine.import(files, &tag).await.unwrap();
         if !self.lines.is_empty() {
             let mut context = tar::Builder::new(Vec::new());
-            let text = format!("FROM {}\n{}", self.tag, self.lines);
+            let text = format!("FROM {tag}\n{}", self.lines);
             let mut header = tar::Header::new_gnu();
             header.set_size(text.len() as u64);
             header.set_mode(0o644);
             context.append_data(&mut header, "Dockerfile", text.as_bytes()).unwrap();
-            let request = BuildRequest { tag: self.tag.clone(), ..BuildRequest::default() };
+            let request = BuildRequest { tag: tag.clone(), ..BuildRequest::default() };
             engine.build(&request, context.into_inner().unwrap(), &mut |_| {}).await.unwrap();
         }
-        self.tag
+        tag
+    }
+}
+
+/// Removes an image that an engine has.
+async fn forget(bench: &Bench, reference: &str) {
+    if let Some(engine) = &bench.engine {
+        engine.remove_image(reference).await.unwrap();
     }
 }
 
 /// Runs the probe through `steps` in an image, and removes the image.
-async fn run_in(bench: &Bench, engine: &Engine, image: Image, steps: &[&str]) -> Finished {
-    let tag = image.make(engine).await;
+async fn run_in(bench: &Bench, image: Image, steps: &[&str]) -> Finished {
+    let tag = image.make(bench).await;
     let mut argv = vec![PROBE.to_string()];
     argv.extend(steps.iter().map(ToString::to_string));
     let program = Program::Image { reference: tag.clone(), argv };
     let run = bench.run_with(&[], |spec| spec.program = program).await;
-    engine.remove_image(&tag).await.unwrap();
+    forget(bench, &tag).await;
     run
 }
 
@@ -161,319 +181,318 @@ fn host_is_clean(case: &str, dir: &Path) {
     }
 }
 
-async fn bench() -> Option<(Bench, Engine)> {
-    let bench = Bench::new(Kind::Docker).await?;
-    Some((bench, engine().await?))
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn links_where_the_harness_works_are_refused() {
-    let Some((bench, engine)) = bench().await else { return };
-    let places = [
-        "/home",
-        "/home/agent",
-        "/home/code",
-        "/home/submission",
-        "/home/logs",
-        "/home/data",
-        "/home/instructions.txt",
-        "/home/nonroot",
-        "/tmp",
-        "/private",
-    ];
-    for (number, place) in places.into_iter().enumerate() {
-        for target in ["/elsewhere", "/proc/1/root", "../../../.."] {
-            let mut image = Image::new(&format!("link-{number}"));
-            image.directory("/elsewhere", 0o777);
-            image.link(place, target);
-            let run = run_in(&bench, &engine, image, &STATUS).await;
-            // The engine itself mounts on this one, and fails before the init can name it.
-            let mounted = place == "/home/data" && target.starts_with("..");
-            let said = if mounted { "a link leads in a circle, to `/`" } else { place };
-            is_refused(&format!("{place} -> {target}"), &run, said);
+    for bench in Bench::sealed().await {
+        let places = [
+            "/home",
+            "/home/agent",
+            "/home/code",
+            "/home/submission",
+            "/home/logs",
+            "/home/data",
+            "/home/instructions.txt",
+            "/home/nonroot",
+            "/tmp",
+            "/private",
+        ];
+        for (number, place) in places.into_iter().enumerate() {
+            for target in ["/elsewhere", "/proc/1/root", "../../../.."] {
+                let mut image = Image::new(&format!("link-{number}"));
+                image.directory("/elsewhere", 0o777);
+                image.link(place, target);
+                let run = run_in(&bench, image, &STATUS).await;
+                // The engine itself mounts on this one, and fails before the init can name it.
+                let mounted =
+                    bench.kind == Kind::Docker && place == "/home/data" && target.starts_with("..");
+                let said = if mounted { "a link leads in a circle, to `/`" } else { place };
+                is_refused(&format!("{place} -> {target}"), &run, said);
+            }
         }
-    }
-    // Some engines put directories of their own in the place of these before they mount.
-    for (number, place) in ["/proc", "/sys", "/dev", "/etc"].into_iter().enumerate() {
-        let mut image = Image::new(&format!("engine-link-{number}"));
-        image.directory("/elsewhere", 0o777);
-        image.link(place, "/elsewhere");
-        let run = run_in(&bench, &engine, image, &STATUS).await;
-        let case = format!("{place} -> /elsewhere");
-        match run.end.outcome {
-            Outcome::Finished { .. } => is_held(&case, &run),
-            _ => is_refused(&case, &run, place),
+        // Some engines put directories of their own in the place of these before they mount.
+        for (number, place) in ["/proc", "/sys", "/dev", "/etc"].into_iter().enumerate() {
+            let mut image = Image::new(&format!("engine-link-{number}"));
+            image.directory("/elsewhere", 0o777);
+            image.link(place, "/elsewhere");
+            let run = run_in(&bench, image, &STATUS).await;
+            let case = format!("{place} -> /elsewhere");
+            match run.end.outcome {
+                Outcome::Finished { .. } => is_held(&case, &run),
+                _ => is_refused(&case, &run, place),
+            }
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_kinds_where_the_harness_works_are_refused() {
-    let Some((bench, engine)) = bench().await else { return };
-    for (number, place) in
-        ["/home/code", "/home/instructions.txt", "/tmp", "/home/agent"].into_iter().enumerate()
-    {
-        let mut image = Image::new(&format!("pipe-{number}"));
-        image.pipe(place);
-        let run = run_in(&bench, &engine, image, &STATUS).await;
-        is_refused(&format!("{place} is a pipe"), &run, "a pipe");
+    for bench in Bench::sealed().await {
+        for (number, place) in
+            ["/home/code", "/home/instructions.txt", "/tmp", "/home/agent"].into_iter().enumerate()
+        {
+            let mut image = Image::new(&format!("pipe-{number}"));
+            image.pipe(place);
+            let run = run_in(&bench, image, &STATUS).await;
+            is_refused(&format!("{place} is a pipe"), &run, "a pipe");
+        }
+        let mut image = Image::new("circle");
+        image.link("/home", "/home");
+        let run = run_in(&bench, image, &STATUS).await;
+        let said = if bench.kind == Kind::Docker { "a link leads in a circle" } else { "`/home`" };
+        is_refused("/home -> /home", &run, said);
+        let mut image = Image::new("file-home");
+        image.file("/home/submission", 0o666, b"x");
+        let run = run_in(&bench, image, &STATUS).await;
+        is_refused("/home/submission is a file", &run, "expected a directory");
     }
-    let mut image = Image::new("circle");
-    image.link("/home", "/home");
-    let run = run_in(&bench, &engine, image, &STATUS).await;
-    is_refused("/home -> /home", &run, "a link leads in a circle");
-    let mut image = Image::new("file-home");
-    image.file("/home/submission", 0o666, b"x");
-    let run = run_in(&bench, &engine, image, &STATUS).await;
-    is_refused("/home/submission is a file", &run, "expected a directory");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_image_that_guesses_the_harness_names_changes_nothing() {
-    let Some((bench, engine)) = bench().await else { return };
-    let traps: [(&str, fn(&mut Image)); 4] = [
-        ("link to the agent", |image| image.link("/.medalist", "/home/agent")),
-        ("open directory", |image| {
-            image.directory("/.medalist", 0o777);
-            image.directory("/.medalist/control", 0o777);
-            image.link("/.medalist/control/exit", "/dev/zero");
-        }),
-        ("init is a directory", |image| image.directory("/.medalist-init", 0o777)),
-        ("root is open", Image::open_root),
-    ];
-    for (number, (case, trap)) in traps.into_iter().enumerate() {
-        let mut image = Image::new(&format!("guess-{number}"));
-        trap(&mut image);
-        let steps = [&STATUS[..], &["+", "attack", "files"]].concat();
-        let run = run_in(&bench, &engine, image, &steps).await;
-        if case == "root is open" {
-            // The agent may then write to its own `/`, and still not to what is the harness's.
-            assert!(run.log().contains("forge the end: held"), "{}", run.log());
-            assert!(run.log().contains("list the control directory: held"), "{}", run.log());
-            host_is_clean(case, &run.dir);
-            println!("image {case}: held (the harness's directory stays closed)");
-        } else {
-            is_held(case, &run);
+    for bench in Bench::sealed().await {
+        let traps: [(&str, fn(&mut Image)); 4] = [
+            ("link to the agent", |image| image.link("/.medalist", "/home/agent")),
+            ("open directory", |image| {
+                image.directory("/.medalist", 0o777);
+                image.directory("/.medalist/control", 0o777);
+                image.link("/.medalist/control/exit", "/dev/zero");
+            }),
+            ("init is a directory", |image| image.directory("/.medalist-init", 0o777)),
+            ("root is open", Image::open_root),
+        ];
+        for (number, (case, trap)) in traps.into_iter().enumerate() {
+            let mut image = Image::new(&format!("guess-{number}"));
+            trap(&mut image);
+            let steps = [&STATUS[..], &["+", "attack", "files"]].concat();
+            let run = run_in(&bench, image, &steps).await;
+            if case == "root is open" {
+                // The agent may then write to its own `/`, and still not to what is the harness's.
+                assert!(run.log().contains("forge the end: held"), "{}", run.log());
+                assert!(run.log().contains("list the control directory: held"), "{}", run.log());
+                host_is_clean(case, &run.dir);
+                println!("image {case}: held (the harness's directory stays closed)");
+            } else {
+                is_held(case, &run);
+            }
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_that_are_root_or_nobody_are_refused() {
-    let Some((bench, engine)) = bench().await else { return };
-    let rows = [
-        "nonroot:x:4294967295:1000::/home/nonroot:/bin/sh",
-        "nonroot:x:0:0::/root:/bin/sh",
-        "nonroot:x:-1:1000::/home/nonroot:/bin/sh",
-        "nonroot:x:1000:0::/home/nonroot:/bin/sh",
-        "nonroot:x:1000:4294967295::/home/nonroot:/bin/sh",
-        "nonroot:x:4294967296:1000::/home/nonroot:/bin/sh",
-        "nonroot:x:+1000:1000::/home/nonroot:/bin/sh",
-        "nonroot:x::::",
-        "nonroot",
-    ];
-    for (number, row) in rows.into_iter().enumerate() {
-        let mut image = Image::new(&format!("user-{number}"));
-        image.file("/etc/passwd", 0o644, format!("{row}\n").as_bytes());
-        let run = run_in(&bench, &engine, image, &STATUS).await;
-        is_refused(row, &run, "`/etc/passwd`");
+    for bench in Bench::sealed().await {
+        let rows = [
+            "nonroot:x:4294967295:1000::/home/nonroot:/bin/sh",
+            "nonroot:x:0:0::/root:/bin/sh",
+            "nonroot:x:-1:1000::/home/nonroot:/bin/sh",
+            "nonroot:x:1000:0::/home/nonroot:/bin/sh",
+            "nonroot:x:1000:4294967295::/home/nonroot:/bin/sh",
+            "nonroot:x:4294967296:1000::/home/nonroot:/bin/sh",
+            "nonroot:x:+1000:1000::/home/nonroot:/bin/sh",
+            "nonroot:x::::",
+            "nonroot",
+        ];
+        for (number, row) in rows.into_iter().enumerate() {
+            let mut image = Image::new(&format!("user-{number}"));
+            image.file("/etc/passwd", 0o644, format!("{row}\n").as_bytes());
+            let run = run_in(&bench, image, &STATUS).await;
+            is_refused(row, &run, "`/etc/passwd`");
+        }
+        let mut image = Image::new("user-group");
+        image.file("/etc/passwd", 0o644, b"nonroot:x:1000:1000::/home/nonroot:/bin/sh\n");
+        image.file("/etc/group", 0o644, b"root:x:0:nonroot\n");
+        let run = run_in(&bench, image, &STATUS).await;
+        is_refused("in the group of root", &run, "`/etc/group`");
     }
-    let mut image = Image::new("user-group");
-    image.file("/etc/passwd", 0o644, b"nonroot:x:1000:1000::/home/nonroot:/bin/sh\n");
-    image.file("/etc/group", 0o644, b"root:x:0:nonroot\n");
-    let run = run_in(&bench, &engine, image, &STATUS).await;
-    is_refused("in the group of root", &run, "`/etc/group`");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_of_users_that_are_missing_or_odd_have_a_treatment() {
-    let Some((bench, engine)) = bench().await else { return };
-    let odd: [(&str, fn(&mut Image), Option<&str>); 8] = [
-        ("no table", |_| {}, None),
-        ("a pipe as table", |image| image.pipe("/etc/passwd"), Some("`/etc/passwd`")),
-        (
-            "a directory as table",
-            |image| image.directory("/etc/passwd", 0o755),
-            Some("a directory"),
-        ),
-        ("an endless table", |image| image.link("/etc/passwd", "/dev/zero"), Some("`/etc/passwd`")),
-        (
-            "a table that leads to a pipe",
-            |image| {
-                image.pipe("/pipe");
-                image.link("/etc/group", "../pipe");
-            },
-            Some("`/etc/group`"),
-        ),
-        (
-            "a long table",
-            |image| image.file("/etc/passwd", 0o644, &vec![b'x'; 5 << 20]),
-            Some("`/etc/passwd`"),
-        ),
-        (
-            "a linked table",
-            |image| {
-                image.file("/store/passwd", 0o644, b"nonroot:x:1234:1234::/home/x:/bin/sh\n");
-                image.link("/etc/passwd", "/store/passwd");
-            },
-            None,
-        ),
-        (
-            "a table that leads to the data",
-            |image| image.link("/etc/group", "/home/data/train.csv"),
-            None,
-        ),
-    ];
-    for (number, (case, trap, said)) in odd.into_iter().enumerate() {
-        let mut image = Image::new(&format!("table-{number}"));
-        trap(&mut image);
-        let run = run_in(&bench, &engine, image, &STATUS).await;
-        match said {
-            Some(said) => is_refused(case, &run, said),
-            None => is_held(case, &run),
+    for bench in Bench::sealed().await {
+        let odd: [(&str, fn(&mut Image), Option<&str>); 8] = [
+            ("no table", |_| {}, None),
+            ("a pipe as table", |image| image.pipe("/etc/passwd"), Some("`/etc/passwd`")),
+            (
+                "a directory as table",
+                |image| image.directory("/etc/passwd", 0o755),
+                Some("a directory"),
+            ),
+            (
+                "an endless table",
+                |image| image.link("/etc/passwd", "/dev/zero"),
+                Some("`/etc/passwd`"),
+            ),
+            (
+                "a table that leads to a pipe",
+                |image| {
+                    image.pipe("/pipe");
+                    image.link("/etc/group", "../pipe");
+                },
+                Some("`/etc/group`"),
+            ),
+            (
+                "a long table",
+                |image| image.file("/etc/passwd", 0o644, &vec![b'x'; 5 << 20]),
+                Some("`/etc/passwd`"),
+            ),
+            (
+                "a linked table",
+                |image| {
+                    image.file("/store/passwd", 0o644, b"nonroot:x:1234:1234::/home/x:/bin/sh\n");
+                    image.link("/etc/passwd", "/store/passwd");
+                },
+                None,
+            ),
+            (
+                "a table that leads to the data",
+                |image| image.link("/etc/group", "/home/data/train.csv"),
+                None,
+            ),
+        ];
+        for (number, (case, trap, said)) in odd.into_iter().enumerate() {
+            let mut image = Image::new(&format!("table-{number}"));
+            trap(&mut image);
+            let run = run_in(&bench, image, &STATUS).await;
+            match said {
+                Some(said) => is_refused(case, &run, said),
+                None => is_held(case, &run),
+            }
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_image_says_of_itself_does_not_count() {
-    let Some((bench, engine)) = bench().await else { return };
-    let mut image = Image::new("config");
-    for line in [
-        "ENTRYPOINT [\"/probe\", \"exit\", \"5\"]",
-        "CMD [\"exit\", \"6\"]",
-        "USER 4242:4242",
-        "STOPSIGNAL SIGKILL",
-        "HEALTHCHECK --interval=1s CMD [\"/probe\", \"exit\", \"0\"]",
-        "LABEL io.medalist.attempt=forged io.medalist.group=forged io.medalist.version=9",
-        "ONBUILD USER root",
-        "EXPOSE 5000",
-        "ENV COMPETITION_ID=forged MEDALIST_ATTEMPT=forged GRADING_SERVER_PORT=1 LD_PRELOAD=/x GLIBC_TUNABLES=x",
-    ] {
-        image.line(line);
-    }
-    let run = run_in(&bench, &engine, image, &[&STATUS[..], &["+", "environment"]].concat()).await;
-    is_held("entrypoint, user, signal, health, labels, variables", &run);
-    assert!(run.log().contains("COMPETITION_ID=probe-competition"), "{}", run.log());
-    assert!(run.log().contains("GRADING_SERVER_PORT=5000"), "{}", run.log());
-    assert!(!run.log().contains("MEDALIST_ATTEMPT=forged"), "{}", run.log());
+    for bench in Bench::sealed().await {
+        let mut image = Image::new("config");
+        for line in [
+            "ENTRYPOINT [\"/probe\", \"exit\", \"5\"]",
+            "CMD [\"exit\", \"6\"]",
+            "USER 4242:4242",
+            "STOPSIGNAL SIGKILL",
+            "HEALTHCHECK --interval=1s CMD [\"/probe\", \"exit\", \"0\"]",
+            "LABEL io.medalist.attempt=forged io.medalist.group=forged io.medalist.version=9",
+            "ONBUILD USER root",
+            "EXPOSE 5000",
+            "ENV COMPETITION_ID=forged MEDALIST_ATTEMPT=forged GRADING_SERVER_PORT=1 LD_PRELOAD=/x GLIBC_TUNABLES=x",
+        ] {
+            image.line(line);
+        }
+        let run = run_in(&bench, image, &[&STATUS[..], &["+", "environment"]].concat()).await;
+        is_held("entrypoint, user, signal, health, labels, variables", &run);
+        assert!(run.log().contains("COMPETITION_ID=probe-competition"), "{}", run.log());
+        assert!(run.log().contains("GRADING_SERVER_PORT=5000"), "{}", run.log());
+        assert!(!run.log().contains("MEDALIST_ATTEMPT=forged"), "{}", run.log());
 
-    let mut image = Image::new("environment");
-    let variables: Vec<String> = (0..10_000).map(|number| format!("V{number}=1")).collect();
-    // A line of a Dockerfile has at most 64 KiB.
-    for some in variables.chunks(1000) {
-        image.line(&format!("ENV {}", some.join(" ")));
+        let mut image = Image::new("environment");
+        let variables: Vec<String> = (0..10_000).map(|number| format!("V{number}=1")).collect();
+        // A line of a Dockerfile has at most 64 KiB.
+        for some in variables.chunks(1000) {
+            image.line(&format!("ENV {}", some.join(" ")));
+        }
+        let run = run_in(&bench, image, &[&STATUS[..], &["+", "environment"]].concat()).await;
+        is_held("10,000 variables", &run);
+        assert!(run.log().contains("\nV9999=1\n"));
     }
-    let run = run_in(&bench, &engine, image, &[&STATUS[..], &["+", "environment"]].concat()).await;
-    is_held("10,000 variables", &run);
-    assert!(run.log().contains("\nV9999=1\n"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_directory_of_an_image_is_entered_if_the_agent_may() {
-    let Some((bench, engine)) = bench().await else { return };
-    let directories: [(&str, fn(&mut Image), &str); 5] = [
-        ("/work", |image| image.directory("/work", 0o755), "/work"),
-        ("/root", |image| image.directory("/root", 0o700), "/home"),
-        ("/nowhere/at/all", |_| {}, "/home"),
-        ("/proc/self/fd/3", |_| {}, "/home"),
-        ("/trap", |image| image.link("/trap", "/proc/self/fd/4"), "/home"),
-    ];
-    for (number, (workdir, add, expected)) in directories.into_iter().enumerate() {
-        let mut image = Image::new(&format!("workdir-{number}"));
-        add(&mut image);
-        image.line(&format!("WORKDIR {workdir}"));
-        let run = run_in(&bench, &engine, image, &[&STATUS[..], &["+", "cwd"]].concat()).await;
-        is_held(&format!("WORKDIR {workdir}"), &run);
-        let cwd = run.log().lines().last().unwrap_or_default().to_string();
-        // A classic builder makes the directory of a WORKDIR that is not there.
-        assert!(cwd == expected || cwd == workdir && number == 2, "{workdir}: {cwd}");
+    for bench in Bench::sealed().await {
+        let directories: [(&str, fn(&mut Image), &str); 5] = [
+            ("/work", |image| image.directory("/work", 0o755), "/work"),
+            ("/root", |image| image.directory("/root", 0o700), "/home"),
+            ("/nowhere/at/all", |_| {}, "/home"),
+            ("/proc/self/fd/3", |_| {}, "/home"),
+            ("/trap", |image| image.link("/trap", "/proc/self/fd/4"), "/home"),
+        ];
+        for (number, (workdir, add, expected)) in directories.into_iter().enumerate() {
+            let mut image = Image::new(&format!("workdir-{number}"));
+            add(&mut image);
+            image.line(&format!("WORKDIR {workdir}"));
+            let run = run_in(&bench, image, &[&STATUS[..], &["+", "cwd"]].concat()).await;
+            is_held(&format!("WORKDIR {workdir}"), &run);
+            let cwd = run.log().lines().last().unwrap_or_default().to_string();
+            // A classic builder makes the directory of a WORKDIR that is not there.
+            assert!(cwd == expected || cwd == workdir && number == 2, "{workdir}: {cwd}");
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn volumes_are_refused_where_there_is_a_disk_limit() {
-    let Some((bench, engine)) = bench().await else { return };
-    for (number, volume) in
-        ["/home/code", "/home/submission", "/", "/var/lib/x"].into_iter().enumerate()
-    {
-        let mut image = Image::new(&format!("volume-{number}"));
-        image.directory("/home/code", 0o755);
-        image.line(&format!("VOLUME {volume}"));
-        if volume == "/" {
-            // The engine itself may refuse to build this one.
-            let tag = image.tag.clone();
-            let made = tokio::spawn({
-                let engine = engine.clone();
-                async move { image.make(&engine).await }
-            });
-            if made.await.is_err() {
-                engine.remove_image(&tag).await.unwrap();
-                continue;
+    for bench in Bench::sealed().await {
+        for (number, volume) in
+            ["/home/code", "/home/submission", "/var/lib/x"].into_iter().enumerate()
+        {
+            let mut image = Image::new(&format!("volume-{number}"));
+            image.directory("/home/code", 0o755);
+            image.line(&format!("VOLUME {volume}"));
+            let run = run_in(&bench, image, &STATUS).await;
+            let case = format!("VOLUME {volume}");
+            match bench.kind {
+                // Without an engine it is a directory like any other, and counted.
+                Kind::Namespaces => is_held(&case, &run),
+                _ => is_refused(&case, &run, volume),
             }
-            engine.remove_image(&tag).await.unwrap();
-            continue;
         }
-        let run = run_in(&bench, &engine, image, &STATUS).await;
-        is_refused(&format!("VOLUME {volume}"), &run, volume);
+        let mut image = Image::new("volume-free");
+        image.line("VOLUME /home/submission");
+        let tag = image.make(&bench).await;
+        let argv = [PROBE, "submit", "id,y\n"].map(String::from).to_vec();
+        let run = bench
+            .run_with(&[], |spec| {
+                spec.program = Program::Image { reference: tag.clone(), argv };
+                spec.limits.disk_bytes = 0;
+            })
+            .await;
+        forget(&bench, &tag).await;
+        assert_eq!(run.end.outcome, Outcome::Finished { exit: 0 });
+        assert_eq!(run.file("submission/submission.csv").as_deref(), Some("id,y\n"));
     }
-    let mut image = Image::new("volume-free");
-    image.line("VOLUME /home/submission");
-    let tag = image.make(&engine).await;
-    let argv = [PROBE, "submit", "id,y\n"].map(String::from).to_vec();
-    let run = bench
-        .run_with(&[], |spec| {
-            spec.program = Program::Image { reference: tag.clone(), argv };
-            spec.limits.disk_bytes = 0;
-        })
-        .await;
-    engine.remove_image(&tag).await.unwrap();
-    assert_eq!(run.end.outcome, Outcome::Finished { exit: 0 });
-    assert_eq!(run.file("submission/submission.csv").as_deref(), Some("id,y\n"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn agents_that_cannot_be_started_blame_the_image() {
-    let Some((bench, engine)) = bench().await else { return };
-    let mut image = Image::new("no-shell");
-    image.directory("/home/agent", 0o755);
-    let tag = image.make(&engine).await;
-    let cases: [(&str, &[&str], &str); 2] = [
-        ("no shell", &[], "cannot start `bash`"),
-        ("no program", &["/none"], "cannot start `/none`"),
-    ];
-    for (case, argv, said) in cases {
-        let argv = argv.iter().map(ToString::to_string).collect();
-        let program = Program::Image { reference: tag.clone(), argv };
-        let run = bench.run_with(&[], |spec| spec.program = program).await;
-        is_refused(case, &run, said);
-    }
-    engine.remove_image(&tag).await.unwrap();
+    for bench in Bench::sealed().await {
+        let mut image = Image::new("no-shell");
+        image.directory("/home/agent", 0o755);
+        let tag = image.make(&bench).await;
+        let cases: [(&str, &[&str], &str); 2] = [
+            ("no shell", &[], "cannot start `bash`"),
+            ("no program", &["/none"], "cannot start `/none`"),
+        ];
+        for (case, argv, said) in cases {
+            let argv = argv.iter().map(ToString::to_string).collect();
+            let program = Program::Image { reference: tag.clone(), argv };
+            let run = bench.run_with(&[], |spec| spec.program = program).await;
+            is_refused(case, &run, said);
+        }
+        forget(&bench, &tag).await;
 
-    let mut image = Image::new("no-program");
-    image.file("/text", 0o755, b"just words\n");
-    image.file("/closed", 0o600, b"#!/probe\n");
-    let tag = image.make(&engine).await;
-    for program in ["/text", "/closed"] {
-        let reference = tag.clone();
-        let program = Program::Image { reference, argv: vec![program.to_string()] };
-        let run = bench.run_with(&[], |spec| spec.program = program).await;
-        is_refused("no executable", &run, "cannot start `/");
+        let mut image = Image::new("no-program");
+        image.file("/text", 0o755, b"just words\n");
+        image.file("/closed", 0o600, b"#!/probe\n");
+        let tag = image.make(&bench).await;
+        for program in ["/text", "/closed"] {
+            let reference = tag.clone();
+            let program = Program::Image { reference, argv: vec![program.to_string()] };
+            let run = bench.run_with(&[], |spec| spec.program = program).await;
+            is_refused("no executable", &run, "cannot start `/");
+        }
+        forget(&bench, &tag).await;
     }
-    engine.remove_image(&tag).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_image_of_another_architecture_is_refused_by_name() {
-    let Some((bench, engine)) = bench().await else { return };
-    let other = if cfg!(target_arch = "x86_64") { "arm64" } else { "amd64" };
-    let tag = format!("medalist-test/hostile-{other}:{}", std::process::id());
-    load_foreign(&tag, other);
-    let argv = vec![PROBE.to_string()];
-    let program = Program::Image { reference: tag.clone(), argv };
-    let run = bench.run_with(&[], |spec| spec.program = program).await;
-    engine.remove_image(&tag).await.unwrap();
-    is_refused(other, &run, &format!("linux/{other}"));
+    for bench in Bench::sealed().await {
+        let other = if cfg!(target_arch = "x86_64") { "arm64" } else { "amd64" };
+        let mut image = Image::new("foreign");
+        image.architecture = other;
+        let run = run_in(&bench, image, &STATUS).await;
+        is_refused(other, &run, &format!("linux/{other}"));
+    }
 }
 
 /// Loads an image that says it is for another kind of processor.
@@ -519,52 +538,54 @@ fn sha256(bytes: &[u8]) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_image_left_in_home_is_no_way_out_and_no_charge() {
-    let Some((bench, engine)) = bench().await else { return };
-    let mut image = Image::new("home");
-    image.link("/home/agent/shadow", "/etc/shadow");
-    image.file("/etc/shadow", 0o600, b"secret\n");
-    image.file("/home/agent/weights", 0o600, &vec![7; 40 << 20]);
-    image.pipe("/home/validate_submission.sh");
-    let mut deep = String::from("/home/agent/deep");
-    for _ in 0..1_000 {
-        deep.push_str("/d");
-        image.directory(&deep, 0o700);
+    for bench in Bench::sealed().await {
+        let mut image = Image::new("home");
+        image.link("/home/agent/shadow", "/etc/shadow");
+        image.file("/etc/shadow", 0o600, b"secret\n");
+        image.file("/home/agent/weights", 0o600, &vec![7; 40 << 20]);
+        image.pipe("/home/validate_submission.sh");
+        let mut deep = String::from("/home/agent/deep");
+        for _ in 0..1_000 {
+            deep.push_str("/d");
+            image.directory(&deep, 0o700);
+        }
+        let tag = image.make(&bench).await;
+        let argv = [PROBE, "show", "/proc/self/status", "+", "sleep", "1500"];
+        let argv = argv.map(String::from).to_vec();
+        let run = bench
+            .run_with(&[], |spec| {
+                spec.program = Program::Image { reference: tag.clone(), argv };
+                spec.limits.disk_bytes = 20 << 20;
+            })
+            .await;
+        forget(&bench, &tag).await;
+        is_held("links, a deep tree and 40 MiB in /home", &run);
+        let disk = run.end.usage.disk_bytes.unwrap_or(0);
+        assert!(disk < 20 << 20, "the image's own {disk} bytes are charged to the agent");
     }
-    let tag = image.make(&engine).await;
-    let argv = [PROBE, "show", "/proc/self/status", "+", "sleep", "1500"];
-    let argv = argv.map(String::from).to_vec();
-    let run = bench
-        .run_with(&[], |spec| {
-            spec.program = Program::Image { reference: tag.clone(), argv };
-            spec.limits.disk_bytes = 20 << 20;
-        })
-        .await;
-    engine.remove_image(&tag).await.unwrap();
-    is_held("links, a deep tree and 40 MiB in /home", &run);
-    let disk = run.end.usage.disk_bytes.unwrap_or(0);
-    assert!(disk < 20 << 20, "the image's own {disk} bytes are charged to the agent");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_submission_that_the_image_made_a_link_is_not_read_through() {
-    let Some((bench, engine)) = bench().await else { return };
-    let mut image = Image::new("submission");
-    image.file("/etc/shadow", 0o600, b"secret\n");
-    image.link("/home/submission/submission.csv", "/etc/shadow");
-    let run = run_in(&bench, &engine, image, &STATUS).await;
-    is_held("submission.csv -> /etc/shadow", &run);
-    assert_eq!(run.file("submission/submission.csv"), None);
-    let salvage = run.end.salvage.unwrap();
-    assert_eq!(salvage.refused[0].why, "a symbolic link");
-    assert_eq!(
-        salvage.hint.as_deref(),
-        Some("`submission/submission.csv` was not taken: a symbolic link")
-    );
+    for bench in Bench::sealed().await {
+        let mut image = Image::new("submission");
+        image.file("/etc/shadow", 0o600, b"secret\n");
+        image.link("/home/submission/submission.csv", "/etc/shadow");
+        let run = run_in(&bench, image, &STATUS).await;
+        is_held("submission.csv -> /etc/shadow", &run);
+        assert_eq!(run.file("submission/submission.csv"), None);
+        let salvage = run.end.salvage.unwrap();
+        assert_eq!(salvage.refused[0].why, "a symbolic link");
+        assert_eq!(
+            salvage.hint.as_deref(),
+            Some("`submission/submission.csv` was not taken: a symbolic link")
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_submission_with_a_second_name_is_taken() {
-    for kind in [Kind::Docker, Kind::Process] {
+    for kind in [Kind::Docker, Kind::Namespaces, Kind::Process] {
         let Some(bench) = Bench::new(kind).await else { continue };
         for first in ["best.csv", "zzz.csv"] {
             let run = bench.run(&["link-submission", first]).await;
@@ -580,20 +601,38 @@ async fn a_submission_with_a_second_name_is_taken() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signal_that_is_not_ours_is_not_the_agents_doing() {
-    let Some((bench, _)) = bench().await else { return };
-    let spec = bench.spec(&["save-on-term", "id,y\n"]);
-    let (log, container) = (spec.attempt_dir.log(), format!("medalist-{}", spec.name));
-    let run = bench
-        .drive(spec, None, |event, _| {
-            let ready = std::fs::read(&log).is_ok_and(|text| text == b"ready\n");
-            if matches!(event, AttemptEvent::Usage(_)) && ready {
-                let stop = ["kill", "--signal", "TERM", &container];
-                let stopped = std::process::Command::new("docker").args(stop).output();
-                assert!(stopped.is_ok());
-            }
-        })
-        .await;
-    let Outcome::EngineLost { cause } = &run.end.outcome else { panic!("{:?}", run.end.outcome) };
-    assert!(cause.contains("signal 15"), "{cause}");
-    assert_eq!(run.file("submission/submission.csv").as_deref(), Some("id,y\n"), "still collected");
+    for bench in Bench::sealed().await {
+        let spec = bench.spec(&["save-on-term", "id,y\n"]);
+        let (log, container) = (spec.attempt_dir.log(), format!("medalist-{}", spec.name));
+        let supervisor = Mutex::new(String::new());
+        let run = bench
+            .drive(spec, None, |event, _| {
+                if let AttemptEvent::Started(token) = event {
+                    let id = token.id.split('@').next().unwrap_or_default();
+                    *supervisor.lock().unwrap() = id.to_string();
+                }
+                let ready = std::fs::read(&log).is_ok_and(|text| text == b"ready\n");
+                if matches!(event, AttemptEvent::Usage(_)) && ready {
+                    let stopped = match bench.kind {
+                        Kind::Docker => std::process::Command::new("docker")
+                            .args(["kill", "--signal", "TERM", &container])
+                            .output(),
+                        _ => std::process::Command::new("kill")
+                            .args(["-TERM", &supervisor.lock().unwrap()])
+                            .output(),
+                    };
+                    assert!(stopped.is_ok());
+                }
+            })
+            .await;
+        let Outcome::EngineLost { cause } = &run.end.outcome else {
+            panic!("{:?}", run.end.outcome)
+        };
+        assert!(cause.contains("signal 15"), "{cause}");
+        assert_eq!(
+            run.file("submission/submission.csv").as_deref(),
+            Some("id,y\n"),
+            "still collected"
+        );
+    }
 }

@@ -7,7 +7,7 @@ use medalist_init::protocol;
 
 use super::{DockerExecutor, engine_error};
 use crate::attempt::launch::{ExecutorError, LaunchSpec, Program};
-use crate::sandbox::engine::{EngineError, EngineInfo, Entry, ImageFacts};
+use crate::sandbox::engine::{EngineError, Entry, ImageFacts};
 
 /// Where the engine mounts in every container, parents first.
 const MOUNTED_ON: [&str; 9] = [
@@ -81,7 +81,7 @@ pub(super) fn why_not_started(spec: &LaunchSpec, error: EngineError) -> Executor
     engine_error("start the container", error)
 }
 
-pub(super) fn refused(spec: &LaunchSpec, why: String) -> ExecutorError {
+pub(crate) fn refused(spec: &LaunchSpec, why: String) -> ExecutorError {
     let image = match &spec.program {
         Program::Image { reference, .. } => reference.clone(),
         Program::Local { .. } => String::new(),
@@ -91,31 +91,37 @@ pub(super) fn refused(spec: &LaunchSpec, why: String) -> ExecutorError {
     ExecutorError::ImageRefused { image, why }
 }
 
-/// Refuses an image that could not be held to the limits, or cannot run here.
+/// Refuses an image that could not be held to the limits, or cannot run here, where processors are
+/// `here`.
 pub(super) fn check_image(
     image: &ImageFacts,
     disk_bytes: u64,
-    info: &EngineInfo,
+    here: &str,
 ) -> Result<(), ExecutorError> {
-    let refuse = |why: String| {
-        Err(ExecutorError::ImageRefused { image: image.prepared.reference.clone(), why })
-    };
-    let (image_is, machine_is) = (processor(&image.architecture), processor(&info.architecture));
-    let foreign = !image_is.is_empty() && !machine_is.is_empty() && image_is != machine_is;
-    if foreign || (!image.os.is_empty() && image.os != "linux") {
-        return refuse(format!(
-            "it is made for {}/{}, this machine is linux/{machine_is}; build it here, or with `--platform linux/{machine_is}`",
-            image.os, image.architecture
-        ));
-    }
+    check_platform(image, here)?;
     if !image.volumes.is_empty() && disk_bytes > 0 {
         let mut volumes = image.volumes.clone();
         volumes.sort();
         volumes.truncate(5);
-        return refuse(format!(
+        let why = format!(
             "it declares VOLUME `{}`, and what is written there is outside the disk limit; build it without that line, or run it with `--disk 0`, without the limit",
             volumes.join("`, `")
-        ));
+        );
+        return Err(ExecutorError::ImageRefused { image: image.prepared.reference.clone(), why });
+    }
+    Ok(())
+}
+
+/// Refuses an image of another system, or for other processors than `here`.
+pub(crate) fn check_platform(image: &ImageFacts, here: &str) -> Result<(), ExecutorError> {
+    let (image_is, machine_is) = (processor(&image.architecture), processor(here));
+    let foreign = !image_is.is_empty() && !machine_is.is_empty() && image_is != machine_is;
+    if foreign || (!image.os.is_empty() && image.os != "linux") {
+        let why = format!(
+            "it is made for {}/{}, this machine is linux/{machine_is}; build it here, or with `--platform linux/{machine_is}`",
+            image.os, image.architecture
+        );
+        return Err(ExecutorError::ImageRefused { image: image.prepared.reference.clone(), why });
     }
     Ok(())
 }

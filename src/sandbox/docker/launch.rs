@@ -18,7 +18,7 @@ pub(super) fn remaps_users(info: &EngineInfo) -> bool {
     info.security.iter().any(|option| option.contains("userns"))
 }
 
-pub(super) fn container_launch(
+pub(crate) fn container_launch(
     spec: &LaunchSpec,
     argv: &[String],
     image: &ImageFacts,
@@ -46,6 +46,9 @@ pub(super) fn container_launch(
         home: "/home".to_string(),
         workdir: (!workdir.is_empty()).then(|| workdir.to_string()),
         copy_data: spec.data_mode == DataMode::Copy,
+        // Where the control group does not hold them.
+        watch_memory_bytes: spec.limits.memory_bytes,
+        watch_pids: spec.limits.pids,
         trust,
         // What the image itself says of these is where its own authorities are, which the init asks.
         env: if trust { trust_env(spec) } else { Vec::new() },
@@ -82,7 +85,7 @@ pub(super) fn podman_limits(info: &EngineInfo) -> Option<(u64, u64)> {
     limits.filter(|_| info.podman)
 }
 
-pub(super) fn container_env(spec: &LaunchSpec) -> Vec<(String, String)> {
+pub(crate) fn container_env(spec: &LaunchSpec) -> Vec<(String, String)> {
     let mut env = Vec::new();
     if let Network::Allowlist(_) = spec.network {
         let proxy = format!("http://127.0.0.1:{}", control::PROXY_PORT);
@@ -108,7 +111,7 @@ pub(super) fn container_env(spec: &LaunchSpec) -> Vec<(String, String)> {
 /// What to mount at /home/data: the public directory with our `description.md` over its own. Where
 /// it has none there is nothing to mount over, and a mount must not write to the data: its entries
 /// are then mounted one by one.
-pub(super) fn data_mounts(
+pub(crate) fn data_mounts(
     spec: &LaunchSpec,
     control: &Control,
 ) -> Result<Vec<(PathBuf, String)>, ExecutorError> {

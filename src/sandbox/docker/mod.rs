@@ -1,7 +1,11 @@
 //! Attempts in sealed containers, through Docker or Podman.
 
+mod held;
 mod images;
-mod launch;
+mod job;
+pub(crate) mod launch;
+pub(crate) use images::{check_platform, refused};
+pub use job::is_of_dead_job;
 mod running;
 
 use std::collections::{BTreeMap, HashSet};
@@ -10,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use medalist_init::protocol::Record;
+use medalist_init::protocol::{self, Record};
 use tokio::sync::OnceCell;
 
 use super::cache;
@@ -24,7 +28,8 @@ use crate::sandbox::engine::{
     Capabilities, ContainerState, Engine, EngineError, EngineInfo, Inner, Mounts, container_body,
 };
 use crate::sandbox::services::Services;
-use images::{check_image, image_missing, refused, why_not_started};
+use held::Held;
+use images::{check_image, image_missing, why_not_started};
 use launch::{
     container_env, container_launch, container_name, data_mounts, podman_limits, remaps_users,
 };
@@ -87,6 +92,9 @@ impl DockerExecutor {
                 what: "a container needs an image to start from".to_string(),
             });
         };
+        let mut labelled = spec.clone();
+        labelled.labels.extend(job::labels());
+        let spec = &labelled;
         let info = self.info().await?;
         if let Some(runtime) = &spec.runtime
             && !info.runtimes.contains(runtime)
@@ -99,10 +107,13 @@ impl DockerExecutor {
         }
         let image = self.engine.image_facts(reference).await?;
         let image = image.ok_or_else(|| image_missing(reference, ""))?;
-        check_image(&image, spec.limits.disk_bytes, info)?;
+        check_image(&image, spec.limits.disk_bytes, &info.architecture)?;
         // Only now: the image has been looked at and cannot know the name.
         let inner = Inner::draw();
-        let launch = container_launch(spec, argv, &image, &inner);
+        let launch = protocol::Launch {
+            shared_group: !Held::by(info).own_group(),
+            ..container_launch(spec, argv, &image, &inner)
+        };
         control.create(spec, &spec.instructions, &launch, remaps_users(info))?;
         let data = data_mounts(spec, control)?;
         let init = cache::init_program()?;
@@ -227,8 +238,8 @@ impl Executor for DockerExecutor {
     fn check(&self) -> BoxFuture<'_, Result<ExecutorInfo, ExecutorError>> {
         Box::pin(async move {
             let info = self.info().await?;
-            let held =
-                |by_kernel: bool| if by_kernel { Enforcement::Kernel } else { Enforcement::None };
+            let held = Held::by(info);
+            let [cpus, memory, swap, pids] = held.limits();
             let layers = if self.may_limit_layers(info) {
                 Enforcement::Kernel
             } else {
@@ -236,11 +247,11 @@ impl Executor for DockerExecutor {
             };
             let limits = [
                 ("timeout", Enforcement::Watched),
-                ("cpus", held(info.cpu_limit)),
-                ("memory", held(info.memory_limit)),
-                ("swap", held(info.swap_limit)),
+                cpus,
+                memory,
+                swap,
                 ("shm", Enforcement::Kernel),
-                ("pids", held(info.pids_limit)),
+                pids,
                 ("disk", layers),
                 ("log", Enforcement::Kernel),
                 ("nofile", Enforcement::Kernel),
@@ -249,6 +260,7 @@ impl Executor for DockerExecutor {
             let mut warnings: Vec<String> = missing
                 .map(|(name, _)| format!("this container engine cannot hold the limit `{name}`"))
                 .collect();
+            warnings.extend(held.warning(info));
             if layers == Enforcement::Watched {
                 let driver = &info.storage_driver;
                 warnings.push(format!(
@@ -279,6 +291,8 @@ impl Executor for DockerExecutor {
                 ("storage_driver", info.storage_driver.clone()),
                 ("backing_filesystem", info.backing_filesystem.clone()),
                 ("cgroup_version", info.cgroup_version.clone()),
+                ("cgroup_driver", info.cgroup_driver.clone()),
+                ("rootless", info.rootless.to_string()),
                 ("kernel", info.kernel.clone()),
                 ("root_dir", info.root_dir.display().to_string()),
                 ("runtimes", info.runtimes.join(" ")),

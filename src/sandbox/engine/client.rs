@@ -131,6 +131,10 @@ pub struct EngineInfo {
     pub default_runtime: String,
     /// `seccomp`, `rootless`, `userns`, ...
     pub security: Vec<String>,
+    /// True if the engine is a plain user's.
+    pub rootless: bool,
+    /// `cgroupfs` or `systemd`.
+    pub cgroup_driver: String,
     /// Limits that the kernel and the engine can hold together.
     pub memory_limit: bool,
     /// Swap can be switched off.
@@ -254,6 +258,14 @@ impl Engine {
         }
     }
 
+    /// Whether its socket belongs to another user than root: Podman says no more of that in Docker's
+    /// words.
+    fn is_of_plain_user(&self) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        let socket = self.address.strip_prefix("unix://").map(Path::new);
+        socket.and_then(|socket| socket.metadata().ok()).is_some_and(|facts| facts.uid() != 0)
+    }
+
     /// What it is.
     ///
     /// # Errors
@@ -295,7 +307,10 @@ impl Engine {
             root_dir: PathBuf::from(info.docker_root_dir.unwrap_or_default()),
             runtimes,
             default_runtime: info.default_runtime.unwrap_or_default(),
+            rootless: info.security_options.iter().flatten().any(|it| it.contains("rootless"))
+                || (podman && self.is_of_plain_user()),
             security: info.security_options.unwrap_or_default(),
+            cgroup_driver: info.cgroup_driver.map(|driver| driver.to_string()).unwrap_or_default(),
             memory_limit: info.memory_limit.unwrap_or(false),
             swap_limit: info.swap_limit.unwrap_or(false),
             pids_limit: info.pids_limit.unwrap_or(false),

@@ -40,7 +40,7 @@ impl Inner {
     }
 
     /// The directory below `/` that only the container's root can enter.
-    fn path(&self, below: &str) -> String {
+    pub(crate) fn path(&self, below: &str) -> String {
         format!("/{}/{below}", self.name)
     }
 
@@ -227,6 +227,11 @@ fn all_mounts(spec: &LaunchSpec, mounts: &Mounts<'_>) -> Vec<Mount> {
 /// may set them.
 const VISIBLE_DEVICES: &str = "NVIDIA_VISIBLE_DEVICES";
 const DRIVER_CAPABILITIES: &str = "NVIDIA_DRIVER_CAPABILITIES";
+
+/// What keeps GPUs out of a container that is not given any.
+pub(crate) fn all_gpus_void() -> (String, String) {
+    (VISIBLE_DEVICES.to_string(), "void".to_string())
+}
 
 fn set(env: &mut Vec<String>, name: &str, value: &str) {
     env.retain(|pair| pair.split_once('=').is_none_or(|(known, _)| known != name));

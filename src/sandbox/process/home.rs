@@ -46,7 +46,7 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Bytes on disk below a directory; links are not followed.
-pub(super) fn tree_bytes(path: &Path) -> u64 {
+pub(crate) fn tree_bytes(path: &Path) -> u64 {
     let Ok(facts) = std::fs::symlink_metadata(path) else { return 0 };
     let own = facts.blocks() * 512;
     if !facts.is_dir() {

@@ -6,8 +6,26 @@ use std::path::Path;
 
 use medalist_grading::platform::open_plain;
 
-use super::{Enough, Gate, Kind, Rules, write_aside};
+use super::{
+    Enough, Gate, Kind, LABELS, Rules, SUBMISSION, make_room, say_what_was_meant, write_aside,
+};
+use crate::attempt::dir::AttemptDir;
 use crate::sandbox::Salvage;
+
+/// Takes over all that an agent left below its `/home`, which is a directory of this machine:
+/// `submission.csv` first, where it may have `largest` bytes.
+pub(crate) fn from_home(home: &Path, to: &AttemptDir, largest: u64, salvage: &mut Salvage) {
+    if !make_room(to, salvage) {
+        return;
+    }
+    let from = home.join(SUBMISSION);
+    salvage.submission = file_from_directory(&from, SUBMISSION, &to.submission(), largest, salvage);
+    for label in LABELS {
+        let rules = Rules::of(label, largest);
+        from_directory(&home.join(label), label, &to.salvaged(label), rules, salvage);
+    }
+    say_what_was_meant(to, salvage);
+}
 
 /// Takes over a directory of this machine.
 pub(crate) fn from_directory(
@@ -43,6 +61,9 @@ fn read_directory(from: &Path, below: &Path, gate: &mut Gate<'_>) -> Result<(), 
                 continue;
             }
         };
+        if is_removed(&facts) {
+            continue;
+        }
         let kind = kind_of(&facts);
         let Some(path) = gate.admit(&relative, &kind, facts.len())? else { continue };
         if facts.is_dir() {
@@ -58,6 +79,13 @@ fn read_directory(from: &Path, below: &Path, gate: &mut Gate<'_>) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// How the kernel's overlay notes that a file of the image is gone. It is a device that does nothing
+/// and that everybody may make.
+fn is_removed(facts: &fs::Metadata) -> bool {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    facts.file_type().is_char_device() && facts.rdev() == 0
 }
 
 fn kind_of(facts: &fs::Metadata) -> Kind {
@@ -96,6 +124,7 @@ pub(crate) fn file_from_directory(
         }
     };
     match kind_of(&facts) {
+        _ if is_removed(&facts) => {}
         Kind::File if facts.len() > largest => {
             salvage.refuse(label, format!("too large: {} bytes", facts.len()))
         }

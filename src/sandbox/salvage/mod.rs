@@ -19,7 +19,9 @@ use super::{Postponed, Salvage};
 use crate::attempt::dir::AttemptDir;
 use crate::host::files::if_there;
 pub(crate) use archive::{file_from_tar, from_tar};
-pub(crate) use directory::{file_from_directory, from_directory};
+#[cfg(test)]
+pub(crate) use directory::from_directory;
+pub(crate) use directory::{file_from_directory, from_home};
 pub(crate) use hint::say_what_was_meant;
 
 /// How much of one directory is taken over.

@@ -5,6 +5,7 @@ pub(crate) mod engineer;
 pub(crate) mod island;
 pub(crate) mod kaggle_server;
 pub(crate) mod llm_provider;
+pub(crate) mod oci;
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;

@@ -1,18 +1,26 @@
-//! The process that stands for an attempt: its supervisor, by number and start time.
+//! The process that stands for an attempt where there is no container engine: its supervisor, by
+//! number and start time, and the mark on disk by which a later harness finds it.
 
-use std::fmt;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fmt, io};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use super::{Orphan, RunToken};
+use crate::attempt::launch::{LABEL, LABEL_NAME, LaunchSpec};
+use crate::host::files::if_there;
 
 /// Between two looks at whether the supervisor has ended.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a killed agent's supervisor may take for its last words.
 const LAST_WORDS: Duration = Duration::from_secs(15);
 
 /// Waits for a child that this process may outlive, so that it does not stay as a zombie.
-pub(super) fn reap(mut child: tokio::process::Child) {
+pub(crate) fn reap(mut child: tokio::process::Child) {
     tokio::spawn(async move {
         if let Err(error) = child.wait().await {
             tracing::debug!(%error, "cannot reap a supervisor");
@@ -22,19 +30,19 @@ pub(super) fn reap(mut child: tokio::process::Child) {
 
 /// A process that is told from a later one with the same number by its start time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Process {
+pub(crate) struct Process {
     pid: i32,
     start_time: u64,
 }
 
 impl Process {
     /// The process that has this number now.
-    pub(super) fn of(pid: i32) -> Self {
+    pub(crate) fn of(pid: i32) -> Self {
         Self { pid, start_time: start_time(pid).unwrap_or(0) }
     }
 
     /// Reads what [`fmt::Display`] wrote.
-    pub(super) fn parse(id: &str) -> Option<Self> {
+    pub(crate) fn parse(id: &str) -> Option<Self> {
         let (pid, start_time) = id.split_once('@')?;
         Some(Self {
             pid: pid.parse().ok().filter(|pid| *pid > 1)?,
@@ -43,12 +51,12 @@ impl Process {
     }
 
     /// Whether it is still there; a zombie is not.
-    pub(super) fn alive(self) -> bool {
+    pub(crate) fn alive(self) -> bool {
         start_time(self.pid) == Some(self.start_time)
     }
 
     /// Sends it a signal, if it is still there.
-    pub(super) fn signal(self, signal: Signal) {
+    pub(crate) fn signal(self, signal: Signal) {
         if self.alive() {
             // It may end in between; then there is nobody to signal.
             let _ = kill(Pid::from_raw(self.pid), signal);
@@ -72,7 +80,7 @@ fn start_time(pid: i32) -> Option<u64> {
 }
 
 /// Kills whatever still has the attempt's mark in its environment.
-pub(super) fn kill_marked(name: &str) {
+pub(crate) fn kill_marked(name: &str) {
     let mark = format!("MEDALIST_ATTEMPT={name}");
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|pid| pid.parse::<i32>().ok()) else {
@@ -86,7 +94,7 @@ pub(super) fn kill_marked(name: &str) {
 }
 
 /// Ends a supervisor and all below it, leaving it time to write its account.
-pub(super) async fn end(process: Process, name: &str) {
+pub(crate) async fn end(process: Process, name: &str) {
     process.signal(Signal::SIGUSR2);
     let patience = tokio::time::Instant::now() + LAST_WORDS;
     while process.alive() && tokio::time::Instant::now() < patience {
@@ -95,6 +103,77 @@ pub(super) async fn end(process: Process, name: &str) {
     // What has left the supervisor's descent still has the attempt's name in its environment.
     process.signal(Signal::SIGKILL);
     kill_marked(name);
+}
+
+/// What is left on disk to find a supervisor again.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    pub(crate) token: RunToken,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) attempt_dir: PathBuf,
+}
+
+/// The marks of running attempts, in a directory of this machine that is this user's alone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Marks(PathBuf);
+
+impl Marks {
+    pub(crate) fn new(dir: PathBuf) -> Self {
+        Self(dir)
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.0
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{name}.json"))
+    }
+
+    pub(crate) fn write(&self, token: RunToken, spec: &LaunchSpec) -> io::Result<()> {
+        let mut labels = spec.labels.clone();
+        labels.insert(LABEL.to_string(), crate::attempt::VERSION.to_string());
+        labels.insert(LABEL_NAME.to_string(), spec.name.clone());
+        let mark = Mark { token, labels, attempt_dir: spec.attempt_dir.root().to_owned() };
+        fs_err::create_dir_all(&self.0)?;
+        let mut file = tempfile::NamedTempFile::new_in(&self.0)?;
+        serde_json::to_writer(&mut file, &mark)?;
+        file.persist(self.path(&spec.name)).map(|_| ()).map_err(|error| error.error)
+    }
+
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+        if_there(fs_err::remove_file(self.path(name))).map(drop)
+    }
+
+    pub(crate) fn all(&self) -> io::Result<Vec<Mark>> {
+        let entries = match fs_err::read_dir(&self.0) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut marks = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "json")
+                && let Ok(text) = fs_err::read_to_string(&path)
+                && let Ok(mark) = serde_json::from_str(&text)
+            {
+                marks.push(mark);
+            }
+        }
+        Ok(marks)
+    }
+
+    /// The attempts whose labels include `labels`.
+    pub(crate) fn orphans(&self, labels: &BTreeMap<String, String>) -> io::Result<Vec<Orphan>> {
+        let wanted =
+            |mark: &Mark| labels.iter().all(|(name, value)| mark.labels.get(name) == Some(value));
+        let orphan = |mark: Mark| {
+            let running = Process::parse(&mark.token.id).is_some_and(Process::alive);
+            Orphan { token: mark.token, labels: mark.labels, running }
+        };
+        Ok(self.all()?.into_iter().filter(wanted).map(orphan).collect())
+    }
 }
 
 #[cfg(test)]

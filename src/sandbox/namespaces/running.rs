@@ -1,0 +1,165 @@
+//! An agent in namespaces that runs: how it ends, is stopped, measured, salvaged and removed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use medalist_grading::untrusted::Shown;
+use nix::sys::signal::Signal;
+
+use super::Shared;
+use super::node::Maps;
+use super::worker::{Done, Fault, Work};
+use crate::attempt::launch::{BoxFuture, ExecutorError, LaunchSpec};
+use crate::attempt::outcome::Usage;
+use crate::sandbox::control::{self, Control};
+use crate::sandbox::services::Services;
+use crate::sandbox::supervisor::{LOOK_EVERY, Process, end};
+use crate::sandbox::{
+    ExitCause, ExitReport, Postponed, RunToken, Running, Salvage, Stop, StopReason,
+};
+
+/// The status of a program that made a file larger than it may.
+const FILE_TOO_LARGE: i32 = 153;
+
+pub(super) struct NamespacesRunning {
+    pub(super) process: Process,
+    pub(super) spec: Arc<LaunchSpec>,
+    pub(super) control: Control,
+    pub(super) services: Services,
+    pub(super) started: DateTime<Utc>,
+    pub(super) elapsed_before: Duration,
+    pub(super) shared: Arc<Shared>,
+    pub(super) maps: Maps,
+}
+
+impl NamespacesRunning {
+    fn home(&self) -> PathBuf {
+        self.shared.storage(&self.spec.name).home()
+    }
+
+    async fn ask(&self, work: Work) -> Result<Done, Fault> {
+        self.shared.program.ask(&self.maps, &work).await
+    }
+}
+
+impl Running for NamespacesRunning {
+    fn token(&self) -> RunToken {
+        RunToken {
+            executor: "namespaces".to_string(),
+            name: self.spec.name.clone(),
+            id: self.process.to_string(),
+            started: self.started,
+        }
+    }
+
+    fn elapsed_before(&self) -> Duration {
+        self.elapsed_before
+    }
+
+    fn wait(&self) -> BoxFuture<'_, Result<ExitReport, ExecutorError>> {
+        Box::pin(async {
+            while self.process.alive() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            let usage = self.usage().await;
+            let Some(end) = self.control.end().await else {
+                // The kernel has ended the container with it.
+                let why = "the container's supervisor was ended from outside".to_string();
+                return Ok(ExitReport { cause: ExitCause::Lost(why), usage, ran: None });
+            };
+            let mut report = end.report(usage);
+            if matches!(report.cause, ExitCause::Exited(FILE_TOO_LARGE)) {
+                report.cause = ExitCause::DiskFull;
+            }
+            Ok(report)
+        })
+    }
+
+    fn stop<'a>(
+        &'a self,
+        how: Stop,
+        why: &'a StopReason,
+    ) -> BoxFuture<'a, Result<(), ExecutorError>> {
+        Box::pin(async move {
+            self.control.announce_stop(why).await;
+            match how {
+                Stop::Term => self.process.signal(Signal::SIGTERM),
+                Stop::Kill => end(self.process, &self.spec.name).await,
+            }
+            Ok(())
+        })
+    }
+
+    fn stopped(&self) -> BoxFuture<'_, Option<(StopReason, Duration)>> {
+        Box::pin(control::stopped(&self.control))
+    }
+
+    fn usage(&self) -> BoxFuture<'_, Usage> {
+        Box::pin(control::last_usage(&self.control, self.services.validations()))
+    }
+
+    fn disk_bytes(&self) -> BoxFuture<'_, Option<u64>> {
+        Box::pin(async {
+            let dir = self.shared.storage(&self.spec.name).upper();
+            let Ok(Done::Bytes(bytes)) = self.ask(Work::Measure { dir }).await else {
+                return None;
+            };
+            // What the init copied up from the image is no doing of the agent.
+            let before = self.control.usage().await.and_then(|record| record.baseline_bytes);
+            Some(bytes.saturating_sub(before.unwrap_or(0)))
+        })
+    }
+
+    fn storage(&self) -> Vec<PathBuf> {
+        vec![self.shared.dir.clone()]
+    }
+
+    fn snapshot<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<bool, ExecutorError>> {
+        Box::pin(async move {
+            let largest = self.spec.limits.submission_bytes;
+            let work = Work::Snapshot { home: self.home(), to: to.to_path_buf(), largest };
+            match self.ask(work).await {
+                Ok(done) => Ok(matches!(done, Done::Taken(true))),
+                Err(fault) => Err(fault.into_error("copy the submission")),
+            }
+        })
+    }
+
+    fn collect(&self) -> BoxFuture<'_, Salvage> {
+        Box::pin(async {
+            let work = Work::Collect {
+                home: self.home(),
+                attempt: self.spec.attempt_dir.root().to_path_buf(),
+                largest: self.spec.limits.submission_bytes,
+            };
+            let fault = match self.ask(work).await {
+                Ok(Done::Collected(salvage)) => return *salvage,
+                Ok(_) => Fault::Other("the worker answered something else".to_string()),
+                Err(fault) => fault,
+            };
+            let mut salvage = Salvage::default();
+            let message = match fault {
+                Fault::HostFull(message) => {
+                    salvage.postponed = Some(Postponed::HostFull);
+                    message
+                }
+                Fault::Image(message) | Fault::Other(message) => message,
+            };
+            salvage.errors.push(Shown::message(&message));
+            salvage
+        })
+    }
+
+    fn remove(&self) -> BoxFuture<'_, Result<(), ExecutorError>> {
+        Box::pin(async {
+            if self.process.alive() {
+                end(self.process, &self.spec.name).await;
+            }
+            self.shared.remove(&self.maps, &self.spec.name).await?;
+            self.control.remove()?;
+            Ok(self.shared.marks().remove(&self.spec.name)?)
+        })
+    }
+}

@@ -1,0 +1,66 @@
+//! A Podman that the run starts for itself, and that somebody ends while it is needed.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::support::{TestContext, called, skip};
+
+/// Processes of a service whose socket is below `dir`.
+fn services(dir: &Path) -> Vec<i32> {
+    let dir = dir.display().to_string();
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command);
+        command.contains(&dir) && command.contains("service")
+    })
+    .collect()
+}
+
+#[test]
+fn a_service_that_is_ended_comes_back_and_leaves_nothing() {
+    if !Command::new("podman").arg("--version").output().is_ok_and(|said| said.status.success()) {
+        return skip("podman", "`podman` cannot be run");
+    }
+    let context = TestContext::new();
+    context.ok(&["-q", "prepare", "-c", "demo-flights"]);
+    // Sockets have short paths.
+    let node = tempfile::tempdir_in("/var/tmp").unwrap();
+    let mut run = context.command();
+    run.args(["run", "--agent", "sample", "-c", "demo-flights", "--executor", "podman"]);
+    run.args(["--timeout", "120s", "--memory", "512MiB", "--disk", "1GiB"]);
+    run.env("MEDALIST_NODE_DIR", node.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = run.spawn().unwrap();
+    let mut said = BufReader::new(running.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let before: Vec<String> =
+        said.by_ref().take_while(|line| !line.contains(": started")).collect();
+    // Twice: also the one that came back.
+    let mut last = Vec::new();
+    for _ in 0..2 {
+        let found = loop {
+            let found = services(node.path());
+            if !found.is_empty() && found.iter().all(|pid| !last.contains(pid)) {
+                break found;
+            }
+            if running.try_wait().unwrap().is_some() {
+                panic!("the run is over: {before:?} {:?}", said.collect::<Vec<_>>());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        for pid in &found {
+            let pid = nix::unistd::Pid::from_raw(*pid);
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        }
+        last = found;
+    }
+    let rest: Vec<String> = said.collect();
+    let ran = called(&running.wait_with_output().unwrap());
+    assert_eq!(ran.code, 0, "{before:?} {rest:#?}");
+    let graded = walkdir::WalkDir::new(context.join("runs")).into_iter().flatten();
+    assert!(graded.into_iter().any(|entry| entry.file_name() == "grade.json"), "{rest:#?}");
+    assert_eq!(services(node.path()), Vec::<i32>::new());
+    assert_eq!(std::fs::read_dir(node.path().join("podman")).unwrap().count(), 0);
+}
