@@ -15,6 +15,7 @@ use super::judge::CatalogueJudge;
 use super::llm;
 use super::run::{Opened, open_executor};
 use crate::attempt::agents::{AgentError, Build};
+use crate::attempt::job::Allocation;
 use crate::attempt::launch::HOME;
 use crate::attempt::limits::Limits;
 use crate::attempt::plan::{ExecutorKind, Plan};
@@ -85,6 +86,23 @@ pub async fn check_with(
             }
             Ok(Ready { opened, judge, gpus, llm })
         }
+        _ => Err(join(found)),
+    }
+}
+
+/// Checks what can be known here of a plan that other machines run.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_for_nodes(plan: &Plan, more: Vec<CliError>) -> Result<CatalogueJudge, CliError> {
+    let mut found = of_plan(plan);
+    let judge = CatalogueJudge::new(plan.data_dir.clone(), &plan.catalog_dirs)
+        .map_err(|error| CliError::new(Exit::BadInput, error));
+    let judge = kept(judge, &mut found);
+    found.extend(judge.as_ref().and_then(|judge| not_ready(plan, judge)));
+    found.extend(more);
+    match judge {
+        Some(judge) if found.is_empty() => Ok(judge),
         _ => Err(join(found)),
     }
 }
@@ -291,7 +309,9 @@ fn of_machine(plan: &Plan, info: &ExecutorInfo) -> Vec<CliError> {
             ("the container engine", known("cpus"), known("memory_bytes"))
         }
         ExecutorKind::Process => {
-            ("this machine", Some(u64::from(machine::cpu_count())), machine::memory_bytes())
+            let job = Allocation::current();
+            let (cpus, memory) = machine::share(job.as_ref());
+            (if job.is_some() { "this job" } else { "this machine" }, Some(u64::from(cpus)), memory)
         }
     };
     let mut found = Vec::new();

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use chrono::Utc;
 use medalist_reports::record::{
-    AttemptRecord, ConditionsRecord, LimitsRecord, RECORD_FORMAT, RefusedRecord, SalvageRecord,
-    UsageRecord,
+    AttemptRecord, ConditionsRecord, HardwareRecord, LimitsRecord, RECORD_FORMAT, RefusedRecord,
+    SalvageRecord, TryRecord, UsageRecord,
 };
 
 use super::clock::AttemptEnd;
 use super::dispatcher::Run;
+use super::tries::apart::earlier_records;
+use crate::attempt::dir::AttemptDir;
 use crate::attempt::limits::GpuRequest;
 use crate::attempt::plan::{Plan, PlannedAttempt};
 use crate::sandbox::Salvage;
@@ -22,24 +24,59 @@ pub(super) fn fresh_record(run: &Run, attempt: &PlannedAttempt) -> AttemptRecord
         key: attempt.key.clone(),
         group: plan.group.clone(),
         competition: attempt.competition.clone(),
-        conditions: ConditionsRecord {
-            executor: plan.executor.to_string(),
-            network: plan.network_in_force().to_owned(),
-            network_hosts: plan.network.hosts().to_vec(),
-            sealed: plan.is_sealed(run.info.sealed),
-            limits: limits_record(plan, attempt),
-            gpu_access: None,
-            mounts: plan.mounts.iter().map(ToString::to_string).collect(),
-            secrets: Some(secrets_passed(plan)),
-            image_digest: None,
-            brief_source: None,
-            brief_sha256: None,
-            data_sha256: None,
-            data_edition: None,
-            agent_sha256: Some(plan.agent.files_sha256.clone()),
-            harness_version: crate::attempt::VERSION.to_owned(),
-            hardware: run.hardware.clone(),
-        },
+        conditions: conditions_of(plan, attempt, run.info.sealed, &run.hardware),
+        ..AttemptRecord::default()
+    }
+}
+
+fn conditions_of(
+    plan: &Plan,
+    attempt: &PlannedAttempt,
+    sealed: bool,
+    hardware: &HardwareRecord,
+) -> ConditionsRecord {
+    ConditionsRecord {
+        executor: plan.executor.to_string(),
+        network: plan.network_in_force().to_owned(),
+        network_hosts: plan.network.hosts().to_vec(),
+        sealed: plan.is_sealed(sealed),
+        limits: limits_record(plan, attempt),
+        gpu_access: None,
+        mounts: plan.mounts.iter().map(ToString::to_string).collect(),
+        secrets: Some(secrets_passed(plan)),
+        image_digest: None,
+        brief_source: None,
+        brief_sha256: None,
+        data_sha256: None,
+        data_edition: None,
+        agent_sha256: Some(plan.agent.files_sha256.clone()),
+        harness_version: crate::attempt::VERSION.to_owned(),
+        hardware: hardware.clone(),
+    }
+}
+
+/// The record of an attempt whose try `number` was lost before its process had written one. `node` is
+/// where it was to be made.
+pub fn record_of_lost(
+    plan: &Plan,
+    attempt: &PlannedAttempt,
+    dir: &AttemptDir,
+    number: u32,
+    node: Option<String>,
+) -> AttemptRecord {
+    // Nothing has run, and nothing was unsealed.
+    let conditions = conditions_of(plan, attempt, true, &HardwareRecord::default());
+    let mut tries = earlier_records(dir, number).unwrap_or_default();
+    let started_at = Some(Utc::now());
+    tries.push(TryRecord { number, started_at, node, ..TryRecord::default() });
+    AttemptRecord {
+        tries,
+        ended_at: Some(Utc::now()),
+        format: RECORD_FORMAT,
+        key: attempt.key.clone(),
+        group: plan.group.clone(),
+        competition: attempt.competition.clone(),
+        conditions,
         ..AttemptRecord::default()
     }
 }

@@ -109,6 +109,7 @@ pub(super) fn plan(competitions: usize, seeds: u32) -> Plan {
         created_at: DateTime::from_timestamp(0, 0).unwrap(),
         suite: None,
         executor: ExecutorKind::Docker,
+        on: None,
         limits: Limits {
             timeout: Duration::from_secs(100),
             grace: Duration::from_secs(10),
@@ -166,6 +167,7 @@ async fn life(
         plan: plan.clone(),
         group: group.clone(),
         only: None,
+        apart: None,
         executor: Arc::clone(executor) as Arc<dyn crate::sandbox::Executor>,
         info,
         judge: Arc::new(NumberJudge),
@@ -193,7 +195,7 @@ pub(super) async fn until_the_bell(
     tokio::select! {
         biased;
         () = bell.notified() => None,
-        summary = run(state, &lock, &mut sinks, cancels) => Some(summary.unwrap().stats),
+        summary = run(state, Some(&lock), &mut sinks, cancels) => Some(summary.unwrap().stats),
     }
 }
 

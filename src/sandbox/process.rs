@@ -35,6 +35,7 @@ use crate::attempt::launch::{
 use crate::attempt::llm;
 use crate::attempt::outcome::Usage;
 use crate::host::files::if_there;
+use crate::host::machine;
 use crate::sandbox::services::{self, Services};
 use home::{prepare_home, tree_bytes};
 use supervisor::{LOOK_EVERY, Process, end, kill_marked, reap};
@@ -58,6 +59,9 @@ struct Mark {
     token: RunToken,
     labels: BTreeMap<String, String>,
     attempt_dir: PathBuf,
+    /// The machine it runs on: several may share this user's folders, and each has its own processes.
+    #[serde(default)]
+    host: Option<String>,
 }
 
 impl ProcessExecutor {
@@ -163,6 +167,7 @@ impl ProcessExecutor {
             token: running.token(),
             labels,
             attempt_dir: running.spec.attempt_dir.root().to_owned(),
+            host: Some(machine::host_name()),
         };
         fs_err::create_dir_all(&self.marks)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.marks)?;
@@ -181,7 +186,8 @@ impl ProcessExecutor {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "json")
                 && let Ok(text) = fs_err::read_to_string(&path)
-                && let Ok(mark) = serde_json::from_str(&text)
+                && let Ok(mark) = serde_json::from_str::<Mark>(&text)
+                && mark.host.as_ref().is_none_or(|host| *host == machine::host_name())
             {
                 marks.push(mark);
             }
