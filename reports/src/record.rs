@@ -238,6 +238,9 @@ pub struct TryRecord {
     /// How it ended.
     #[serde(default)]
     pub outcome: Option<OutcomeRecord>,
+    /// The machine or job that made it, where processes of their own make tries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// GPUs it was given; written before it starts, so that a resumed run knows which GPUs are
     /// taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -29,6 +29,8 @@ pub enum Exit {
     DiskFull = 7,
     /// The submission is invalid (`validate` only).
     InvalidSubmission = 8,
+    /// Another process makes the attempt, or it cannot begin here now; later it may (`attempt` only).
+    Elsewhere = 75,
     /// Interrupted by a signal; what was finished is safe.
     Interrupted = 130,
 }

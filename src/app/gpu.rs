@@ -1,6 +1,6 @@
 //! What a run asks of GPUs, what this machine has to meet them, and the way into its containers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use medalist_reports::record::{AttemptRecord, CompetitionFacts, HardwareRecord};
@@ -9,6 +9,7 @@ use super::context::Context;
 use super::error::{CliError, Exit};
 use super::plan::capacity;
 use super::run::executor_error;
+use crate::attempt::job::Allocation;
 use crate::attempt::limits::{GpuAccess, GpuRequest};
 use crate::attempt::plan::{AccessKind, MountSpec, Plan};
 use crate::host::files::read_json_if_there;
@@ -114,6 +115,20 @@ pub async fn find(plan: &Plan) -> Result<FoundGpus, CliError> {
     };
     let mut inventory =
         smi.inventory().await.map_err(|error| CliError::new(Exit::Environment, error))?;
+    if let Some(job) = Allocation::current() {
+        let all = inventory.gpus.len();
+        inventory.gpus = of_job(inventory.gpus, job.gpus.as_deref().unwrap_or_default());
+        if inventory.gpus.is_empty() {
+            return Err(CliError::message(
+                Exit::Environment,
+                format!(
+                    "the job has none of the {all} GPUs that `nvidia-smi` shows here: its own are `{}`",
+                    job.gpus.unwrap_or_default().join(",")
+                ),
+            )
+            .hint("ask for GPUs by `--gpus N`; `medalist doctor --on slurm` shows what the cluster calls them"));
+        }
+    }
     let named = plan.gpu_pool.iter().chain(match &plan.gpus {
         GpuRequest::Uuids(uuids) => uuids.as_slice(),
         _ => &[],
@@ -139,6 +154,29 @@ pub async fn find(plan: &Plan) -> Result<FoundGpus, CliError> {
         return Err(missing(message));
     }
     Ok(Some((smi, inventory)))
+}
+
+/// The GPUs that a job has, by what its environment says: UUIDs, or the driver's numbers. Where the
+/// scheduler shows a job only its own, these have numbers of their own, and all that is seen is the job's.
+fn of_job(seen: Vec<Gpu>, own: &[String]) -> Vec<Gpu> {
+    let mut devices: Vec<&str> = seen.iter().map(|gpu| gpu.device.as_str()).collect();
+    devices.dedup();
+    let by_number: Option<Vec<u32>> = own.iter().map(|name| name.parse().ok()).collect();
+    match by_number {
+        Some(numbers) if !numbers.is_empty() && devices.len() <= numbers.len() => seen,
+        Some(numbers) => seen.into_iter().filter(|gpu| numbers.contains(&gpu.index)).collect(),
+        // A driver takes the beginning of a UUID for all of it.
+        None => seen
+            .into_iter()
+            .filter(|gpu| {
+                own.iter().any(|name| {
+                    !name.is_empty()
+                        && (gpu.uuid.starts_with(name.as_str())
+                            || gpu.device.starts_with(name.as_str()))
+                })
+            })
+            .collect(),
+    }
 }
 
 /// GPUs by model: `2 x NVIDIA H100 80GB HBM3`.
@@ -212,7 +250,7 @@ pub async fn open(
         }
         _ => GpuAccess::default(),
     };
-    let claims = crate::sandbox::cache::dir().join("gpus");
+    let claims = gpu_claims()?;
     let (gpus, bad) =
         Gpus::open(inventory, access, Arc::new(smi), &held(plan, dir), Some(claims)).await;
     for device in &bad {
@@ -232,6 +270,16 @@ pub async fn open(
             .warn("the GPUs of this run are of several kinds; `--gpu-pool` can choose equal ones");
     }
     Ok(Some(gpus))
+}
+
+/// Where harnesses claim GPUs against each other: on the machine that has them, also where its users'
+/// home folders are those of all machines.
+fn gpu_claims() -> Result<PathBuf, CliError> {
+    let dir = match crate::sandbox::cache::is_shared(&crate::sandbox::cache::dir()) {
+        true => crate::sandbox::cache::machine_dir()?,
+        false => crate::sandbox::cache::dir(),
+    };
+    Ok(dir.join("gpus"))
 }
 
 fn chosen(found: Probe, context: &Context) -> Result<GpuAccess, CliError> {
@@ -300,6 +348,28 @@ async fn probe_with_sample(gpu: &Gpu, scratch: &Path) -> Option<Probe> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_uses_its_own_gpus_whatever_they_are_called_there() {
+        let gpu = |index: u32| Gpu {
+            uuid: format!("GPU-{index}a"),
+            model: String::new(),
+            memory_bytes: 0,
+            device: format!("GPU-{index}a"),
+            index,
+            minor: None,
+            numa: None,
+        };
+        let all: Vec<Gpu> = (0..4).map(gpu).collect();
+        let names = |gpus: Vec<Gpu>| gpus.into_iter().map(|gpu| gpu.index).collect::<Vec<u32>>();
+        let own = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<String>>();
+        assert_eq!(names(of_job(all.clone(), &own("1,3"))), [1, 3]);
+        assert_eq!(names(of_job(all.clone(), &own("GPU-2a"))), [2]);
+        assert_eq!(names(of_job(all.clone(), &own("GPU-9"))), [] as [u32; 0]);
+        assert_eq!(names(of_job(all.clone(), &[])), [] as [u32; 0], "it has asked for none");
+        // Only its own two are shown to it, under numbers that begin again.
+        assert_eq!(names(of_job(all[..2].to_vec(), &own("2,3"))), [0, 1]);
+    }
 
     #[test]
     fn a_rule_for_an_id_goes_before_one_for_a_complexity() {

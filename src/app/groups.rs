@@ -10,6 +10,7 @@ use crate::attempt::dir::AttemptDir;
 use crate::attempt::plan::{PLAN_FORMAT, Plan};
 use crate::attempt::text::chain;
 use crate::host::files::{StoreError, read_json, read_json_if_there};
+use crate::host::store::tries::{self, Standing};
 use crate::host::store::{GroupDir, find};
 
 /// The attempt that `text` names, in the group that is named or the newest that has it. Groups whose
@@ -58,8 +59,13 @@ pub fn read_plan(dir: &GroupDir) -> Result<Plan, CliError> {
     Ok(plan)
 }
 
-/// Whether an attempt's last try has ended and is graded.
+/// Whether an attempt's last try has ended and is graded, or was lost.
 pub fn is_over(dir: &AttemptDir) -> bool {
+    match tries::standing(dir) {
+        Ok(Standing::Ended(_) | Standing::Final(_)) => return dir.record().is_file(),
+        Ok(Standing::Claimed(_)) => return false,
+        Ok(Standing::Apart) | Err(_) => {}
+    }
     let record: Option<AttemptRecord> = read_json_if_there(&dir.record()).ok().flatten();
     // The grade is written last.
     record.is_some_and(|record| record.outcome.is_some()) && dir.grade().is_file()

@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use medalist_reports::record::AttemptRecord;
 
+use super::cluster;
 use super::context::Context;
 use super::error::{CliError, Exit};
-use super::groups::{find_attempt, is_over};
+use super::groups::{find_attempt, is_over, read_plan};
 use crate::attempt::dir::AttemptDir;
 use crate::attempt::text::chain;
 use crate::host::files::read_json_if_there;
+use crate::host::store::GroupDir;
 use crate::host::store::find::Found;
+use crate::host::store::tries::{self, Standing};
 
 /// Between two looks at a log that is followed: a person sees no delay, and a look is a `stat` and a
 /// read.
@@ -27,6 +30,8 @@ const BLOCK: usize = 1 << 16;
 pub struct Log {
     found: Found,
     path: PathBuf,
+    /// Whether it is that of the last try, whichever that is.
+    is_last: bool,
 }
 
 impl Log {
@@ -45,9 +50,9 @@ impl Log {
         let dir = found.group.attempt(&found.attempt.dir);
         let path = match number {
             Some(number) => tried(&dir, number, context)?,
-            None => dir.log(),
+            None => last_log(&dir),
         };
-        Ok(Self { found, path })
+        Ok(Self { found, path, is_last: number.is_none() })
     }
 
     /// Writes what is there: all of it, or the last `tail` lines. To a terminal without control
@@ -94,13 +99,24 @@ impl Log {
         out: &mut Output<impl Write>,
         context: &Context,
     ) -> io::Result<()> {
-        let (found, path) = (&self.found, &self.path);
+        let found = &self.found;
         let dir = found.group.attempt(&found.attempt.dir);
+        let mut path = self.path.clone();
         let mut open: Option<File> = None;
         loop {
             // Asked before the last read, so that what was printed before the end is shown.
             let over = is_over(&dir);
-            let abandoned = !over && !found.group.is_running();
+            let abandoned = !over && !found.group.is_running() && !is_made_elsewhere(&found.group);
+            if self.is_last && open.is_none() {
+                path = last_log(&dir);
+            } else if self.is_last && path != last_log(&dir) && !over {
+                if let Some(file) = &mut open {
+                    copy_rest(file, out)?;
+                }
+                context.say("--- the machine failed; another try ---");
+                (path, open) = (last_log(&dir), None);
+            }
+            let path = &path;
             if let (Some(file), Ok(there)) = (&mut open, std::fs::metadata(path)) {
                 let ours = file.metadata()?;
                 if (ours.dev(), ours.ino()) != (there.dev(), there.ino()) {
@@ -162,8 +178,30 @@ impl Log {
     }
 }
 
+/// The log of an attempt's last try: in the try's own folder where a process of its own makes it.
+fn last_log(dir: &AttemptDir) -> PathBuf {
+    match tries::standing(dir) {
+        Ok(Standing::Claimed(one) | Standing::Ended(one) | Standing::Final(one)) => {
+            dir.earlier_try(one.number).log()
+        }
+        Ok(Standing::Apart) | Err(_) => dir.log(),
+    }
+}
+
+/// Whether a scheduler may still begin or go on with attempts of a group.
+fn is_made_elsewhere(group: &GroupDir) -> bool {
+    let plan = read_plan(group).ok();
+    let jobs = plan.and_then(|plan| cluster::jobs(group, &plan).ok().flatten());
+    jobs.is_some_and(|jobs| {
+        jobs.away.is_some() || !jobs.waiting.is_empty() || !jobs.running.is_empty()
+    })
+}
+
 /// The log of a try that the machine failed; the last try's is the attempt's own.
 fn tried(dir: &AttemptDir, number: u32, context: &Context) -> Result<PathBuf, CliError> {
+    if tries::claimed(dir).is_ok_and(|tries| tries.iter().any(|one| one.number == number)) {
+        return Ok(dir.earlier_try(number).log());
+    }
     let record: Option<AttemptRecord> = match read_json_if_there(&dir.record()) {
         Ok(record) => record,
         Err(error) => {

@@ -2,8 +2,12 @@
 
 #[cfg(target_os = "linux")]
 pub mod agents;
+#[cfg(target_os = "linux")]
+pub mod apart;
 pub mod boards;
 pub mod briefs;
+#[cfg(target_os = "linux")]
+pub mod cluster;
 pub mod competitions;
 pub mod context;
 #[cfg(target_os = "linux")]
@@ -32,6 +36,8 @@ pub mod plan;
 pub mod preflight;
 #[cfg(target_os = "linux")]
 pub mod prepare;
+#[cfg(target_os = "linux")]
+pub mod probe;
 pub mod report;
 #[cfg(target_os = "linux")]
 pub mod run;
@@ -39,6 +45,8 @@ pub mod selection;
 #[cfg(target_os = "linux")]
 pub mod serve;
 pub mod settings;
+#[cfg(target_os = "linux")]
+pub mod slurm;
 #[cfg(target_os = "linux")]
 pub mod status;
 #[cfg(target_os = "linux")]

@@ -16,14 +16,20 @@ use super::error::{CliError, Exit};
 use super::gpu::{self, GpuOptions};
 use super::llm::{self, LlmRequest};
 use super::report::facts;
+use crate::attempt::job::Allocation;
 use crate::attempt::launch::DataMode;
 use crate::attempt::limits::{Limits, Network};
-use crate::attempt::plan::{ExecutorKind, PLAN_FORMAT, Plan, SnapshotEvery, attempts, group_name};
+use crate::attempt::plan::{
+    ExecutorKind, PLAN_FORMAT, Plan, Remote, SnapshotEvery, attempts, group_name,
+};
 use crate::attempt::text::duration;
 use crate::host::gpu::Gpu;
 use crate::host::machine;
 use crate::run::Capacity;
 use crate::sandbox::engine::ContainerConfig;
+
+/// Between two copies of a submission where a scheduler's nodes run attempts and nothing else is said.
+const SNAPSHOTS_ON_NODES: Duration = Duration::from_secs(10 * 60);
 
 /// What a new group is made of.
 #[derive(Debug, Clone)]
@@ -42,6 +48,8 @@ pub struct RunRequest<'a> {
     pub seeds: Range<u32>,
     /// What runs attempts.
     pub executor: ExecutorKind,
+    /// The scheduler that hands them to its nodes; none for this machine.
+    pub on: Option<Remote>,
     /// What each attempt may use.
     pub limits: LimitsRequest,
     /// GPUs and mounts.
@@ -124,12 +132,17 @@ impl LimitsRequest {
     }
 
     /// What is said here, then the container_config, then what the machine has.
-    fn resolve(&self, config: &ContainerConfig) -> Limits {
-        let machine_memory = machine::memory_bytes().unwrap_or(u64::MAX);
+    fn resolve(&self, config: &ContainerConfig, here: bool) -> Limits {
+        // What a scheduler's nodes have is not this machine's affair.
+        let (cpus, machine_memory) = match here {
+            true => (f64::from(machine::cpu_count()), machine::memory_bytes()),
+            false => (f64::INFINITY, None),
+        };
+        let machine_memory = machine_memory.unwrap_or(u64::MAX);
         let mut limits = Limits {
             timeout: self.timeout,
             grace: self.grace,
-            cpus: f64::from(machine::cpu_count()).min(4.0),
+            cpus: cpus.min(4.0),
             memory_bytes: (32u64 << 30).min(machine_memory / 10 * 9),
             disk_bytes: self.disk_bytes,
             log_bytes: self.log_bytes,
@@ -168,7 +181,8 @@ pub fn make_plan(request: &RunRequest<'_>, context: &Context) -> Result<Plan, Cl
         created_at,
         suite: request.suite.map(|suite| suite.as_str().to_owned()),
         executor: request.executor,
-        limits: limits.resolve(&config),
+        on: request.on.clone(),
+        limits: limits.resolve(&config, request.on.is_none()),
         network,
         data: request.data,
         gpus: gpus.gpus.clone().unwrap_or(config.gpus),
@@ -179,7 +193,11 @@ pub fn make_plan(request: &RunRequest<'_>, context: &Context) -> Result<Plan, Cl
         parallel: None,
         retries: Pace::RETRIES,
         fail_fast: false,
-        snapshot_every: request.snapshot_every.map(SnapshotEvery),
+        // A node that is lost takes everything with it that is not in the group's folder.
+        snapshot_every: request
+            .snapshot_every
+            .or_else(|| request.on.as_ref().map(|_| SNAPSHOTS_ON_NODES))
+            .map(SnapshotEvery),
         runtime: limits.runtime.clone().or(config.runtime),
         cpuset: config.cpuset,
         pass_secrets: request.pass_secrets,
@@ -202,9 +220,10 @@ pub fn make_plan(request: &RunRequest<'_>, context: &Context) -> Result<Plan, Cl
 
 /// What the machine has for this plan.
 pub fn capacity(plan: &Plan) -> Capacity {
+    let (cpus, memory_bytes) = machine::share(Allocation::current().as_ref());
     Capacity {
-        cpus: f64::from(machine::cpu_count()),
-        memory_bytes: machine::memory_bytes().unwrap_or(u64::MAX),
+        cpus: f64::from(cpus),
+        memory_bytes: memory_bytes.unwrap_or(u64::MAX),
         attempts: plan.parallel.unwrap_or(usize::MAX),
     }
 }

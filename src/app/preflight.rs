@@ -15,6 +15,7 @@ use super::judge::CatalogueJudge;
 use super::llm;
 use super::run::{Opened, open_executor};
 use crate::attempt::agents::{AgentError, Build};
+use crate::attempt::job::Allocation;
 use crate::attempt::launch::HOME;
 use crate::attempt::limits::{Limits, Network};
 use crate::attempt::plan::{ExecutorKind, Plan};
@@ -93,6 +94,23 @@ pub async fn check_with(
 /// Names what a run's own engine keeps: the first attempt's folder, which is no other run's.
 fn storage_key(plan: &Plan) -> &str {
     plan.attempts.first().map_or(plan.group.as_str(), |attempt| attempt.dir.as_str())
+}
+
+/// Checks what can be known here of a plan that other machines run.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_for_nodes(plan: &Plan, more: Vec<CliError>) -> Result<CatalogueJudge, CliError> {
+    let mut found = of_plan(plan);
+    let judge = CatalogueJudge::new(plan.data_dir.clone(), &plan.catalog_dirs)
+        .map_err(|error| CliError::new(Exit::BadInput, error));
+    let judge = kept(judge, &mut found);
+    found.extend(judge.as_ref().and_then(|judge| not_ready(plan, judge)));
+    found.extend(more);
+    match judge {
+        Some(judge) if found.is_empty() => Ok(judge),
+        _ => Err(join(found)),
+    }
 }
 
 /// Checks what is wrong with a plan wherever it runs.
@@ -297,7 +315,9 @@ fn of_machine(plan: &Plan, info: &ExecutorInfo) -> Vec<CliError> {
             ("the container engine", known("cpus"), known("memory_bytes"))
         }
         ExecutorKind::Process | ExecutorKind::Namespaces => {
-            ("this machine", Some(u64::from(machine::cpu_count())), machine::memory_bytes())
+            let job = Allocation::current();
+            let (cpus, memory) = machine::share(job.as_ref());
+            (if job.is_some() { "this job" } else { "this machine" }, Some(u64::from(cpus)), memory)
         }
     };
     let mut found = Vec::new();

@@ -1,35 +1,42 @@
 //! Runs plans: opens what one needs, runs a group or one attempt of it, and takes up a group that
 //! was cut short.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use super::agents;
+use super::apart::elsewhere;
+use super::cluster;
 use super::context::{Context, tell};
 use super::error::{CliError, Exit};
 use super::gpu;
-use super::groups::{find_attempt, read_plan};
+use super::groups::read_plan;
 use super::plan::{Pace, capacity};
 use super::preflight::{self, Ready};
 use crate::attempt::agents::Build;
+use crate::attempt::job::Allocation;
 use crate::attempt::launch::ExecutorError;
 use crate::attempt::outcome::CancelReason;
 use crate::attempt::plan::{ExecutorKind, Plan};
 use crate::host::files::{StoreError, write_json};
 use crate::host::machine;
-use crate::host::store::{GroupDir, find};
+use crate::host::store::tries::Claim;
+use crate::host::store::{GroupDir, GroupLock, find};
 use crate::run::events::EventSink;
-use crate::run::sinks::{JsonLines, Lines, Progress};
-use crate::run::{Run, RunError, RunSummary, StopRequest, run as run_group, stop, write_group};
+use crate::run::sinks::{JsonLines, Lines, Progress, TryEvents};
+use crate::run::{
+    Apart, Run, RunError, RunSummary, StopRequest, run as run_group, stop, write_group,
+};
 use crate::sandbox::docker::DockerExecutor;
 use crate::sandbox::embedded;
 use crate::sandbox::engine::Engine;
 use crate::sandbox::namespaces::{EMBEDDED, NamespacesExecutor};
 use crate::sandbox::podman::PodmanService;
 use crate::sandbox::process::ProcessExecutor;
-use crate::sandbox::{Executor, ExecutorInfo};
+use crate::sandbox::{Executor, ExecutorInfo, Orphan};
 
 /// Makes a group and writes its plan, and what reports read of it; nothing is run.
 ///
@@ -53,7 +60,8 @@ pub async fn run_new_group(
 ) -> Result<(GroupDir, RunSummary), CliError> {
     let ready = preflight::check(&plan, context).await?;
     let (dir, plan) = create_group(plan, context)?;
-    let summary = run_plan(plan, &dir, None, ready, events, context).await?;
+    let how = How::whole_group(&dir, events)?;
+    let summary = run_plan(plan, &dir, how, ready, context).await?;
     Ok((dir, summary))
 }
 
@@ -94,7 +102,25 @@ impl ResumeRequest<'_> {
     }
 }
 
-/// Goes on with a group that was cut short.
+/// The group that is to be resumed and its plan at the new pace.
+///
+/// # Errors
+/// There is no such group, or something is named that its plan has fixed.
+pub fn to_resume(
+    request: &ResumeRequest<'_>,
+    context: &Context,
+) -> Result<(GroupDir, Plan), CliError> {
+    let dir = find::group(&context.runs_dir, request.group).map_err(|error| {
+        CliError::new(Exit::BadInput, error)
+            .hint("`--resume` takes a run group's folder, or its name below the runs folder")
+    })?;
+    let plan = read_plan(&dir)?;
+    request.check(&plan)?;
+    let plan = request.pace.apply(plan);
+    Ok((dir, plan))
+}
+
+/// Goes on, on this machine, with a group that was cut short.
 ///
 /// # Errors
 /// [`CliError`] with the documented exit codes.
@@ -103,15 +129,14 @@ pub async fn resume_group(
     events: Option<&Path>,
     context: &Context,
 ) -> Result<(GroupDir, RunSummary), CliError> {
-    let dir = find::group(&context.runs_dir, request.group).map_err(|error| {
-        CliError::new(Exit::BadInput, error)
-            .hint("`--resume` takes a run group's folder, or its name below the runs folder")
-    })?;
-    let plan = read_plan(&dir)?;
-    request.check(&plan)?;
-    let plan = request.pace.apply(plan);
+    let (dir, plan) = to_resume(request, context)?;
+    if let Some(remote) = &plan.on {
+        cluster::must_be_over(&dir, remote)?;
+    }
+    let plan = Plan { on: None, ..plan };
     let ready = preflight::check(&plan, context).await?;
-    let summary = run_plan(plan, &dir, None, ready, events, context).await?;
+    let how = How::whole_group(&dir, events)?;
+    let summary = run_plan(plan, &dir, how, ready, context).await?;
     Ok((dir, summary))
 }
 
@@ -128,39 +153,23 @@ pub async fn run_group_in(
 ) -> Result<RunSummary, CliError> {
     let is_begun = dir.plan().exists();
     let plan = if is_begun { pace.apply(read_plan(dir)?) } else { plan()? };
+    if plan.on.is_some() {
+        let what = "groups of an experiment run on this machine, and `on` names a scheduler";
+        return Err(CliError::message(Exit::Usage, what)
+            .hint("`on = \"local\"` below `[run]`, or `MEDALIST_ON=local`, says so"));
+    }
     // Who runs several groups has heard the warnings when all of them were checked.
     let ready = preflight::check(&plan, &Context { quiet: 2, ..context.clone() }).await?;
     if !is_begun {
         std::fs::create_dir_all(dir.root()).map_err(StoreError::io("create", dir.root()))?;
         write_json(&dir.plan(), &plan)?;
     }
-    run_plan(plan, dir, None, ready, None, context).await
-}
-
-/// Runs one attempt of a planned group in this process.
-///
-/// # Errors
-/// [`CliError`] with the documented exit codes.
-pub async fn run_one_attempt(
-    group: &Path,
-    attempt: &str,
-    context: &Context,
-) -> Result<RunSummary, CliError> {
-    let found = find_attempt(attempt, Some(group), context)?;
-    let plan = read_plan(&found.group)?;
-    if stop::is_stopped(&found.group) {
-        let root = found.group.root().display();
-        return Err(CliError::message(Exit::Interrupted, format!("`{root}` was stopped"))
-            .hint(format!("resume with: medalist run --resume {root}")));
-    }
-    let dir = found.attempt.dir.clone();
-    let plan = Plan { attempts: vec![found.attempt], ..plan };
-    let ready = preflight::check(&plan, context).await?;
-    run_plan(plan, &found.group, Some(dir), ready, None, context).await
+    let how = How::whole_group(dir, None)?;
+    run_plan(plan, dir, how, ready, context).await
 }
 
 /// Makes the group's folder with the plan in it.
-fn create_group(plan: Plan, context: &Context) -> Result<(GroupDir, Plan), CliError> {
+pub(super) fn create_group(plan: Plan, context: &Context) -> Result<(GroupDir, Plan), CliError> {
     let (dir, name) = GroupDir::create(&context.runs_dir, &plan.group)?;
     let plan = Plan { group: name, ..plan };
     write_json(&dir.plan(), &plan)?;
@@ -184,6 +193,16 @@ pub struct Opened {
     engine: Option<Engine>,
     /// The engine's own service, where the run starts it.
     service: Option<PodmanService>,
+}
+
+impl Opened {
+    /// What of ours is there with these labels.
+    pub(super) async fn list_orphans(
+        &self,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Vec<Orphan>, CliError> {
+        self.executor.list_orphans(labels).await.map_err(executor_error)
+    }
 }
 
 /// The executor of a plan, checked. An engine that the run starts for itself keeps what it holds in
@@ -227,20 +246,40 @@ pub fn executor_error(error: ExecutorError) -> CliError {
     }
 }
 
-/// Runs the attempts of a plan that are not over yet: all of the group, or the one in the folder
-/// `only`.
-pub async fn run_plan(
+/// How a plan is run: all of it, or one attempt of it beside other processes.
+pub(super) struct How<'a> {
+    /// The folder of the only attempt.
+    pub(super) only: Option<String>,
+    /// This process among those that make tries.
+    pub(super) apart: Apart,
+    /// What it holds against others; `None` where there are no locks.
+    pub(super) lock: Option<GroupLock>,
+    /// Where else events go.
+    pub(super) events: Option<&'a Path>,
+}
+
+impl<'a> How<'a> {
+    /// All of a group, which this process takes for itself.
+    pub(super) fn whole_group(dir: &GroupDir, events: Option<&'a Path>) -> Result<Self, CliError> {
+        let lock = dir.lock().map_err(|error| {
+            CliError::new(Exit::BadInput, error)
+                .hint("wait for it, or stop it with `medalist stop`")
+        })?;
+        let us = Claim::of_this_process(Allocation::current().map(|allocation| allocation.job));
+        let apart = Apart { us, first: None, others_are_gone: true, job: None };
+        Ok(Self { only: None, apart, lock: Some(lock), events })
+    }
+}
+
+/// Runs the attempts of a plan that are not over yet.
+pub(super) async fn run_plan(
     plan: Plan,
     dir: &GroupDir,
-    only: Option<String>,
+    how: How<'_>,
     ready: Ready,
-    events: Option<&Path>,
     context: &Context,
 ) -> Result<RunSummary, CliError> {
-    let locked = only.as_ref().map_or_else(|| dir.lock(), |attempt| dir.lock_attempt(attempt));
-    let lock = locked.map_err(|error| {
-        CliError::new(Exit::BadInput, error).hint("wait for it, or stop it with `medalist stop`")
-    })?;
+    let How { only, apart, lock, events } = how;
     let Ready { opened: Opened { executor, info, engine, service }, judge, gpus, llm } = ready;
     // The program outlives the run: it is deleted when this function returns.
     let mut local_program = None;
@@ -276,11 +315,18 @@ pub async fn run_plan(
         plan,
         group: dir.clone(),
         only: only.clone(),
+        apart: Some(apart.clone()),
         executor,
         info,
         judge: Arc::new(judge),
     };
-    let mut sinks: Vec<Box<dyn EventSink>> = vec![Box::new(JsonLines::open(&run.events())?)];
+    let own: Box<dyn EventSink> = match (&only, apart.first) {
+        (Some(attempt), Some(first)) => {
+            Box::new(TryEvents::open(dir.attempt(attempt), first.number())?)
+        }
+        _ => Box::new(JsonLines::open(&run.events())?),
+    };
+    let mut sinks = vec![own];
     if let Some(path) = events {
         sinks.push(Box::new(JsonLines::open(path)?));
     }
@@ -290,14 +336,29 @@ pub async fn run_plan(
         sinks.push(Box::new(Lines::new(std::io::stderr())));
     }
     let (sender, mut cancels) = mpsc::channel(4);
-    let signals = tokio::spawn(watch_signals(dir.root().to_owned(), sender.clone()));
+    if let Some(attempt) = &only {
+        // What was asked before it began.
+        for request in stop::take_one(dir, attempt) {
+            // A fresh channel has room.
+            let _ = sender.try_send(request);
+        }
+    }
+    let signals = match (&only, apart.job) {
+        (Some(attempt), Some(_)) => {
+            tokio::spawn(watch_job(dir.clone(), attempt.clone(), sender.clone()))
+        }
+        _ => tokio::spawn(watch_signals(dir.root().to_owned(), sender.clone())),
+    };
     let requests = tokio::spawn(stop::watch(dir.clone(), only, sender));
-    let result = run_group(Arc::new(run), &lock, &mut sinks, &mut cancels).await;
+    let result = run_group(Arc::new(run), lock.as_ref(), &mut sinks, &mut cancels).await;
     signals.abort();
     requests.abort();
     // Ended last, and its containers with it if none is left.
     drop(service);
     result.map_err(|error| {
+        if let RunError::Elsewhere { attempt, who } = &error {
+            return elsewhere(attempt, who);
+        }
         let full = matches!(&error, RunError::Store(store) if store.is_disk_full());
         let exit = match &error {
             RunError::Store(_) if full => Exit::DiskFull,
@@ -305,6 +366,7 @@ pub async fn run_plan(
             RunError::Executor(_) | RunError::EngineAway { .. } | RunError::LlmRefused { .. } => {
                 Exit::Environment
             }
+            RunError::Elsewhere { .. } => Exit::Elsewhere,
             RunError::Llm(_) => Exit::BadInput,
         };
         CliError::new(exit, error).hint(format!(
@@ -325,6 +387,33 @@ pub fn exit_of(summary: &RunSummary) -> Exit {
         Exit::Partial
     } else {
         Exit::Success
+    }
+}
+
+/// The scheduler says by SIGTERM that the job ends, as often as it likes; somebody at a keyboard may
+/// say so too.
+async fn watch_job(group: GroupDir, attempt: String, cancels: mpsc::Sender<StopRequest>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        tracing::warn!("signals cannot be watched; the end of the job ends the harness at once");
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        // A person's wish, which the scheduler only helps to come true.
+        for request in stop::take_one(&group, &attempt) {
+            if cancels.send(request).await.is_err() {
+                return;
+            }
+        }
+        if cancels.send(StopRequest::Group(CancelReason::JobEnds)).await.is_err() {
+            return;
+        }
     }
 }
 

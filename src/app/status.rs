@@ -1,7 +1,7 @@
 //! What happened in a group and where it stands, from the events of all who ran it.
 //!
 //! A group is run by one harness, which keeps `events.jsonl` in the group's folder, or by many that
-//! run an attempt each (`medalist attempt`), which keep one in the attempt's folder. Both are read
+//! run an attempt each (`medalist attempt`), which keep one in the folder of each try. All are read
 //! and merged by time.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,7 @@ use crate::attempt::outcome::LlmUsage;
 use crate::attempt::plan::Plan;
 use crate::attempt::text::chain;
 use crate::host::files::{StoreError, read_json_if_there};
+use crate::host::store::tries::{self, Standing};
 use crate::host::store::{GroupDir, find};
 use crate::run::events::{EventKind, GradeLine, RunEvent, RunStats};
 use crate::run::recorded_totals;
@@ -54,13 +55,17 @@ pub fn read_events(group: Option<&Path>, context: &Context) -> Result<GroupEvent
     };
     let group = found.map_err(find_error)?;
     let plan = read_plan(&group)?;
-    let attempts = plan.attempts.iter();
-    let mut logs: Vec<(Option<String>, PathBuf)> = attempts
-        .map(|attempt| (Some(attempt.dir.clone()), group.attempt(&attempt.dir).events()))
-        .collect();
-    logs.insert(0, (None, group.events()));
+    let mut logs: Vec<(Option<String>, PathBuf)> = vec![(None, group.events())];
+    for attempt in &plan.attempts {
+        let dir = group.attempt(&attempt.dir);
+        let numbers = tries::numbers(&dir).unwrap_or_default().into_iter();
+        let of_tries = numbers.map(|number| dir.earlier_try(number).events());
+        // An earlier version kept one log for all tries of such an attempt.
+        let logs_of_it = std::iter::once(dir.events()).chain(of_tries);
+        logs.extend(logs_of_it.map(|path| (Some(attempt.dir.clone()), path)));
+    }
     logs.retain(|(_, path)| path.exists());
-    if logs.is_empty() {
+    if logs.is_empty() && plan.on.is_none() {
         return Err(CliError::message(
             Exit::BadInput,
             format_args!("nothing has happened in `{}` yet", group.root().display()),
@@ -169,7 +174,21 @@ impl GroupEvents {
         }
         let mut damaged = Vec::new();
         for attempt in &self.plan.attempts {
-            match self.ended_on_disk(&attempt.dir) {
+            let standing = tries::standing(&self.group.attempt(&attempt.dir));
+            let standing = standing.unwrap_or_else(|error| {
+                damaged.push(chain(&error));
+                Standing::Apart
+            });
+            let has_ended = matches!(standing, Standing::Ended(_) | Standing::Final(_));
+            if has_ended {
+                // A process that was lost has told no end.
+                running.remove(&attempt.key);
+            }
+            match self.ended_on_disk(&attempt.dir, has_ended) {
+                Ok(_) if matches!(standing, Standing::Claimed(_)) => {
+                    finished.remove(&attempt.key);
+                }
+                Ok(Some(end)) if has_ended => drop(finished.insert(attempt.key.clone(), end)),
                 Ok(Some(end)) if !running.contains_key(&attempt.key) => {
                     finished.entry(attempt.key.clone()).or_insert(end);
                 }
@@ -207,11 +226,18 @@ impl GroupEvents {
     }
 
     /// The end of an attempt that is on disk whole, grade included.
-    fn ended_on_disk(&self, dir: &str) -> Result<Option<(OutcomeRecord, GradeLine)>, StoreError> {
+    fn ended_on_disk(
+        &self,
+        dir: &str,
+        has_ended: bool,
+    ) -> Result<Option<(OutcomeRecord, GradeLine)>, StoreError> {
         let dir = self.group.attempt(dir);
         let record = read_json_if_there::<AttemptRecord>(&dir.record())?;
         let grade = read_json_if_there::<GradeReport>(&dir.grade())?;
         let outcome = record.and_then(|record| record.outcome);
-        Ok(outcome.zip(grade.as_ref().map(GradeLine::from)))
+        // A try that was lost has nothing to be graded.
+        let line =
+            grade.as_ref().map(GradeLine::from).or_else(|| has_ended.then(GradeLine::default));
+        Ok(outcome.zip(line))
     }
 }

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 ///   snapshots/     copies of the submission   tries/<number>/  what earlier tries left
 ///   llm/           its calls of language models: the bill and the recording
 ///   validations.jsonl  what the validation service answered
+///                  where processes of their own make the tries, `tries/<number>/` has all of this, and what
+///                  stands here shows the try that counts
 ///   control/       how harness and init talk while it runs
 ///   home/          stands for `/home` where it runs as a plain process
 /// ```
@@ -98,6 +100,36 @@ impl AttemptDir {
     /// A copy of the submission taken after so many seconds.
     pub fn snapshot(&self, after_s: u64) -> PathBuf {
         self.root.join("snapshots").join(format!("{after_s:07}.csv"))
+    }
+
+    /// Where its tries have a folder each.
+    pub fn tries(&self) -> PathBuf {
+        self.root.join("tries")
+    }
+
+    /// In the folder of a try that a process of its own makes: who makes it.
+    pub fn claim(&self) -> PathBuf {
+        self.root.join("claim.json")
+    }
+
+    /// In the folder of a try: written anew while its harness lives.
+    pub fn beat(&self) -> PathBuf {
+        self.root.join("beat")
+    }
+
+    /// In the folder of a try: how it ended, once that is decided.
+    pub fn end_mark(&self) -> PathBuf {
+        self.root.join("end.json")
+    }
+
+    /// In the folder of a try: the record that others have made of it, since it was lost.
+    pub fn lost_record(&self) -> PathBuf {
+        self.root.join("lost.json")
+    }
+
+    /// The same of its grade, where there is one.
+    pub fn lost_grade(&self) -> PathBuf {
+        self.root.join("lost-grade.json")
     }
 
     /// What an earlier try left, under the same names.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use medalist_llm::config::{Clock, ConfigError};
+use medalist_llm::config::{Clock, ConfigError, KeySource};
 use medalist_llm::{AttemptContext, Config, Gateway};
 use serde::{Deserialize, Serialize};
 
@@ -150,6 +150,17 @@ impl LlmPlan {
         let config = Config::parse(&text, &self.file)?;
         let alone = self.replay.is_some() && !config.replay.through;
         Ok(if alone { config.without_keys() } else { config })
+    }
+
+    /// Variables of the harness's environment that hold keys.
+    pub fn key_variables(&self) -> Vec<String> {
+        let config = self.config().ok();
+        let upstreams = config.into_iter().flat_map(|config| config.upstreams.into_values());
+        let variable = |key: KeySource| match key {
+            KeySource::Env(name) => Some(name),
+            KeySource::File(_) | KeySource::Command(_) => None,
+        };
+        upstreams.filter_map(|upstream| upstream.key).filter_map(variable).collect()
     }
 
     /// Whether providers may run tools for an agent, so that it reaches beyond its container.

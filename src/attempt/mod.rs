@@ -11,6 +11,8 @@ pub mod dir;
 #[cfg(target_os = "linux")]
 pub mod instructions;
 #[cfg(target_os = "linux")]
+pub mod job;
+#[cfg(target_os = "linux")]
 pub mod launch;
 #[cfg(target_os = "linux")]
 pub mod limits;

@@ -57,6 +57,11 @@ pub enum Outcome {
         /// What was seen.
         cause: String,
     },
+    /// The machine was lost under the attempt: its node failed, or the scheduler took it away.
+    NodeLost {
+        /// What was seen.
+        cause: String,
+    },
     /// The image cannot be run under the seal, or its agent cannot be started.
     ImageRefused {
         /// What is wrong with it.
@@ -84,11 +89,25 @@ pub enum CancelReason {
     FailFast,
     /// The first Ctrl-C or SIGTERM: the agent gets its grace.
     Interrupt,
+    /// The batch job that the harness is part of ends: the agent gets what is left of its time.
+    JobEnds,
     /// The second: the agent is killed.
     Kill,
 }
 
 impl Outcome {
+    /// How an attempt ended that somebody asked to end. A scheduler that takes the machine away is a
+    /// failure of the machine.
+    #[must_use]
+    pub fn of_request(reason: CancelReason) -> Self {
+        match reason {
+            CancelReason::JobEnds => {
+                Self::NodeLost { cause: "the scheduler ended its job".to_owned() }
+            }
+            reason => Self::Cancelled { reason },
+        }
+    }
+
     /// True if the machine failed and not the agent: such a try is repeated and reported apart.
     #[must_use]
     pub fn is_infrastructure(&self) -> bool {
@@ -115,6 +134,7 @@ impl Outcome {
             Self::HostFull { .. } => OutcomeKind::HostFull,
             Self::GpuLost { .. } => OutcomeKind::GpuLost,
             Self::LlmOutage { .. } => OutcomeKind::LlmOutage,
+            Self::NodeLost { .. } => OutcomeKind::NodeLost,
             Self::ImageRefused { .. } => OutcomeKind::ImageRefused,
             Self::ImageMissing { .. } => OutcomeKind::ImageMissing,
             Self::SetupFailed { .. } => OutcomeKind::SetupFailed,
@@ -156,6 +176,7 @@ impl fmt::Display for Outcome {
             Self::HostFull { cause } => write!(f, "the machine's disk is full: {cause}"),
             Self::GpuLost { cause } => write!(f, "GPU lost: {cause}"),
             Self::LlmOutage { cause } => write!(f, "language models out of reach: {cause}"),
+            Self::NodeLost { cause } => write!(f, "node lost: {cause}"),
             Self::ImageRefused { cause } => write!(f, "image refused: {cause}"),
             Self::ImageMissing { image } => write!(f, "image `{image}` is missing"),
             Self::SetupFailed { cause } => write!(f, "could not be started: {cause}"),
@@ -169,6 +190,7 @@ impl fmt::Display for CancelReason {
             Self::Stopped => "stopped",
             Self::FailFast => "after another failure",
             Self::Interrupt => "interrupted",
+            Self::JobEnds => "its job ends",
             Self::Kill => "killed",
         })
     }
@@ -295,6 +317,7 @@ mod tests {
             Outcome::HostFull { cause: cause() },
             Outcome::GpuLost { cause: cause() },
             Outcome::LlmOutage { cause: cause() },
+            Outcome::NodeLost { cause: cause() },
             Outcome::ImageMissing { image: cause() },
             Outcome::SetupFailed { cause: cause() },
         ]
@@ -312,7 +335,7 @@ mod tests {
     #[test]
     fn the_agents_endings_come_first_and_are_not_infrastructure() {
         let flags: Vec<bool> = every_outcome().iter().map(Outcome::is_infrastructure).collect();
-        assert_eq!(flags, [[false; 7].as_slice(), &[true; 6]].concat());
+        assert_eq!(flags, [[false; 7].as_slice(), &[true; 7]].concat());
     }
 
     #[test]

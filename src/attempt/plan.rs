@@ -20,7 +20,7 @@ use crate::attempt::limits::{GpuRequest, Limits, Network, seconds};
 use crate::attempt::llm::{self, LlmPlan};
 
 /// The version of `plan.json` that this program writes.
-pub const PLAN_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
+pub const PLAN_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 1 };
 
 /// Everything a run group consists of, fixed before anything starts; `--resume` reads it again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct Plan {
     pub suite: Option<String>,
     /// Which executor runs it.
     pub executor: ExecutorKind,
+    /// Where attempts go that a scheduler's nodes run; this machine runs them otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<Remote>,
     /// Limits of every attempt.
     pub limits: Limits,
     /// What agents can reach.
@@ -142,6 +145,47 @@ impl Plan {
         };
         agent.resolve(&told, lookup)
     }
+}
+
+/// The batch scheduler that a group's attempts are handed to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remote {
+    /// Its kind.
+    pub scheduler: SchedulerKind,
+    /// What the names of the group's jobs begin with; no other group's do.
+    pub prefix: String,
+    /// What else it is told.
+    #[serde(default)]
+    pub wishes: SchedulerWishes,
+}
+
+/// The kinds of schedulers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SchedulerKind {
+    /// Slurm.
+    Slurm,
+}
+
+/// What a user says to a scheduler beside what medalist says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SchedulerWishes {
+    /// The queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
+    /// Who pays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Quality of service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qos: Option<String>,
+    /// More arguments of the scheduler's submitting program; they go after ours, and win.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<String>,
+    /// Arguments that are left out, by their names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
 }
 
 /// Time between two snapshots of a submission.

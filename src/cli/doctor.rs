@@ -1,9 +1,14 @@
 //! `medalist doctor`: what this machine has, what is missing, and how to get it.
 
+use std::path::PathBuf;
+
+use super::run::On;
 use crate::app::context::Context;
 use crate::app::doctor::{Finding, Level, examine};
 use crate::app::error::{CliError, Exit};
 use crate::app::run::start_runtime;
+use crate::app::{probe, slurm};
+use crate::attempt::plan::{ExecutorKind, SchedulerWishes};
 
 /// Check this machine: container engine, disk, memory, GPUs and credentials.
 #[derive(clap::Args, Debug)]
@@ -11,6 +16,33 @@ pub struct Args {
     /// Print the findings as JSON.
     #[arg(long)]
     json: bool,
+    /// Check a cluster instead, from its login node.
+    #[arg(long, value_enum, value_name = "WHERE")]
+    on: Option<On>,
+    /// Run a job that looks at one of the cluster's nodes from within, which takes a minute.
+    #[arg(long, requires = "on")]
+    probe: bool,
+    /// Executor that the probe tries.
+    #[arg(long, value_enum, default_value_t = ExecutorKind::Docker, env = "MEDALIST_EXECUTOR")]
+    executor: ExecutorKind,
+    /// GPUs that the probe's job asks for.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    gpus: u32,
+    /// Partition of the probe's job.
+    #[arg(long, value_name = "NAME")]
+    partition: Option<String>,
+    /// Account of the probe's job.
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    /// Quality of service of the probe's job.
+    #[arg(long, value_name = "NAME")]
+    qos: Option<String>,
+    /// An argument of sbatch for the probe's job.
+    #[arg(long = "slurm-arg", value_name = "ARG", allow_hyphen_values = true)]
+    slurm_args: Vec<String>,
+    /// Look at this node for a probe that waits in a folder.
+    #[arg(long, hide = true, value_name = "DIR")]
+    look: Option<PathBuf>,
 }
 
 /// Runs the subcommand. The exit code says whether sealed runs are possible here.
@@ -18,7 +50,28 @@ pub struct Args {
 /// # Errors
 /// Only if stdout cannot be written.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
-    let findings = start_runtime()?.block_on(examine(context))?;
+    if let Some(folder) = &args.look {
+        start_runtime()?.block_on(probe::look(folder, args.executor))?;
+        return Ok(Exit::Success);
+    }
+    let findings = match args.on {
+        None | Some(On::Local) => start_runtime()?.block_on(examine(context))?,
+        Some(On::Slurm) => {
+            let mut found = slurm::examine();
+            let is_there = found.iter().all(|one| one.level != Level::Missing);
+            if args.probe && is_there {
+                let wishes = SchedulerWishes {
+                    partition: args.partition.clone(),
+                    account: args.account.clone(),
+                    qos: args.qos.clone(),
+                    arguments: args.slurm_args.clone(),
+                    without: Vec::new(),
+                };
+                found.extend(probe::probe(args.executor, args.gpus, wishes, context)?);
+            }
+            found
+        }
+    };
     if args.json {
         context.print(format_args!("{}\n", serde_json::to_string_pretty(&findings)?))?;
     } else {

@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 use chrono::Utc;
 use medalist_grading::untrusted::Shown;
 
+use crate::app::cluster::{self, Jobs};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::status::{GroupEvent, RunningAttempt, Status, read_events};
@@ -75,14 +76,38 @@ pub fn status(args: &StatusArgs, context: &Context) -> Result<Exit, CliError> {
         let key = Shown::new(&key.to_string());
         text.push_str(&format!("  {key}  {}\n", describe(attempt)));
     }
-    if !group.is_running() && stats.finished < stats.planned {
-        let root = group.root().display();
+    let root = group.root().display();
+    let jobs = cluster::jobs(group, &read.plan)?;
+    let in_queue = jobs.as_ref().is_some_and(|jobs| {
+        jobs.away.is_some() || !jobs.waiting.is_empty() || !jobs.running.is_empty()
+    });
+    if let Some(jobs) = &jobs {
+        text.push_str(&jobs_text(jobs));
+    }
+    if !in_queue && !group.is_running() && stats.finished < stats.planned {
         text.push_str(&format!(
             "no harness runs it now; resume with: medalist run --resume {root}\n"
         ));
     }
     context.print(text)?;
     Ok(Exit::Success)
+}
+
+/// What a scheduler has of the group.
+fn jobs_text(jobs: &Jobs) -> String {
+    let mut text = String::new();
+    if let Some(away) = &jobs.away {
+        let away = Shown::message(away);
+        text.push_str(&format!("{away}; what follows is from an earlier answer\n"));
+    }
+    for (reason, count) in &jobs.waiting {
+        let reason = Shown::new(if reason.is_empty() { "starting" } else { reason });
+        text.push_str(&format!("  {count} jobs wait: {reason}\n"));
+    }
+    for (node, count) in &jobs.running {
+        text.push_str(&format!("  {count} jobs run on {}\n", Shown::new(node)));
+    }
+    text
 }
 
 /// An attempt that runs, in one line.

@@ -8,6 +8,8 @@ use bytesize::ByteSize;
 
 use super::selection::SelectionArgs;
 use crate::app::agents::{EarlyEnd, Models, early_ends};
+use crate::app::apart::{run_one_attempt, run_ordered};
+use crate::app::cluster::{self, Followed, Following};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::gpu::{self, GpuOptions, GpusFor};
@@ -16,11 +18,13 @@ use crate::app::llm::LlmRequest;
 use crate::app::plan::{LimitsRequest, Pace, RunRequest, describe_plan, make_plan};
 use crate::app::preflight;
 use crate::app::run::{
-    ResumeRequest, exit_of, plan_group, resume_group, run_new_group, run_one_attempt, start_runtime,
+    ResumeRequest, exit_of, plan_group, resume_group, run_new_group, start_runtime, to_resume,
 };
 use crate::attempt::launch::DataMode;
 use crate::attempt::limits::{GpuRequest, Network, uuid};
-use crate::attempt::plan::{AccessKind, ExecutorKind, MountSpec, Plan};
+use crate::attempt::plan::{
+    AccessKind, ExecutorKind, MountSpec, Plan, Remote, SchedulerKind, SchedulerWishes,
+};
 use crate::attempt::text::{seconds, shell_word};
 use crate::host::store::GroupDir;
 use crate::run::RunSummary;
@@ -55,6 +59,11 @@ pub struct Args {
     /// Executor: docker is sealed, process is not.
     #[arg(long, value_enum, default_value_t = ExecutorKind::Docker, env = "MEDALIST_EXECUTOR")]
     pub executor: ExecutorKind,
+    /// Where attempts run: on this machine, or as jobs of a batch scheduler, one each (docs/cluster.md).
+    #[arg(long, value_enum, env = "MEDALIST_ON", value_name = "WHERE")]
+    pub on: Option<On>,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     #[command(flatten)]
     pub limits: LimitArgs,
     #[command(flatten)]
@@ -106,6 +115,67 @@ pub struct Args {
     /// directory.
     #[arg(long, value_name = "GROUP", conflicts_with_all = ["agent", "competitions", "suite", "lite", "all", "list", "dry_run"])]
     pub resume: Option<PathBuf>,
+}
+
+/// Where attempts run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum On {
+    /// On this machine.
+    Local,
+    /// As jobs of a Slurm cluster.
+    Slurm,
+}
+
+/// How attempts are handed to a batch scheduler.
+#[derive(clap::Args, Debug, Clone)]
+pub struct ClusterArgs {
+    /// Return once all attempts are handed over; without it they are followed, and Ctrl-C ends only
+    /// that.
+    #[arg(long)]
+    pub detach: bool,
+    /// Time between two questions to the scheduler.
+    #[arg(long, default_value = "1min", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub poll: Duration,
+    /// Partition of the cluster; its default otherwise.
+    #[arg(long, value_name = "NAME")]
+    pub partition: Option<String>,
+    /// Account that pays for the jobs.
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<String>,
+    /// Quality of service of the jobs.
+    #[arg(long, value_name = "NAME")]
+    pub qos: Option<String>,
+    /// An argument of sbatch, such as `--slurm-arg=--constraint=a100`; it goes before one of ours that
+    /// says the same.
+    #[arg(long = "slurm-arg", value_name = "ARG", allow_hyphen_values = true)]
+    pub slurm_args: Vec<String>,
+    /// An argument of sbatch that is left out, such as `mem` where the cluster gives whole nodes.
+    #[arg(long = "slurm-without", value_name = "NAME")]
+    pub slurm_without: Vec<String>,
+}
+
+impl ClusterArgs {
+    /// What a plan says of its scheduler; `None` for this machine.
+    fn remote(&self, on: Option<On>) -> Option<Remote> {
+        match on {
+            None | Some(On::Local) => None,
+            Some(On::Slurm) => Some(Remote {
+                scheduler: SchedulerKind::Slurm,
+                prefix: cluster::new_prefix(),
+                wishes: SchedulerWishes {
+                    partition: self.partition.clone(),
+                    account: self.account.clone(),
+                    qos: self.qos.clone(),
+                    arguments: self.slurm_args.clone(),
+                    without: self.slurm_without.clone(),
+                },
+            }),
+        }
+    }
+
+    fn following(&self) -> Following {
+        Following { detach: self.detach, every: self.poll.max(Duration::from_secs(1)) }
+    }
 }
 
 /// Limits of each attempt.
@@ -201,6 +271,7 @@ impl Args {
             suite: selection.suite()?,
             seeds,
             executor: self.executor,
+            on: self.cluster.remote(self.on),
             limits: self.limits.request()?,
             gpus: self.gpus.options(),
             data: self.data,
@@ -268,8 +339,11 @@ fn role(text: &str) -> Result<(String, String), String> {
 const EARLY_ENDS: usize = 4;
 
 /// Flags of `run` that a resumed group takes; all others are the plan's.
-const BESIDE_RESUME: [&str; 15] = [
+const BESIDE_RESUME: [&str; 18] = [
     "--resume",
+    "--on",
+    "--detach",
+    "--poll",
     "--parallel",
     "--retries",
     "--fail-fast",
@@ -308,10 +382,38 @@ pub fn run(args: &Args, given: &[String], context: &Context) -> Result<Exit, Cli
             data_dir: is_given("--data-dir").then_some(context.data_dir.as_path()),
             catalog_dirs: is_given("--catalog").then_some(context.catalog_dirs.as_slice()),
         };
+        let (dir, plan) = to_resume(&request, context)?;
+        let on_nodes = match (args.on.filter(|_| is_given("--on")), &plan.on) {
+            (Some(On::Local), _) | (None, None) => false,
+            (None | Some(On::Slurm), Some(_)) => true,
+            (Some(On::Slurm), None) => {
+                return Err(CliError::message(
+                    Exit::Usage,
+                    "this group was planned for one machine: its plan names no scheduler",
+                )
+                .hint("leave `--on` out, or start a new group with it"));
+            }
+        };
+        if on_nodes {
+            no_events(args)?;
+            let following = args.cluster.following();
+            let followed = cluster::resume_group(&dir, plan, following, context);
+            let followed = runtime.block_on(followed)?;
+            return Ok(how_it_was_followed(&dir, &followed, context));
+        }
         let (dir, summary) = runtime.block_on(resume_group(&request, events, context))?;
         return Ok(how_it_ended(&dir, &summary, context));
     }
     let plan = args.plan(context)?;
+    if args.dry_run && plan.on.is_some() {
+        let text = match args.json {
+            true => format!("{}\n", serde_json::to_string_pretty(&plan)?),
+            false => describe_plan(&plan, &[]),
+        };
+        context.print(text)?;
+        cluster::check(&plan, context)?;
+        return Ok(Exit::Success);
+    }
     if args.dry_run {
         let found = runtime.block_on(gpu::find(&plan));
         let gpus = found.as_ref().ok().and_then(Option::as_ref);
@@ -330,8 +432,40 @@ pub fn run(args: &Args, given: &[String], context: &Context) -> Result<Exit, Cli
         context.print(format_args!("{}\n", dir.root().display()))?;
         return Ok(Exit::Success);
     }
+    if plan.on.is_some() {
+        no_events(args)?;
+        let following = args.cluster.following();
+        let followed = cluster::run_new_group(plan, following, context);
+        let (dir, followed) = runtime.block_on(followed)?;
+        return Ok(how_it_was_followed(&dir, &followed, context));
+    }
     let (dir, summary) = runtime.block_on(run_new_group(plan, events, context))?;
     Ok(how_it_ended(&dir, &summary, context))
+}
+
+/// Events of attempts on nodes are in their folders, and nobody here makes any.
+fn no_events(args: &Args) -> Result<(), CliError> {
+    match args.events {
+        None => Ok(()),
+        Some(_) => {
+            Err(CliError::message(Exit::Usage, "`--events` cannot be given beside `--on slurm`")
+                .hint("`medalist replay --json GROUP` prints the events of all nodes, merged"))
+        }
+    }
+}
+
+/// The exit code of a group that a scheduler has, after the lines with which a person goes on.
+fn how_it_was_followed(dir: &GroupDir, followed: &Followed, context: &Context) -> Exit {
+    match followed {
+        Followed::Over(summary) => how_it_ended(dir, summary, context),
+        Followed::Detached => {
+            let group = shell_word(&dir.root().to_string_lossy());
+            context.say(format_args!("follow: medalist run --resume {group}"));
+            context.say(format_args!("status: medalist status {group}"));
+            context.say(format_args!("stop:   medalist stop --all --group {group}"));
+            Exit::Success
+        }
+    }
 }
 
 /// The exit code, after the lines with which a person goes on.
@@ -376,10 +510,16 @@ fn early_end(end: &EarlyEnd) -> String {
 #[derive(clap::Args, Debug)]
 pub struct AttemptArgs {
     /// The group: its folder, or its name below the runs folder.
-    group: PathBuf,
+    #[arg(required_unless_present = "job")]
+    group: Option<PathBuf>,
     /// The attempt: its folder, its key (competition/agent/seed), or its competition if the group
     /// has one attempt on it.
-    attempt: String,
+    #[arg(required_unless_present = "job")]
+    attempt: Option<String>,
+    /// The order of `medalist run --on` that the job is part of which this process is in; the job's index
+    /// says which attempt.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["group", "attempt"])]
+    job: Option<PathBuf>,
 }
 
 /// Runs `attempt`.
@@ -387,6 +527,13 @@ pub struct AttemptArgs {
 /// # Errors
 /// [`CliError`] with the documented exit codes.
 pub fn attempt(args: &AttemptArgs, context: &Context) -> Result<Exit, CliError> {
-    let ran = run_one_attempt(&args.group, &args.attempt, context);
-    Ok(exit_of(&start_runtime()?.block_on(ran)?))
+    let runtime = start_runtime()?;
+    let summary = match (&args.job, &args.group, &args.attempt) {
+        (Some(job), ..) => runtime.block_on(run_ordered(job, context))?,
+        (None, Some(group), Some(attempt)) => {
+            runtime.block_on(run_one_attempt(group, attempt, context))?
+        }
+        _ => return Err(CliError::message(Exit::Usage, "no attempt is named")),
+    };
+    Ok(exit_of(&summary))
 }

@@ -22,7 +22,7 @@ const TABLES: [&str; 5] = ["compare", "prepare", "report", RUN, "serve"];
 const WITHOUT: [&str; 4] = ["completions", "config", "man", "reference"];
 
 /// Options that are for one call alone, by command; `None` are all commands.
-const ONE_CALL: [(Option<&str>, &str); 14] = [
+const ONE_CALL: [(Option<&str>, &str); 15] = [
     (None, "config"),
     (None, "help"),
     (None, "json"),
@@ -34,6 +34,7 @@ const ONE_CALL: [(Option<&str>, &str); 14] = [
     (Some("prepare"), "force"),
     (Some("prepare"), "raw-dir"),
     (Some("prepare"), "raw-zip"),
+    (Some(RUN), "detach"),
     (Some(RUN), "dry-run"),
     (Some(RUN), "plan-only"),
     (Some(RUN), "resume"),

@@ -83,7 +83,7 @@ fn aside_in(dir: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
 }
 
 /// Makes a rename in a folder survive a power loss; Windows opens no folders.
-fn flush_folder(dir: &Path) -> io::Result<()> {
+pub(super) fn flush_folder(dir: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
 }
 
@@ -132,6 +132,22 @@ pub fn write_new(name: impl Fn(u32) -> PathBuf, bytes: &[u8]) -> Result<PathBuf,
         Err(io::ErrorKind::AlreadyExists.into())
     };
     write().map_err(StoreError::io("write", &first))
+}
+
+/// Writes a file that is not there yet, whole or not at all; false if there is one of that name.
+///
+/// # Errors
+/// [`StoreError::Io`].
+pub fn write_exclusive(path: &Path, bytes: &[u8]) -> Result<bool, StoreError> {
+    let dir = folder_of(path);
+    let write = || -> io::Result<bool> {
+        match aside_in(dir, bytes)?.persist_noclobber(path) {
+            Ok(_) => flush_folder(dir).map(|()| true),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error.error),
+        }
+    };
+    write().map_err(StoreError::io("write", path))
 }
 
 /// Writes a value as indented JSON through [`write_atomic`].

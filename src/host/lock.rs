@@ -19,9 +19,13 @@ const ASKED_FOR: Duration = Duration::from_millis(10);
 /// # Errors
 /// [`StoreError::Locked`] with the file's folder if another process holds it.
 pub fn lock(path: &Path, how: FlockArg) -> Result<Flock<File>, StoreError> {
+    // Read and write: NFSv4 refuses a shared lock on a file that cannot be read, and one for this process
+    // alone on a file that cannot be written.
     let file = OpenOptions::new()
         .create(true)
-        .append(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
         .open(path)
         .map_err(StoreError::io("open", path))?;
     Flock::lock(file, how).map_err(|(_, errno)| match errno {

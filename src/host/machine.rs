@@ -5,6 +5,8 @@ use std::path::Path;
 
 use medalist_reports::record::HardwareRecord;
 
+use crate::attempt::job::Allocation;
+
 /// The machine as records name it. What cannot be read stays empty.
 pub fn hardware() -> HardwareRecord {
     HardwareRecord {
@@ -35,6 +37,14 @@ fn cpu_model() -> Option<String> {
 /// Memory of the machine, in bytes.
 pub fn memory_bytes() -> Option<u64> {
     memory_line("MemTotal:")
+}
+
+/// Processors and memory of the machine that this process may use: its job's share, where it is part
+/// of one.
+pub fn share(job: Option<&Allocation>) -> (u32, Option<u64>) {
+    let (cpus, memory) = (job.and_then(|job| job.cpus), job.and_then(|job| job.memory_bytes));
+    let least = |all: u64, share: Option<u64>| share.map_or(all, |share| share.min(all));
+    (cpus.unwrap_or_else(cpu_count), memory_bytes().map(|all| least(all, memory)))
 }
 
 /// Memory that new work can have without swapping, in bytes: of the machine, or of the control group
@@ -89,6 +99,32 @@ pub fn free_bytes_at(path: &Path) -> io::Result<u64> {
     Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
 }
 
+/// The machine's name.
+pub fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+/// Tells this boot of the machine from all others.
+pub fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
+/// When the kernel started a process, in its ticks since boot; `None` if there is no such process.
+pub fn process_started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before may hold anything, brackets and blanks too.
+    let (_, after) = stat.rsplit_once(')')?;
+    let mut fields = after.split_whitespace();
+    // A process that has ended and was not waited for yet does nothing any more.
+    let state = fields.next()?;
+    if state == "Z" || state == "X" {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,5 +140,8 @@ mod tests {
         let free = available_memory_bytes().unwrap();
         assert!(free > 1 << 20 && free <= hardware.memory_bytes);
         assert!(free_bytes(Path::new("/no/such/place/at/all")).unwrap() > 0);
+        assert!(!host_name().is_empty() && !boot_id().is_empty());
+        let ours = process_started(std::process::id());
+        assert!(ours.is_some_and(|ticks| ticks > 0) && process_started(u32::MAX).is_none());
     }
 }

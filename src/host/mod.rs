@@ -16,6 +16,8 @@ pub mod machine;
 #[cfg(target_os = "linux")]
 pub mod packages;
 #[cfg(target_os = "linux")]
+pub mod scheduler;
+#[cfg(target_os = "linux")]
 pub mod secret;
 #[cfg(target_os = "linux")]
 pub mod store;

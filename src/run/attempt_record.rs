@@ -1,15 +1,17 @@
 //! What an attempt's record says of its plan, and of how a try ended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
 use medalist_reports::record::{
-    AttemptRecord, ConditionsRecord, LimitsRecord, RECORD_FORMAT, RefusedRecord, SalvageRecord,
-    UsageRecord,
+    AttemptRecord, ConditionsRecord, HardwareRecord, LimitsRecord, RECORD_FORMAT, RefusedRecord,
+    SalvageRecord, TryRecord, UsageRecord,
 };
 
 use super::clock::AttemptEnd;
 use super::dispatcher::Run;
+use super::tries::apart::earlier_records;
+use crate::attempt::dir::AttemptDir;
 use crate::attempt::limits::GpuRequest;
 use crate::attempt::plan::{ExecutorKind, Plan, PlannedAttempt};
 use crate::sandbox::{Enforcement, Salvage};
@@ -22,30 +24,65 @@ pub(super) fn fresh_record(run: &Run, attempt: &PlannedAttempt) -> AttemptRecord
         key: attempt.key.clone(),
         group: plan.group.clone(),
         competition: attempt.competition.clone(),
-        conditions: ConditionsRecord {
-            executor: plan.executor.to_string(),
-            network: plan.network_in_force().to_owned(),
-            network_hosts: plan.network.hosts().to_vec(),
-            sealed: plan.is_sealed(run.info.sealed),
-            limits: limits_record(plan, attempt),
-            enforcement: run
-                .info
-                .limits
-                .iter()
-                .map(|(limit, by)| (limit.clone(), by.name().to_owned()))
-                .collect(),
-            gpu_access: None,
-            mounts: plan.mounts.iter().map(ToString::to_string).collect(),
-            secrets: Some(secrets_passed(plan)),
-            image_digest: None,
-            brief_source: None,
-            brief_sha256: None,
-            data_sha256: None,
-            data_edition: None,
-            agent_sha256: Some(plan.agent.files_sha256.clone()),
-            harness_version: crate::attempt::VERSION.to_owned(),
-            hardware: run.hardware.clone(),
-        },
+        conditions: conditions_of(plan, attempt, run.info.sealed, &run.info.limits, &run.hardware),
+        ..AttemptRecord::default()
+    }
+}
+
+fn conditions_of(
+    plan: &Plan,
+    attempt: &PlannedAttempt,
+    sealed: bool,
+    enforcement: &BTreeMap<String, Enforcement>,
+    hardware: &HardwareRecord,
+) -> ConditionsRecord {
+    ConditionsRecord {
+        executor: plan.executor.to_string(),
+        network: plan.network_in_force().to_owned(),
+        network_hosts: plan.network.hosts().to_vec(),
+        sealed: plan.is_sealed(sealed),
+        limits: limits_record(plan, attempt),
+        enforcement: enforcement
+            .iter()
+            .map(|(limit, by)| (limit.clone(), by.name().to_owned()))
+            .collect(),
+        gpu_access: None,
+        mounts: plan.mounts.iter().map(ToString::to_string).collect(),
+        secrets: Some(secrets_passed(plan)),
+        image_digest: None,
+        brief_source: None,
+        brief_sha256: None,
+        data_sha256: None,
+        data_edition: None,
+        agent_sha256: Some(plan.agent.files_sha256.clone()),
+        harness_version: crate::attempt::VERSION.to_owned(),
+        hardware: hardware.clone(),
+    }
+}
+
+/// The record of an attempt whose try `number` was lost before its process had written one. `node` is
+/// where it was to be made.
+pub fn record_of_lost(
+    plan: &Plan,
+    attempt: &PlannedAttempt,
+    dir: &AttemptDir,
+    number: u32,
+    node: Option<String>,
+) -> AttemptRecord {
+    // Nothing has run, and nothing was unsealed.
+    let conditions =
+        conditions_of(plan, attempt, true, &BTreeMap::new(), &HardwareRecord::default());
+    let mut tries = earlier_records(dir, number).unwrap_or_default();
+    let started_at = Some(Utc::now());
+    tries.push(TryRecord { number, started_at, node, ..TryRecord::default() });
+    AttemptRecord {
+        tries,
+        ended_at: Some(Utc::now()),
+        format: RECORD_FORMAT,
+        key: attempt.key.clone(),
+        group: plan.group.clone(),
+        competition: attempt.competition.clone(),
+        conditions,
         ..AttemptRecord::default()
     }
 }

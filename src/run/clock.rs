@@ -21,6 +21,7 @@ use medalist_reports::record::Phase;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::apart::JobEnd;
 use super::gpu::GpuWatch;
 use crate::attempt::launch::{ExecutorError, LABEL_NAME, LaunchSpec, PreparedImage};
 use crate::attempt::llm::LlmAccess;
@@ -87,6 +88,8 @@ pub struct WatchOptions {
     pub gpus: Option<Arc<GpuWatch>>,
     /// Its language models, if it may call any.
     pub llm: Option<LlmAccess>,
+    /// How the batch job ends that the harness is part of.
+    pub job: Option<JobEnd>,
 }
 
 impl WatchOptions {
@@ -95,6 +98,14 @@ impl WatchOptions {
     fn paused(&self) -> Duration {
         let llm = self.llm.as_ref().filter(|llm| llm.pauses_the_clock());
         llm.map_or(Duration::ZERO, |llm| llm.attempt.held().min(LONGEST_PAUSE))
+    }
+
+    /// The time between SIGTERM and the kill, for this reason.
+    fn grace(&self, reason: CancelReason, grace: Duration) -> Duration {
+        match (reason, &self.job) {
+            (CancelReason::JobEnds, Some(job)) => job.grace(grace, Utc::now()),
+            _ => grace,
+        }
     }
 }
 
@@ -114,6 +125,7 @@ impl Default for WatchOptions {
             engine_patience: Duration::from_secs(30 * 60),
             gpus: None,
             llm: None,
+            job: None,
         }
     }
 }
@@ -206,6 +218,9 @@ pub async fn run_attempt(
         _ => watched,
     };
     let mut outcome = outcome_at_end(cause, ending, took, spec.limits.timeout + options.paused());
+    if let (Outcome::NodeLost { cause }, Some(job)) = (&mut outcome, &options.job) {
+        *cause = job.why(Utc::now()).to_owned();
+    }
     // A GPU that failed spoils what was computed on it, however the agent took it. It is looked at
     // before the end is written down, so that no harness that dies in between leaves a good outcome
     // behind.
@@ -281,7 +296,7 @@ async fn get_running(
         let end = match begun {
             Ok(running) => return Ok(running),
             Err(NotBegun::Cancelled(reason)) => {
-                AttemptEnd::before_start(Outcome::Cancelled { reason }, image.take())
+                AttemptEnd::before_start(Outcome::of_request(reason), image.take())
             }
             Err(NotBegun::Failed(error)) if !error.is_engine_away() => {
                 AttemptEnd::before_start(outcome_of(&error), image.take())
@@ -401,12 +416,16 @@ fn outcome_at_end(
     let overtime = took > time + SLACK && matches!(cause, ExitCause::Exited(_));
     let ending = ending.or_else(|| overtime.then_some(StopReason::TimedOut { killed: false }));
     match (cause, ending) {
+        // The scheduler signals every process of its job, the agent's too.
+        (ExitCause::Lost(_), Some(StopReason::Cancelled { reason: CancelReason::JobEnds })) => {
+            Outcome::of_request(CancelReason::JobEnds)
+        }
         (ExitCause::Lost(cause), _) => Outcome::EngineLost { cause },
         (ExitCause::SetupFailed(cause), _) => Outcome::SetupFailed { cause },
         (ExitCause::ImageRefused(cause), _) => Outcome::ImageRefused { cause },
         (ExitCause::Overtime, None) => Outcome::TimedOut { after: took, killed: true },
         (_, Some(StopReason::TimedOut { killed })) => Outcome::TimedOut { after: took, killed },
-        (_, Some(StopReason::Cancelled { reason })) => Outcome::Cancelled { reason },
+        (_, Some(StopReason::Cancelled { reason })) => Outcome::of_request(reason),
         (_, Some(StopReason::Abandoned)) => Outcome::Cancelled { reason: CancelReason::Kill },
         (_, Some(StopReason::DiskFull)) | (ExitCause::DiskFull, None) => Outcome::DiskFull,
         (_, Some(StopReason::HostFull { cause })) => Outcome::HostFull { cause },

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Judge;
+use super::apart::{Apart, First};
 use super::gpu::Gpus;
 use super::group_files::{Metadata, MetadataRun, write_group};
 use super::llm::{self, LlmError, LlmRun};
@@ -41,6 +42,8 @@ pub struct Run {
     /// The folder of the only attempt that this process runs, beside others that run other attempts
     /// of the group: then the group's own files are left alone.
     pub only: Option<String>,
+    /// How it stands beside processes that make tries of the same attempts.
+    pub apart: Option<Apart>,
     /// What runs attempts.
     pub executor: Arc<dyn Executor>,
     /// What that executor is here.
@@ -62,9 +65,13 @@ pub struct Run {
 impl Run {
     /// Where its events are kept.
     pub fn events(&self) -> std::path::PathBuf {
-        match &self.only {
-            Some(dir) => self.group.attempt(dir).events(),
-            None => self.group.events(),
+        let first = self.apart.as_ref().and_then(|apart| apart.first);
+        match (&self.only, first) {
+            (Some(dir), Some(first)) => {
+                self.group.attempt(dir).earlier_try(first.number()).events()
+            }
+            (Some(dir), None) => self.group.attempt(dir).events(),
+            (None, _) => self.group.events(),
         }
     }
 
@@ -120,6 +127,15 @@ pub enum RunError {
         /// Its name in the settings.
         upstream: String,
     },
+    /// Another process makes the attempt, or has made it: what this one did is left where it is and
+    /// counts for nothing.
+    #[error("{attempt} is made elsewhere: {who}")]
+    Elsewhere {
+        /// Which attempt.
+        attempt: String,
+        /// By whom, in words.
+        who: String,
+    },
     /// What was spent on language models cannot be counted.
     #[error("cannot read what the group's calls of language models have cost")]
     Llm(#[from] LlmError),
@@ -165,14 +181,14 @@ pub struct RunSummary {
 /// Runs the attempts of the plan that are not over yet, and returns the counts of the whole group.
 ///
 /// `cancels` brings wishes to stop: anything below [`CancelReason::Kill`] gives agents their grace.
-/// The caller holds the group's lock.
+/// The caller holds the group's lock, where there are locks.
 ///
 /// # Errors
 /// [`RunError`] if the group's own files cannot be written or the engine stays away. Running agents
 /// then go on, and a resumed run takes them up.
 pub async fn run(
     run: Arc<Run>,
-    _lock: &GroupLock,
+    _lock: Option<&GroupLock>,
     sinks: &mut Vec<Box<dyn EventSink>>,
     cancels: &mut mpsc::Receiver<StopRequest>,
 ) -> Result<RunSummary, RunError> {
@@ -205,7 +221,8 @@ pub async fn run(
     }
     if let Some(llm) = &run.llm {
         // Before the first call, which the group's budget may have no room for.
-        llm.count_earlier(&run.plan, &run.group)?;
+        let own = run.apart.as_ref().and_then(|apart| apart.first).map(First::number);
+        llm.count_earlier(&run.plan, &run.group, own)?;
     }
     dispatcher.run_to_the_end(state, cancels, resumed).await
 }
@@ -255,6 +272,10 @@ impl Dispatcher<'_> {
         // Room comes only when something ends: notes and samples, of which there are many more,
         // change nothing.
         let mut has_room = true;
+        // What was asked before anything began keeps it from beginning.
+        while let Ok(request) = cancels.try_recv() {
+            self.on_request(request);
+        }
         loop {
             if self.llm_refused().is_none()
                 && self.cancel.is_none()
@@ -270,8 +291,7 @@ impl Dispatcher<'_> {
                 // starting.
                 biased;
                 cancel = cancels.recv(), if listening => match cancel {
-                    Some(StopRequest::Group(reason)) => self.cancel(reason),
-                    Some(StopRequest::Attempt { dir, reason }) => self.stop(dir, reason),
+                    Some(request) => self.on_request(request),
                     None => listening = false,
                 },
                 Some(message) = inbox.recv() => self.on_message(message),
@@ -359,6 +379,13 @@ impl Dispatcher<'_> {
             );
             self.stats.running = self.active.len();
             tasks.spawn(async move { (dir, task.await) });
+        }
+    }
+
+    fn on_request(&mut self, request: StopRequest) {
+        match request {
+            StopRequest::Group(reason) => self.cancel(reason),
+            StopRequest::Attempt { dir, reason } => self.stop(dir, reason),
         }
     }
 

@@ -108,6 +108,7 @@ async fn life(
         plan: plan.clone(),
         group: group.clone(),
         only: None,
+        apart: None,
         executor: Arc::clone(executor) as Arc<dyn crate::sandbox::Executor>,
         info: executor.check().await.unwrap(),
         judge: Arc::new(NumberJudge),

@@ -10,7 +10,7 @@ use medalist_reports::record::{
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::plan::Plan;
-use crate::host::files::{StoreError, write_json};
+use crate::host::files::{StoreError, read_json_if_there, write_json};
 use crate::host::store::GroupDir;
 
 /// MLE-bench's `metadata.json`.
@@ -34,6 +34,27 @@ impl Metadata {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct MetadataRun {
     pub(super) success: bool,
+}
+
+/// Writes that a group is over whose attempts other processes have run: `finished` are the attempts'
+/// folders, with whether their machines did not fail.
+///
+/// # Errors
+/// [`StoreError`] if a file cannot be read or written.
+pub fn close_group(
+    group: &GroupDir,
+    plan: &Plan,
+    finished: &BTreeMap<String, bool>,
+) -> Result<(), StoreError> {
+    let mut metadata = Metadata::of(plan);
+    let runs =
+        finished.iter().map(|(dir, success)| (dir.clone(), MetadataRun { success: *success }));
+    metadata.runs.extend(runs);
+    write_json(&group.metadata(), &metadata)?;
+    let begun: Option<GroupRecord> = read_json_if_there(&group.group())?;
+    let hardware = begun.map(|record| record.hardware).unwrap_or_default();
+    let llm = super::llm::group_record(plan, group, None);
+    write_group(group, plan, &hardware, Some(Utc::now()), llm)
 }
 
 /// Writes what reports read of a group; `llm` is what its calls of language models came to.

@@ -23,7 +23,7 @@ use crate::attempt::outcome::LlmUsage;
 use crate::attempt::plan::Plan;
 use crate::attempt::text::chain;
 use crate::host::files::{StoreError, read_json_if_there};
-use crate::host::store::GroupDir;
+use crate::host::store::{GroupDir, tries};
 use crate::sandbox::LONGEST_PAUSE;
 
 /// How long calls are followed whose agent is gone, for the sake of their price.
@@ -115,10 +115,23 @@ impl LlmRun {
     }
 
     /// Counts what the group's attempts have cost before this harness began, apart from those that
-    /// it will open itself.
-    pub(super) fn count_earlier(&self, plan: &Plan, group: &GroupDir) -> Result<(), LlmError> {
+    /// it will open itself; `own` is the number of the try that is its own already.
+    pub(super) fn count_earlier(
+        &self,
+        plan: &Plan,
+        group: &GroupDir,
+        own: Option<u32>,
+    ) -> Result<(), LlmError> {
         for attempt in &plan.attempts {
             let dir = group.attempt(&attempt.dir);
+            let apart = tries::claimed(&dir)?;
+            if !apart.is_empty() {
+                for one in apart.into_iter().filter(|one| Some(one.number) != own) {
+                    let folder = dir.earlier_try(one.number).llm();
+                    self.gateway.count_earlier(&id(&attempt.dir, one.number), &folder)?;
+                }
+                continue;
+            }
             let Some(record) = read_json_if_there::<AttemptRecord>(&dir.record())? else {
                 continue;
             };
@@ -192,7 +205,7 @@ impl LlmRun {
             .to_owned(),
             prices: Some(self.gateway.price_table()),
             replay_of: self.replay_of.clone(),
-            earlier_tries: earlier_tries(dir),
+            earlier_tries: earlier_tries(dir, number_of(access.attempt.id())),
             ..summary
         }
     }
@@ -201,6 +214,11 @@ impl LlmRun {
 /// The name of a try in the ledger.
 fn id(attempt: &str, number: u32) -> String {
     format!("{attempt}/{number}")
+}
+
+/// The try's number in its name.
+fn number_of(id: &str) -> u32 {
+    id.rsplit_once('/').and_then(|(_, number)| number.parse().ok()).unwrap_or(1)
 }
 
 /// The attempt's folder in the name of a try.
@@ -312,12 +330,12 @@ fn budget(balance: &Balance) -> Option<LlmBudgetRecord> {
 }
 
 /// What earlier tries used, from their own bills.
-fn earlier_tries(dir: &AttemptDir) -> Option<LlmTotals> {
+fn earlier_tries(dir: &AttemptDir, number: u32) -> Option<LlmTotals> {
     let mut sum: Option<LlmTotals> = None;
-    for number in 1.. {
+    for number in 1..number {
         let earlier = dir.earlier_try(number);
         if !earlier.root().exists() {
-            return sum;
+            continue;
         }
         let calls = medalist_llm::record::read_calls(&earlier.llm()).unwrap_or_default();
         let totals = medalist_llm::record::Summary::of(&calls).totals;

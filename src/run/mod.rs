@@ -8,6 +8,7 @@
 //! The dispatcher is the one place that puts everything in order; an attempt's task writes only
 //! into its own folder.
 
+mod apart;
 mod attempt_record;
 pub mod clock;
 mod dispatcher;
@@ -30,9 +31,11 @@ mod sweep;
 mod tests;
 mod tries;
 
+pub use apart::{Apart, First, JobEnd};
+pub use attempt_record::record_of_lost;
 pub use dispatcher::{Run, RunError, RunSummary, run};
 pub use gpu::{BadGpu, GpuWatch, Gpus};
-pub use group_files::write_group;
+pub use group_files::{close_group, write_group};
 pub use llm::{LlmError, LlmRun, recorded_totals};
 pub use queue::forecast;
 pub use scheduler::{Capacity, Forecast};
@@ -44,6 +47,11 @@ use std::sync::Arc;
 use medalist_grading::{Direction, GradeReport};
 
 use crate::attempt::launch::Validator;
+
+#[cfg(test)]
+pub(crate) fn plan_for_tests(seeds: u32) -> crate::attempt::plan::Plan {
+    tests::plan(1, seeds)
+}
 
 /// Label of every container with its run group's name.
 pub const GROUP_LABEL: &str = "io.medalist.group";

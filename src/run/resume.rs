@@ -8,11 +8,14 @@ use std::time::Duration;
 use medalist_grading::GradeReport;
 use medalist_reports::record::{AttemptKey, AttemptRecord, OutcomeRecord};
 
+use super::apart::First;
 use super::dispatcher::Run;
 use super::messages::{FinishedAttempt, StartPoint};
+use crate::attempt::dir::AttemptDir;
 use crate::attempt::plan::PlannedAttempt;
 use crate::attempt::text::chain;
-use crate::host::files::read_json_if_there;
+use crate::host::files::{StoreError, read_json, read_json_if_there};
+use crate::host::store::tries::{self, Standing};
 use crate::sandbox::{Orphan, RunToken};
 
 /// Where every attempt of a group is.
@@ -53,6 +56,26 @@ pub(super) fn group_state(run: &Run, orphans: &[Orphan]) -> GroupState {
     let (mut running, mut fresh) = (Vec::new(), Vec::new());
     for attempt in &plan.attempts {
         let dir = group.attempt(&attempt.dir);
+        let token = by_name.get(attempt.dir.as_str()).map(|token| (*token).clone());
+        match apart_state(run, attempt, &dir, token) {
+            Ok(None) => {}
+            Ok(Some(Separate { begin, stale, finished })) => {
+                state.stale_containers.extend(stale);
+                state.finished.extend(finished);
+                match begin {
+                    Some(StartPoint::Fresh) => {
+                        fresh.push((Arc::new(attempt.clone()), StartPoint::Fresh));
+                    }
+                    Some(begin) => running.push((Arc::new(attempt.clone()), begin)),
+                    None => {}
+                }
+                continue;
+            }
+            Err(error) => {
+                state.damaged.push((attempt.key.clone(), chain(&error)));
+                continue;
+            }
+        }
         let record = match read_json_if_there::<AttemptRecord>(&dir.record()) {
             Ok(record) => record,
             Err(error) => {
@@ -107,4 +130,55 @@ pub(super) fn group_state(run: &Run, orphans: &[Orphan]) -> GroupState {
     state.events_so_far = std::fs::read(run.events())
         .map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count() as u64);
     state
+}
+
+/// What is to be done of an attempt whose tries processes of their own make.
+struct Separate {
+    /// How it begins, if it is not over.
+    begin: Option<StartPoint>,
+    /// A container that no try of this run takes up.
+    stale: Option<RunToken>,
+    /// How it is over.
+    finished: Option<FinishedAttempt>,
+}
+
+/// Where an attempt stands by its tries; `None` if no process of its own makes or has made any.
+fn apart_state(
+    run: &Run,
+    attempt: &PlannedAttempt,
+    dir: &AttemptDir,
+    token: Option<RunToken>,
+) -> Result<Option<Separate>, StoreError> {
+    let Some(apart) = &run.apart else { return Ok(None) };
+    let begins = |begin, stale| Some(Separate { begin: Some(begin), stale, finished: None });
+    match (run.only.is_some(), apart.first) {
+        (true, Some(First::New(_))) => return Ok(begins(StartPoint::Fresh, token)),
+        (true, Some(First::Ungraded(_))) => return Ok(begins(StartPoint::GradeOnly, token)),
+        (true, Some(First::Again(number))) => {
+            let Some(token) = token else { return Ok(begins(StartPoint::Fresh, None)) };
+            let record: Option<AttemptRecord> =
+                read_json_if_there(&dir.earlier_try(number).record())?;
+            let last = record.as_ref().and_then(|record| record.tries.last());
+            let gpus = last.map(|last| last.gpus.iter().map(|gpu| gpu.uuid.clone()).collect());
+            let gpus = gpus.unwrap_or_default();
+            return Ok(begins(StartPoint::Reattach { token, gpus }, None));
+        }
+        _ => {}
+    }
+    match tries::standing(dir)? {
+        Standing::Apart => Ok(None),
+        Standing::Claimed(_) | Standing::Ended(_) => Ok(begins(StartPoint::Fresh, token)),
+        Standing::Final(_) => {
+            tries::publish(dir)?;
+            let record: AttemptRecord = read_json(&dir.record())?;
+            let grade: GradeReport = read_json(&dir.grade())?;
+            let finished = FinishedAttempt {
+                dir: attempt.dir.clone(),
+                outcome: record.outcome.unwrap_or_default(),
+                grade: (&grade).into(),
+                took: Duration::ZERO,
+            };
+            Ok(Some(Separate { begin: None, stale: token, finished: Some(finished) }))
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::attempt::outcome::CancelReason;
-use crate::host::files::{StoreError, write_atomic};
+use crate::host::files::{StoreError, if_there, write_atomic};
 use crate::host::store::GroupDir;
 
 /// Name of the request that means the whole group; no attempt's folder is called so, they end in a
@@ -56,7 +56,7 @@ pub fn is_stopped(group: &GroupDir) -> bool {
 
 /// The request that is there for one attempt alone, which is taken, or for the whole group, which
 /// stays for the others.
-fn take_one(group: &GroupDir, dir: &str) -> Vec<StopRequest> {
+pub fn take_one(group: &GroupDir, dir: &str) -> Vec<StopRequest> {
     let mut requests = Vec::new();
     for (name, reason) in [(WHOLE_GROUP, CancelReason::Interrupt), (dir, CancelReason::Stopped)] {
         let path = group.stop_requests().join(name);
@@ -99,15 +99,38 @@ fn take(group: &GroupDir) -> Vec<StopRequest> {
     requests
 }
 
+/// Whether an attempt was asked to end, alone or with its group, and nobody has answered yet.
+pub fn is_asked(group: &GroupDir, dir: &str) -> bool {
+    [WHOLE_GROUP, dir].iter().any(|name| group.stop_requests().join(name).is_file())
+}
+
+/// Takes back what was asked of the whole group and of these attempts, which are to run again.
+///
+/// # Errors
+/// [`StoreError::Io`] if a request cannot be removed.
+pub fn clear<'a>(
+    group: &GroupDir,
+    dirs: impl IntoIterator<Item = &'a str>,
+) -> Result<(), StoreError> {
+    for name in dirs.into_iter().chain([WHOLE_GROUP]) {
+        let path = group.stop_requests().join(name);
+        if_there(std::fs::remove_file(&path)).map_err(StoreError::io("remove", &path))?;
+    }
+    Ok(())
+}
+
 /// Hands requests to the dispatcher until it is gone: all, or those about the only attempt that it
-/// runs. What was asked of an earlier harness that died is over.
+/// runs. What was asked of an earlier harness of the whole group that died is over; what was asked
+/// of one attempt before it began is not.
 pub async fn watch(group: GroupDir, only: Option<String>, wishes: mpsc::Sender<StopRequest>) {
     let look = || match &only {
         Some(dir) => take_one(&group, dir),
         None => take(&group),
     };
     let mut told = Vec::new();
-    look();
+    if only.is_none() {
+        look();
+    }
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let found = look();
@@ -126,7 +149,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_watch_hands_on_what_is_asked_after_it_began_and_once() {
+    async fn a_watch_hands_on_what_is_asked_once_and_of_one_attempt_also_what_was_asked_before() {
         let temp = tempfile::tempdir().unwrap();
         let (group, _) = GroupDir::create(temp.path(), "group").unwrap();
         let attempt = |reason| StopRequest::Attempt { dir: "titanic_1".to_owned(), reason };
@@ -135,14 +158,18 @@ mod tests {
             (Some("titanic_1".to_owned()), attempt(CancelReason::Interrupt)),
         ] {
             request(&group, &attempt(CancelReason::Kill)).unwrap();
+            let alone = only.is_some();
             let (sender, mut wishes) = mpsc::channel(4);
             let watching = tokio::spawn(watch(group.clone(), only, sender));
+            if alone {
+                assert_eq!(wishes.recv().await, Some(attempt(CancelReason::Kill)));
+            }
             tokio::time::sleep(LOOK_EVERY / 2).await;
             request(&group, &attempt(CancelReason::Stopped)).unwrap();
             assert_eq!(
                 wishes.recv().await,
                 Some(attempt(CancelReason::Stopped)),
-                "what was asked before is over"
+                "what was asked of an earlier harness of the group is over"
             );
             request(&group, &StopRequest::Group(CancelReason::Interrupt)).unwrap();
             assert_eq!(wishes.recv().await, Some(all_of_it));

@@ -110,6 +110,7 @@ pub(super) fn plan(competitions: usize, seeds: u32) -> Plan {
         created_at: DateTime::from_timestamp(0, 0).unwrap(),
         suite: None,
         executor: ExecutorKind::Docker,
+        on: None,
         limits: Limits {
             timeout: Duration::from_secs(100),
             grace: Duration::from_secs(10),
@@ -167,6 +168,7 @@ async fn life(
         plan: plan.clone(),
         group: group.clone(),
         only: None,
+        apart: None,
         executor: Arc::clone(executor) as Arc<dyn crate::sandbox::Executor>,
         info,
         judge: Arc::new(NumberJudge),
@@ -194,7 +196,7 @@ pub(super) async fn until_the_bell(
     tokio::select! {
         biased;
         () = bell.notified() => None,
-        summary = run(state, &lock, &mut sinks, cancels) => Some(summary.unwrap().stats),
+        summary = run(state, Some(&lock), &mut sinks, cancels) => Some(summary.unwrap().stats),
     }
 }
 

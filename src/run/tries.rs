@@ -1,5 +1,6 @@
 //! One attempt's task: its tries, and what is written into its folder.
 
+pub(super) mod apart;
 mod news;
 
 use std::path::Path;
@@ -10,19 +11,21 @@ use chrono::Utc;
 use medalist_reports::record::{AttemptRecord, Phase, TryRecord};
 use tokio::sync::mpsc;
 
+use super::apart::{Apart, Beat};
 use super::attempt_record::{finish_try, fresh_record};
 use super::clock::{AttemptEnd, AttemptEvent, WatchOptions, next_request, run_attempt};
 use super::dispatcher::{Run, RunError};
 use super::gpu::{BadGpu, GpuWatch};
 use super::grade::grade;
 use super::llm::{LlmRun, in_words};
-use super::messages::{AttemptMessage, AttemptUpdate, StartPoint, TaskEnd};
+use super::messages::{AttemptMessage, AttemptUpdate, FinishedAttempt, StartPoint, TaskEnd};
 use super::pool::Lease;
 use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::{HOME, LaunchSpec};
 use crate::attempt::outcome::{CancelReason, Outcome};
 use crate::attempt::plan::PlannedAttempt;
 use crate::host::files::{StoreError, if_there, read_json_if_there, write_json};
+use crate::host::store::tries::{self as claims, TryEnd};
 use crate::sandbox::{Postponed, RunToken};
 use news::{Clock, News, close_phase};
 
@@ -37,15 +40,39 @@ pub(super) async fn run_tries(
 ) -> Result<TaskEnd, RunError> {
     let dir = run.group.attempt(&attempt.dir);
     std::fs::create_dir_all(dir.root()).map_err(StoreError::io("create", dir.root()))?;
-    let record = read_json_if_there::<AttemptRecord>(&dir.record())?
-        .unwrap_or_else(|| fresh_record(&run, &attempt));
+    let is_apart = run.only.is_some() || !claims::claimed(&dir)?.is_empty();
+    let apart = run.apart.clone().filter(|_| is_apart);
+    let record = match &apart {
+        Some(_) => None,
+        None => read_json_if_there::<AttemptRecord>(&dir.record())?,
+    };
+    let record = record.unwrap_or_else(|| fresh_record(&run, &attempt));
     let watch = match &run.gpus {
         Some(gpus) if !lease.uuids.is_empty() => Some(gpus.watch(&lease, run.plan.gpu_share)),
         _ => None,
     };
     let news = News { dir: attempt.dir.clone(), messages };
     let bad_gpus = Vec::new();
-    let mut tries = Tries { run, attempt, dir, record, watch, requests, news, bad_gpus };
+    let work = dir.clone();
+    let mut tries = Tries {
+        run,
+        attempt,
+        dir,
+        work,
+        apart,
+        beat: None,
+        record,
+        watch,
+        requests,
+        news,
+        bad_gpus,
+    };
+    let begin = match tries.begin_apart(begin)? {
+        Began::At(begin) => begin,
+        Began::Over(finished) => {
+            return Ok(TaskEnd { finished: Some(*finished), bad_gpus: Vec::new() });
+        }
+    };
     let spec = match &begin {
         StartPoint::GradeOnly => {
             tries.close_llm().await;
@@ -56,7 +83,7 @@ pub(super) async fn run_tries(
             tries.launch_spec().map_err(|cause| Outcome::SetupFailed { cause })
         }
     };
-    let spec = match spec {
+    let mut spec = match spec {
         Ok(spec) => spec,
         Err(outcome) => {
             tries.end_before_start(outcome)?;
@@ -68,7 +95,7 @@ pub(super) async fn run_tries(
         _ => None,
     };
     loop {
-        match tries.one(&spec, resume.take()).await? {
+        match tries.one(&mut spec, resume.take()).await? {
             Then::Again => {}
             Then::Grade => {
                 tries.news.tell(AttemptUpdate::Phase(Phase::Grade));
@@ -91,11 +118,26 @@ enum Then {
     OtherGpus,
 }
 
+/// Where the task of an attempt whose tries are claimed begins.
+enum Began {
+    /// There.
+    At(StartPoint),
+    /// Another process has brought it to its end.
+    Over(Box<FinishedAttempt>),
+}
+
 /// The tries of one attempt.
 struct Tries {
     run: Arc<Run>,
     attempt: Arc<PlannedAttempt>,
+    /// The attempt's folder.
     dir: AttemptDir,
+    /// Where the try writes: the attempt's folder, or the try's own.
+    work: AttemptDir,
+    /// How the tries are claimed, where other processes may make some.
+    apart: Option<Apart>,
+    /// Says that the try lives.
+    beat: Option<Beat>,
     record: AttemptRecord,
     /// Its GPUs, if it has any.
     watch: Option<Arc<GpuWatch>>,
@@ -106,16 +148,47 @@ struct Tries {
 }
 
 impl Tries {
+    fn push_try(&mut self, number: u32) -> Result<(), StoreError> {
+        let record = &mut self.record;
+        record.outcome = None;
+        record.tries.push(TryRecord {
+            number,
+            started_at: Some(Utc::now()),
+            gpus: self.watch.as_ref().map(|watch| watch.records()).unwrap_or_default(),
+            node: self.apart.as_ref().map(|apart| apart.us.place()),
+            ..TryRecord::default()
+        });
+        // Both are the last try's alone.
+        record.phases.clear();
+        record.llm = None;
+        write_json(&self.work.record(), record)
+    }
+
     /// One try, from its GPUs to what follows from its end; `resume` takes up one that runs.
-    async fn one(&mut self, spec: &LaunchSpec, resume: Option<RunToken>) -> Result<Then, RunError> {
+    async fn one(
+        &mut self,
+        spec: &mut LaunchSpec,
+        resume: Option<RunToken>,
+    ) -> Result<Then, RunError> {
         let attached = resume.is_some();
+        let begun = self.record.tries.last().is_some_and(|last| last.outcome.is_none());
+        if self.apart.is_some() && !attached && !begun {
+            self.next_claimed()?;
+            match self.launch_spec() {
+                Ok(next) => *spec = next,
+                Err(cause) => {
+                    self.end_before_start(Outcome::SetupFailed { cause })?;
+                    return Ok(Then::Grade);
+                }
+            }
+        }
         if let Some(then) = self.take_gpus(attached).await? {
             return Ok(then);
         }
-        if !attached {
+        if !attached && self.apart.is_none() {
             self.note_start()?;
         }
-        let number = self.record.tries.len() as u32;
+        let number = self.record.tries.last().map_or(1, |last| last.number);
         self.news.tell(AttemptUpdate::TryStarted { number, attached });
         match self.run_agent(spec, resume, number).await? {
             Some(end) => self.follow(end, attached, number).await,
@@ -140,7 +213,7 @@ impl Tries {
         let ready = tokio::select! {
             biased;
             reason = next_request(&mut self.requests) => {
-                self.end_before_start(Outcome::Cancelled { reason })?;
+                self.end_before_start(Outcome::of_request(reason))?;
                 return Ok(Some(Then::Grade));
             }
             ready = watch.ready() => ready,
@@ -159,18 +232,8 @@ impl Tries {
         // one.
         record.tries.pop_if(|last| last.outcome.is_none());
         set_aside_last_try(&self.dir, record)?;
-        record.outcome = None;
         let number = u32::try_from(record.tries.len()).unwrap_or(u32::MAX).saturating_add(1);
-        record.tries.push(TryRecord {
-            number,
-            started_at: Some(Utc::now()),
-            gpus: self.watch.as_ref().map(|watch| watch.records()).unwrap_or_default(),
-            ..TryRecord::default()
-        });
-        // Both are the last try's alone.
-        record.phases.clear();
-        record.llm = None;
-        write_json(&self.dir.record(), record)
+        self.push_try(number)
     }
 
     /// Runs the agent of a try to its end; `None` if it may not call its language models.
@@ -181,7 +244,7 @@ impl Tries {
         number: u32,
     ) -> Result<Option<AttemptEnd>, RunError> {
         let run = Arc::clone(&self.run);
-        let open = |llm: &LlmRun| llm.attempt(&self.dir, &self.attempt.dir, number, &spec.limits);
+        let open = |llm: &LlmRun| llm.attempt(&self.work, &self.attempt.dir, number, &spec.limits);
         let opened = run.llm.as_ref().map(open);
         let access = match opened.transpose() {
             Ok(access) => access,
@@ -195,11 +258,12 @@ impl Tries {
             snapshot_every: run.plan.snapshot_every.map(|every| every.0),
             gpus: self.watch.clone(),
             llm: access.clone(),
+            job: self.apart.as_ref().and_then(|apart| apart.job),
             ..WatchOptions::default()
         };
         let shared = Mutex::new((std::mem::take(&mut self.record), None::<StoreError>));
         let clock = Clock::default();
-        let (dir, news) = (&self.dir, &self.news);
+        let (dir, work, news) = (&self.dir, &self.work, &self.news);
         let report = |event: AttemptEvent| {
             let mut guard = shared.lock().unwrap_or_else(PoisonError::into_inner);
             let (record, error) = &mut *guard;
@@ -210,7 +274,7 @@ impl Tries {
                 // this bill.
                 record.llm = Some(llm.record(access, dir));
             }
-            if let Err(failed) = news.on_event(dir, record, &clock, event) {
+            if let Err(failed) = news.on_event(work, record, &clock, event) {
                 error.get_or_insert(failed);
             }
         };
@@ -238,7 +302,7 @@ impl Tries {
             Some(Postponed::HostFull) => {
                 let full = std::io::ErrorKind::StorageFull.into();
                 let what = "collect what the agent left into";
-                Err(StoreError::io(what, self.dir.root())(full).into())
+                Err(StoreError::io(what, self.work.root())(full).into())
             }
             Some(Postponed::EngineAway) => Err(RunError::EngineAway {
                 attempt: self.attempt.key.to_string(),
@@ -264,8 +328,8 @@ impl Tries {
             self.news.tell(AttemptUpdate::Warning(hint.clone()));
         }
         finish_try(&mut self.record, &end);
-        write_json(&self.dir.record(), &self.record)?;
-        remove_token(&self.dir)?;
+        write_json(&self.work.record(), &self.record)?;
+        remove_token(&self.work)?;
         if let Some(watch) = &self.watch {
             // A GPU is handed on only when what was on it is gone from its memory.
             self.bad_gpus = match watch.bad() {
@@ -286,7 +350,7 @@ impl Tries {
         self.news.tell(AttemptUpdate::TryFailed { outcome, number, retry_in });
         tokio::select! {
             Some(reason) = self.requests.recv() => {
-                self.end_before_start(Outcome::Cancelled { reason })?;
+                self.end_before_start(Outcome::of_request(reason))?;
                 Ok(Then::Grade)
             }
             () = tokio::time::sleep(retry_in) => Ok(Then::Again),
@@ -307,27 +371,37 @@ impl Tries {
         // What a provider refuses for want of money it refuses again.
         let refused = self.run.llm.as_ref().and_then(LlmRun::refused).is_some();
         let tries_left = (failed <= self.run.plan.retries || lost_while_away) && !refused;
-        (end.outcome.is_infrastructure() && tries_left).then_some(failed)
+        // A scheduler that takes the machine away says itself whether it gives another one.
+        let lost = matches!(end.outcome, Outcome::NodeLost { .. });
+        (end.outcome.is_infrastructure() && tries_left && !lost).then_some(failed)
     }
 
     /// Writes down the end of a try whose agent never ran, or that ends the wait for another one.
     fn end_before_start(&mut self, outcome: Outcome) -> Result<(), StoreError> {
         finish_try(&mut self.record, &AttemptEnd::before_start(outcome, None));
-        write_json(&self.dir.record(), &self.record)
+        write_json(&self.work.record(), &self.record)
     }
 
     /// Settles the bill of a try that a harness before this one has collected.
     async fn close_llm(&mut self) {
         let (Some(llm), Some(last)) = (&self.run.llm, self.record.tries.last()) else { return };
         let limits = &self.run.plan.limits;
-        if let Ok(access) = llm.attempt(&self.dir, &self.attempt.dir, last.number, limits) {
+        if let Ok(access) = llm.attempt(&self.work, &self.attempt.dir, last.number, limits) {
             self.record.llm = Some(llm.close(&access, &self.dir).await);
         }
     }
 
     /// Grades what the attempt left, which is over then.
     async fn graded(self) -> Result<TaskEnd, RunError> {
-        let finished = grade(&self.run, &self.attempt, &self.dir, self.record).await?;
+        let number = self.record.tries.last().map_or(1, |last| last.number);
+        let finished = grade(&self.run, &self.attempt, &self.work, self.record.clone()).await?;
+        if self.apart.is_some() {
+            // Whoever has begun a later try has decided this one's end, and this process counts no more.
+            if !claims::end(&self.dir, number, &TryEnd::Itself)? {
+                return Err(self.elsewhere("a later try has begun".to_owned()));
+            }
+            claims::publish(&self.dir)?;
+        }
         Ok(TaskEnd { finished: Some(finished), bad_gpus: self.bad_gpus })
     }
 
@@ -351,7 +425,7 @@ impl Tries {
         let absolute = |path: &Path| {
             std::path::absolute(path).map_err(|error| format!("`{}`: {error}", path.display()))
         };
-        let attempt_dir = AttemptDir::new(absolute(self.dir.root())?);
+        let attempt_dir = AttemptDir::new(absolute(self.work.root())?);
         let home = match plan.executor.has_containers() {
             true => HOME.to_owned(),
             false => attempt_dir.home().to_string_lossy().into_owned(),
@@ -370,7 +444,7 @@ impl Tries {
             public_dir: absolute(&material.public_dir)?,
             description: material.description,
             instructions: crate::attempt::instructions::text(&plan.limits, plan.data),
-            attempt_dir: AttemptDir::new(absolute(self.dir.root())?),
+            attempt_dir,
             limits: plan.limits.clone(),
             network: plan.network.clone(),
             gpus,
@@ -405,6 +479,8 @@ fn set_aside_last_try(dir: &AttemptDir, record: &AttemptRecord) -> Result<(), St
     let aside = dir.earlier_try(last.number);
     for name in AttemptDir::LEFT_BY_A_TRY {
         let from = dir.root().join(name);
+        // What shows a try of a process of its own is in that try's folder already.
+        claims::unlink(&from)?;
         let to = aside.root().join(name);
         // A folder that is there already is the earlier try's, and this one that of a try whose
         // harness was killed before its container was made: the next try goes on with it.

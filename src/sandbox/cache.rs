@@ -2,11 +2,14 @@
 //! attempts leave their marks, and a directory on this machine's own disk.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
+
+use crate::attempt::job::Allocation;
 
 /// The container init, compiled by build.rs.
 static INIT: &[u8] = include_bytes!(env!("MEDALIST_INIT"));
@@ -88,6 +91,46 @@ pub(crate) fn is_on_path(program: &str) -> bool {
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
+/// Whether other machines may see this folder: this process is part of a scheduler's job, or the folder
+/// is on a network's file system.
+pub(crate) fn is_shared(dir: &Path) -> bool {
+    Allocation::current().is_some() || is_on_network(dir)
+}
+
+/// Whether a folder, or the nearest one above it that exists, is on a network's file system.
+fn is_on_network(dir: &Path) -> bool {
+    // From the headers of Linux and of the file systems that it does not carry itself.
+    const NFS: i64 = 0x6969;
+    const SMB: [i64; 2] = [0xFF53_4D42, 0xFE53_4D42];
+    const LUSTRE: i64 = 0x0BD0_0BD0;
+    const GPFS: i64 = 0x4750_4653;
+    const CEPH: i64 = 0x00C3_6400;
+    const BEEGFS: i64 = 0x1983_0326;
+    const AFS: [i64; 2] = [0x6B41_4653, 0x5346_414F];
+    let Some(there) = dir.ancestors().find(|dir| dir.exists()) else { return false };
+    let Ok(facts) = nix::sys::statfs::statfs(there) else { return false };
+    #[expect(clippy::unnecessary_cast, reason = "its width differs between systems")]
+    let kind = facts.filesystem_type().0 as i64;
+    [NFS, LUSTRE, GPFS, CEPH, BEEGFS].contains(&kind) || SMB.contains(&kind) || AFS.contains(&kind)
+}
+
+/// Where something of the file or folder `of` lives on this machine's own disk: the same place for the
+/// same path, for this user alone.
+pub(crate) fn place_on_this_machine(of: &Path) -> io::Result<PathBuf> {
+    let path = std::path::absolute(of)?;
+    let name = hex::encode(&Sha256::digest(path.as_os_str().as_bytes())[..12]);
+    Ok(machine_dir()?.join(name))
+}
+
+/// A folder of this user's alone on this machine's own disk: the job's, where it has one.
+pub(crate) fn machine_dir() -> io::Result<PathBuf> {
+    let scratch = Allocation::current().and_then(|job| job.scratch).filter(|dir| dir.is_dir());
+    let base = scratch.unwrap_or_else(std::env::temp_dir);
+    let dir = base.join(format!("medalist-{}", nix::unistd::getuid()));
+    check_own_dir(&dir)?;
+    Ok(dir)
+}
+
 fn check_own_dir(dir: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let facts = fs_err::symlink_metadata(dir)?;
@@ -130,6 +173,17 @@ mod tests {
             assert!(error.contains(NODE_DIR), "{error}");
         }
         own_node_dir(&dir.path().join("plain")).unwrap();
+    }
+
+    #[test]
+    fn a_path_has_one_place_on_this_machine() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = |name: &str| place_on_this_machine(&dir.path().join(name)).unwrap();
+        assert_eq!(place("a/control"), place("a/control"));
+        assert_ne!(place("a/control"), place("b/control"));
+        let facts = fs_err::metadata(place("a").parent().unwrap()).unwrap();
+        assert_eq!(facts.mode() & 0o777, 0o700);
+        assert!(!is_on_network(&dir.path().join("not/there")));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use medalist_grading::platform::open_plain;
 use medalist_init::protocol::{self, Blame, Failure, Forward, Launch, Reason, Record};
 use serde::{Deserialize, Serialize};
 
-use super::{ExitCause, ExitReport, StopReason};
+use super::{ExitCause, ExitReport, StopReason, cache};
 use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::LaunchSpec;
 use crate::attempt::llm::LlmAccess;
@@ -72,9 +72,16 @@ pub(crate) struct StopNote {
 }
 
 impl Control {
-    /// The control directory of an attempt, whether it exists or not.
+    /// The control directory of an attempt, whether it exists or not: in the attempt's folder, or on this
+    /// machine's own disk where that folder is shared between machines. There sockets serve one machine
+    /// alone, and a folder cannot be removed while somebody has a file of it open.
     pub(crate) fn of(attempt: &AttemptDir) -> Self {
-        Self { dir: attempt.control() }
+        let own = attempt.control();
+        let dir = match cache::is_shared(attempt.root()) {
+            true => cache::place_on_this_machine(&own).unwrap_or(own),
+            false => own,
+        };
+        Self { dir }
     }
 
     pub(crate) fn dir(&self) -> &Path {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Orphan, RunToken};
 use crate::attempt::launch::{LABEL, LABEL_NAME, LaunchSpec};
 use crate::host::files::if_there;
+use crate::host::machine;
 
 /// Between two looks at whether the supervisor has ended.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -111,6 +112,9 @@ pub(crate) struct Mark {
     pub(crate) token: RunToken,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) attempt_dir: PathBuf,
+    /// The machine it runs on: several may share this user's folders, and each has its own processes.
+    #[serde(default)]
+    host: Option<String>,
 }
 
 /// The marks of running attempts, in a directory of this machine that is this user's alone.
@@ -134,7 +138,8 @@ impl Marks {
         let mut labels = spec.labels.clone();
         labels.insert(LABEL.to_string(), crate::attempt::VERSION.to_string());
         labels.insert(LABEL_NAME.to_string(), spec.name.clone());
-        let mark = Mark { token, labels, attempt_dir: spec.attempt_dir.root().to_owned() };
+        let attempt_dir = spec.attempt_dir.root().to_owned();
+        let mark = Mark { token, labels, attempt_dir, host: Some(machine::host_name()) };
         fs_err::create_dir_all(&self.0)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.0)?;
         serde_json::to_writer(&mut file, &mark)?;
@@ -156,7 +161,8 @@ impl Marks {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "json")
                 && let Ok(text) = fs_err::read_to_string(&path)
-                && let Ok(mark) = serde_json::from_str(&text)
+                && let Ok(mark) = serde_json::from_str::<Mark>(&text)
+                && mark.host.as_ref().is_none_or(|host| *host == machine::host_name())
             {
                 marks.push(mark);
             }

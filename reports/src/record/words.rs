@@ -92,6 +92,8 @@ words! {
         GpuLost = "gpu_lost",
         /// The language models could not be reached for so long that nobody waits any longer.
         LlmOutage = "llm_outage",
+        /// The machine that made the try was lost: its node failed, or the scheduler took it away.
+        NodeLost = "node_lost",
         /// The image is not here and could not be had.
         ImageMissing = "image_missing",
         /// The attempt could not be started.
@@ -111,6 +113,7 @@ impl OutcomeKind {
             | Self::HostFull
             | Self::GpuLost
             | Self::LlmOutage
+            | Self::NodeLost
             | Self::ImageMissing
             | Self::SetupFailed
             | Self::GradingFailed => true,

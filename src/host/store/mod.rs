@@ -12,6 +12,7 @@
 //! ```
 
 pub mod find;
+pub mod tries;
 
 use std::fs::File;
 use std::io;

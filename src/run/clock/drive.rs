@@ -93,6 +93,8 @@ impl Drive<'_> {
                 reason = next_request(requests) => {
                     let grace = reason != CancelReason::Kill;
                     match &mut ending {
+                        // What a person asked for before stands: the job ends because of it.
+                        Some(StopReason::Cancelled { .. }) if reason == CancelReason::JobEnds => {}
                         Some(StopReason::Cancelled { reason: known }) => *known = reason.max(*known),
                         Some(_) => {}
                         none => *none = Some(StopReason::Cancelled { reason }),
@@ -102,7 +104,10 @@ impl Drive<'_> {
                     } else if kill_at.is_none() && give_up_at.is_none() {
                         (self.report)(AttemptEvent::Phase(Phase::Grace));
                         stop(running, Stop::Term, ending.as_ref()).await;
-                        kill_at = Some(Instant::now() + limits.grace);
+                        kill_at = Some(Instant::now() + options.grace(reason, limits.grace));
+                    } else if let (Some(at), CancelReason::JobEnds) = (kill_at, reason) {
+                        // It has less time from now on, whatever it was promised.
+                        kill_at = Some(at.min(Instant::now() + options.grace(reason, limits.grace)));
                     }
                 }
                 () = sleep_until(soft_at), if ending.is_none() => {

@@ -4,7 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use crate::attempt::dir::AttemptDir;
 use crate::run::events::{EventKind, EventSink, RunEvent, SinkError};
 
 /// Writes every event as a line of JSON.
@@ -36,6 +38,53 @@ impl JsonLines {
         let out = Box::new(file.try_clone().map_err(error)?);
         Ok(Self { to, out, file: Some(file) })
     }
+
+    /// Brings what was written to disk.
+    fn flush(&self) -> Result<(), SinkError> {
+        let error = |source| SinkError { to: self.to.clone(), source };
+        self.file.as_ref().map_or(Ok(()), |file| file.sync_data().map_err(error))
+    }
+}
+
+/// Between two flushes to disk of events that are told often, such as what an agent uses.
+const FLUSH_EVERY: Duration = Duration::from_secs(30);
+
+/// Writes the events of an attempt that a process of its own makes: into a log of each try's own, since
+/// no two machines may write to one file, and to disk at once, since others read it from theirs.
+pub struct TryEvents {
+    dir: AttemptDir,
+    number: u32,
+    lines: JsonLines,
+    flushed: Instant,
+}
+
+impl TryEvents {
+    /// Begins with the log of try `number` of the attempt in `dir`.
+    ///
+    /// # Errors
+    /// As [`JsonLines::open`].
+    pub fn open(dir: AttemptDir, number: u32) -> Result<Self, SinkError> {
+        let lines = JsonLines::open(&dir.earlier_try(number).events())?;
+        Ok(Self { dir, number, lines, flushed: Instant::now() })
+    }
+}
+
+impl EventSink for TryEvents {
+    fn on_event(&mut self, event: &RunEvent) -> Result<(), SinkError> {
+        if let EventKind::Started { try_number, .. } = &event.kind
+            && *try_number != self.number
+        {
+            self.lines = JsonLines::open(&self.dir.earlier_try(*try_number).events())?;
+            self.number = *try_number;
+        }
+        self.lines.on_event(event)?;
+        let is_frequent = matches!(event.kind, EventKind::Usage { .. });
+        if !is_frequent || self.flushed.elapsed() >= FLUSH_EVERY {
+            self.flushed = Instant::now();
+            self.lines.flush()?;
+        }
+        Ok(())
+    }
 }
 
 /// Whether the last line of a file has no end. A pipe or a device has no lines to look at.
@@ -58,10 +107,7 @@ impl EventSink for JsonLines {
         self.out.write_all(&line).and_then(|()| self.out.flush()).map_err(error)?;
         let is_final =
             matches!(event.kind, EventKind::Finished { .. } | EventKind::GroupFinished { .. });
-        match &self.file {
-            Some(file) if is_final => file.sync_data().map_err(error),
-            _ => Ok(()),
-        }
+        if is_final { self.flush() } else { Ok(()) }
     }
 }
 

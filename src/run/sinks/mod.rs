@@ -5,7 +5,7 @@ pub mod jsonl;
 mod lines;
 mod progress;
 
-pub use jsonl::JsonLines;
+pub use jsonl::{JsonLines, TryEvents};
 pub use lines::Lines;
 pub use progress::Progress;
 

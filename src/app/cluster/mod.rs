@@ -1,0 +1,432 @@
+//! Run groups that a batch scheduler's nodes run. The group's folder, which all machines share, is the
+//! truth; the scheduler says where jobs are, and is asked once a minute.
+
+mod decide;
+mod follow;
+pub mod order;
+pub mod queue;
+mod request;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use medalist_grading::GradeReport;
+use medalist_reports::record::AttemptRecord;
+use nix::fcntl::FlockArg;
+
+use super::context::{Context, tell};
+use super::error::{CliError, Exit};
+use super::judge::CatalogueJudge;
+use super::preflight;
+use super::run::create_group;
+use crate::attempt::outcome::{CancelReason, Outcome};
+use crate::attempt::plan::{Plan, Remote, SchedulerKind};
+use crate::attempt::text::shell_word;
+use crate::host::files::{StoreError, read_json, read_json_if_there};
+use crate::host::lock::lock;
+use crate::host::machine;
+use crate::host::scheduler::slurm::Slurm;
+use crate::host::scheduler::{Scheduler, Seen, State};
+use crate::host::store::GroupDir;
+use crate::host::store::tries::{self, Claim, Claimed, Standing, TryState};
+use crate::run::events::{GradeLine, RunStats};
+use crate::run::{RunSummary, close_group, record_of_lost, stop, write_group};
+use follow::{Follower, Pace};
+use order::OrderState;
+pub(in crate::app) use request::longest_timeout;
+
+/// The longest pause between two looks at the group's folder.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// How a group is handed over and followed.
+#[derive(Debug, Clone, Copy)]
+pub struct Following {
+    /// Whether to return once all is handed over.
+    pub detach: bool,
+    /// Between two questions to the scheduler.
+    pub every: Duration,
+}
+
+/// What following came to.
+#[derive(Debug)]
+pub enum Followed {
+    /// Every attempt is over.
+    Over(RunSummary),
+    /// All is handed over, and nobody follows.
+    Detached,
+}
+
+/// The scheduler of a kind.
+pub fn scheduler_of(kind: SchedulerKind) -> Box<dyn Scheduler> {
+    match kind {
+        SchedulerKind::Slurm => Box::new(Slurm::default()),
+    }
+}
+
+/// What names of a new group's jobs begin with.
+pub fn new_prefix() -> String {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    format!("medalist-{}", &id[..8])
+}
+
+fn remote(plan: &Plan) -> Result<&Remote, CliError> {
+    plan.on.as_ref().ok_or_else(|| {
+        CliError::message(Exit::Usage, "the group's plan names no scheduler")
+            .hint("`--on` is chosen when a group is made; resume this one without it")
+    })
+}
+
+/// Makes a group, hands its attempts over and follows them.
+///
+/// # Errors
+/// [`CliError`] with the documented exit codes; nothing is handed over then.
+pub async fn run_new_group(
+    plan: Plan,
+    following: Following,
+    context: &Context,
+) -> Result<(GroupDir, Followed), CliError> {
+    check(&plan, context)?;
+    let (dir, plan) = create_group(plan, context)?;
+    write_group(&dir, &plan, &machine::hardware(), None, None)?;
+    order::keep_environment(&dir, &plan)?;
+    let followed = follow_until(&dir, plan, following, context).await?;
+    Ok((dir, followed))
+}
+
+/// Goes on with a group: hands over what is not over and not in the queue, and follows.
+///
+/// # Errors
+/// As [`run_new_group`].
+pub async fn resume_group(
+    dir: &GroupDir,
+    plan: Plan,
+    following: Following,
+    context: &Context,
+) -> Result<Followed, CliError> {
+    if let Some(summary) = close_if_over(dir, &plan)? {
+        return Ok(Followed::Over(summary));
+    }
+    check(&plan, context)?;
+    stop::clear(dir, plan.attempts.iter().map(|attempt| attempt.dir.as_str()))?;
+    order::keep_environment(dir, &plan)?;
+    follow_until(dir, plan, following, context).await
+}
+
+/// Closes a group whose attempts are all over, for which nobody needs to be asked.
+fn close_if_over(dir: &GroupDir, plan: &Plan) -> Result<Option<RunSummary>, CliError> {
+    let mut stats = RunStats { planned: plan.attempts.len(), ..RunStats::default() };
+    let mut finished = BTreeMap::new();
+    for attempt in &plan.attempts {
+        let own = dir.attempt(&attempt.dir);
+        let Standing::Final(_) = tries::standing(&own)? else { return Ok(None) };
+        tries::publish(&own)?;
+        let record: AttemptRecord = read_json(&own.record())?;
+        let grade: Option<GradeReport> = read_json_if_there(&own.grade())?;
+        let grade = grade.as_ref().map(GradeLine::from).unwrap_or_default();
+        let outcome = record.outcome.unwrap_or_default();
+        stats.count(&outcome, &grade);
+        finished.insert(attempt.dir.clone(), !outcome.infrastructure);
+    }
+    close_group(dir, plan, &finished)?;
+    order::forget_environment(dir)?;
+    Ok(Some(RunSummary { stats, stopped: None, damaged: 0 }))
+}
+
+/// Checks what can be known before anything is handed over.
+///
+/// # Errors
+/// All that stands in the way, in one error.
+pub fn check(plan: &Plan, context: &Context) -> Result<(), CliError> {
+    let remote = remote(plan)?;
+    let mut found = Vec::new();
+    let gpus: Result<BTreeSet<u32>, CliError> =
+        plan.attempts.iter().map(|attempt| request::gpus_of(plan, attempt)).collect();
+    if plan.gpu_share > 1 {
+        found.push(
+            CliError::message(Exit::Usage, "attempts that are jobs of their own share no GPU")
+                .hint("leave `--gpu-share` out, or run without `--on`"),
+        );
+    }
+    match gpus {
+        Ok(gpus) => {
+            for count in gpus {
+                let resources = request::resources(plan, count);
+                let checked = match remote.scheduler {
+                    SchedulerKind::Slurm => super::slurm::check(plan, remote, resources, context),
+                };
+                found.extend(checked.err());
+            }
+        }
+        Err(error) => found.push(error),
+    }
+    preflight::check_for_nodes(plan, found).map(drop)
+}
+
+/// Follows until all is over, or all is handed over; Ctrl-C ends nothing but that.
+async fn follow_until(
+    dir: &GroupDir,
+    plan: Plan,
+    following: Following,
+    context: &Context,
+) -> Result<Followed, CliError> {
+    let (group, ours) = (dir.clone(), context.clone());
+    let work = tokio::task::spawn_blocking(move || follow(&group, &plan, following, &ours));
+    let root = shell_word(&dir.root().to_string_lossy());
+    tokio::select! {
+        followed = work => match followed {
+            Ok(followed) => followed,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        },
+        _ = tokio::signal::ctrl_c() => {
+            tell(format_args!(
+                "nobody follows any more; what was handed over runs on: `medalist status {root}` says where it stands, \
+                 `medalist run --resume {root}` follows again, `medalist stop --all --group {root}` ends it"
+            ));
+            std::process::exit(i32::from(Exit::Interrupted as u8));
+        }
+    }
+}
+
+fn follow(
+    group: &GroupDir,
+    plan: &Plan,
+    following: Following,
+    context: &Context,
+) -> Result<Followed, CliError> {
+    let remote = remote(plan)?;
+    let scheduler = scheduler_of(remote.scheduler);
+    let _alone = hold(group)?;
+    let judge = CatalogueJudge::new(plan.data_dir.clone(), &plan.catalog_dirs)
+        .map_err(|error| CliError::new(Exit::BadInput, error))?
+        .with_workers(|| context.workers());
+    let habits = scheduler.habits().map_err(|away| CliError::new(Exit::Environment, away))?;
+    let program = std::env::current_exe()?;
+    // What is handed over is read on other machines, from other folders.
+    let group = GroupDir::new(std::path::absolute(group.root())?);
+    let pace = Pace::of(following.every);
+    let mut follower =
+        Follower::new(&group, plan, remote, &*scheduler, &judge, &program, habits, pace)?;
+    let began = Instant::now();
+    let mut shown = String::new();
+    loop {
+        let step = follower.step(began.elapsed())?;
+        for line in &step.told {
+            context.say(line);
+        }
+        if step.is_done {
+            follower.close()?;
+            return Ok(Followed::Over(RunSummary { stats: step.stats, stopped: None, damaged: 0 }));
+        }
+        if stop::is_stopped(&group) && step.waiting + step.stats.running == 0 {
+            let stopped = Some(CancelReason::Interrupt);
+            return Ok(Followed::Over(RunSummary { stats: step.stats, stopped, damaged: 0 }));
+        }
+        let line = format!("{}, {} waiting", step.stats, step.waiting);
+        if line != shown && step.told.is_empty() {
+            context.say(&line);
+        }
+        shown = line;
+        if following.detach {
+            if step.open > 0 {
+                context.warn(format_args!(
+                    "{} attempts are not handed over yet; `medalist run --resume` hands them over when there is room",
+                    step.open
+                ));
+            }
+            return Ok(Followed::Detached);
+        }
+        std::thread::sleep(LOOK_EVERY.min(following.every));
+    }
+}
+
+/// Keeps others from handing over the same; where there are no locks, the orders' numbers and the claims do.
+fn hold(group: &GroupDir) -> Result<Option<nix::fcntl::Flock<std::fs::File>>, CliError> {
+    let folder = order::folder(group);
+    std::fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
+    match lock(&folder.join("follow.lock"), FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(StoreError::Locked { .. }) => {
+            let root = group.root().display();
+            Err(CliError::message(Exit::BadInput, format!("another medalist follows `{root}`"))
+                .hint(format!("`medalist status {root}` looks on beside it")))
+        }
+        Err(_) => Ok(None),
+    }
+}
+
+/// Names of a group's jobs.
+fn names(group: &GroupDir) -> Result<Vec<String>, CliError> {
+    let orders = order::all(group).map_err(|error| CliError::new(Exit::BadInput, error))?;
+    let counts = orders.into_values().filter(|it| !matches!(it.state, OrderState::Withdrawn(_)));
+    Ok(counts.map(|order| order.name).collect())
+}
+
+/// Refuses to run a group's attempts here while a scheduler may have jobs of it.
+///
+/// # Errors
+/// It has, or does not answer.
+pub fn must_be_over(group: &GroupDir, remote: &Remote) -> Result<(), CliError> {
+    let names = names(group)?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let root = shell_word(&group.root().to_string_lossy());
+    let seen = scheduler_of(remote.scheduler).queue(&names).map_err(|away| {
+        CliError::new(Exit::Environment, away)
+            .context("cannot tell whether jobs of the group are left")
+    })?;
+    match seen.len() {
+        0 => Ok(()),
+        jobs => Err(CliError::message(
+            Exit::BadInput,
+            format!("{jobs} jobs of the group still wait or run"),
+        )
+        .hint(format!("`medalist stop --all --group {root}` ends them"))),
+    }
+}
+
+/// Whether a scheduler has jobs of a group, asked now.
+///
+/// # Errors
+/// It does not answer.
+pub fn has_jobs(group: &GroupDir, plan: &Plan) -> Result<bool, CliError> {
+    let (Some(remote), names) = (&plan.on, names(group)?) else { return Ok(false) };
+    let seen = scheduler_of(remote.scheduler).queue(&names);
+    Ok(!seen.map_err(|away| CliError::new(Exit::Environment, away))?.is_empty())
+}
+
+/// Where the jobs of a group are, by what its readers show: counts of those that wait by reason, and the
+/// node of each that runs.
+#[derive(Debug, Default)]
+pub struct Jobs {
+    /// Why jobs wait, and how many for each reason.
+    pub waiting: BTreeMap<String, usize>,
+    /// Nodes with how many jobs each.
+    pub running: BTreeMap<String, usize>,
+    /// Why the scheduler did not answer.
+    pub away: Option<String>,
+}
+
+/// Asks for the jobs of a group, unless somebody has within the last minute; `None` if it has none.
+///
+/// # Errors
+/// Its orders cannot be read.
+pub fn jobs(group: &GroupDir, plan: &Plan) -> Result<Option<Jobs>, CliError> {
+    let (Some(remote), names) = (&plan.on, names(group)?) else { return Ok(None) };
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let queue = queue::look(group, &*scheduler_of(remote.scheduler), &names);
+    let mut jobs = Jobs { away: queue.away, ..Jobs::default() };
+    for seen in &queue.seen {
+        match &seen.state {
+            State::Running => *jobs.running.entry(seen.node.clone()).or_default() += 1,
+            _ => *jobs.waiting.entry(seen.reason.clone()).or_default() += 1,
+        }
+    }
+    Ok(Some(jobs))
+}
+
+/// Takes attempts out of the queue whose jobs have not begun, and writes down that they were stopped; how
+/// many. What runs finds the request in the group's folder.
+///
+/// # Errors
+/// The scheduler does not answer; the requests stand all the same.
+pub fn stop_waiting(
+    group: &GroupDir,
+    plan: &Plan,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<usize, CliError> {
+    let Some(remote) = &plan.on else { return Ok(0) };
+    let scheduler = scheduler_of(remote.scheduler);
+    let orders = order::all(group)?;
+    let mut latest: BTreeMap<&str, (&str, u32)> = BTreeMap::new();
+    for order in orders.values().filter(|it| !matches!(it.state, OrderState::Withdrawn(_))) {
+        for (index, element) in (0u32..).zip(&order.elements) {
+            latest.insert(&element.dir, (&order.name, index));
+        }
+    }
+    let names = names(group)?;
+    let away = |away| CliError::new(Exit::Environment, away);
+    let seen = scheduler.queue(&names).map_err(away)?;
+    let is = |seen: &Seen, name: &str, index: u32| {
+        seen.name == name && seen.index.is_none_or(|one| one == index)
+    };
+    let waits = |name: &str, index: u32| {
+        let found = seen.iter().find(|seen| is(seen, name, index));
+        found.filter(|seen| seen.state == State::Waiting).map(|seen| seen.id.clone())
+    };
+    let chosen: Vec<(&str, &str, u32, String)> = latest
+        .iter()
+        .filter(|(dir, _)| wanted(dir))
+        .filter_map(|(dir, (name, index))| Some((*dir, *name, *index, waits(name, *index)?)))
+        .collect();
+    let ids: Vec<(String, u32)> = chosen.iter().map(|it| (it.3.clone(), it.2)).collect();
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    scheduler.cancel(&ids, true).map_err(away)?;
+    // One that began in the same moment was not cancelled, and finds the request.
+    let left = scheduler.queue(&names).map_err(away)?;
+    let mut stopped = 0;
+    for (dir, name, index, _) in chosen {
+        if left.iter().any(|seen| is(seen, name, index) && seen.state == State::Running) {
+            continue;
+        }
+        stopped += usize::from(note_stopped(group, plan, dir)?);
+    }
+    Ok(stopped)
+}
+
+/// Ends jobs that run, which their scheduler signals.
+///
+/// # Errors
+/// The scheduler does not answer.
+pub fn end_running(
+    group: &GroupDir,
+    plan: &Plan,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<(), CliError> {
+    let Some(remote) = &plan.on else { return Ok(()) };
+    let scheduler = scheduler_of(remote.scheduler);
+    let orders = order::all(group)?;
+    let away = |away| CliError::new(Exit::Environment, away);
+    let seen = scheduler.queue(&names(group)?).map_err(away)?;
+    let mut ids = Vec::new();
+    for order in orders.values() {
+        for (index, element) in (0u32..).zip(&order.elements).filter(|(_, it)| wanted(&it.dir)) {
+            let found =
+                seen.iter().find(|seen| seen.name == order.name && seen.index == Some(index));
+            ids.extend(found.filter(|_| !element.dir.is_empty()).map(|it| (it.id.clone(), index)));
+        }
+    }
+    scheduler.cancel(&ids, false).map_err(away)
+}
+
+/// Writes down that an attempt was stopped before it began; false if somebody has begun it.
+fn note_stopped(group: &GroupDir, plan: &Plan, name: &str) -> Result<bool, CliError> {
+    let Some(attempt) = plan.attempts.iter().find(|attempt| attempt.dir == name) else {
+        return Ok(false);
+    };
+    let dir = group.attempt(name);
+    std::fs::create_dir_all(dir.root()).map_err(StoreError::io("create", dir.root()))?;
+    let us = Claim::of_this_process(None);
+    if matches!(tries::standing(&dir)?, Standing::Final(_)) {
+        return Ok(false);
+    }
+    let gone = |last: &TryState| tries::gone(&dir, last, &us);
+    let Claimed::New(number) = tries::claim(&dir, &us, &gone)? else { return Ok(false) };
+    let reason = CancelReason::Stopped;
+    let outcome = Outcome::Cancelled { reason }.record();
+    let record = || record_of_lost(plan, attempt, &dir, number, None);
+    Ok(tries::settle(&dir, number, outcome, &record, None)?)
+}
+
+/// Where a job's own output is, for who looks for it.
+pub fn outputs(group: &GroupDir) -> PathBuf {
+    order::folder(group)
+}
+
+#[cfg(test)]
+pub(in crate::app) mod tests;

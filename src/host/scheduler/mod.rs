@@ -1,0 +1,171 @@
+//! Batch schedulers: what is asked of one, whatever kind it is.
+//!
+//! A scheduler is never believed about what an attempt came to: that is in the group's folder. It is asked
+//! where jobs are, and why one ended that has left nothing there.
+
+pub mod slurm;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::attempt::plan::SchedulerWishes;
+
+/// Jobs to be handed over: one array, whose elements differ by their index alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The array's name, which no other has.
+    pub name: String,
+    /// Elements, with the indices from 0.
+    pub elements: u32,
+    /// How many may run at once.
+    pub at_once: Option<usize>,
+    /// The program of each element and its arguments.
+    pub command: Vec<String>,
+    /// Where what elements print goes, and the batch script.
+    pub folder: PathBuf,
+    /// What each element has.
+    pub resources: Resources,
+    /// Nodes that must not be used.
+    pub excluded: BTreeSet<String>,
+    /// What the user adds.
+    pub wishes: SchedulerWishes,
+}
+
+/// What an element has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Resources {
+    /// Processors.
+    pub cpus: u32,
+    /// Memory.
+    pub memory_bytes: u64,
+    /// GPUs.
+    pub gpus: u32,
+    /// How long it may run.
+    pub time_s: u64,
+    /// How long before the end of that time it is warned by SIGTERM.
+    pub warning_s: u64,
+}
+
+/// Jobs that were handed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submitted {
+    /// The array's id.
+    pub id: String,
+    /// The cluster, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+}
+
+/// Why jobs were not handed over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// There is no room for so many now: fewer may do, or the same later.
+    #[error("the scheduler takes no more jobs now: {0}")]
+    Full(String),
+    /// It refuses them whatever the time.
+    #[error("the scheduler refuses the jobs: {0}")]
+    Refused(String),
+    /// It did not answer; it may have taken them all the same.
+    #[error(transparent)]
+    Away(#[from] Away),
+}
+
+/// A scheduler that does not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the scheduler does not answer: {0}")]
+pub struct Away(pub String);
+
+/// An element of an array as its scheduler sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The array's name.
+    pub name: String,
+    /// The array's id.
+    pub id: String,
+    /// The element's index; `None` for all of an array that has not been split.
+    pub index: Option<u32>,
+    /// Where it is.
+    pub state: State,
+    /// Why it waits, in the scheduler's word.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The node it is on, or was.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub node: String,
+}
+
+/// Where a job is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It has not begun, or will begin again.
+    Waiting,
+    /// It runs, or is being cleared away.
+    Running,
+    /// It is over.
+    Over(Over),
+    /// In a word that we do not know.
+    Unknown(String),
+}
+
+/// How a job is over, in the scheduler's view. Exit codes prove nothing and are not among it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Over {
+    /// Its program has ended.
+    Ended,
+    /// It took more memory than it had.
+    OutOfMemory,
+    /// It took more time than it had.
+    TimedOut,
+    /// Somebody ended it: the user with this number, where that is told.
+    Cancelled(Option<u32>),
+    /// Its node was taken away or failed, in the scheduler's word.
+    NodeLost(String),
+}
+
+/// Limits and habits of a scheduler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Habits {
+    /// Elements of one array.
+    pub largest_array: u32,
+    /// Between its SIGTERM and its SIGKILL.
+    pub kill_wait: Duration,
+}
+
+/// A batch scheduler.
+pub trait Scheduler: Send + Sync {
+    /// Its limits and habits.
+    ///
+    /// # Errors
+    /// [`Away`].
+    fn habits(&self) -> Result<Habits, Away>;
+
+    /// Hands jobs over.
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    fn submit(&self, request: &Request) -> Result<Submitted, SubmitError>;
+
+    /// All elements of arrays of these names that wait or run.
+    ///
+    /// # Errors
+    /// [`Away`].
+    fn queue(&self, names: &[String]) -> Result<Vec<Seen>, Away>;
+
+    /// What is recorded of elements of arrays of these names, made since then; the last start of each.
+    ///
+    /// # Errors
+    /// [`Away`]; also where nothing is recorded on this cluster.
+    fn recorded(&self, names: &[String], since: DateTime<Utc>) -> Result<Vec<Seen>, Away>;
+
+    /// Ends elements: `(id, index)`. Those that wait never begin; `gently` those that run are only asked.
+    ///
+    /// # Errors
+    /// [`Away`].
+    fn cancel(&self, elements: &[(String, u32)], gently: bool) -> Result<(), Away>;
+}

@@ -1,0 +1,403 @@
+//! Run groups on a batch scheduler: on programs that answer as Slurm's do, and on a whole Slurm of this
+//! machine where there is one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{Called, TestContext, called, skip};
+
+/// An agent that works until somebody says `go`, and saves its work when it is asked to end.
+const AGENT: &str = r#"
+save() { cp "$DATA_DIR/sample_submission.csv" "$SUBMISSION_DIR/submission.csv"; }
+trap 'echo saving; save; exit 0' TERM
+echo working
+while [ ! -e "@GO@" ]; do sleep 0.2; done
+save
+"#;
+const LIMITS: [&str; 10] =
+    ["--cpus", "1", "--memory", "128MiB", "--disk", "1GiB", "--timeout", "10min", "--grace", "5s"];
+
+fn json(path: &Path) -> Value {
+    let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+/// Waits for a condition.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let give_up = Instant::now() + Duration::from_secs(120);
+    while !is_so() {
+        assert!(Instant::now() < give_up, "waited for {what}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// A cluster with prepared data and an agent.
+struct Site {
+    context: TestContext,
+    variables: Vec<(String, String)>,
+    stop: Option<PathBuf>,
+}
+
+impl Site {
+    fn new() -> Self {
+        let context = TestContext::new();
+        context.ok(&["-q", "prepare", "--suite", "demo"]);
+        let agent = context.join("waits");
+        fs::create_dir_all(&agent).unwrap();
+        fs::write(agent.join("agent.toml"), "id = \"waits\"\nbuild = \"dockerfile\"\n").unwrap();
+        let go = context.join("go").display().to_string();
+        fs::write(agent.join("start.sh"), AGENT.replace("@GO@", &go)).unwrap();
+        Self { context, variables: Vec::new(), stop: None }
+    }
+
+    /// One that answers as Slurm does, with these faults.
+    fn fake(faults: &Value) -> Self {
+        let mut site = Self::new();
+        let bin = site.context.join("bin");
+        fs::create_dir_all(&bin).unwrap();
+        let fake = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/slurm/fake");
+        for program in ["sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo", "srun"] {
+            std::os::unix::fs::symlink(&fake, bin.join(program)).unwrap();
+        }
+        let place = site.context.join("cluster");
+        fs::create_dir_all(&place).unwrap();
+        fs::write(place.join("faults.json"), faults.to_string()).unwrap();
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        site.variables = vec![
+            ("PATH".to_owned(), path),
+            ("FAKE_CLUSTER".to_owned(), place.display().to_string()),
+            // What a job's own shell has must not reach the jobs that it hands over.
+            ("SBATCH_PARTITION".to_owned(), "other".to_owned()),
+            ("SLURM_CPU_BIND".to_owned(), "none".to_owned()),
+        ];
+        site
+    }
+
+    /// A whole Slurm; `None` where there is none.
+    fn real(more: &[(&str, &str)]) -> Option<Self> {
+        let has = |program: &str| {
+            std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+                .any(|dir| dir.join(program).is_file())
+        };
+        if !nix_is_root() {
+            skip("slurm", "only root can start slurmd");
+            return None;
+        }
+        for program in ["slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd"] {
+            if !has(program) {
+                skip("slurm", &format!("there is no `{program}`; scripts/setup-tests installs it"));
+                return None;
+            }
+        }
+        let mut site = Self::new();
+        let dir = site.context.join("slurm");
+        let up = cluster(&dir, &["up"]).envs(more.iter().copied()).output().unwrap();
+        site.stop = Some(dir.clone());
+        assert!(up.status.success(), "{:#?}", called(&up));
+        let conf = dir.join("etc/slurm.conf").display().to_string();
+        site.variables = vec![("SLURM_CONF".to_owned(), conf)];
+        Some(site)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.context.command();
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    fn call(&self, args: &[&str]) -> Called {
+        called(&self.command().args(args).output().unwrap())
+    }
+
+    fn ok(&self, args: &[&str]) -> Called {
+        let called = self.call(args);
+        assert_eq!(called.code, 0, "{args:?}: {called:#?}");
+        called
+    }
+
+    /// One of Slurm's own programs; what it printed.
+    fn slurm(&self, program: &str, args: &[&str]) -> String {
+        let mut command = Command::new(program);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        let output = command.args(args).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Hands attempts of the agent over and returns.
+    fn hand_over(&self, more: &[&str]) -> Called {
+        let words =
+            ["run", "--on", "slurm", "--detach", "--agent", "./waits", "--executor", "process"];
+        self.call(&[&words[..], &LIMITS[..], more].concat())
+    }
+
+    fn group(&self) -> PathBuf {
+        let groups = fs::read_dir(self.context.join("runs")).unwrap();
+        let groups = groups.map(|entry| entry.unwrap().path());
+        groups.filter(|path| path.join("plan.json").is_file()).max().unwrap()
+    }
+
+    fn attempts(&self) -> Vec<PathBuf> {
+        let group = self.group();
+        let plan = json(&group.join("plan.json"));
+        let attempts = plan["attempts"].as_array().unwrap();
+        attempts.iter().map(|attempt| group.join(attempt["dir"].as_str().unwrap())).collect()
+    }
+
+    fn follow(&self) -> Child {
+        let group = self.group().display().to_string();
+        self.command()
+            .args(["run", "--resume", &group, "--poll", "2s"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    fn go(&self) {
+        fs::write(self.context.join("go"), "").unwrap();
+    }
+
+    /// The counts that `status` gives.
+    fn counts(&self) -> Value {
+        let group = self.group().display().to_string();
+        let stats: Value =
+            serde_json::from_str(&self.ok(&["status", &group, "--json"]).stdout).unwrap();
+        json!([stats["planned"], stats["finished"], stats["valid"], stats["infrastructure"]])
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some(dir) = &self.stop {
+            let _ = cluster(dir, &["down"]).output();
+        }
+    }
+}
+
+fn nix_is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|output| output.stdout == b"0\n")
+}
+
+/// The script that starts and ends a whole Slurm.
+fn cluster(dir: &Path, words: &[&str]) -> Command {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/slurm/cluster");
+    let mut command = Command::new(script);
+    command.arg(words[0]).arg(dir).args(&words[1..]).stdin(Stdio::null());
+    command
+}
+
+/// The log of the newest try of an attempt.
+fn log(attempt: &Path) -> String {
+    let numbers = fs::read_dir(attempt.join("tries")).into_iter().flatten().flatten();
+    let newest = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).max();
+    let path = attempt.join(format!("tries/{}/run.log", newest.unwrap_or(0)));
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn outcome(attempt: &Path) -> String {
+    json(&attempt.join("attempt.json"))["outcome"]["kind"].as_str().unwrap_or_default().to_owned()
+}
+
+/// What went wrong with a child, or what it said.
+fn end(child: Child) -> Called {
+    called(&child.wait_with_output().unwrap())
+}
+
+#[test]
+fn a_group_is_handed_over_and_followed_on_every_version() {
+    for version in ["20.11.9", "22.05.8", "23.11.4", "24.05.0"] {
+        let site = Site::fake(&json!({ "version": version }));
+        site.go();
+        let words =
+            ["run", "--on", "slurm", "--agent", "./waits", "--executor", "process", "--poll", "1s"];
+        let ran =
+            site.ok(&[&words[..], &LIMITS[..], &["-c", "demo-bikes", "demo-digits"][..]].concat());
+        assert!(ran.stderr.contains("handed over 2 attempts as 1"), "{version}: {ran:#?}");
+        assert_eq!(site.counts(), json!([2, 2, 2, 0]), "{version}");
+        let group = site.group();
+        assert!(!group.join("jobs/environment.json").exists());
+        assert!(json(&group.join("group.json"))["ended_at"].is_string());
+        for attempt in site.attempts() {
+            let record = json(&attempt.join("attempt.json"));
+            assert_eq!(record["outcome"]["kind"], "finished", "{record:#}");
+            assert!(record["tries"][0]["node"].as_str().unwrap().contains("on `n1`"), "{record:#}");
+            assert!(fs::read_to_string(attempt.join("run.log")).unwrap().contains("working"));
+            assert!(attempt.join("submission/submission.csv").is_file());
+            assert!(!attempt.join("tries/1/control").exists(), "it is on the node's own disk");
+        }
+        let name = group.display().to_string();
+        let replay = site.ok(&["replay", &name]).stdout;
+        assert_eq!(replay.matches(": finished").count(), 2, "{replay}");
+        assert!(site.ok(&["report", &name]).stdout.contains("waits"));
+        assert!(site.ok(&["logs", "demo-bikes"]).stdout.contains("working"));
+    }
+}
+
+#[test]
+fn what_stands_in_the_way_is_said_before_anything_is_handed_over() {
+    let site = Site::fake(&json!({ "partition_limit": "20:00" }));
+    let refused = site.hand_over(&["-c", "demo-bikes"]);
+    assert_eq!(refused.code, 3, "{refused:#?}");
+    assert!(refused.stderr.contains("the longest `--timeout` that fits is"), "{refused:#?}");
+    let refused = site.hand_over(&["-c", "demo-bikes", "--partition", "nope"]);
+    assert!(refused.code == 3 && refused.stderr.contains("the cluster has `main`"), "{refused:#?}");
+    let refused = site.hand_over(&["-c", "demo-bikes", "--timeout", "1min", "--gpus", "all"]);
+    assert!(refused.code == 2 && refused.stderr.contains("a scheduler chooses"), "{refused:#?}");
+    assert!(!site.context.join("cluster/next").exists(), "nothing was handed over");
+
+    let without = TestContext::new();
+    without.ok(&["-q", "prepare", "-c", "demo-bikes"]);
+    let words = ["run", "--on", "slurm", "--agent", "sample", "-c", "demo-bikes"];
+    let mut command = without.command();
+    let called = called(&command.args(words).env("PATH", "/nowhere").output().unwrap());
+    assert!(called.code == 4 && called.stderr.contains("there is no `sbatch`"), "{called:#?}");
+    let groups = fs::read_dir(without.join("runs")).into_iter().flatten().flatten();
+    assert_eq!(groups.filter(|entry| entry.path().join("plan.json").exists()).count(), 0);
+}
+
+#[test]
+fn windows_chunks_lost_answers_and_dead_starts_lose_nothing() {
+    let faults = json!({
+        "largest_array": 3, "full_above": 4, "mute": 1, "no_accounting": true, "never_begins": [1],
+    });
+    let site = Site::fake(&faults);
+    site.go();
+    let handed = site.hand_over(&["--suite", "demo", "--seeds", "2"]);
+    assert_eq!(handed.code, 0, "{handed:#?}");
+    let followed = end(site.follow());
+    assert_eq!(followed.code, 0, "{followed:#?}");
+    assert_eq!(site.counts(), json!([8, 8, 8, 0]), "{followed:#?}");
+    let dead: Vec<PathBuf> = site
+        .attempts()
+        .into_iter()
+        .filter(|attempt| {
+            json(&attempt.join("attempt.json"))["tries"].as_array().unwrap().len() > 1
+        })
+        .collect();
+    assert_eq!(dead.len(), 1, "{followed:#?}");
+    let record = json(&dead[0].join("attempt.json"));
+    let first = &record["tries"][0]["outcome"];
+    assert_eq!(first["kind"], "setup_failed", "{record:#}");
+    assert!(first["detail"].as_str().unwrap().contains("this node is broken"), "{record:#}");
+}
+
+#[test]
+fn what_is_asked_before_an_attempt_begins_is_not_lost() {
+    let site = Site::fake(&json!({}));
+    let handed = site.hand_over(&["-c", "demo-bikes", "demo-digits"]);
+    assert_eq!(handed.code, 0, "{handed:#?}");
+    let attempts = site.attempts();
+    until("both agents", || attempts.iter().all(|attempt| log(attempt).contains("working")));
+    let stopped = site.ok(&["stop", "demo-bikes"]);
+    assert!(stopped.stdout.contains("cancelled"), "{stopped:#?}");
+    let group = site.group().display().to_string();
+    site.go();
+    until("the other one", || site.counts()[1] == 2);
+    // Refused until the last job has left the queue.
+    until("the group to be made here", || {
+        let local = site.call(&["run", "--resume", &group, "--on", "local"]);
+        assert!(local.code == 0 || local.stderr.contains("still wait or run"), "{local:#?}");
+        local.code == 0
+    });
+    assert_eq!(site.counts(), json!([2, 2, 2, 0]));
+    for attempt in &attempts {
+        assert_eq!(outcome(attempt), "finished");
+    }
+}
+
+#[test]
+fn a_real_slurm_loses_nodes_jobs_and_controllers_and_no_attempt() {
+    // Eight attempts fill two nodes; the third one takes what another loses.
+    let Some(site) = Site::real(&[("NODES", "3"), ("NODE_CPUS", "4")]) else { return };
+    let handed = site.hand_over(&["--suite", "demo", "--seeds", "2"]);
+    assert_eq!(handed.code, 0, "{handed:#?}");
+    let (group, attempts) = (site.group(), site.attempts());
+    let name = group.display().to_string();
+    until("all agents", || attempts.iter().all(|attempt| log(attempt).contains("working")));
+    let status = site.ok(&["status", &name]).stdout;
+    assert!(status.contains("8 running") && status.contains("jobs run on n1"), "{status}");
+
+    let array = json(&group.join("jobs/order-1.json"))["state"]["submitted"]["id"].clone();
+    let array = array.as_str().unwrap();
+    let node = |index: usize| {
+        let claim = json(&attempts[index].join("tries/1/claim.json"));
+        claim["job"]["node"].as_str().unwrap().to_owned()
+    };
+    let on = |wanted: &str| (0..8).filter(|index| node(*index) == wanted).collect::<Vec<usize>>();
+    let (first, second) = (on("n1"), on("n2"));
+    // By hand, without a word to medalist: the agent saves its work, and the attempt is made again when somebody resumes.
+    let cancelled = first[0];
+    site.slurm("scancel", &[&format!("{array}_{cancelled}")]);
+    until("the cancelled one", || attempts[cancelled].join("attempt.json").is_file());
+    assert_eq!(outcome(&attempts[cancelled]), "node_lost");
+    assert!(attempts[cancelled].join("tries/1/submission/submission.csv").is_file());
+    let requeued = first[1];
+    site.slurm("scontrol", &["requeue", &format!("{array}_{requeued}")]);
+    until("the requeued one", || attempts[requeued].join("tries/2/run.log").is_file());
+    let stopped = second[0];
+    let key = json(&group.join("plan.json"))["attempts"][stopped]["key"].clone();
+    site.ok(&["stop", key.as_str().unwrap(), "--group", &name]);
+    assert_eq!(outcome(&attempts[stopped]), "cancelled");
+
+    let mut follower = site.follow();
+    until("the one that is made again", || attempts[cancelled].join("tries/2/run.log").is_file());
+    follower.kill().unwrap();
+    end(follower);
+    let follower = site.follow();
+    let dir = site.stop.clone().unwrap();
+    let ran = |words: &[&str]| {
+        let output = cluster(&dir, words).output().unwrap();
+        assert!(output.status.success(), "{:#?}", called(&output));
+    };
+    ran(&["restart"]);
+    // A power cut, as far as the scheduler can tell: what ran on the node runs on.
+    let lost = second[1];
+    ran(&["kill", "n2"]);
+    until("another try of the lost one", || attempts[lost].join("tries/2/run.log").is_file());
+    let zombie = json(&attempts[lost].join("tries/1/claim.json"))["pid"].clone();
+    assert!(Path::new(&format!("/proc/{zombie}")).exists(), "its process lives on");
+    site.go();
+    until("the zombie's end", || !Path::new(&format!("/proc/{zombie}")).exists());
+    ran(&["start", "n2"]);
+    let followed = end(follower);
+    assert_eq!(followed.code, 0, "{followed:#?}");
+    assert_eq!(site.counts(), json!([8, 8, 8, 0]), "{followed:#?}");
+    for attempt in &attempts {
+        assert_eq!(outcome(attempt), "finished", "{}", attempt.display());
+    }
+    let ended = json(&attempts[lost].join("tries/1/end.json"));
+    assert_eq!(ended["by"], "superseded", "{ended:#}");
+    assert!(attempts[lost].join("tries/1/run.log").is_file(), "what it left is kept");
+    let counted = fs::canonicalize(attempts[lost].join("run.log")).unwrap();
+    assert!(counted.ends_with("tries/2/run.log"), "{}", counted.display());
+    assert!(site.ok(&["report", &name]).stdout.contains("waits"));
+}
+
+#[test]
+fn a_real_slurms_time_limit_before_the_agents_is_the_machines_failure() {
+    let Some(site) = Site::real(&[("NODES", "1"), ("PORT", "17440"), ("MAXSUBMIT", "2")]) else {
+        return;
+    };
+    let handed = site.hand_over(&["-c", "demo-bikes", "demo-digits", "demo-flights"]);
+    assert!(handed.code == 0 && handed.stderr.contains("not handed over yet"), "{handed:#?}");
+    let attempts = site.attempts();
+    let began = || attempts.iter().filter(|attempt| log(attempt).contains("working")).count();
+    until("two agents", || began() == 2);
+    let limited = attempts.iter().position(|attempt| log(attempt).contains("working")).unwrap();
+    let claim = json(&attempts[limited].join("tries/1/claim.json"));
+    let job = format!("{}_{}", claim["job"]["id"].as_str().unwrap(), claim["job"]["index"]);
+    site.slurm("scontrol", &["update", &format!("jobid={job}"), "TimeLimit=1"]);
+    until("its end", || attempts[limited].join("attempt.json").is_file());
+    let record = json(&attempts[limited].join("attempt.json"));
+    assert_eq!(record["outcome"]["kind"], "node_lost", "{record:#}");
+    assert!(record["submission"]["bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{record:#}");
+    site.go();
+    let followed = end(site.follow());
+    assert_eq!(followed.code, 0, "{followed:#?}");
+    assert_eq!(site.counts(), json!([3, 3, 3, 0]), "{followed:#?}");
+}
