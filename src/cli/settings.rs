@@ -430,8 +430,8 @@ mod tests {
                 "`/p/medalist.toml`, line 2: `timeout` is `24`: time unit needed",
             ),
             (
-                "[run]\nexecutor = \"podman\"",
-                "`executor` is `podman`: expected one of `docker`, `process`",
+                "[run]\nexecutor = \"dockre\"",
+                "`executor` is `dockre`: expected one of `docker`, `podman`",
             ),
             ("[run]\nseeds = 0", "`seeds` is `0`: 0 is not in 1..=1000"),
             ("[run]\ngpu-pool = [\"x\"]", "`gpu-pool` is `x`: "),
