@@ -496,9 +496,9 @@ mod tests {
         for kind in OutcomeKind::KNOWN {
             assert_eq!(&OutcomeKind::from(kind.as_str()), kind);
         }
-        let text = r#"{"kind":"node_lost","infrastructure":true,"exit_code":null,"detail":null}"#;
+        let text = r#"{"kind":"struck_by_lightning","infrastructure":true,"exit_code":null,"detail":null}"#;
         let record: OutcomeRecord = serde_json::from_str(text).expect("an outcome of a newer kind");
-        assert_eq!(record.kind, OutcomeKind::Other("node_lost".to_owned()));
+        assert_eq!(record.kind, OutcomeKind::Other("struck_by_lightning".to_owned()));
         assert_eq!(serde_json::to_string(&record).expect("serialises"), text);
     }
 

@@ -2,13 +2,14 @@
 //! machine where there is one.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Called, TestContext, called, skip};
+use crate::support::{Called, TestContext, called, json, skip};
 
 /// An agent that works until somebody says `go`, and saves its work when it is asked to end.
 const AGENT: &str = r#"
@@ -20,11 +21,6 @@ save
 "#;
 const LIMITS: [&str; 10] =
     ["--cpus", "1", "--memory", "128MiB", "--disk", "1GiB", "--timeout", "10min", "--grace", "5s"];
-
-fn json(path: &Path) -> Value {
-    let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_slice(&bytes).unwrap()
-}
 
 /// Waits for a condition.
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -94,7 +90,10 @@ impl Site {
             }
         }
         let mut site = Self::new();
-        let dir = site.context.join("slurm");
+        // Its daemons run as users of their own, who must be able to enter it.
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("medalist-slurm-").permissions(fs::Permissions::from_mode(0o755));
+        let dir = builder.tempdir().unwrap().keep();
         let up = cluster(&dir, &["up"]).envs(more.iter().copied()).output().unwrap();
         site.stop = Some(dir.clone());
         assert!(up.status.success(), "{:#?}", called(&up));
@@ -246,7 +245,7 @@ fn what_stands_in_the_way_is_said_before_anything_is_handed_over() {
     assert!(refused.stderr.contains("the longest `--timeout` that fits is"), "{refused:#?}");
     let refused = site.hand_over(&["-c", "demo-bikes", "--partition", "nope"]);
     assert!(refused.code == 3 && refused.stderr.contains("the cluster has `main`"), "{refused:#?}");
-    let refused = site.hand_over(&["-c", "demo-bikes", "--timeout", "1min", "--gpus", "all"]);
+    let refused = site.hand_over(&["-c", "demo-bikes", "--gpus", "all"]);
     assert!(refused.code == 2 && refused.stderr.contains("a scheduler chooses"), "{refused:#?}");
     assert!(!site.context.join("cluster/next").exists(), "nothing was handed over");
 

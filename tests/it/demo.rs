@@ -76,17 +76,33 @@ fn json_groups(context: &TestContext) -> Vec<String> {
         .collect()
 }
 
-#[test]
-fn the_demo_runs_without_a_daemon_and_says_what_is_lost() {
-    let context = TestContext::new();
+/// The demo where no engine answers.
+fn without_an_engine(context: &TestContext, node_dir: &str) -> crate::support::Called {
     let output = context
         .command()
         .env("DOCKER_HOST", format!("unix://{}", context.join("nobody.sock").display()))
+        .env("MEDALIST_NODE_DIR", context.join(node_dir))
         .args(["demo", "--seeds", "1"])
         .output()
         .unwrap();
     let called = crate::support::called(&output);
     assert_eq!(called.code, 0, "{called:#?}");
+    called
+}
+
+#[test]
+fn the_demo_runs_sealed_without_a_daemon() {
+    let context = TestContext::new();
+    let called = without_an_engine(&context, "node");
+    assert!(called.stderr.contains("(namespaces, sealed)"), "{}", called.stderr);
+    check(&context, true);
+}
+
+#[test]
+fn the_demo_runs_without_containers_and_says_what_is_lost() {
+    let context = TestContext::new();
+    // Containers cannot lie in such a folder.
+    let called = without_an_engine(&context, "a,b");
     for words in ["NOT SEALED", "no container was used", "Start Docker"] {
         assert!(called.stderr.contains(words), "no `{words}` in {}", called.stderr);
     }
