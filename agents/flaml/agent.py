@@ -7,40 +7,15 @@ with a hundred classes a single trial can take longer than all the time.
 import argparse
 
 import numpy as np
-import pandas as pd
 from flaml import AutoML
-from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
-from task import SEED, Task, say
+from task import SEED, Forest, Task, say
 
 METRICS = {'log_loss': 'log_loss', 'roc_auc': 'roc_auc', 'accuracy': 'accuracy', 'rmse': 'rmse'}
 # A round shorter than this, in seconds, finds nothing new.
 SHORTEST = 8
 # With more classes a model is tried once and not in folds.
 MANY_CLASSES = 20
-TREES, ROWS = 200, 20_000
-
-
-class Forest:
-    """Extra trees without a search, with the answers of a search."""
-
-    best_loss, best_config_per_estimator = float('inf'), {}
-
-    def __init__(self, train, labels, kind, jobs):
-        make = ExtraTreesRegressor if kind == 'regression' else ExtraTreesClassifier
-        self.model = make(TREES, bootstrap=True, max_samples=min(len(train), ROWS), random_state=SEED, n_jobs=jobs).fit(self.numbers(train), labels)
-        self.classes_ = getattr(self.model, 'classes_', None)
-
-    @staticmethod
-    def numbers(table):
-        """Both tables have the same categories, in the same order."""
-        return table.apply(lambda column: column.cat.codes if column.dtype == 'category' else column).fillna(-1)
-
-    def predict(self, table):
-        return self.model.predict(self.numbers(table))
-
-    def predict_proba(self, table):
-        return self.model.predict_proba(self.numbers(table))
 
 
 class Search:
@@ -72,20 +47,11 @@ class Search:
             self.best = automl
 
     def answer(self):
-        task, automl = self.task, self.best
-        if self.kind == 'regression':
-            guess = automl.predict(self.test)
-            return np.expm1(guess) if self.ratio else guess
-        if task.wants_chances(self.target):
-            chances = pd.DataFrame(automl.predict_proba(self.test), columns=automl.classes_)
-            return chances if task.is_one_of_classes else chances.iloc[:, 1]
-        names = {str(value): value for value in task.train[self.target].dropna().unique()}
-        return [names[str(value)] for value in automl.predict(self.test)]
+        return self.task.answer(self.target, self.best, self.test)
 
 
 def write(task, searches):
     task.write({search.target: search.answer() for search in searches})
-    say('wrote the predictions')
 
 
 def main():

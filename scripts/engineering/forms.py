@@ -19,6 +19,22 @@ SCORES = """pd.DataFrame({"{{NAME}}": [value, value]}, index=[MODEL, "ensemble"]
     print(f"=== Start of Debug Information ===\\ndebug_time: {took:.1f}\\nestimated_time: {took:.1f}\\n=== End of Debug Information ===")"""
 
 
+# How R&D-Agent names kinds of tasks.
+KINDS = {"image": "Image (Computer Vision)", "text": "Text (Natural Language Processing)", "series": "Time Series", "tabular": "Tabular"}
+
+
+def summed_up(text):
+    """The task as R&D-Agent sums it up for its programs, without the description: kind, metric, key and targets; None if it does not."""
+    metric = re.search(r'exactly the same as "([^"]+)"', text)
+    kind = re.search(r"The data type used in this competition is \*\*(.+?)\*\*", text)
+    header = re.search(r"### sample_submission\.csv:.*?columns\)\n +(\S[^\n]*)\n", text, re.S)
+    if not (metric and kind and header):
+        return None
+    key, *targets = header[1].split()
+    named = next((name for name, words in KINDS.items() if words == kind[1]), "tabular")
+    return {"kind": named, "metric": metric[1], "label": targets[0], "date": key, "texts": ["text"], "train": "train", "test": "test"}, key, targets
+
+
 def instance(schema, roots=None):
     """A value that a JSON schema allows."""
     roots = roots or schema
@@ -87,6 +103,14 @@ def answer(conversation, skill):
     return wire.Reply(json.dumps(value), [], {"agent": "rd-agent", "step": step})
 
 
+def coder(conversation, skill):
+    """The reply to R&D-Agent's request for a program, which it takes from a block of Python; None if this is none."""
+    text = "\n".join([conversation.system, *(turn.text for turn in conversation.turns)])
+    if "The return code should be like" not in text:
+        return None
+    return wire.Reply(f"```python\n{program(text, skill)}\n```", [], {"agent": "rd-agent", "step": "program"})
+
+
 def filled(form, text, skill):
     """The form with values: of what is known of the task where a key asks for it."""
     if list(form) == ["code"]:
@@ -95,7 +119,7 @@ def filled(form, text, skill):
     task = facts.described(text, facts.metric_of(text)) or {"kind": "tabular", "metric": "accuracy"}
     known = {
         "Task Type": "Regression" if task["metric"] in ("rmsle", "rmse", "mae") else "Classification",
-        "Data Type": {"image": "Image (Computer Vision)", "text": "Text (Natural Language Processing)", "series": "Time Series"}.get(task["kind"], "Tabular"),
+        "Data Type": KINDS[task["kind"]],
         "Metric Name": task["metric"],
         "Metric Direction": task["metric"] not in ("log_loss", "rmsle", "rmse", "mae"),
         "component": "Model",
@@ -123,11 +147,13 @@ def filled(form, text, skill):
 def program(text, skill):
     """R&D-Agent's `main.py`: the model after the one that it has, and the files that it reads."""
     task = facts.described(text, facts.metric_of(text)) or {"kind": "tabular", "metric": "accuracy", "label": ""}
+    header = re.search(r"```\n(\w+(?:,\w+)+)\n", text)
+    key, *targets = header[1].split(",") if header else ("id", "target")
+    if known := summed_up(text):
+        task, key, targets = known
     plan = programs.PLANS[task["kind"]]["small" if skill == "small" else "large"]
     tried = re.findall(r'^MODEL = "(\w+)"', text, re.M)
     model, settings = plan[min(len(set(tried)), len(plan) - 1)]
-    header = re.search(r"```\n(\w+(?:,\w+)+)\n", text)
-    key, *targets = header[1].split(",") if header else ("id", "target")
     name = re.search(r'exactly the same as "([^"]+)"|exact metric name: "([^"]+)"', text)
     written = programs.training(task, model, settings, "engineer", one_file=True, data="./workspace_input")
     sample = re.search(r"^SAMPLE = .*\nID, TARGETS = .*$", written, re.M)

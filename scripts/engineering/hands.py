@@ -12,7 +12,7 @@ ROLES = ("manager", "designer", "coder", "tuner", "aggregator")
 
 def answer(conversation, skill):
     """The reply to a conversation, with `note["agent"]` saying which agent it was taken for."""
-    for recognise in (review, reference, by_tools, smolagents, mini_swe, aide, edit_script, mlagentbench, forms.answer):
+    for recognise in (review, reference, by_tools, smolagents, mini_swe, aide, edit_script, mlagentbench, forms.coder, forms.answer):
         reply = recognise(conversation, skill)
         if reply is not None:
             reply.note.setdefault("agent", recognise.__name__)
