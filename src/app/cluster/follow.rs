@@ -408,6 +408,12 @@ impl<'a> Follower<'a> {
                 order.become_state(self.group, number, OrderState::Withdrawn(why))?;
                 Ok(false)
             }
+            // Such jobs were taken before: nodes are missing, say, and come back.
+            Err(SubmitError::Refused(why)) if self.has_been_taken() => {
+                step.told.push(format!("not handed over: {why}; tried again later"));
+                order.become_state(self.group, number, OrderState::Withdrawn(why))?;
+                Ok(false)
+            }
             Err(SubmitError::Refused(why)) => {
                 order.become_state(self.group, number, OrderState::Withdrawn(why.clone()))?;
                 Err(CliError::new(Exit::BadInput, SubmitError::Refused(why)).hint(format!(
@@ -424,6 +430,11 @@ impl<'a> Follower<'a> {
         };
         self.orders.insert(number, order);
         result
+    }
+
+    /// Whether the scheduler has ever taken an order of the group.
+    fn has_been_taken(&self) -> bool {
+        self.orders.values().any(|order| matches!(order.state, OrderState::Submitted(_)))
     }
 
     /// Writes that the group is done, and what only running attempts needed is removed.

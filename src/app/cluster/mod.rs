@@ -27,7 +27,7 @@ use crate::host::files::{StoreError, read_json, read_json_if_there};
 use crate::host::lock::lock;
 use crate::host::machine;
 use crate::host::scheduler::slurm::Slurm;
-use crate::host::scheduler::{Scheduler, Seen, State};
+use crate::host::scheduler::{Habits, Scheduler, Seen, State};
 use crate::host::store::GroupDir;
 use crate::host::store::tries::{self, Claim, Claimed, Standing, TryState};
 use crate::run::events::{GradeLine, RunStats};
@@ -38,6 +38,11 @@ pub(in crate::app) use request::longest_timeout;
 
 /// The longest pause between two looks at the group's folder.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// How long a scheduler that does not answer is waited for when a group is taken up again, and between
+/// two questions then.
+const AWAY_PATIENCE: Duration = Duration::from_secs(5 * 60);
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// How a group is handed over and followed.
 #[derive(Debug, Clone, Copy)]
@@ -107,7 +112,13 @@ pub async fn resume_group(
     if let Some(summary) = close_if_over(dir, &plan)? {
         return Ok(Followed::Over(summary));
     }
-    check(&plan, context)?;
+    if order::all(dir)?.is_empty() {
+        check(&plan, context)?;
+    } else {
+        // What was taken once was well asked for; what is refused or not answered now, the follower
+        // waits for.
+        preflight::check_for_nodes(&plan, Vec::new())?;
+    }
     stop::clear(dir, plan.attempts.iter().map(|attempt| attempt.dir.as_str()))?;
     order::keep_environment(dir, &plan)?;
     follow_until(dir, plan, following, context).await
@@ -188,6 +199,22 @@ async fn follow_until(
     }
 }
 
+/// What the scheduler allows. Where jobs of the group are there already, one that does not answer, as
+/// while it is started again, is waited for.
+fn habits(scheduler: &dyn Scheduler, is_new: bool, context: &Context) -> Result<Habits, CliError> {
+    let began = Instant::now();
+    loop {
+        match scheduler.habits() {
+            Ok(habits) => return Ok(habits),
+            Err(away) if is_new || began.elapsed() > AWAY_PATIENCE => {
+                return Err(CliError::new(Exit::Environment, away));
+            }
+            Err(away) => context.warn(format_args!("{away}; it is asked again")),
+        }
+        std::thread::sleep(ASK_AGAIN);
+    }
+}
+
 fn follow(
     group: &GroupDir,
     plan: &Plan,
@@ -200,7 +227,7 @@ fn follow(
     let judge = CatalogueJudge::new(plan.data_dir.clone(), &plan.catalog_dirs)
         .map_err(|error| CliError::new(Exit::BadInput, error))?
         .with_workers(|| context.workers());
-    let habits = scheduler.habits().map_err(|away| CliError::new(Exit::Environment, away))?;
+    let habits = habits(&*scheduler, order::all(group)?.is_empty(), context)?;
     let program = std::env::current_exe()?;
     // What is handed over is read on other machines, from other folders.
     let group = GroupDir::new(std::path::absolute(group.root())?);
