@@ -2,6 +2,7 @@
 //! machine where there is one.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -94,7 +95,10 @@ impl Site {
             }
         }
         let mut site = Self::new();
-        let dir = site.context.join("slurm");
+        // Its daemons run as users of their own, who must be able to enter it.
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("medalist-slurm-").permissions(fs::Permissions::from_mode(0o755));
+        let dir = builder.tempdir().unwrap().keep();
         let up = cluster(&dir, &["up"]).envs(more.iter().copied()).output().unwrap();
         site.stop = Some(dir.clone());
         assert!(up.status.success(), "{:#?}", called(&up));

@@ -97,7 +97,7 @@ fn read_attempt(
     let record: Option<AttemptRecord> = if path.is_file() {
         check_version(&path, warnings).and_then(|()| json::read(&path, warnings))
     } else {
-        None
+        record_of_running_try(dir, warnings)
     };
     let Some(record) = record else {
         // The plan still counts it: an attempt never drops out of a denominator because its file is
@@ -139,6 +139,21 @@ fn read_attempt(
         grade,
         record: Some(Box::new(record)),
     })
+}
+
+/// The record of an attempt whose first try runs in a process of its own, which publishes it at its end:
+/// whatever it says of one, that is not decided yet.
+fn record_of_running_try(dir: &Path, warnings: &mut Vec<Warning>) -> Option<AttemptRecord> {
+    let tries = std::fs::read_dir(dir.join("tries")).ok()?.flatten();
+    let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
+    let newest = tries.filter_map(number).max()?;
+    let path = dir.join("tries").join(newest.to_string()).join("attempt.json");
+    if !path.is_file() {
+        return None;
+    }
+    check_version(&path, warnings)?;
+    let record: AttemptRecord = json::read(&path, warnings)?;
+    Some(AttemptRecord { outcome: None, submission: None, ..record })
 }
 
 pub(super) fn facts_of(
