@@ -32,6 +32,9 @@ def summed_up(text):
         return None
     key, *targets = header[1].split()
     named = next((name for name, words in KINDS.items() if words == kind[1]), "tabular")
+    if named == "text" and not re.search(r"^text \(", text, re.M):
+        # It was summed up from a description that has the word; the columns know better.
+        named = "tabular"
     return {"kind": named, "metric": metric[1], "label": targets[0], "date": key, "texts": ["text"], "train": "train", "test": "test"}, key, targets
 
 
