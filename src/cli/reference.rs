@@ -160,7 +160,7 @@ fn describe(arg: &Arg, page: &mut String) {
 }
 
 /// Variables that are read without standing for an option.
-const READ: [(&str, &str); 17] = [
+const READ: [(&str, &str); 18] = [
     ("COLUMNS", "the width of tables, where stdout is not a terminal"),
     (
         "DOCKER_HOST",
@@ -180,6 +180,7 @@ const READ: [(&str, &str); 17] = [
         "MEDALIST_GPU_DRIVER_DIR",
         "a directory with the NVIDIA driver's libraries, for GPUs through device nodes",
     ),
+    ("MEDALIST_JOB_ENVIRONMENT", "set by the harness in a scheduler's job, for itself"),
     (
         "MEDALIST_LOG",
         "what is logged to stderr, in the syntax of `tracing-subscriber`, such as `medalist=debug`",
