@@ -420,6 +420,11 @@ proptest! {
 }
 
 #[test]
+fn a_job_that_was_only_to_grade_and_never_began_is_handed_over_again() {
+    history(4, 16_073_358_378_224_934_202, 79);
+}
+
+#[test]
 fn a_group_that_nothing_happens_to_is_handed_over_in_arrays_and_windows() {
     let mut world = World::new(10, 7);
     let (group, plan, fake) = (world.group.clone(), world.plan.clone(), world.fake.clone());

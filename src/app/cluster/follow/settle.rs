@@ -141,7 +141,9 @@ impl Follower<'_> {
                 let node = (!node.is_empty()).then_some(node);
                 self.settle(attempt, dir, number, outcome.record(), node, step)?;
             }
-            Claimed::Ungraded(_) | Claimed::Over | Claimed::Elsewhere { .. } => {}
+            // An earlier try has all but its grade, which another job is to give.
+            Claimed::Ungraded(number) => return Ok(Some(number)),
+            Claimed::Over | Claimed::Elsewhere { .. } => {}
         }
         match tries::standing(dir)? {
             Standing::Ended(one) => self.ended(attempt, dir, &one, job, step),
