@@ -250,7 +250,7 @@ fn what_stands_in_the_way_is_said_before_anything_is_handed_over() {
     assert!(refused.stderr.contains("the longest `--timeout` that fits is"), "{refused:#?}");
     let refused = site.hand_over(&["-c", "demo-bikes", "--partition", "nope"]);
     assert!(refused.code == 3 && refused.stderr.contains("the cluster has `main`"), "{refused:#?}");
-    let refused = site.hand_over(&["-c", "demo-bikes", "--timeout", "1min", "--gpus", "all"]);
+    let refused = site.hand_over(&["-c", "demo-bikes", "--gpus", "all"]);
     assert!(refused.code == 2 && refused.stderr.contains("a scheduler chooses"), "{refused:#?}");
     assert!(!site.context.join("cluster/next").exists(), "nothing was handed over");
 

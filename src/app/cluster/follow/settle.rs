@@ -141,7 +141,9 @@ impl Follower<'_> {
                 let node = (!node.is_empty()).then_some(node);
                 self.settle(attempt, dir, number, outcome.record(), node, step)?;
             }
-            Claimed::Ungraded(_) | Claimed::Over | Claimed::Elsewhere { .. } => {}
+            // What an agent left is here, and only its grade is missing: another job makes that.
+            Claimed::Ungraded(number) => return Ok(Some(number)),
+            Claimed::Over | Claimed::Elsewhere { .. } => {}
         }
         match tries::standing(dir)? {
             Standing::Ended(one) => self.ended(attempt, dir, &one, job, step),
