@@ -16,7 +16,7 @@ use crate::sandbox::Salvage;
 use crate::sandbox::process::tree_bytes;
 use crate::sandbox::salvage::{self, SUBMISSION};
 
-/// The first argument of a program that is to be a worker; the second is a [`Work`].
+/// The first argument of a program that is to be a worker; the second is a `Work`, as JSON.
 pub const ARGUMENT: &str = "namespaces-worker";
 
 /// What is to be done.
