@@ -24,7 +24,7 @@ def main():
     answers = {}
     for target, (train, test) in tables.items():
         known, labels = labels_of(task, target)
-        forest = Forest(train[known], labels[known], task.kind(target), options.jobs)
+        forest = Forest(train[known], labels[known], task.kind(target), task.metric(target), options.jobs)
         answers[target] = task.answer(target, forest, test)
     task.write(answers)
     for at, (target, (train, test)) in enumerate(tables.items()):

@@ -16,6 +16,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import KFold, StratifiedKFold
 
 DATA = pathlib.Path(os.environ.get('DATA_DIR', '/home/data'))
@@ -52,12 +53,25 @@ def find(pattern):
 class Forest:
     """Extra trees without a search, which answer as a model that was searched for does."""
 
-    best_loss, best_config_per_estimator = float('inf'), {}
+    best_config_per_estimator = {}
 
-    def __init__(self, train, labels, kind, jobs):
+    def __init__(self, train, labels, kind, metric, jobs):
         make = ExtraTreesRegressor if kind == 'regression' else ExtraTreesClassifier
-        self.model = make(TREES, bootstrap=True, max_samples=min(len(train), ROWS), random_state=SEED, n_jobs=jobs).fit(self.numbers(train), labels)
+        self.model = make(TREES, bootstrap=True, oob_score=True, max_samples=min(len(train), ROWS), random_state=SEED, n_jobs=jobs)
+        self.model.fit(self.numbers(train), labels)
         self.classes_ = getattr(self.model, 'classes_', None)
+        self.best_loss = self.loss(labels, metric)
+
+    def loss(self, labels, metric):
+        """What it loses on rows by the trees that have not seen them."""
+        if self.classes_ is None:
+            return float(np.sqrt(np.nanmean((np.asarray(labels) - self.model.oob_prediction_) ** 2)))
+        guesses, truth = np.nan_to_num(self.model.oob_decision_function_), np.searchsorted(self.classes_, labels)
+        if metric == 'accuracy':
+            return float(np.mean(guesses.argmax(axis=1) != truth))
+        if metric == 'roc_auc':
+            return float(1 - roc_auc_score(truth, guesses[:, 1]))
+        return float(-np.log(np.clip(guesses[np.arange(len(truth)), truth], 1e-15, 1)).mean())
 
     @staticmethod
     def numbers(table):

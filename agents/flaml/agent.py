@@ -28,7 +28,7 @@ class Search:
         labels = task.train[target].reset_index(drop=True)
         self.known = labels.notna()
         self.labels = np.log1p(labels) if self.ratio else labels if self.kind == 'regression' else labels.astype(str)
-        self.best = Forest(self.train[self.known], self.labels[self.known], self.kind, options.jobs)
+        self.best = Forest(self.train[self.known], self.labels[self.known], self.kind, task.metric(target), options.jobs)
         self.folds = {'eval_method': 'holdout'} if self.kind == 'multiclass' and labels.nunique() > MANY_CLASSES else {'eval_method': 'cv', 'n_splits': 5}
 
     def go_on(self, budget, number):
