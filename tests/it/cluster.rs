@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Called, TestContext, called, json, skip};
+use crate::support::{Called, TestContext, called, json, skip, which};
 
 /// An agent that works until somebody says `go`, and saves its work when it is asked to end.
 const AGENT: &str = r#"
@@ -75,16 +75,12 @@ impl Site {
 
     /// A whole Slurm; `None` where there is none.
     fn real(more: &[(&str, &str)]) -> Option<Self> {
-        let has = |program: &str| {
-            std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-                .any(|dir| dir.join(program).is_file())
-        };
-        if !nix_is_root() {
+        if !nix::unistd::geteuid().is_root() {
             skip("slurm", "only root can start slurmd");
             return None;
         }
         for program in ["slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd"] {
-            if !has(program) {
+            if which(program).is_none() {
                 skip("slurm", &format!("there is no `{program}`; scripts/setup-tests installs it"));
                 return None;
             }
@@ -175,11 +171,6 @@ impl Drop for Site {
             let _ = cluster(dir, &["down"]).output();
         }
     }
-}
-
-fn nix_is_root() -> bool {
-    let id = Command::new("id").arg("-u").output();
-    id.is_ok_and(|output| output.stdout == b"0\n")
 }
 
 /// The script that starts and ends a whole Slurm.

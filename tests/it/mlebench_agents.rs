@@ -17,7 +17,7 @@ use medalist::sandbox::engine::tar_directory;
 use tokio::sync::OnceCell;
 
 use crate::executor_bench::{Bench, Finished, Kind, engine};
-use crate::support::skip;
+use crate::support::{skip, which};
 
 const IMAGE: &str = "medalist-test/mlebench-env:latest";
 const TOOLS: [&str; 15] = [
@@ -67,11 +67,6 @@ esac
 
 /// MLE-bench's script, by its behaviour.
 const VALIDATE: &str = "#!/bin/bash\n[ -f \"$1\" ] || exit 1\ncurl -s -X POST -F \"file=@$1\" http://localhost:5000/validate\n";
-
-fn which(tool: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(tool)).find(|file| file.is_file())
-}
 
 /// Shared libraries of a program, as the dynamic linker finds them.
 fn libraries(program: &Path) -> Vec<PathBuf> {

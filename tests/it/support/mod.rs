@@ -74,6 +74,12 @@ impl TestContext {
     }
 }
 
+/// A program's path, if it is on PATH.
+pub(crate) fn which(tool: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(tool)).find(|file| file.is_file())
+}
+
 /// A file of JSON, which must be one.
 pub(crate) fn json(path: &Path) -> serde_json::Value {
     let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
