@@ -28,9 +28,6 @@ pub use self::cost::{CostChange, CostVerdict};
 /// The version of `comparison.json` that this crate writes.
 pub const COMPARISON_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 1 };
 
-/// Probability of finding a change that makes it detectable.
-pub const POWER: f64 = stats::POWER;
-
 /// What the regression gate asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Gate {
@@ -431,7 +428,7 @@ pub(crate) fn paired_difference(
         second: second.to_owned(),
         change: change(&pairs),
         power_at_five_points: power,
-        seeds_needed: stats::seeds_needed(&pairs, five_points(), alpha / 2.0, POWER),
+        seeds_needed: stats::seeds_needed(&pairs, five_points(), alpha / 2.0, stats::POWER),
         seeds: pairs.iter().flat_map(|(b, c)| [b.len(), c.len()]).max().unwrap_or(0),
     })
 }
@@ -496,7 +493,9 @@ fn change(pairs: &[(Cluster, Cluster)]) -> Change {
         pairs.iter().map(|(b, c)| stats::mean(c) - stats::mean(b)).collect();
     let (baseline, candidate) = (mean(|p| &p.0), mean(|p| &p.1));
     let detectable = |error: Option<StandardError>| {
-        error.map(|error| error.detectable(1.0 - CONFIDENCE, POWER)).filter(|change| *change < 1.0)
+        error
+            .map(|error| error.detectable(1.0 - CONFIDENCE, stats::POWER))
+            .filter(|change| *change < 1.0)
     };
     let on_these = StandardError::on_these(pairs);
     Change {
@@ -554,7 +553,7 @@ fn verdict(pairs: &[(Cluster, Cluster)], change: &Change, gate: Gate, decided: b
         p,
         power_at_five_points: power(0.05),
         power: power(gate.wanted_drop),
-        seeds_needed: stats::seeds_needed(pairs, gate.wanted_drop, alpha, POWER),
+        seeds_needed: stats::seeds_needed(pairs, gate.wanted_drop, alpha, stats::POWER),
         seeds: pairs.iter().flat_map(|(b, c)| [b.len(), c.len()]).max().unwrap_or(0),
         reason,
         cost: None,

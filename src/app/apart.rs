@@ -103,9 +103,9 @@ async fn run_found(
     enough_time(&plan, job)?;
     let after = order.map_or(0, |(_, after)| after);
     let first = match claim(&dir, &name, &us, after, &ready).await? {
-        Claim1::First(first) => first,
-        Claim1::Over => return over(&dir),
-        Claim1::Elsewhere(who) => return Err(elsewhere(&key, &who)),
+        Taken::First(first) => first,
+        Taken::Over => return over(&dir),
+        Taken::Elsewhere(who) => return Err(elsewhere(&key, &who)),
     };
     forget_the_dead(&dir, first.number(), &us);
     let apart = Apart { us, first: Some(first), others_are_gone: false, job };
@@ -169,7 +169,7 @@ fn enough_time(plan: &Plan, job: Option<JobEnd>) -> Result<(), CliError> {
 }
 
 /// What a claim came to.
-enum Claim1 {
+enum Taken {
     First(First),
     Over,
     Elsewhere(String),
@@ -183,7 +183,7 @@ async fn claim(
     us: &Claim,
     after: u32,
     ready: &Ready,
-) -> Result<Claim1, CliError> {
+) -> Result<Taken, CliError> {
     let is_gone = |last: &TryState| match tries::gone(dir, last, us) {
         Err(who) if last.number <= after => Ok(format!("{who} is over")),
         known => known,
@@ -198,14 +198,14 @@ async fn claim(
         let labels = [(LABEL_NAME.to_owned(), name.to_owned())].into();
         let left = ready.opened.list_orphans(&labels).await?;
         if !left.is_empty() {
-            return Ok(Claim1::First(First::Again(last.number)));
+            return Ok(Taken::First(First::Again(last.number)));
         }
     }
     Ok(match tries::claim(dir, us, &is_gone)? {
-        Claimed::New(number) => Claim1::First(First::New(number)),
-        Claimed::Ungraded(number) => Claim1::First(First::Ungraded(number)),
-        Claimed::Over => Claim1::Over,
-        Claimed::Elsewhere { who } => Claim1::Elsewhere(who),
+        Claimed::New(number) => Taken::First(First::New(number)),
+        Claimed::Ungraded(number) => Taken::First(First::Ungraded(number)),
+        Claimed::Over => Taken::Over,
+        Claimed::Elsewhere { who } => Taken::Elsewhere(who),
     })
 }
 

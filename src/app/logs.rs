@@ -192,9 +192,7 @@ fn last_log(dir: &AttemptDir) -> PathBuf {
 fn is_made_elsewhere(group: &GroupDir) -> bool {
     let plan = read_plan(group).ok();
     let jobs = plan.and_then(|plan| cluster::jobs(group, &plan).ok().flatten());
-    jobs.is_some_and(|jobs| {
-        jobs.away.is_some() || !jobs.waiting.is_empty() || !jobs.running.is_empty()
-    })
+    jobs.is_some_and(|jobs| jobs.are_left())
 }
 
 /// The log of a try that the machine failed; the last try's is the attempt's own.

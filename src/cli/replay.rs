@@ -78,9 +78,7 @@ pub fn status(args: &StatusArgs, context: &Context) -> Result<Exit, CliError> {
     }
     let root = group.root().display();
     let jobs = cluster::jobs(group, &read.plan)?;
-    let in_queue = jobs.as_ref().is_some_and(|jobs| {
-        jobs.away.is_some() || !jobs.waiting.is_empty() || !jobs.running.is_empty()
-    });
+    let in_queue = jobs.as_ref().is_some_and(Jobs::are_left);
     if let Some(jobs) = &jobs {
         text.push_str(&jobs_text(jobs));
     }

@@ -85,12 +85,6 @@ pub(crate) fn own_node_dir(dir: &Path) -> io::Result<()> {
     })
 }
 
-/// Whether a program is to be found.
-pub(crate) fn is_on_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
-}
-
 /// Whether other machines may see this folder: this process is part of a scheduler's job, or the folder
 /// is on a network's file system.
 pub(crate) fn is_shared(dir: &Path) -> bool {

@@ -21,6 +21,7 @@ use super::cache;
 use super::engine::{Engine, EngineError};
 use super::supervisor::Process;
 use crate::attempt::launch::ExecutorError;
+use crate::host::machine;
 
 /// Names a store of images that many machines share, read-only.
 pub const IMAGES: &str = "MEDALIST_PODMAN_IMAGES";
@@ -194,7 +195,7 @@ impl Place {
             shown("volumes")
         );
         // It works on every kind of control groups.
-        if cache::is_on_path("runc") {
+        if machine::has_program("runc") {
             containers.push_str("runtime = \"runc\"\n");
         }
         fs_err::write(self.at("storage.conf"), storage)?;

@@ -22,7 +22,7 @@ use nix::sys::signal::Signal;
 use super::cache;
 use super::control::{self, Control};
 use super::salvage::{self, SUBMISSION};
-use super::supervisor::{LOOK_EVERY, Marks, Process, end, kill_marked, reap};
+use super::supervisor::{self, LOOK_EVERY, Marks, Process, end, kill_marked, reap};
 use super::{
     Enforcement, Executor, ExecutorInfo, ExitCause, ExitReport, Orphan, RunToken, Running, Salvage,
     Stop, StopReason,
@@ -330,11 +330,7 @@ impl Running for ProcessRunning {
         why: &'a StopReason,
     ) -> BoxFuture<'a, Result<(), ExecutorError>> {
         Box::pin(async move {
-            self.control.announce_stop(why).await;
-            match how {
-                Stop::Term => self.process.signal(Signal::SIGTERM),
-                Stop::Kill => end(self.process, &self.spec.name).await,
-            }
+            supervisor::stop(self.process, &self.spec.name, &self.control, how, why).await;
             Ok(())
         })
     }

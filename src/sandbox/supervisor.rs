@@ -10,7 +10,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::{Orphan, RunToken};
+use super::control::Control;
+use super::{Orphan, RunToken, Stop, StopReason};
 use crate::attempt::launch::{LABEL, LABEL_NAME, LaunchSpec};
 use crate::host::files::if_there;
 use crate::host::machine;
@@ -74,10 +75,7 @@ impl fmt::Display for Process {
 /// When a living process started, in clock ticks since boot; `None` for zombies and those that are
 /// gone.
 fn start_time(pid: i32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = fields.next()?;
-    if state == "Z" || state == "X" { None } else { fields.nth(18)?.parse().ok() }
+    machine::process_started(u32::try_from(pid).ok()?)
 }
 
 /// Kills whatever still has the attempt's mark in its environment.
@@ -104,6 +102,21 @@ pub(crate) async fn end(process: Process, name: &str) {
     // What has left the supervisor's descent still has the attempt's name in its environment.
     process.signal(Signal::SIGKILL);
     kill_marked(name);
+}
+
+/// Asks a supervisor to end its agent, or ends both, after the reason is written down.
+pub(crate) async fn stop(
+    process: Process,
+    name: &str,
+    control: &Control,
+    how: Stop,
+    why: &StopReason,
+) {
+    control.announce_stop(why).await;
+    match how {
+        Stop::Term => process.signal(Signal::SIGTERM),
+        Stop::Kill => end(process, name).await,
+    }
 }
 
 /// What is left on disk to find a supervisor again.

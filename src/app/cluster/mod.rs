@@ -335,6 +335,13 @@ pub struct Jobs {
     pub away: Option<String>,
 }
 
+impl Jobs {
+    /// Whether a job may still begin or go on, as far as anybody knows.
+    pub fn are_left(&self) -> bool {
+        self.away.is_some() || !self.waiting.is_empty() || !self.running.is_empty()
+    }
+}
+
 /// Asks for the jobs of a group, unless somebody has within the last minute; `None` if it has none.
 ///
 /// # Errors

@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Away, Habits, Request, Scheduler, Seen, SubmitError, Submitted};
 use crate::host::files::write_atomic;
+use crate::host::machine;
 
 /// How long one of Slurm's programs may take. `squeue` waits for ever for a controller that is gone.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -75,9 +76,7 @@ impl Slurm {
     pub fn has(&self, program: &str) -> bool {
         match &self.bin {
             Some(bin) => bin.join(program).is_file(),
-            None => std::env::var_os("PATH").is_some_and(|path| {
-                std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
-            }),
+            None => machine::has_program(program),
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::DockerExecutor;
 use crate::attempt::launch::{ExecutorError, LABEL_NAME};
+use crate::host::machine::boot_id;
 use crate::sandbox::supervisor::Process;
 use crate::sandbox::{Executor as _, Orphan};
 
@@ -16,18 +17,13 @@ const HARNESS: &str = "io.medalist.harness";
 /// Where schedulers say which job a process is of.
 const JOB_VARIABLES: [&str; 4] = ["SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID"];
 
-fn boot() -> String {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    id.trim().to_string()
-}
-
 /// What tells later harnesses on this machine that a container's job is over; nothing outside of jobs,
 /// where a container that outlives its harness is to be taken up again.
 pub(super) fn labels() -> BTreeMap<String, String> {
     let job = JOB_VARIABLES.iter().find_map(|name| std::env::var(name).ok());
     let Some(job) = job.filter(|job| !job.is_empty()) else { return BTreeMap::new() };
     let own = Process::of(i32::try_from(std::process::id()).unwrap_or(0));
-    [(JOB, job), (HARNESS, format!("{} {own}", boot()))]
+    [(JOB, job), (HARNESS, format!("{} {own}", boot_id()))]
         .map(|(name, value)| (name.to_string(), value))
         .into()
 }
@@ -37,7 +33,7 @@ pub fn is_of_dead_job(orphan: &Orphan) -> bool {
     let harness = orphan.labels.get(HARNESS).and_then(|harness| harness.split_once(' '));
     match (orphan.labels.contains_key(JOB), harness) {
         (true, Some((known, process))) => {
-            known != boot() || Process::parse(process).is_none_or(|process| !process.alive())
+            known != boot_id() || Process::parse(process).is_none_or(|process| !process.alive())
         }
         _ => false,
     }
@@ -86,11 +82,11 @@ mod tests {
         let job = (JOB, "7".to_string());
         for (labels, over) in [
             (vec![], false),
-            (vec![(HARNESS, format!("{} 999999999@1", boot()))], false),
+            (vec![(HARNESS, format!("{} 999999999@1", boot_id()))], false),
             (vec![job.clone()], false),
-            (vec![job.clone(), (HARNESS, format!("{} {own}", boot()))], false),
-            (vec![job.clone(), (HARNESS, format!("{} 999999999@1", boot()))], true),
-            (vec![job.clone(), (HARNESS, format!("{} nonsense", boot()))], true),
+            (vec![job.clone(), (HARNESS, format!("{} {own}", boot_id()))], false),
+            (vec![job.clone(), (HARNESS, format!("{} 999999999@1", boot_id()))], true),
+            (vec![job.clone(), (HARNESS, format!("{} nonsense", boot_id()))], true),
             (vec![job, (HARNESS, format!("another-boot {own}"))], true),
         ] {
             assert_eq!(is_of_dead_job(&orphan(&labels)), over, "{labels:?}");

@@ -10,6 +10,7 @@ use medalist_init::protocol::IdMap;
 use nix::unistd::{Uid, User, getgid, getuid};
 
 use super::worker::{ARGUMENT, Done, Fault, Work};
+use crate::host::machine;
 use crate::sandbox::cache;
 
 /// The users of root's containers: of the numbers that are reserved for containers, the last.
@@ -52,7 +53,8 @@ impl Maps {
                 let (first, count) = range_of(&text, user, &user_name(user))?;
                 Some(format!("0:{own}:1,1:{first}:{count}"))
             };
-            let there = ["newuidmap", "newgidmap"].iter().all(|program| cache::is_on_path(program));
+            let there =
+                ["newuidmap", "newgidmap"].iter().all(|program| machine::has_program(program));
             let users = of("/etc/subuid", user.as_raw()).filter(|_| there)?;
             Some(Self { users, groups: of("/etc/subgid", group.as_raw())? })
         };

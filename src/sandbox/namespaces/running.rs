@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use medalist_grading::untrusted::Shown;
-use nix::sys::signal::Signal;
 
 use super::Shared;
 use super::node::Maps;
@@ -15,7 +14,7 @@ use crate::attempt::launch::{BoxFuture, ExecutorError, LaunchSpec};
 use crate::attempt::outcome::Usage;
 use crate::sandbox::control::{self, Control};
 use crate::sandbox::services::Services;
-use crate::sandbox::supervisor::{LOOK_EVERY, Process, end};
+use crate::sandbox::supervisor::{self, LOOK_EVERY, Process, end};
 use crate::sandbox::{
     ExitCause, ExitReport, Postponed, RunToken, Running, Salvage, Stop, StopReason,
 };
@@ -83,11 +82,7 @@ impl Running for NamespacesRunning {
         why: &'a StopReason,
     ) -> BoxFuture<'a, Result<(), ExecutorError>> {
         Box::pin(async move {
-            self.control.announce_stop(why).await;
-            match how {
-                Stop::Term => self.process.signal(Signal::SIGTERM),
-                Stop::Kill => end(self.process, &self.spec.name).await,
-            }
+            supervisor::stop(self.process, &self.spec.name, &self.control, how, why).await;
             Ok(())
         })
     }
