@@ -259,6 +259,9 @@ pub fn claim(
     // Each round somebody else was quicker, and either makes the try or has died over it.
     loop {
         let mut why = String::new();
+        // Read before where the attempt stands: a number that somebody takes after this look is
+        // theirs, and ours is refused.
+        let number = highest(dir)?.saturating_add(1);
         match standing(dir)? {
             Standing::Final(_) => {
                 publish(dir)?;
@@ -275,7 +278,6 @@ pub fn claim(
             }
             Standing::Apart | Standing::Claimed(_) | Standing::Ended(_) => {}
         }
-        let number = highest(dir)?.saturating_add(1);
         if !take(dir, number, us)? {
             continue;
         }
@@ -616,23 +618,28 @@ mod tests {
 
     #[test]
     fn of_many_that_want_a_try_one_gets_it() {
-        let (_temp, dir) = dir();
-        let won = std::sync::atomic::AtomicU32::new(0);
-        std::thread::scope(|scope| {
-            for pid in 1..9 {
-                let (dir, won) = (&dir, &won);
-                scope.spawn(move || {
-                    let us = Claim { pid, ..Claim::of_this_process(None) };
-                    let alive = |_: &TryState| Err("somebody".to_owned());
-                    if claim(dir, &us, &alive).unwrap() == Claimed::New(1) {
-                        won.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    }
-                });
-            }
-        });
-        assert_eq!(won.into_inner(), 1);
-        assert_eq!(numbers(&dir).unwrap(), [1]);
-        let left = std::fs::read_dir(dir.tries()).unwrap().count();
-        assert_eq!(left, 1, "claims that lost leave nothing");
+        // A start together, many times over: what must not happen lies between two looks at a folder.
+        for _ in 0..100 {
+            let (_temp, dir) = dir();
+            let start = std::sync::Barrier::new(8);
+            let won = std::sync::atomic::AtomicU32::new(0);
+            std::thread::scope(|scope| {
+                for pid in 1..9 {
+                    let (dir, start, won) = (&dir, &start, &won);
+                    scope.spawn(move || {
+                        let us = Claim { pid, ..Claim::of_this_process(None) };
+                        let alive = |_: &TryState| Err("somebody".to_owned());
+                        start.wait();
+                        if claim(dir, &us, &alive).unwrap() == Claimed::New(1) {
+                            won.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        }
+                    });
+                }
+            });
+            assert_eq!(won.into_inner(), 1);
+            assert_eq!(numbers(&dir).unwrap(), [1]);
+            let left = std::fs::read_dir(dir.tries()).unwrap().count();
+            assert_eq!(left, 1, "claims that lost leave nothing");
+        }
     }
 }
