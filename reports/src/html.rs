@@ -87,9 +87,6 @@ pub fn page_with(
         warnings => Serde(grouped(&data.warnings)),
         metered => data.agents.iter().any(|agent| agent.llm.is_some()),
         ranked => data.agents.len() > CARDS,
-        theme => palette::css(),
-        style => STYLE_CSS,
-        script => SCRIPT_JS,
     })?;
     Ok(page)
 }
@@ -111,9 +108,6 @@ pub fn attempt_page(
         back => back,
         live => live,
         version => env!("CARGO_PKG_VERSION"),
-        theme => palette::css(),
-        style => STYLE_CSS,
-        script => SCRIPT_JS,
     })?;
     Ok(page)
 }
@@ -128,8 +122,6 @@ pub fn transcript_page(timeline: &impl Serialize, headline: &str) -> Result<Stri
         t => Serde(timeline),
         headline => headline,
         version => env!("CARGO_PKG_VERSION"),
-        theme => palette::css(),
-        style => STYLE_CSS,
     })?;
     Ok(page)
 }
@@ -323,9 +315,6 @@ pub fn comparison_page(comparison: &Comparison) -> Result<String, HtmlError> {
         warnings => Serde(grouped(&comparison.warnings)),
         plot => Serde(plot),
         version => env!("CARGO_PKG_VERSION"),
-        theme => palette::css(),
-        style => STYLE_CSS,
-        script => SCRIPT_JS,
     })?;
     Ok(page)
 }
@@ -344,9 +333,6 @@ pub fn experiment_page(report: &ExperimentReport) -> Result<String, HtmlError> {
         tables => Serde(report.tables.iter().map(TableView::of).collect::<Vec<_>>()),
         plots => Serde(plots),
         warnings => Serde(grouped(&report.warnings)),
-        theme => palette::css(),
-        style => STYLE_CSS,
-        script => SCRIPT_JS,
     })?;
     Ok(page)
 }
@@ -401,6 +387,9 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(environment);
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.add_global("theme", palette::css());
+    environment.add_global("style", STYLE_CSS);
+    environment.add_global("script", SCRIPT_JS);
     environment.add_filter("pct", |value: Option<f64>| text::percent(value));
     environment.add_filter("score", |value: Option<f64>| text::score(value));
     environment.add_filter("sort_key", |value: Option<f64>| {
@@ -438,6 +427,7 @@ fn environment() -> Environment<'static> {
         ("attempt.html", include_str!("templates/attempt.html")),
         ("comparison.html", include_str!("templates/comparison.html")),
         ("experiment.html", include_str!("templates/experiment.html")),
+        ("head.html", include_str!("templates/head.html")),
         ("llm.html", include_str!("templates/llm.html")),
         ("report.html", include_str!("templates/report.html")),
         ("transcript.html", include_str!("templates/transcript.html")),
