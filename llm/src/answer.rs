@@ -275,7 +275,7 @@ impl Gateway {
         let provider = self.provider(&checked.route);
         let attempt = Arc::clone(&call.attempt);
         let sending = Sending {
-            client: &self.client,
+            way: &self.way,
             gates: &self.gates,
             timeouts: &self.config.timeouts,
             holds: &attempt.holds,
@@ -375,7 +375,7 @@ impl Gateway {
         let query =
             if route.query.is_empty() { String::new() } else { format!("?{}", route.query) };
         let outgoing = Outgoing {
-            url: format!("{}{}{query}", provider.config.base_url(), route.path),
+            path: format!("{}{query}", route.path),
             headers: provider.headers(&checked.headers, route.dialect),
             body,
             plain_body: inject.then_some(plain),
@@ -534,7 +534,7 @@ fn error_answer(
 }
 
 /// The provider's headers that the client gets.
-fn down(headers: &HeaderMap, provider: &Provider) -> HeaderMap {
+pub(crate) fn down(headers: &HeaderMap, provider: &Provider) -> HeaderMap {
     let passes = |(name, value): &(&http::HeaderName, &HeaderValue)| {
         passes_down(name) && !provider.needles.found_in(value.as_bytes())
     };

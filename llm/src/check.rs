@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http::HeaderValue;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
@@ -9,6 +11,7 @@ use crate::dialect::Dialect;
 use crate::gateway::Gateway;
 use crate::meter::Meter;
 use crate::route::Operation;
+use crate::upstream::{Outgoing, Way};
 use crate::usage::Buckets;
 
 /// How long a provider may take.
@@ -55,6 +58,8 @@ impl Gateway {
     /// comes back.
     pub async fn unreachable(&self) -> Vec<(String, Unreachable)> {
         let mut all = Vec::new();
+        // A service asks by itself when it starts.
+        let Way::Direct(client) = &self.way else { return all };
         for (name, provider) in &self.providers {
             let dialect = provider.config.dialect();
             let path = match dialect {
@@ -64,7 +69,7 @@ impl Gateway {
             };
             let headers = provider.headers(&http::HeaderMap::new(), dialect);
             let url = format!("{}{path}", provider.config.base_url());
-            let mut request = self.client.get(url).headers(headers);
+            let mut request = client.get(url).headers(headers);
             if dialect == Dialect::Anthropic {
                 request = request.header("anthropic-version", "2023-06-01");
             }
@@ -107,23 +112,25 @@ impl Gateway {
         let dialect = provider.config.dialect();
         let (path, operation, body) = smallest(dialect, model);
         let started = Instant::now();
-        let headers = provider.headers(&http::HeaderMap::new(), dialect);
-        let mut request =
-            self.client.post(format!("{}{path}", provider.config.base_url())).headers(headers);
+        let mut headers = provider.headers(&http::HeaderMap::new(), dialect);
         if dialect == Dialect::Anthropic {
-            request = request.header("anthropic-version", "2023-06-01");
+            headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
         }
+        let body = Bytes::from(body.to_string());
+        let model_name = model.to_owned();
+        let request =
+            Outgoing { path, headers, body: body.clone(), plain_body: None, model: model_name };
         let call = async {
-            let response =
-                request.body(body.to_string()).send().await.map_err(|e| e.without_url())?;
+            let sent = self.way.post(provider, &request, body, PATIENCE).await;
+            let response = sent.map_err(|failed| failed.to_string())?;
             let status = response.status();
             let body: reqwest::Body = response.into();
-            Ok::<_, reqwest::Error>((status, body.collect().await?.to_bytes()))
+            let body = body.collect().await.map_err(|error| chain(&error.without_url()))?;
+            Ok::<_, String>((status, body.to_bytes()))
         };
         let (status, text) = match tokio::time::timeout(PATIENCE, call).await {
             Err(_) => return Err(format!("no answer within {} s", PATIENCE.as_secs())),
-            Ok(Err(error)) => return Err(chain(&error)),
-            Ok(Ok(answer)) => answer,
+            Ok(answer) => answer?,
         };
         let shown: String = String::from_utf8_lossy(&text).chars().take(300).collect();
         if provider.needles.found_in(&text) {
@@ -164,7 +171,7 @@ fn smallest(dialect: Dialect, model: &str) -> (String, Operation, Value) {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

@@ -57,6 +57,16 @@ pub enum Event {
         /// When one succeeded.
         to: DateTime<Utc>,
     },
+    /// No gateway service takes calls, which wait.
+    ServiceAway {
+        /// Why, and what was looked at.
+        message: String,
+    },
+    /// A gateway service takes calls again.
+    ServiceBack {
+        /// Its host and port.
+        address: String,
+    },
     /// A provider's answer held its key; the call was cut.
     KeyInAnswer {
         /// The upstream's name.

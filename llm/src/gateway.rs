@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,15 +17,16 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use crate::attempt::{AttemptContext, AttemptSpec};
 use crate::call::AnswerBody;
-use crate::config::{Config, ConfigError, Limits};
+use crate::config::{Config, ConfigError, Limits, Via};
 use crate::events::EventSink;
 use crate::ledger::{Amount, Balance, Ledger};
 use crate::outage::Gates;
 use crate::prices::PriceTable;
 use crate::record::read_calls;
 use crate::route::Door;
+use crate::service::Link;
 use crate::tls::{AttemptTls, TlsError};
-use crate::upstream::Provider;
+use crate::upstream::{Provider, Way};
 
 /// The read buffer of a connection, which a request's head must fit in.
 const BUFFER: usize = 256 << 10;
@@ -58,7 +59,7 @@ pub enum GatewayError {
 pub struct Gateway {
     pub(crate) config: Config,
     pub(crate) providers: BTreeMap<String, Provider>,
-    pub(crate) client: reqwest::Client,
+    pub(crate) way: Way,
     pub(crate) prices: PriceTable,
     pub(crate) gates: Gates,
     pub(crate) ledger: Arc<Ledger>,
@@ -79,7 +80,8 @@ impl Gateway {
     pub fn new(config: Config, events: EventSink) -> Result<Arc<Self>, GatewayError> {
         // An error means that the program has a TLS provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
+        let client = config
+            .proxied(reqwest::Client::builder())?
             .connect_timeout(Duration::from_secs_f64(config.timeouts.connect_s))
             .redirect(reqwest::redirect::Policy::none())
             .no_gzip()
@@ -98,13 +100,22 @@ impl Gateway {
         events: EventSink,
         client: reqwest::Client,
     ) -> Result<Arc<Self>, GatewayError> {
-        let provider =
-            |(name, upstream): (&String, _)| Ok((name.clone(), Provider::new(name, upstream)?));
+        let config = config.for_harness();
+        let way = match config.via {
+            Via::Direct => Way::Direct(client),
+            Via::Service => {
+                let connect = Duration::from_secs_f64(config.timeouts.connect_s);
+                Way::Service(Link::new(connect, events.clone()))
+            }
+        };
+        let provider = |(name, upstream): (&String, _)| {
+            Ok((name.clone(), Provider::new(name, upstream, config.via)?))
+        };
         let providers =
             config.upstreams.iter().map(provider).collect::<Result<_, ConfigError>>()?;
         Ok(Arc::new(Self {
             providers,
-            client,
+            way,
             prices: PriceTable::new(
                 config.prices.iter().map(|(model, price)| (model.clone(), *price)),
             ),
@@ -155,6 +166,21 @@ impl Gateway {
             .map_err(|source| GatewayError::Record { attempt: id.to_owned(), source })?;
         self.ledger.open(id, Limits::default(), Amount::of(&calls));
         Ok(())
+    }
+
+    /// Says in which folders a gateway service leaves its file; the first that has one counts.
+    pub fn find_service_in(&self, folders: Vec<PathBuf>) {
+        if let Way::Service(link) = &self.way {
+            link.look_in(folders);
+        }
+    }
+
+    /// What keeps the gateway service from taking calls, if calls go through one and anything does.
+    pub async fn missing_service(&self) -> Option<String> {
+        match &self.way {
+            Way::Direct(_) => None,
+            Way::Service(link) => link.missing().await,
+        }
     }
 
     /// The group's balance.

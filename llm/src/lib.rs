@@ -12,6 +12,8 @@
 //!                           (bytes as they come)   (gates)      (reserve)
 //! ```
 //!
+//! Where machines have no internet, `upstream` is a [`service::Server`] elsewhere, which has the keys.
+//!
 //! A [`Gateway`] serves a run group. [`Gateway::open`] opens an attempt; [`Gateway::serve`] and
 //! [`Gateway::serve_tls`] serve one connection each, whatever carries it. `examples/gateway.rs`
 //! runs one on loopback.
@@ -36,6 +38,7 @@ pub mod record;
 mod request;
 mod route;
 mod scrub;
+pub mod service;
 pub mod tls;
 mod upstream;
 pub mod usage;

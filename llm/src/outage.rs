@@ -61,6 +61,8 @@ struct State {
     inside: usize,
     first_failure: Option<(Instant, DateTime<Utc>)>,
     told: bool,
+    /// What the provider said when it last refused the key.
+    refusal: Option<(u16, String)>,
 }
 
 impl Gate {
@@ -72,6 +74,7 @@ impl Gate {
             inside: 0,
             first_failure: None,
             told: false,
+            refusal: None,
         };
         Self { upstream, model, state: Mutex::new(state), changed: Notify::new(), events }
     }
@@ -85,6 +88,25 @@ impl Gate {
         let state = self.lock();
         state.inside < state.window
             && state.closed_until.is_none_or(|until| until <= Instant::now())
+    }
+
+    /// Lets a call pass that does not wait here; how long it would have to, if it may not.
+    pub(crate) fn try_pass(self: &Arc<Self>) -> Result<Pass, Duration> {
+        let mut state = self.lock();
+        let now = Instant::now();
+        if let Some(until) = state.closed_until.filter(|until| *until > now) {
+            return Err(until - now);
+        }
+        if state.inside >= state.window {
+            return Err(FIRST_WAIT);
+        }
+        state.inside += 1;
+        Ok(Pass { gate: Arc::clone(self) })
+    }
+
+    /// The status and the code with which the provider refuses the key.
+    pub(crate) fn refusal(&self) -> Option<(u16, String)> {
+        self.lock().refusal.clone()
     }
 
     /// Waits until a call may pass.
@@ -123,6 +145,7 @@ impl Pass {
         let mut state = gate.lock();
         state.failures = 0;
         state.closed_until = None;
+        state.refusal = None;
         // A key that is taken again opens its gate at once; an overloaded model step by step.
         state.window = match gate.model {
             None => usize::MAX,
@@ -167,6 +190,7 @@ impl Pass {
         let now = Instant::now();
         state.closed_until = Some(now + MONEY_PROBE);
         state.window = 1;
+        state.refusal = Some((status, code.to_owned()));
         state.first_failure.get_or_insert((now, Utc::now()));
         let tell = !std::mem::replace(&mut state.told, true);
         drop(state);

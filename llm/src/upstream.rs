@@ -10,10 +10,12 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::config::{Auth, ConfigError, Timeouts, Upstream};
+use crate::check::chain;
+use crate::config::{Auth, ConfigError, Timeouts, Upstream, Via};
 use crate::dialect::{Dialect, Refusal};
 use crate::outage::{Gates, HoldClock};
 use crate::scrub::Needles;
+use crate::service::{self, Link};
 
 /// Errors are read up to this size.
 const ERROR_BYTES: usize = 1 << 20;
@@ -25,19 +27,21 @@ pub(crate) struct Provider {
     pub(crate) name: String,
     pub(crate) config: Upstream,
     key: Option<String>,
+    via: Via,
     pub(crate) needles: Arc<Needles>,
     /// The server does not know `stream_options`.
     pub(crate) no_stream_options: AtomicBool,
 }
 
 impl Provider {
-    pub(crate) fn new(name: &str, config: &Upstream) -> Result<Self, ConfigError> {
+    pub(crate) fn new(name: &str, config: &Upstream, via: Via) -> Result<Self, ConfigError> {
         let key = config.read_key(name)?;
         Ok(Self {
             name: name.to_owned(),
             config: config.clone(),
             needles: Arc::new(Needles::new(key.as_deref().unwrap_or_default())),
             key,
+            via,
             no_stream_options: AtomicBool::new(false),
         })
     }
@@ -53,7 +57,6 @@ impl Provider {
         }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let Some(key) = &self.key else { return headers };
         let auth = self.config.auth.unwrap_or(match dialect {
             Dialect::OpenAi => Auth::Bearer,
             Dialect::Gemini => Auth::XGoogApiKey,
@@ -61,6 +64,10 @@ impl Provider {
             Dialect::Anthropic if client.contains_key(header::AUTHORIZATION) => Auth::Bearer,
             Dialect::Anthropic => Auth::XApiKey,
         });
+        if (self.via, auth) == (Via::Service, Auth::Bearer) {
+            headers.insert(service::BEARER, HeaderValue::from_static("1"));
+        }
+        let Some(key) = &self.key else { return headers };
         let (name, value) = match auth {
             Auth::Bearer => ("authorization", format!("Bearer {key}")),
             Auth::XApiKey => ("x-api-key", key.clone()),
@@ -110,9 +117,92 @@ pub(crate) fn passes_down(name: &HeaderName) -> bool {
         || name.starts_with("anthropic-ratelimit-")
 }
 
+/// How requests reach providers.
+pub(crate) enum Way {
+    /// Straight, or through a proxy.
+    Direct(reqwest::Client),
+    /// Through a gateway service.
+    Service(Link),
+}
+
+/// Why a request that was sent once has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failed {
+    /// Nobody was reached, and nothing has begun.
+    #[error("it cannot be reached: {0}")]
+    Unreached(String),
+    /// There was no head of an answer in time.
+    #[error("it did not answer in time")]
+    Late,
+    /// The connection was closed before the head of an answer.
+    #[error("it closed the connection before it answered")]
+    Broke {
+        /// Whether the provider may have begun to work on the request.
+        may_cost: bool,
+    },
+    /// The gateway service does not take such a request, for a reason that is the operator's.
+    #[error("the gateway service refuses the call: {0}")]
+    Refused(String),
+}
+
+impl Failed {
+    /// What the client is told; none if the request can be sent again.
+    fn gave_up(self, provider: &str, patience: Duration) -> Option<GaveUp> {
+        let (message, may_cost) = match self {
+            Self::Unreached(_) => return None,
+            Self::Late => {
+                (format!("`{provider}` did not answer within {} s", patience.as_secs()), true)
+            }
+            Self::Broke { may_cost } => {
+                (format!("`{provider}` closed the connection before it answered"), may_cost)
+            }
+            Self::Refused(why) => (format!("the gateway service refuses the call: {why}"), false),
+        };
+        Some(GaveUp { refusal: Refusal::BadGateway, message, may_cost })
+    }
+}
+
+impl Way {
+    /// Sends a request once, and waits for the head of an answer.
+    pub(crate) async fn post(
+        &self,
+        provider: &Provider,
+        request: &Outgoing,
+        body: Bytes,
+        patience: Duration,
+    ) -> Result<reqwest::Response, Failed> {
+        match self {
+            Self::Direct(client) => {
+                let url = format!("{}{}", provider.config.base_url(), request.path);
+                let post = client.post(url).headers(request.headers.clone()).body(body);
+                match timeout(patience, post.send()).await {
+                    Err(_) => Err(Failed::Late),
+                    Ok(Err(error)) if error.is_connect() => {
+                        Err(Failed::Unreached(chain(&error.without_url())))
+                    }
+                    Ok(Err(error)) => {
+                        tracing::debug!("{}: {}", provider.name, error.without_url());
+                        Err(Failed::Broke { may_cost: false })
+                    }
+                    Ok(Ok(response)) => Ok(response),
+                }
+            }
+            Self::Service(link) => {
+                let mut headers = request.headers.clone();
+                if let Ok(model) = HeaderValue::from_str(&request.model) {
+                    headers.insert(service::MODEL, model);
+                }
+                link.post(&format!("/{}{}", provider.name, request.path), headers, body, patience)
+                    .await
+            }
+        }
+    }
+}
+
 /// A request to a provider.
 pub(crate) struct Outgoing {
-    pub(crate) url: String,
+    /// What follows the provider's address.
+    pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     /// The body without `stream_options`, where the gateway has added it.
@@ -138,7 +228,7 @@ pub(crate) struct GaveUp {
 
 /// How a call is sent, and what it tells meanwhile.
 pub(crate) struct Sending<'a> {
-    pub(crate) client: &'a reqwest::Client,
+    pub(crate) way: &'a Way,
     pub(crate) gates: &'a Gates,
     pub(crate) timeouts: &'a Timeouts,
     pub(crate) holds: &'a Arc<HoldClock>,
@@ -187,30 +277,17 @@ impl Sending<'_> {
             };
             counts.tries += 1;
             before_try(counts.tries);
-            let post =
-                self.client.post(&request.url).headers(request.headers.clone()).body(body.clone());
             let patience = Duration::from_secs_f64(self.timeouts.first_byte_s);
-            let response = match timeout(patience, post.send()).await {
-                Err(_) => {
-                    let message = format!(
-                        "`{}` did not answer within {} s",
-                        provider.name,
-                        patience.as_secs()
-                    );
-                    return Err(GaveUp { refusal: Refusal::BadGateway, message, may_cost: true });
-                }
-                Ok(Err(error)) if error.is_connect() => {
-                    counts.last_status = 0;
-                    model_pass.refused(0, None);
-                    continue;
-                }
-                Ok(Err(error)) => {
-                    tracing::debug!("{}: {}", provider.name, error.without_url());
-                    let message =
-                        format!("`{}` closed the connection before it answered", provider.name);
-                    return Err(GaveUp { refusal: Refusal::BadGateway, message, may_cost: false });
-                }
-                Ok(Ok(response)) => response,
+            let response = match self.way.post(provider, request, body.clone(), patience).await {
+                Ok(response) => response,
+                Err(failed) => match failed.gave_up(&provider.name, patience) {
+                    Some(gave_up) => return Err(gave_up),
+                    None => {
+                        counts.last_status = 0;
+                        model_pass.refused(0, None);
+                        continue;
+                    }
+                },
             };
             let status = response.status().as_u16();
             counts.last_status = status;
@@ -272,7 +349,7 @@ fn overloaded(provider: &str, counts: &Counts) -> GaveUp {
     GaveUp { refusal: Refusal::Unavailable, message, may_cost: false }
 }
 
-async fn read_error(response: reqwest::Response) -> Bytes {
+pub(crate) async fn read_error(response: reqwest::Response) -> Bytes {
     let mut body: reqwest::Body = response.into();
     let mut text = BytesMut::new();
     let read = async {
@@ -293,7 +370,7 @@ async fn read_error(response: reqwest::Response) -> Bytes {
 
 /// What an error status means for the gateway.
 #[derive(Debug, PartialEq, Eq)]
-enum Class {
+pub(crate) enum Class {
     /// The provider refuses the key, or wants money.
     Money(String),
     /// The provider is overloaded: the call waits.
@@ -304,7 +381,7 @@ enum Class {
     Clients,
 }
 
-fn classify(status: u16, body: &[u8]) -> Class {
+pub(crate) fn classify(status: u16, body: &[u8]) -> Class {
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     let error = value.get("error").unwrap_or(&value);
     let code = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -352,7 +429,7 @@ fn text_at(value: &Value, pointer: &str) -> String {
 }
 
 /// How long the provider asks to wait: by a header, or by Google's `RetryInfo` in the body.
-fn retry_after(headers: &HeaderMap, body: &[u8]) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, body: &[u8]) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim);
     let seconds = |n: f64| (n.is_finite() && n >= 0.0).then(|| Duration::from_secs_f64(n.min(1e6)));
     if let Some(wait) = text("retry-after-ms").and_then(|t| t.parse::<f64>().ok()) {
@@ -474,6 +551,7 @@ mod tests {
                 name: name.into(),
                 config,
                 key: Some("real".into()),
+                via: Via::Direct,
                 needles: Arc::new(Needles::new("")),
                 no_stream_options: AtomicBool::new(false),
             }

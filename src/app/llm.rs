@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use medalist_llm::check::{Checked, Unreachable};
 use medalist_llm::config::ConfigError;
 use medalist_llm::events::EventSink;
+use medalist_llm::service::ServiceFile;
 use medalist_llm::{Config, Gateway, GatewayError};
 
 use super::context::Context;
@@ -73,6 +74,29 @@ pub async fn open(plan: &Plan, context: &Context) -> Result<Option<LlmRun>, CliE
     Ok(llm)
 }
 
+/// Says where the gateway service of a run is looked for, and whether it is missing: calls wait for it.
+pub(super) async fn find_service(llm: &LlmRun, group: &GroupDir, context: &Context) {
+    let gateway = llm.gateway();
+    gateway.find_service_in(service_folders(Some(group.root()), context));
+    if llm.asks_providers()
+        && let Some(why) = gateway.missing_service().await
+    {
+        let root = group.root().display();
+        context.warn(format_args!(
+            "no gateway service takes calls of language models ({why}); they wait for one: medalist gateway --group {root}"
+        ));
+    }
+}
+
+/// Where gateway services leave their files: one that serves a group goes before one for all groups
+/// below a folder.
+fn service_folders(group: Option<&Path>, context: &Context) -> Vec<PathBuf> {
+    let mut shared: Vec<&Path> =
+        group.into_iter().flat_map(|g| [Some(g), g.parent()]).flatten().collect();
+    shared.push(&context.runs_dir);
+    shared.into_iter().map(ServiceFile::folder).collect()
+}
+
 /// The recordings that answer a plan's attempts, by the folder of the attempt: those of the same
 /// competition and seed, whatever the agent is called now.
 fn recordings(plan: &Plan, group: &GroupDir) -> Result<BTreeMap<String, PathBuf>, CliError> {
@@ -99,7 +123,7 @@ fn recordings(plan: &Plan, group: &GroupDir) -> Result<BTreeMap<String, PathBuf>
 }
 
 /// Says which providers nobody could work with.
-async fn reach(gateway: &Gateway) -> Result<(), CliError> {
+pub(super) async fn reach(gateway: &Gateway) -> Result<(), CliError> {
     let mut looks = 0;
     loop {
         looks += 1;
@@ -128,19 +152,20 @@ async fn reach(gateway: &Gateway) -> Result<(), CliError> {
 ///
 /// # Errors
 /// The settings cannot be used, or a key cannot be had.
-pub async fn check(file: &Path) -> Result<(Vec<Checked>, String), CliError> {
+pub async fn check(file: &Path, context: &Context) -> Result<(Vec<Checked>, String), CliError> {
     let config = Config::read(file).map_err(config_error)?;
     let gateway =
         Gateway::new(config, EventSink::ignore()).map_err(|error| llm_error(error.into()))?;
+    gateway.find_service_in(service_folders(None, context));
     Ok((gateway.check().await, gateway.price_table()))
 }
 
-fn config_error(error: ConfigError) -> CliError {
+pub(super) fn config_error(error: ConfigError) -> CliError {
     llm_error(error.into())
 }
 
 /// What is wrong with settings is the user's; a key that is not there is this machine's lack.
-fn llm_error(error: LlmError) -> CliError {
+pub(super) fn llm_error(error: LlmError) -> CliError {
     let is_key = matches!(
         &error,
         LlmError::Config(ConfigError::Key { .. })

@@ -18,6 +18,8 @@ pub mod error;
 #[cfg(target_os = "linux")]
 pub mod experiment;
 #[cfg(target_os = "linux")]
+pub mod gateway;
+#[cfg(target_os = "linux")]
 pub mod gpu;
 pub mod grade;
 pub mod grading;

@@ -304,6 +304,9 @@ pub(super) async fn run_plan(
                 .warn(format_args!("removed `{name}`, which a job that is over has left running"));
         }
     }
+    if let Some(llm) = &llm {
+        super::llm::find_service(llm, dir, context).await;
+    }
     let mut hardware = machine::hardware();
     let gpus = gpu::open(gpus, &plan, dir, &*executor, &info, &mut hardware, context).await?;
     let run = Run {

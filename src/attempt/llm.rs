@@ -138,18 +138,27 @@ impl LlmPlan {
         Ok(Self { file: file.to_owned(), settings, replay: None })
     }
 
-    /// The settings as the gateway takes them; a replay that asks no provider needs no key.
+    /// The settings as the gateway takes them; a replay that asks no provider, and a harness whose
+    /// calls go through a gateway service, need no key.
     ///
     /// # Errors
     /// The plan was changed by hand.
     pub fn config(&self) -> Result<Config, ConfigError> {
+        let config = self.service_config()?.for_harness();
+        let alone = self.replay.is_some() && !config.replay.through;
+        Ok(if alone { config.without_keys() } else { config })
+    }
+
+    /// The settings as a gateway service takes them, with the places of all keys.
+    ///
+    /// # Errors
+    /// As [`LlmPlan::config`].
+    pub fn service_config(&self) -> Result<Config, ConfigError> {
         let text = toml::to_string(&self.settings).map_err(|error| ConfigError::Invalid {
             path: self.file.clone(),
             message: error.to_string(),
         })?;
-        let config = Config::parse(&text, &self.file)?;
-        let alone = self.replay.is_some() && !config.replay.through;
-        Ok(if alone { config.without_keys() } else { config })
+        Config::parse(&text, &self.file)
     }
 
     /// Variables of the harness's environment that hold keys.
@@ -225,6 +234,15 @@ mod tests {
         assert!(replayed(TEXT).config().unwrap().upstreams["openai"].key.is_none());
         let through = format!("{TEXT}[replay]\nthrough = true\n");
         assert!(replayed(&through).config().unwrap().upstreams["openai"].key.is_some());
+    }
+
+    #[test]
+    fn keys_stay_with_the_gateway_service() {
+        let text = "via = \"service\"\n[upstreams.openai]\nkey = { env = \"SOME_KEY\" }\n";
+        let plan = LlmPlan::parse(text, Path::new("/llm.toml")).unwrap();
+        assert!(plan.config().unwrap().upstreams["openai"].key.is_none());
+        assert!(plan.service_config().unwrap().upstreams["openai"].key.is_some());
+        assert!(plan.key_variables().is_empty(), "none is handed to nodes");
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub fn run(args: &Args, typed: &ArgMatches, context: &Context) -> Result<Exit, C
         Some(file) => file.clone(),
         None => found(args, typed, context)?,
     };
-    let (checked, prices) = start_runtime()?.block_on(crate::app::llm::check(&file))?;
+    let (checked, prices) = start_runtime()?.block_on(crate::app::llm::check(&file, context))?;
     let columns = [
         Column::new("upstream"),
         Column::new("model"),

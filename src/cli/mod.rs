@@ -19,6 +19,8 @@ pub mod disclose;
 pub mod doctor;
 #[cfg(target_os = "linux")]
 pub mod experiment;
+#[cfg(target_os = "linux")]
+pub mod gateway;
 pub mod grade;
 pub mod grade_sample;
 pub mod history;
@@ -142,6 +144,8 @@ enum Command {
     Transcript(transcript::Args),
     #[cfg(target_os = "linux")]
     Llm(llm::Args),
+    #[cfg(target_os = "linux")]
+    Gateway(gateway::Args),
     #[cfg(target_os = "linux")]
     Stop(stop::Args),
     #[cfg(target_os = "linux")]
@@ -333,6 +337,8 @@ fn dispatch(
         Command::Transcript(args) => transcript::run(&args, context),
         #[cfg(target_os = "linux")]
         Command::Llm(args) => llm::run(&args, typed, context),
+        #[cfg(target_os = "linux")]
+        Command::Gateway(args) => gateway::run(&args, context),
         #[cfg(target_os = "linux")]
         Command::Stop(args) => stop::run(&args, context),
         #[cfg(target_os = "linux")]

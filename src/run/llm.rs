@@ -265,7 +265,7 @@ fn sink(refused: Arc<Mutex<BTreeSet<String>>>, sender: mpsc::UnboundedSender<Eve
 }
 
 /// What an event says to people, and of which attempt's folder, if it is about one.
-pub(super) fn describe(event: &Event) -> (Option<String>, String) {
+pub fn describe(event: &Event) -> (Option<String>, String) {
     let about = |id: &str| Some(attempt_of(id).to_owned());
     let of = |attempt: &Option<String>| match attempt {
         Some(_) => "its LLM budget",
@@ -298,6 +298,12 @@ pub(super) fn describe(event: &Event) -> (Option<String>, String) {
         Event::OutageEnded { upstream, model, from, to } => {
             let seconds = (*to - *from).num_seconds();
             (None, format!("`{model}` at `{upstream}` answers again after {seconds} s"))
+        }
+        Event::ServiceAway { message } => {
+            (None, format!("no gateway service takes calls ({message}); they wait"))
+        }
+        Event::ServiceBack { address } => {
+            (None, format!("the gateway service at `{address}` takes calls"))
         }
         Event::KeyInAnswer { upstream, attempt } => (
             about(attempt),

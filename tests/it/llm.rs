@@ -73,7 +73,7 @@ pub(crate) fn text(path: &Path) -> String {
 }
 
 /// Every file below a folder that holds `needle`, also where it is compressed.
-fn holds(root: &Path, needle: &str) -> Vec<PathBuf> {
+pub(crate) fn holds(root: &Path, needle: &str) -> Vec<PathBuf> {
     let has = |bytes: &[u8]| bytes.windows(needle.len()).any(|part| part == needle.as_bytes());
     let mut found = Vec::new();
     for entry in walkdir::WalkDir::new(root) {

@@ -6,5 +6,6 @@ mod hygiene;
 mod metering;
 mod recording;
 mod seal;
+mod service;
 mod support;
 mod tls;

@@ -36,8 +36,18 @@ const ORDER_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
 /// Says to the program that it has its environment.
 const TAKEN: &str = "MEDALIST_JOB_ENVIRONMENT";
 /// Variables that attempts need on nodes as well, beside secrets.
-const PASSED_ON: [&str; 3] =
-    ["DOCKER_HOST", "I_ACCEPT_RUNNING_PRIVILEGED_CONTAINERS", crate::host::gpu::PROGRAM_VARIABLE];
+const PASSED_ON: [&str; 9] = [
+    "DOCKER_HOST",
+    "I_ACCEPT_RUNNING_PRIVILEGED_CONTAINERS",
+    crate::host::gpu::PROGRAM_VARIABLE,
+    // The way to providers of language models; an address may hold a password.
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "NO_PROXY",
+    "no_proxy",
+];
 
 /// An array of jobs, one attempt each.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
