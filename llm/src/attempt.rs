@@ -165,7 +165,8 @@ impl AttemptContext {
     pub fn close(&self) -> std::io::Result<()> {
         self.note_hold();
         AttemptTls::forget(&self.dir)?;
-        self.log.sync()
+        self.log.sync()?;
+        self.ledger.close(&self.id)
     }
 
     pub(crate) fn events(&self) -> &EventSink {
@@ -197,7 +198,7 @@ impl AttemptContext {
                 responses.insert(id.clone());
             }
         }
-        if let Err(error) = self.log.book(record) {
+        if let Err(error) = self.log.book(record, self.ledger.is_shared()) {
             self.record_failed(&format!("cannot write call {}: {error}", record.id));
         }
         if record.held_ms > 0.0 {
@@ -221,7 +222,7 @@ impl AttemptContext {
     }
 
     pub(crate) fn note_sent(&self, lost: &Lost) {
-        if let Err(error) = self.log.note_sent(lost) {
+        if let Err(error) = self.log.note_sent(lost, self.ledger.is_shared()) {
             self.record_failed(&format!("cannot write call {}: {error}", lost.id));
         }
     }

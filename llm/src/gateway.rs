@@ -19,10 +19,10 @@ use crate::attempt::{AttemptContext, AttemptSpec};
 use crate::call::AnswerBody;
 use crate::config::{Config, ConfigError, Limits, Via};
 use crate::events::EventSink;
-use crate::ledger::{Amount, Balance, Ledger};
+use crate::ledger::{Balance, Leases, Ledger};
 use crate::outage::Gates;
 use crate::prices::PriceTable;
-use crate::record::read_calls;
+use crate::record::read_bill;
 use crate::route::Door;
 use crate::service::Link;
 use crate::tls::{AttemptTls, TlsError};
@@ -162,10 +162,16 @@ impl Gateway {
     /// # Errors
     /// Its record cannot be read.
     pub fn count_earlier(&self, id: &str, dir: &Path) -> Result<(), GatewayError> {
-        let calls = read_calls(dir)
+        let bill = read_bill(dir)
             .map_err(|source| GatewayError::Record { attempt: id.to_owned(), source })?;
-        self.ledger.open(id, Limits::default(), Amount::of(&calls));
+        self.ledger.open(id, Limits::default(), bill);
         Ok(())
+    }
+
+    /// Spends the group's budget beside other processes: what this one may spend is leased. Needs a
+    /// runtime; to be called once, before the first attempt is opened.
+    pub fn share_budget(&self, leases: Leases) {
+        self.ledger.share(leases);
     }
 
     /// Says in which folders a gateway service leaves its file; the first that has one counts.

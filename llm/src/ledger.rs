@@ -4,12 +4,18 @@
 //! cost before it is sent, and settles once its price is known, or when it is dropped: there is no
 //! way to forget it. A call that does not fit beside the others waits for them, so that nobody is
 //! refused while money may come free.
+//!
+//! Where other processes spend the same group's budget, this one spends what it has leased
+//! ([`Leases`]).
+
+mod leases;
+mod sharing;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::config::{Limits, Overshoot};
@@ -23,8 +29,11 @@ const EXPECTED_OUTPUT: u64 = 4096;
 /// Under [`Overshoot::Never`], an answer that would have to be shorter is not asked for.
 const SHORTEST_OUTPUT: u64 = 16;
 
+pub use leases::{Holders, Leases, read_leases};
+use sharing::Lease;
+
 /// What is spent, reserved or left.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
     /// Money.
     #[serde(rename = "picodollars")]
@@ -55,12 +64,16 @@ impl Amount {
         self.calls = self.calls.saturating_sub(other.calls);
     }
 
-    fn min(self, other: Self) -> Self {
+    fn each(self, other: Self, of: impl Fn(u64, u64) -> u64) -> Self {
         Self {
-            money: self.money.min(other.money),
-            tokens: self.tokens.min(other.tokens),
-            calls: self.calls.min(other.calls),
+            money: Picodollars(of(self.money.0, other.money.0)),
+            tokens: of(self.tokens, other.tokens),
+            calls: of(self.calls, other.calls),
         }
+    }
+
+    fn min(self, other: Self) -> Self {
+        self.each(other, u64::min)
     }
 }
 
@@ -114,19 +127,33 @@ struct Account {
     warned: [bool; 3],
     reached: [bool; 3],
     reached_at: Option<DateTime<Utc>>,
+    /// What of the limits this process has, where others spend from the same.
+    lease: Option<Lease>,
 }
 
 impl Account {
+    /// What calls of this process may reserve.
     fn left(&self) -> Amount {
-        left(&self.limits, &self.spent, &self.reserved)
+        match &self.lease {
+            Some(lease) => left(&lease.limits(&self.limits), &self.spent, &self.reserved),
+            None => left(&self.limits, &self.spent, &self.reserved),
+        }
+    }
+
+    /// What settled calls have cost, those of other processes among them.
+    fn spent_by_all(&self) -> Amount {
+        let mut spent = self.spent;
+        spent.add(&self.lease.as_ref().map(|lease| lease.elsewhere).unwrap_or_default());
+        spent
     }
 
     /// The limits with what is used of each, as `(name, used, limit)`.
     fn uses(&self) -> [(&'static str, u64, Option<u64>); 3] {
+        let spent = self.spent_by_all();
         [
-            ("dollars", self.spent.money.0, self.limits.dollars.map(|d| d.0)),
-            ("tokens", self.spent.tokens, self.limits.tokens),
-            ("calls", self.spent.calls, self.limits.calls),
+            ("dollars", spent.money.0, self.limits.dollars.map(|d| d.0)),
+            ("tokens", spent.tokens, self.limits.tokens),
+            ("calls", spent.calls, self.limits.calls),
         ]
     }
 
@@ -154,7 +181,7 @@ impl Account {
     fn balance(&self) -> Balance {
         Balance {
             limits: self.limits,
-            spent: self.spent,
+            spent: self.spent_by_all(),
             reserved: self.reserved,
             warning: self.warned.contains(&true),
             reached_at: self.reached_at,
@@ -182,6 +209,10 @@ pub struct Ledger {
     changed: Notify,
     overshoot: Overshoot,
     events: EventSink,
+    /// Where the group's budget is leased from, if other processes spend it too.
+    leases: OnceLock<Arc<Leases>>,
+    /// Leases are asked for one after another.
+    lending: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What a call may need.
@@ -214,7 +245,14 @@ impl Ledger {
     pub fn new(group: Limits, overshoot: Overshoot, events: EventSink) -> Arc<Self> {
         let state =
             State { group: Account { limits: group, ..Account::default() }, ..State::default() };
-        Arc::new(Self { state: Mutex::new(state), changed: Notify::new(), overshoot, events })
+        Arc::new(Self {
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            overshoot,
+            events,
+            leases: OnceLock::new(),
+            lending: Arc::default(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -230,6 +268,9 @@ impl Ledger {
         if !known {
             account.spent = spent;
             group.spent.add(&spent);
+        }
+        if let Some(lease) = &mut group.lease {
+            lease.open(attempt, spent);
         }
         self.note_limits(&mut state, attempt);
     }
@@ -262,9 +303,17 @@ impl Ledger {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            match self.try_admit(attempt, ask) {
+            let admission = match self.borrow(attempt, ask).await {
+                true => self.try_admit(attempt, ask),
+                false => Admission::Wait,
+            };
+            match admission {
                 Admission::Granted(reservation) => return Ok(reservation),
                 Admission::Refused(why) => return Err(why),
+                // What others give back tells nobody here.
+                Admission::Wait if self.is_shared() => {
+                    let _ = tokio::time::timeout(sharing::LOOK_AGAIN, changed).await;
+                }
                 Admission::Wait => changed.await,
             }
         }
@@ -342,18 +391,11 @@ impl Ledger {
 
 fn used_up(account: &Account, limit: &str, own: bool) -> String {
     let who = if own { "this attempt" } else { "the run group" };
+    let (spent, limits) = (account.spent_by_all(), account.limits);
     let figures = match limit {
-        "dollars" => {
-            format!("{} of {}", account.spent.money, account.limits.dollars.unwrap_or_default())
-        }
-        "tokens" => format!(
-            "{} of {} tokens",
-            account.spent.tokens,
-            account.limits.tokens.unwrap_or_default()
-        ),
-        _ => {
-            format!("{} of {} calls", account.spent.calls, account.limits.calls.unwrap_or_default())
-        }
+        "dollars" => format!("{} of {}", spent.money, limits.dollars.unwrap_or_default()),
+        "tokens" => format!("{} of {} tokens", spent.tokens, limits.tokens.unwrap_or_default()),
+        _ => format!("{} of {} calls", spent.calls, limits.calls.unwrap_or_default()),
     };
     format!("the LLM budget of {who} is used up ({figures})")
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use medalist_grading::GradeReport;
 use medalist_grading::untrusted::Shown;
+use medalist_llm::ledger::read_leases;
 use medalist_reports::record::{AttemptKey, AttemptRecord, OutcomeRecord, Phase};
 
 use super::context::Context;
@@ -104,6 +105,8 @@ pub struct Status {
     pub running: BTreeMap<AttemptKey, RunningAttempt>,
     /// The last word on the group's calls of language models, if it may make any.
     pub llm: Option<LlmUsage>,
+    /// Dollars that running attempts have leased of the group's budget and not spent.
+    pub leased: f64,
 }
 
 /// What the last events say of an attempt that runs.
@@ -202,7 +205,20 @@ impl GroupEvents {
             ..RunStats::default()
         };
         finished.values().for_each(|(outcome, grade)| stats.count(outcome, grade));
-        Status { damaged, stats, running, llm: spent.or_else(|| self.spent_on_disk()) }
+        let mut llm = spent.or_else(|| self.spent_on_disk());
+        let mut leased = 0.0;
+        match read_leases(&self.group.llm_budget()) {
+            Ok(Some((spent, held))) => {
+                leased = held.money.dollars();
+                if let Some(llm) = &mut llm {
+                    // A process knows what others have spent as of when it last leased something.
+                    llm.group_dollars = llm.group_dollars.max(spent.money.dollars());
+                }
+            }
+            Ok(None) => {}
+            Err(error) => damaged.push(error.to_string()),
+        }
+        Status { damaged, stats, running, llm, leased }
     }
 
     /// What the records of attempts say was spent on language models, where no event tells.

@@ -59,7 +59,8 @@ pub fn replay(args: &ReplayArgs, context: &Context) -> Result<Exit, CliError> {
 /// The group cannot be read.
 pub fn status(args: &StatusArgs, context: &Context) -> Result<Exit, CliError> {
     let read = read_events(args.group.as_deref(), context)?;
-    let (group, Status { damaged, stats, running, llm }) = (&read.group, read.status());
+    let (group, status) = (&read.group, read.status());
+    let Status { damaged, stats, running, llm, leased } = status;
     for what in &damaged {
         context.warn(what);
     }
@@ -70,7 +71,11 @@ pub fn status(args: &StatusArgs, context: &Context) -> Result<Exit, CliError> {
     let mut text = format!("{}\n{stats}\n", group.root().display());
     if let Some(llm) = llm {
         let money = LlmUsage::money(llm.group_dollars, llm.group_dollars_limit);
-        text.push_str(&format!("language models: {money}\n"));
+        let leased = match leased >= 0.005 {
+            true => format!(", {} more leased to attempts", LlmUsage::money(leased, None)),
+            false => String::new(),
+        };
+        text.push_str(&format!("language models: {money}{leased}\n"));
     }
     for (key, attempt) in &running {
         let key = Shown::new(&key.to_string());

@@ -221,8 +221,13 @@ pub async fn run(
     }
     if let Some(llm) = &run.llm {
         // Before the first call, which the group's budget may have no room for.
-        let own = run.apart.as_ref().and_then(|apart| apart.first).map(First::number);
-        llm.count_earlier(&run.plan, &run.group, own)?;
+        match (&run.only, &run.apart) {
+            (Some(_), Some(apart)) => llm.share_budget(&run.group, &apart.us)?,
+            _ => {
+                let own = run.apart.as_ref().and_then(|apart| apart.first).map(First::number);
+                llm.count_earlier(&run.plan, &run.group, own)?;
+            }
+        }
     }
     dispatcher.run_to_the_end(state, cancels, resumed).await
 }

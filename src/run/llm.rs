@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::Utc;
 use medalist_llm::config::{ConfigError, HostedTools, Limits as LlmLimits};
 use medalist_llm::events::{Event, EventSink};
-use medalist_llm::ledger::Balance;
+use medalist_llm::ledger::{Balance, Leases};
 use medalist_llm::record::{Replay, ReplayError};
 use medalist_llm::{AttemptSpec, Gateway, GatewayError};
 use medalist_reports::record::{
@@ -22,8 +22,10 @@ use crate::attempt::llm::LlmAccess;
 use crate::attempt::outcome::LlmUsage;
 use crate::attempt::plan::Plan;
 use crate::attempt::text::chain;
-use crate::host::files::{StoreError, read_json_if_there};
+use crate::host::files::{StoreError, read_json, read_json_if_there};
+use crate::host::store::tries::Claim;
 use crate::host::store::{GroupDir, tries};
+use crate::run::leases::TryHolders;
 use crate::sandbox::LONGEST_PAUSE;
 
 /// How long calls are followed whose agent is gone, for the sake of their price.
@@ -122,29 +124,34 @@ impl LlmRun {
         group: &GroupDir,
         own: Option<u32>,
     ) -> Result<(), LlmError> {
-        for attempt in &plan.attempts {
-            let dir = group.attempt(&attempt.dir);
-            let apart = tries::claimed(&dir)?;
-            if !apart.is_empty() {
-                for one in apart.into_iter().filter(|one| Some(one.number) != own) {
-                    let folder = dir.earlier_try(one.number).llm();
-                    self.gateway.count_earlier(&id(&attempt.dir, one.number), &folder)?;
-                }
-                continue;
-            }
-            let Some(record) = read_json_if_there::<AttemptRecord>(&dir.record())? else {
-                continue;
-            };
-            let last = record.tries.len();
-            let over = record.outcome.is_some();
-            for number in 1..=last {
-                let folder =
-                    if number == last { dir.llm() } else { dir.earlier_try(number as u32).llm() };
-                if number < last || over {
-                    self.gateway.count_earlier(&id(&attempt.dir, number as u32), &folder)?;
-                }
+        for (id, number, folder) in bills(plan, group)? {
+            if Some(number) != own {
+                self.gateway.count_earlier(&id, &folder)?;
             }
         }
+        Ok(())
+    }
+
+    /// Leases what this process's tries spend of the group's budget, which other processes spend too;
+    /// nothing if the group has none.
+    pub(super) fn share_budget(&self, group: &GroupDir, us: &Claim) -> Result<(), LlmError> {
+        let config = self.gateway.config();
+        if config.budget.group == LlmLimits::default() {
+            return Ok(());
+        }
+        // This process's own plan is a part of it.
+        let plan: Plan = read_json(&group.plan())?;
+        let before = bills(&plan, group)?.into_iter().map(|(id, _, folder)| (id, folder));
+        let leases = Leases::open(
+            group.llm_budget(),
+            config.budget.group,
+            plan.attempts.len(),
+            Duration::from_secs_f64(config.timeouts.hold_s),
+            before,
+            Box::new(TryHolders::new(group.clone(), us.clone())),
+        );
+        let leases = leases.map_err(StoreError::io("read", &group.llm_budget()))?;
+        self.gateway.share_budget(leases);
         Ok(())
     }
 
@@ -211,18 +218,42 @@ impl LlmRun {
     }
 }
 
+/// The tries of a plan that are over, or that processes of their own have claimed: the name and number
+/// of each, and the folder of its bill.
+fn bills(plan: &Plan, group: &GroupDir) -> Result<Vec<(String, u32, PathBuf)>, StoreError> {
+    let mut bills = Vec::new();
+    for attempt in &plan.attempts {
+        let dir = group.attempt(&attempt.dir);
+        let apart = tries::claimed(&dir)?;
+        if !apart.is_empty() {
+            bills.extend(apart.into_iter().map(|one| {
+                (id(&attempt.dir, one.number), one.number, dir.earlier_try(one.number).llm())
+            }));
+            continue;
+        }
+        let Some(record) = read_json_if_there::<AttemptRecord>(&dir.record())? else { continue };
+        let last = u32::try_from(record.tries.len()).unwrap_or(u32::MAX);
+        let over = record.outcome.is_some();
+        for number in (1..=last).filter(|number| *number < last || over) {
+            let folder = if number == last { dir.llm() } else { dir.earlier_try(number).llm() };
+            bills.push((id(&attempt.dir, number), number, folder));
+        }
+    }
+    Ok(bills)
+}
+
 /// The name of a try in the ledger.
-fn id(attempt: &str, number: u32) -> String {
+pub(super) fn id(attempt: &str, number: u32) -> String {
     format!("{attempt}/{number}")
 }
 
 /// The try's number in its name.
-fn number_of(id: &str) -> u32 {
+pub(super) fn number_of(id: &str) -> u32 {
     id.rsplit_once('/').and_then(|(_, number)| number.parse().ok()).unwrap_or(1)
 }
 
 /// The attempt's folder in the name of a try.
-fn attempt_of(id: &str) -> &str {
+pub(super) fn attempt_of(id: &str) -> &str {
     id.rsplit_once('/').map_or(id, |(attempt, _)| attempt)
 }
 

@@ -18,6 +18,7 @@ mod gpu;
 mod gpu_tests;
 mod grade;
 mod group_files;
+mod leases;
 mod llm;
 mod messages;
 mod pool;

@@ -166,6 +166,50 @@ fn without_a_service_calls_wait_and_the_failure_is_the_machines() {
     refused(&["--listen", "nowhere"], 2, "--listen");
 }
 
+#[test]
+fn processes_that_share_a_groups_budget_stop_at_it_whoever_is_killed() {
+    let provider = Provider::start(Duration::from_millis(20));
+    // A call costs $0.001, and both want all ten that the group has.
+    let script = "case \"$PWD\" in *bikes*) agent/probe llm \"$CHAT\" \"$QUESTION\"; : > \"$PLACE/asked\"; while [ -e \"$PLACE/agents\" ]; do sleep 0.2; done;; esac\n\
+        agent/probe llm-many 20 \"$CHAT\" \"$QUESTION\"\nagent/probe llm \"$CHAT\" \"$QUESTION\"\nagent/probe submit-sample";
+    let context = with_script(&provider, "", "[budget.group]\ndollars = \"0.01\"\n", script);
+    let competitions = ["demo-bikes", "demo-flights", "demo-digits"];
+    context.ok(&["prepare", "-c", "demo-digits"]);
+    let group = plan(&context, &competitions);
+    let start = |competition: &str| {
+        let log = std::fs::File::create(context.join(&format!("{competition}.log"))).unwrap();
+        let mut command = with_key(context.command());
+        command.args(["attempt", group.to_str().unwrap(), competition]).stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
+    };
+    let mut killed = start("demo-bikes");
+    until("the first call", || context.join("asked").exists());
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let others = [start("demo-flights"), start("demo-digits")];
+    for (process, competition) in others.into_iter().zip(&competitions[1..]) {
+        ends_well(&context, competition, process);
+    }
+    assert_eq!(provider.answered(), 10, "no more, and no less");
+    let mut answered = 0;
+    for dir in &attempts(&group)[1..] {
+        let log = text(&dir.join("run.log"));
+        let count = |status: &str| -> u64 {
+            let at = log.find(&format!("\"{status}\": "));
+            at.map_or(0, |at| log[at + 7..].split([',', '}']).next().unwrap().parse().unwrap())
+        };
+        assert_eq!(count("200") + count("402"), 20, "{log}");
+        answered += count("200");
+        assert!(
+            log.contains("\n402 ") && log.contains("of the run group is used up ($0.01 of $0.01)"),
+            "{log}"
+        );
+    }
+    assert_eq!(answered, 9, "the killed one has had one");
+    let status = context.ok(&["status", group.to_str().unwrap()]).stdout;
+    assert!(status.contains("language models: $0.01 of $0.01\n"), "{status}");
+}
+
 /// A proxy that knows one host, behind which it speaks TLS for a provider: its port, the authority of
 /// its certificate, and what it was asked for.
 async fn proxy(provider: u16) -> (u16, String, Arc<Mutex<Vec<String>>>) {

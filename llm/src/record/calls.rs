@@ -226,15 +226,13 @@ impl CallLog {
         std::fs::create_dir_all(dir)?;
         let mut calls = append(&dir.join("calls.jsonl"))?;
         let mut records = read_calls(dir)?;
-        let booked: HashSet<_> = records.iter().map(|r| r.id).collect();
-        let path = dir.join("in_flight.jsonl");
-        let sent: Vec<Lost> = if path.exists() { read_lines(&path)? } else { Vec::new() };
-        for lost in sent.into_iter().filter(|lost| !booked.contains(&lost.id)) {
-            let record = lost.record();
+        for record in read_lost(dir, &records)? {
             write_line(&mut calls, &record)?;
             records.push(record);
         }
+        calls.sync_data()?;
         // Everything in it is booked now.
+        let path = dir.join("in_flight.jsonl");
         let in_flight = File::options().create(true).write(true).truncate(true).open(&path)?;
         drop(in_flight);
         let log = Self { files: Mutex::new((calls, append(&path)?)) };
@@ -242,15 +240,17 @@ impl CallLog {
     }
 
     /// Writes a call's line; it is in the system's hands when this returns, so that a killed
-    /// harness cannot lose it.
-    pub(crate) fn book(&self, record: &CallRecord) -> io::Result<()> {
+    /// harness cannot lose it, and on disk if `sync` says so.
+    pub(crate) fn book(&self, record: &CallRecord, sync: bool) -> io::Result<()> {
         let mut files = self.files.lock().expect("no code panics while it writes a line");
-        write_line(&mut files.0, record)
+        write_line(&mut files.0, record)?;
+        if sync { files.0.sync_data() } else { Ok(()) }
     }
 
-    pub(crate) fn note_sent(&self, lost: &Lost) -> io::Result<()> {
+    pub(crate) fn note_sent(&self, lost: &Lost, sync: bool) -> io::Result<()> {
         let mut files = self.files.lock().expect("no code panics while it writes a line");
-        write_line(&mut files.1, lost)
+        write_line(&mut files.1, lost)?;
+        if sync { files.1.sync_data() } else { Ok(()) }
     }
 
     /// Makes the bill safe against a loss of power.
@@ -303,6 +303,22 @@ pub fn read_calls(dir: &Path) -> io::Result<Vec<CallRecord>> {
     let latest: BTreeMap<u64, CallRecord> =
         lines.into_iter().map(|record| (record.id, record)).collect();
     Ok(latest.into_values().collect())
+}
+
+/// Calls that were under way when their harness was killed, as they will be booked.
+fn read_lost(dir: &Path, booked: &[CallRecord]) -> io::Result<Vec<CallRecord>> {
+    let path = dir.join("in_flight.jsonl");
+    let sent: Vec<Lost> = if path.exists() { read_lines(&path)? } else { Vec::new() };
+    let booked: HashSet<_> = booked.iter().map(|record| record.id).collect();
+    let lost = sent.into_iter().filter(|lost| !booked.contains(&lost.id));
+    Ok(lost.map(Lost::record).collect())
+}
+
+/// What the calls in an `llm` folder take off a budget, those that were lost among them.
+pub(crate) fn read_bill(dir: &Path) -> io::Result<Amount> {
+    let mut calls = read_calls(dir)?;
+    calls.extend(read_lost(dir, &calls)?);
+    Ok(Amount::of(&calls))
 }
 
 /// Sums of calls.
@@ -425,7 +441,7 @@ mod tests {
         let (log, none) = CallLog::open(dir.path()).expect("opens");
         assert!(none.is_empty());
         for (id, input) in [(1, 5), (2, 7), (1, 6)] {
-            log.book(&record(id, input)).expect("writes");
+            log.book(&record(id, input), false).expect("writes");
         }
         for id in [2, 3] {
             let lost = Lost {
@@ -440,7 +456,7 @@ mod tests {
                 output: 11,
                 picodollars: Some(9),
             };
-            log.note_sent(&lost).expect("writes");
+            log.note_sent(&lost, true).expect("writes");
         }
         drop(log);
         let path = dir.path().join("calls.jsonl");

@@ -16,7 +16,7 @@ mod recorder;
 mod replay;
 mod transcript;
 
-pub(crate) use calls::{CallLog, Lost};
+pub(crate) use calls::{CallLog, Lost, read_bill};
 pub use calls::{CallRecord, Outcome, Summary, Totals, read_calls};
 pub use conversation::{Entry, Turn, Turns, read_transcript};
 pub(crate) use recorder::{Answer, Capture, Job, Recorder};

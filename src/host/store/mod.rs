@@ -7,6 +7,7 @@
 //!   metadata.json    MLE-bench's own file, written again as attempts end, every five seconds at most
 //!   events.jsonl     everything that happened, one object a line
 //!   group.lock       held by the harness that writes here
+//!   llm-budget/      leases of the group's budget for language models
 //!   stop/            what `medalist stop` asks of that harness
 //!   <competition>_<uuid>/{attempt.json, run.log, submission/, logs/, code/, grade.json, snapshots/}
 //! ```
@@ -85,6 +86,12 @@ impl GroupDir {
     /// Where requests to stop are left.
     pub fn stop_requests(&self) -> PathBuf {
         self.root.join("stop")
+    }
+
+    /// Where processes that run one attempt each lease what they spend of the group's budget for
+    /// language models.
+    pub fn llm_budget(&self) -> PathBuf {
+        self.root.join("llm-budget")
     }
 
     /// Whether a harness runs the group now, or an attempt of it. Only asks: a harness that starts
