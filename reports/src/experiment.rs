@@ -154,7 +154,7 @@ impl PairReport {
                 format!("{better} wins more medals than {worse}")
             }
             None if self.verdict.futile => {
-                "no difference found, and too little promises one".to_owned()
+                "no difference found, and more attempts are unlikely to show one".to_owned()
             }
             None if last.conditional_power.is_some() => "not decided yet".to_owned(),
             None => "no difference found".to_owned(),

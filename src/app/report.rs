@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::Utc;
 use medalist_competitions::frame::{ExportColumn, FrameError, write_parquet};
@@ -16,6 +17,7 @@ use medalist_reports::record::CompetitionFacts;
 use super::boards::Board;
 use super::context::Context;
 use super::error::{CliError, Exit};
+use crate::attempt::text::duration;
 
 /// MLE-bench's list of experiments as a source of reports.
 #[derive(Debug, Default, Clone)]
@@ -46,6 +48,8 @@ pub struct ReportRequest<'a> {
     pub experiment: &'a Experiment,
     /// The agent whose groups count; all if none.
     pub agent: Option<&'a str>,
+    /// The time after which attempts are looked at; their end if none.
+    pub at: Option<Duration>,
     /// How seeds of leaderboard rows are built.
     pub seeds: SeedRule,
     /// Where the files go, if the user says so.
@@ -68,12 +72,19 @@ pub fn write_report(
     let mut reading = read_groups(request.paths, request.experiment, context, &source)?;
     keep_agent(&mut reading, request.agent)?;
     let title = request.title.unwrap_or_else(|| default_title(&reading));
+    let dir = request.out.unwrap_or_else(|| default_dir(&reading));
+    let (title, dir) = match request.at {
+        None => (title, dir),
+        Some(at) => {
+            reading = reading_at(&reading, at, context, &source);
+            (format!("{title} after {}", duration(at)), dir.join(format!("after-{}", short(at))))
+        }
+    };
     let options = ReportOptions { title, generated_at: Utc::now(), seed_rule: request.seeds };
     let data = ReportData::compute(&reading, &source, &options);
     for warning in data.warnings.iter().skip(reading.warnings.len()) {
         context.warn(warning);
     }
-    let dir = request.out.unwrap_or_else(|| default_dir(&reading));
     let formats: Vec<Format> = request
         .outputs
         .iter()
@@ -165,6 +176,20 @@ pub fn keep_agent(reading: &mut Reading, agent: Option<&str>) -> Result<(), CliE
             .keep_agent(agent)
             .map_err(|error| CliError::new(Exit::BadInput, anyhow::Error::new(error)))
     })
+}
+
+/// What was read, as it stood after a time, and a warning for all that this leaves out.
+pub fn reading_at(reading: &Reading, at: Duration, context: &Context, source: &Source) -> Reading {
+    let cut = reading.at(at, source);
+    for warning in cut.warnings.iter().skip(reading.warnings.len()) {
+        context.warn(warning);
+    }
+    cut
+}
+
+/// A length of time as a word, such as `12h` or `1h30m`.
+pub fn short(length: Duration) -> String {
+    humantime::format_duration(length).to_string().replace(' ', "")
 }
 
 pub fn default_title(reading: &Reading) -> String {

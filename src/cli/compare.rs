@@ -1,15 +1,17 @@
 //! `medalist compare`: two sets of run groups, paired by competition, and a gate for CI.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use medalist_reports::compare::{self, Comparison, Gate, Verdict};
 use medalist_reports::plots::{self, Plot, Theme};
+use medalist_reports::read::Reading;
 use medalist_reports::{compare_text, export, html};
 
-use super::report::AgentArgs;
+use super::report::{AgentArgs, AtArgs};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
-use crate::app::report::{Experiment, Source, read_groups};
+use crate::app::report::{Experiment, Source, read_groups, reading_at, short};
 use crate::app::terminal::look;
 
 /// Compare two versions of an agent, and fail if the new one is worse.
@@ -42,6 +44,8 @@ pub struct Args {
     plan: f64,
     #[command(flatten)]
     agent: AgentArgs,
+    #[command(flatten)]
+    at: AtArgs,
     /// Compare even if brief, data, time limit or network differ.
     #[arg(long)]
     allow_differing_conditions: bool,
@@ -65,6 +69,14 @@ pub struct Args {
     png: Option<PathBuf>,
 }
 
+impl Args {
+    fn writes_files(&self) -> bool {
+        [&self.markdown, &self.junit, &self.html, &self.svg, &self.png]
+            .into_iter()
+            .any(Option::is_some)
+    }
+}
+
 /// Runs the subcommand.
 ///
 /// # Errors
@@ -76,12 +88,40 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let mut candidate = read_groups(&args.against, &Experiment::default(), context, &source)?;
     args.agent.keep(&mut baseline)?;
     args.agent.keep(&mut candidate)?;
-    let comparison = compare::compare(&baseline, &candidate, gate)
+    let times = args.at.times();
+    if times.len() > 1 && args.writes_files() {
+        let message = "files are of one comparison, and `--at` names several times";
+        return Err(CliError::message(Exit::Usage, message).hint("give one time for each call"));
+    }
+    let mut exits = Vec::new();
+    for at in times {
+        let sides = [&baseline, &candidate].map(|side| match at {
+            Some(at) => reading_at(side, at, context, &source),
+            None => side.clone(),
+        });
+        exits.push(one(args, context, &sides, at, gate)?);
+    }
+    let worst = [Exit::Regression, Exit::Partial];
+    Ok(worst.into_iter().find(|exit| exits.contains(exit)).unwrap_or(Exit::Success))
+}
+
+/// Compares the two sides as they are.
+fn one(
+    args: &Args,
+    context: &Context,
+    [baseline, candidate]: &[Reading; 2],
+    at: Option<Duration>,
+    gate: Gate,
+) -> Result<Exit, CliError> {
+    let comparison = compare::compare(baseline, candidate, gate)
         .map_err(|error| CliError::new(Exit::BadInput, anyhow::Error::new(error)))?;
     write_files(args, &comparison)?;
     if args.json {
         context.print(export::pretty_json(&comparison))?;
     } else {
+        if let Some(at) = at {
+            context.print(format!("After {}:\n", short(at)))?;
+        }
         context.print(compare_text::terminal(&comparison, look()))?;
     }
     let refused: Vec<&str> =

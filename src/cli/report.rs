@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use medalist_reports::export::{self, Format};
@@ -28,6 +29,8 @@ pub struct Args {
     experiment: ExperimentArgs,
     #[command(flatten)]
     agent: AgentArgs,
+    #[command(flatten)]
+    at: AtArgs,
     #[command(flatten)]
     seeds: SeedArgs,
     /// Output folder; by default `report/` inside the run group, or `medalist-report/` for several
@@ -77,6 +80,25 @@ impl AgentArgs {
     /// Keeps what was asked for.
     pub(super) fn keep(&self, reading: &mut Reading) -> Result<(), CliError> {
         keep_agent(reading, self.agent.as_deref())
+    }
+}
+
+/// When attempts are looked at.
+#[derive(clap::Args, Debug, Default)]
+pub struct AtArgs {
+    /// Count what each attempt had reached after this time, such as `12h`: the last valid snapshot of
+    /// its submission by then. Several times, separated by commas, give one result each.
+    #[arg(long, value_name = "TIME", value_delimiter = ',', value_parser = humantime::parse_duration)]
+    at: Vec<Duration>,
+}
+
+impl AtArgs {
+    /// The times, or once none for the end.
+    pub(super) fn times(&self) -> Vec<Option<Duration>> {
+        match self.at.as_slice() {
+            [] => vec![None],
+            times => times.iter().copied().map(Some).collect(),
+        }
     }
 }
 
@@ -151,22 +173,31 @@ impl FormatName {
 /// Nothing to read, or the folder cannot be written.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let outputs: Vec<Output> = args.format.iter().map(|format| format.output()).collect();
-    let request = ReportRequest {
-        paths: &args.paths,
-        experiment: &args.experiment.experiment(),
-        agent: args.agent.agent.as_deref(),
-        seeds: args.seeds.rule(),
-        out: args.out.clone(),
-        outputs: &outputs,
-        title: args.title.clone(),
-    };
-    let (data, written) = write_report(request, context)?;
-    if args.json {
-        context.print(export::json_text(&data))?;
-    } else {
-        context.print(terminal::render(&data, LISTED, look()))?;
+    let mut all = Vec::new();
+    for at in args.at.times() {
+        let request = ReportRequest {
+            paths: &args.paths,
+            experiment: &args.experiment.experiment(),
+            agent: args.agent.agent.as_deref(),
+            at,
+            seeds: args.seeds.rule(),
+            out: args.out.clone(),
+            outputs: &outputs,
+            title: args.title.clone(),
+        };
+        let (data, written) = write_report(request, context)?;
+        if !args.json {
+            context.print(terminal::render(&data, LISTED, look()))?;
+        }
+        tell_written(&written, context);
+        all.push(data);
     }
-    tell_written(&written, context);
+    if args.json {
+        match all.as_slice() {
+            [data] => context.print(export::json_text(data))?,
+            several => context.print(export::pretty_json(&several))?,
+        }
+    }
     Ok(Exit::Success)
 }
 

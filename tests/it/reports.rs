@@ -208,3 +208,41 @@ fn costs_are_a_gate_with_the_codes_of_the_others() {
     let report = context.ok(&["report", &cheap, "--format", "json", "--out", "out"]);
     assert!(report.stdout.contains("no medal") && report.stdout.contains("$3.03"), "{report:#?}");
 }
+
+#[test]
+fn what_attempts_had_reached_by_a_time_is_reported_from_the_same_runs() {
+    let context = TestContext::new();
+    context.ok(&["prepare", "-c", "demo-digits"]);
+    let other = group_of(&context, None);
+    context.ok(&["run", "--agent", "sample", "-c", "demo-digits", "--executor", "process"]);
+    let runs = std::fs::read_dir(context.join("runs")).expect("run groups");
+    let group = runs.map(|entry| entry.expect("an entry").path()).max().expect("a group");
+    let entries = std::fs::read_dir(&group).expect("a group's folder");
+    let record = entries.map(|entry| entry.expect("an entry").path().join("attempt.json"));
+    let record = record.into_iter().find(|path| path.is_file()).expect("an attempt");
+    let read = std::fs::read(&record).expect("readable");
+    let mut value: Value = serde_json::from_slice(&read).expect("valid JSON");
+    value["took_s"] = 20_000.into();
+    let snapshot = |after_s: u32, score: f64| serde_json::json!({"after_s": after_s, "valid": true, "score": score});
+    value["snapshots"] = serde_json::json!([snapshot(3000, 1.5), snapshot(7000, 0.05)]);
+    std::fs::write(&record, value.to_string()).expect("writable");
+    let group = group.display().to_string();
+
+    let shown = context.ok(&["report", &group, "--at", "1h,2h,6h", "--json"]);
+    let reports: Value = serde_json::from_str(&shown.stdout).expect("valid JSON");
+    let grade = |report: usize| &reports[report]["attempts"][0]["grade"];
+    assert_eq!((&grade(0)["score"], &grade(0)["medal"]), (&1.5.into(), &Value::Null));
+    assert_eq!((&grade(1)["score"], &grade(1)["gold"]), (&0.05.into(), &true.into()));
+    assert_ne!(grade(2)["score"], grade(1)["score"], "it was over, and its submission counts");
+    assert!(shown.stderr.contains("last valid snapshot"), "{shown:#?}");
+    assert!(Path::new(&group).join("report/after-1h/report.html").is_file());
+
+    let board = context.ok(&["leaderboard", "--measured-only", "--at", "1h,2h", &group]);
+    assert!(board.stdout.contains("| sample, 2h |"), "{board:#?}");
+    let compared =
+        context.ok(&["compare", &group, "--against", &other, "--at", "1h,2h", "--plan", "5"]);
+    assert_eq!(compared.stdout.matches("After ").count(), 2, "{compared:#?}");
+    let page = context.join("page.html").display().to_string();
+    let files = ["compare", &group, "--against", &other, "--at", "1h,2h", "--html", &page];
+    assert_eq!(context.run(&files).code, 2);
+}

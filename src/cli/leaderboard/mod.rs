@@ -5,6 +5,7 @@ mod import;
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use medalist_reports::data::other_data;
 use medalist_reports::export;
@@ -12,10 +13,10 @@ use medalist_reports::leaderboard::{self, Row};
 use medalist_reports::read::{CompetitionSource, Group};
 use serde_json::json;
 
-use super::report::{ExperimentArgs, SeedArgs};
+use super::report::{AtArgs, ExperimentArgs, SeedArgs};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
-use crate::app::report::{Source, read_groups};
+use crate::app::report::{Source, read_groups, reading_at, short};
 use crate::app::terminal::{fold, look};
 
 /// Print MLE-bench's leaderboard, with rows of your own run groups computed as MLE-bench does.
@@ -29,6 +30,8 @@ pub struct Args {
     paths: Vec<PathBuf>,
     #[command(flatten)]
     experiment: ExperimentArgs,
+    #[command(flatten)]
+    at: AtArgs,
     #[command(flatten)]
     seeds: SeedArgs,
     /// Agent name on the measured rows; by default that of the run groups.
@@ -68,18 +71,54 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let reading = asked
         .then(|| read_groups(&args.paths, &args.experiment.experiment(), context, &source))
         .transpose()?;
-    let groups: &[Group] = reading.as_ref().map_or(&[], |reading| &reading.groups);
-    if let Some(split) = &args.split {
-        return aggregate(args, context, &source, groups, split);
+    let mut rows: Vec<Row> = if args.measured_only { Vec::new() } else { leaderboard::published() };
+    for at in args.at.times() {
+        let cut = match (&reading, at) {
+            (Some(reading), Some(at)) => Some(reading_at(reading, at, context, &source)),
+            (reading, _) => reading.clone(),
+        };
+        let groups: &[Group] = cut.as_ref().map_or(&[], |reading| &reading.groups);
+        if let Some(split) = &args.split {
+            aggregate(args, context, &source, groups, split)?;
+        } else {
+            measured(args, context, &source, groups, at, &mut rows);
+        }
     }
+    if args.split.is_some() {
+        return Ok(Exit::Success);
+    }
+    leaderboard::sort(&mut rows);
+    if args.json {
+        context.print(export::pretty_json(&rows))?;
+    } else if std::io::stdout().is_terminal() {
+        context.print(leaderboard::terminal(&rows, look()))?;
+    } else {
+        context.print(leaderboard::markdown(&rows))?;
+    }
+    Ok(Exit::Success)
+}
+
+/// Adds the rows of run groups, as they stood `at` a time.
+fn measured(
+    args: &Args,
+    context: &Context,
+    source: &Source,
+    groups: &[Group],
+    at: Option<Duration>,
+    rows: &mut Vec<Row>,
+) {
     let mut by_agent: BTreeMap<&str, Vec<&Group>> = BTreeMap::new();
     for group in groups {
         by_agent.entry(args.agent.as_deref().unwrap_or(&group.agent)).or_default().push(group);
     }
-    let mut rows: Vec<Row> = if args.measured_only { Vec::new() } else { leaderboard::published() };
     for (agent, groups) in by_agent {
-        let (mut row, gaps) = leaderboard::row(&groups, args.seeds.rule(), &source);
+        let (mut row, gaps) = leaderboard::row(&groups, args.seeds.rule(), source);
         agent.clone_into(&mut row.agent);
+        if let Some(at) = at {
+            let hours = at.as_secs_f64() / 3600.0;
+            row.agent = format!("{agent}, {}", short(at));
+            row.hours = Some(row.hours.map_or(hours, |whole| whole.min(hours)));
+        }
         if let Some(llm) = &args.llm {
             llm.clone_into(&mut row.llm);
         }
@@ -97,15 +136,6 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         }
         rows.push(row);
     }
-    leaderboard::sort(&mut rows);
-    if args.json {
-        context.print(export::pretty_json(&rows))?;
-    } else if std::io::stdout().is_terminal() {
-        context.print(leaderboard::terminal(&rows, look()))?;
-    } else {
-        context.print(leaderboard::markdown(&rows))?;
-    }
-    Ok(Exit::Success)
 }
 
 /// What `experiments/aggregate_grading_reports.py` prints, as one JSON object.
@@ -115,7 +145,7 @@ fn aggregate(
     source: &Source,
     groups: &[Group],
     split: &str,
-) -> Result<Exit, CliError> {
+) -> Result<(), CliError> {
     let ids = match source.suite(split) {
         Some(ids) => ids,
         None => std::fs::read_to_string(split)
@@ -135,5 +165,5 @@ fn aggregate(
     let (seeds, aggregate) = leaderboard::aggregate(&groups, &ids, args.seeds.rule())
         .map_err(|error| CliError::new(Exit::BadInput, anyhow::Error::new(error)))?;
     context.print(export::pretty_json(&json!({ "seeds": seeds, "aggregate": aggregate })))?;
-    Ok(Exit::Success)
+    Ok(())
 }
