@@ -3,6 +3,8 @@
 //! Only flags are read: scores, thresholds and outcomes do not enter. [`aggregate`] keeps the
 //! reference's order of floating-point operations, so its numbers are equal to the last digit.
 
+mod published;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
@@ -12,6 +14,8 @@ use crate::attempt::Grade;
 use crate::read::{CompetitionSource, Group};
 use crate::table::{self, Column, Look};
 use crate::{stats, text};
+
+pub use published::{PublishedError, published, read_published};
 
 /// The four splits of a leaderboard row: name in the table, suite.
 pub const SPLITS: [(&str, &str); 4] =
@@ -273,10 +277,19 @@ pub struct Row {
     pub date: String,
     /// Whether its numbers were taken from the published table and not computed here.
     pub published: bool,
+    /// Heading of the published table, if it is not the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub section: Option<String>,
     /// Whether incomplete seeds were padded with failures.
     pub padded: bool,
     /// Whether the table marks known leakage.
     pub known_leakage: bool,
+    /// Whether the table says that the agent's source code is there; `None` if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_code: Option<bool>,
+    /// Whether the table says that the grading reports are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grading_reports: Option<bool>,
 }
 
 impl Row {
@@ -334,53 +347,13 @@ pub fn row(
         hours: time_s.map(|s| s / 3600.0),
         date,
         published: false,
+        section: None,
         padded: rule.pad_missing,
         known_leakage: false,
+        source_code: None,
+        grading_reports: None,
     };
     (row, problems)
-}
-
-/// The published table as of openai/mle-bench 783b15a (26 rows).
-pub fn published() -> Vec<Row> {
-    #[derive(Deserialize)]
-    struct Line {
-        agent: String,
-        llm: String,
-        low: f64,
-        low_sem: f64,
-        medium: f64,
-        medium_sem: f64,
-        high: f64,
-        high_sem: f64,
-        all: f64,
-        all_sem: f64,
-        hours: f64,
-        date: String,
-        known_leakage: String,
-        padded: String,
-    }
-    let cell = |mean, sem, competitions| Some(Cell { mean, sem, seeds: None, competitions });
-    csv::Reader::from_reader(include_str!("published.csv").as_bytes())
-        .deserialize()
-        .map(|line: Result<Line, csv::Error>| {
-            let line = line.expect("the embedded table is tested");
-            Row {
-                cells: [
-                    cell(line.low, line.low_sem, 22),
-                    cell(line.medium, line.medium_sem, 38),
-                    cell(line.high, line.high_sem, 15),
-                    cell(line.all, line.all_sem, 75),
-                ],
-                agent: line.agent,
-                llm: line.llm,
-                hours: Some(line.hours),
-                date: line.date,
-                published: true,
-                padded: line.padded == "yes",
-                known_leakage: line.known_leakage == "yes",
-            }
-        })
-        .collect()
 }
 
 /// Sorts best first: by All, rows without it last by Low.
@@ -396,20 +369,22 @@ pub fn sort(rows: &mut [Row]) {
 /// rows.
 pub fn markdown(rows: &[Row]) -> String {
     let mut out = String::from(
-        "| Agent | LLM(s) used | Low == Lite (%) | Medium (%) | High (%) | All (%) | Running Time (hours) | Date | Source |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+        "| Agent | LLM(s) used | Low == Lite (%) | Medium (%) | High (%) | All (%) | Running Time (hours) | Date | Source Code Available | Grading Reports Available | Source |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     for row in rows {
         let cells = row.cells.map(|cell| cell.map_or_else(|| "n/a".to_owned(), Cell::text));
         let _ = writeln!(
             out,
-            "| {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
             text::markdown(&row.agent),
             text::markdown(&row.llm),
             cells.join(" | "),
             row.hours(),
             row.date(),
-            row.source(),
+            mark(row.source_code),
+            mark(row.grading_reports),
+            text::markdown(&row.source()),
         );
     }
     out
@@ -450,6 +425,15 @@ pub fn terminal(rows: &[Row], look: Look) -> String {
     table::render(&columns, &rows, look)
 }
 
+/// As MLE-bench's table marks it.
+fn mark(is_there: Option<bool>) -> &'static str {
+    match is_there {
+        Some(true) => "✓",
+        Some(false) => "X",
+        None => "-",
+    }
+}
+
 impl Cell {
     fn text(self) -> String {
         format!("{} ± {}", text::number(self.mean, 2), text::number(self.sem, 2))
@@ -477,7 +461,8 @@ impl Row {
         };
         let padded = if self.padded { ", padded" } else { "" };
         let leakage = if self.known_leakage { ", known leakage" } else { "" };
-        format!("{source}{padded}{leakage}")
+        let section = self.section.as_ref().map_or(String::new(), |name| format!(", {name}"));
+        format!("{source}{section}{padded}{leakage}")
     }
 }
 

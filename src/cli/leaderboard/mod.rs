@@ -40,6 +40,10 @@ pub struct Args {
     /// Language models of the measured rows.
     #[arg(long, value_name = "NAME")]
     llm: Option<String>,
+    /// Take the published rows from this file, a README in MLE-bench's form, in place of those that
+    /// medalist carries.
+    #[arg(long, value_name = "FILE", conflicts_with = "measured_only")]
+    published: Option<PathBuf>,
     /// Omit the published rows.
     #[arg(long)]
     measured_only: bool,
@@ -71,7 +75,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let reading = asked
         .then(|| read_groups(&args.paths, &args.experiment.experiment(), context, &source))
         .transpose()?;
-    let mut rows: Vec<Row> = if args.measured_only { Vec::new() } else { leaderboard::published() };
+    let mut rows = published(args)?;
     for at in args.at.times() {
         let cut = match (&reading, at) {
             (Some(reading), Some(at)) => Some(reading_at(reading, at, context, &source)),
@@ -96,6 +100,17 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         context.print(leaderboard::markdown(&rows))?;
     }
     Ok(Exit::Success)
+}
+
+fn published(args: &Args) -> Result<Vec<Row>, CliError> {
+    let Some(path) = &args.published else {
+        return Ok(if args.measured_only { Vec::new() } else { leaderboard::published() });
+    };
+    let bad = |error: anyhow::Error| {
+        CliError::new(Exit::BadInput, error.context(format!("cannot read `{}`", path.display())))
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| bad(error.into()))?;
+    leaderboard::read_published(&text).map_err(|error| bad(error.into()))
 }
 
 /// Adds the rows of run groups, as they stood `at` a time.
