@@ -54,6 +54,9 @@ pub struct Grade {
     pub strict_score: Option<f64>,
     /// Why the submission is not valid.
     pub problem: Option<String>,
+    /// Whether the medal is what somebody claims, and all else is unknown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_claimed: bool,
 }
 
 /// Where an attempt stands.
@@ -66,6 +69,8 @@ pub enum Ending {
     Ended(OutcomeRecord),
     /// Known from a grading report alone, which does not say how the attempt ended.
     Unrecorded,
+    /// Somebody claims it, and nobody has seen it here.
+    Claimed,
 }
 
 /// One attempt.
@@ -95,7 +100,7 @@ impl Attempt {
 
     /// Whether it has an end.
     pub fn has_ended(&self) -> bool {
-        matches!(self.ending, Ending::Ended(_) | Ending::Unrecorded)
+        !matches!(self.ending, Ending::Unfinished)
     }
 
     /// Whether nothing can be said of the agent from it: the machine ended it, or it has no end. Such
@@ -104,12 +109,13 @@ impl Attempt {
         self.is_infrastructure() || !self.has_ended()
     }
 
-    /// Stable tag of its end: the record's, or `unfinished`, `graded`.
+    /// Stable tag of its end: the record's, or `unfinished`, `graded`, `claimed`.
     pub fn outcome(&self) -> &str {
         match &self.ending {
             Ending::Ended(outcome) => outcome.kind.as_str(),
             Ending::Unfinished => "unfinished",
             Ending::Unrecorded => "graded",
+            Ending::Claimed => "claimed",
         }
     }
 }
@@ -198,9 +204,11 @@ impl Measure {
             Self::Gold => flag(grade.gold),
             Self::Silver => flag(grade.silver),
             Self::Bronze => flag(grade.bronze),
+            Self::AboveMedian | Self::Valid | Self::Submitted if grade.is_claimed => None,
             Self::AboveMedian => flag(grade.above_median),
             Self::Valid => flag(grade.valid),
             Self::Submitted => flag(grade.exists),
+            Self::Percentile | Self::NormalisedScore if grade.is_claimed => None,
             Self::Percentile if !grade.valid => grade.has_leaderboard.then_some(0.0),
             Self::Percentile => grade.percentile.map(|p| p / 100.0),
             Self::NormalisedScore if !grade.valid => grade.has_thresholds.then_some(0.0),

@@ -535,7 +535,7 @@ impl AttemptReport {
             Some(medal) => Standing::Medal(medal),
             None if self.infrastructure => Standing::Infrastructure,
             None if self.outcome == "unfinished" => Standing::Unfinished,
-            None if self.grade.valid => Standing::Valid,
+            None if self.grade.valid || self.grade.is_claimed => Standing::Valid,
             None => Standing::Invalid,
         }
     }

@@ -211,6 +211,11 @@ impl HeatCell {
             Standing::Valid => ("valid", "\u{2022}", "valid, no medal"),
             Standing::Invalid => ("invalid", "\u{2013}", "no valid submission"),
         };
+        let words = if report.grade.is_claimed && letter == "\u{2022}" {
+            "no medal claimed"
+        } else {
+            words
+        };
         let label = format!("{}, seed {}: {words}", report.key.agent, report.key.seed);
         Self { attempt, class, letter, label }
     }

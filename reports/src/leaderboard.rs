@@ -277,6 +277,9 @@ pub struct Row {
     pub date: String,
     /// Whether its numbers were taken from the published table and not computed here.
     pub published: bool,
+    /// Whether it was computed from medals that somebody claims.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub claimed: bool,
     /// Heading of the published table, if it is not the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub section: Option<String>,
@@ -347,6 +350,7 @@ pub fn row(
         hours: time_s.map(|s| s / 3600.0),
         date,
         published: false,
+        claimed: groups.iter().flat_map(|g| &g.attempts).any(|attempt| attempt.grade.is_claimed),
         section: None,
         padded: rule.pad_missing,
         known_leakage: false,
@@ -454,6 +458,7 @@ impl Row {
     pub fn source(&self) -> String {
         let seeds = self.cells.iter().flatten().filter_map(|cell| cell.seeds).min();
         let source = match (self.published, seeds) {
+            _ if self.claimed => "claimed, not measured".to_owned(),
             (true, _) => "published, not measured".to_owned(),
             (false, Some(1)) => "measured, 1 seed".to_owned(),
             (false, Some(seeds)) => format!("measured, {seeds} seeds"),

@@ -150,6 +150,11 @@ fn summary(out: &mut String, agent: &AgentReport, look: Look) {
             text::counted(kept)
         ));
     }
+    if counts.outcomes.contains_key("claimed") {
+        put("claimed, not measured: of submissions and ends nothing is known".to_owned());
+        out.push('\n');
+        return;
+    }
     put(format!(
         "valid submissions: {} of {planned}; infrastructure failures: {} of {planned}; unfinished: {} of {planned}",
         counts.valid,

@@ -21,7 +21,8 @@ const LISTED: usize = 60;
 /// Write a report on run groups: a table on stdout, and a page, plots and data in a folder.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Run groups, folders of run groups, MLE-bench run directories or grading reports; all of
+    /// Run groups, folders of run groups, MLE-bench run directories, grading reports or tables of
+    /// claimed medals (`*.csv`); all of
     /// `--runs-dir` by default.
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,

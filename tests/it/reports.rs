@@ -246,3 +246,27 @@ fn what_attempts_had_reached_by_a_time_is_reported_from_the_same_runs() {
     let files = ["compare", &group, "--against", &other, "--at", "1h,2h", "--html", &page];
     assert_eq!(context.run(&files).code, 2);
 }
+
+#[test]
+fn claims_stand_beside_measurements_and_say_so() {
+    let context = TestContext::new();
+    let table = context.join("paper.csv");
+    std::fs::write(&table, "competition,seed,medal\ndemo-digits,0,gold\ndemo-bikes,0,none\n")
+        .expect("writable");
+    let path = table.display().to_string();
+    let report = context.ok(&["report", &path, "--out", "out", "--format", "html,json"]);
+    assert!(report.stdout.contains("paper (claimed): 50.0% any medal"), "{report:#?}");
+    assert!(report.stdout.contains("claimed, not measured"), "{report:#?}");
+    assert!(!report.stdout.contains("valid submissions"), "{report:#?}");
+    let page = std::fs::read_to_string(context.join("out/report.html")).expect("a page");
+    assert!(page.contains("nothing of them was checked"), "the page says so above all");
+    let row =
+        ["leaderboard", "--measured-only", &path, "--date", "2026-04-01", "--source", "a paper"];
+    let board = context.ok(&row);
+    assert!(board.stdout.contains("claimed, not measured, a paper |"), "{board:#?}");
+
+    std::fs::write(&table, "competition,medal\ndemo-digits,platinum\n").expect("writable");
+    let refused = context.run(&["report", &path, "--out", "out"]);
+    assert_eq!(refused.code, 3);
+    assert!(refused.stderr.contains("line 2, column `medal`: `platinum`"), "{refused:#?}");
+}

@@ -160,6 +160,7 @@ impl Entry {
             has_leaderboard: false,
             has_thresholds: false,
             own_leaderboard: self.own_leaderboard.or(from_own),
+            is_claimed: false,
             strict_score: self.strict_score,
             problem: self.invalid.map(|invalid| invalid.to_string()),
         }

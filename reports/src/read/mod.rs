@@ -4,6 +4,7 @@
 //! repeats the warning.
 
 mod agents;
+mod claims;
 mod foreign;
 mod group;
 mod json;
@@ -175,16 +176,19 @@ enum Found {
     Ours(PathBuf),
     MleBench(PathBuf),
     Report(PathBuf),
+    Claims(PathBuf),
 }
 
 impl Found {
     fn path(&self) -> &Path {
-        let (Self::Ours(path) | Self::MleBench(path) | Self::Report(path)) = self;
+        let (Self::Ours(path) | Self::MleBench(path) | Self::Report(path) | Self::Claims(path)) =
+            self;
         path
     }
 }
 
-/// Reads run groups, folders of run groups, MLE-bench run directories and grading reports.
+/// Reads run groups, folders of run groups, MLE-bench run directories, grading reports, and tables
+/// of claimed medals (`*.csv`).
 ///
 /// Groups that are given twice are read once, with a warning. Order of `paths` does not matter.
 ///
@@ -215,18 +219,21 @@ pub fn read(paths: &[PathBuf], source: &dyn CompetitionSource) -> Result<Reading
         })
         .collect();
     let owners: BTreeMap<&PathBuf, String> = reports.iter().zip(agents::owners(&reports)).collect();
-    let read: Vec<(Option<Group>, Vec<Warning>)> = found
+    let read: Vec<(Vec<Group>, Vec<Warning>)> = found
         .par_iter()
         .map(|item| {
             let mut warnings = Vec::new();
-            let group = match item {
+            let groups = match item {
+                Found::Claims(path) => {
+                    return (claims::read(path, source, &mut warnings), warnings);
+                }
                 Found::Ours(path) => group::read(path, source, &mut warnings),
                 Found::MleBench(path) => foreign::read_run_directory(path, source, &mut warnings),
                 Found::Report(path) => {
                     foreign::read_report_group(path, &owners[path], source, &mut warnings)
                 }
             };
-            (group, warnings)
+            (groups.into_iter().collect(), warnings)
         })
         .collect();
     let mut groups = Vec::new();
@@ -314,6 +321,8 @@ fn find(path: &Path, found: &mut Vec<Found>, warnings: &mut Vec<Warning>) -> Res
     if metadata.is_file() {
         if path.file_name().is_some_and(|name| name == "group.json") {
             found.push(Found::Ours(path.parent().unwrap_or(Path::new(".")).to_owned()));
+        } else if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("csv")) {
+            found.push(Found::Claims(path.to_owned()));
         } else {
             found.push(Found::Report(path.to_owned()));
         }

@@ -25,7 +25,8 @@ use crate::app::terminal::{fold, look};
 pub struct Args {
     #[command(subcommand)]
     command: Option<Subcommand>,
-    /// Run groups or grading reports; without any, the published rows alone.
+    /// Run groups, grading reports or tables of claimed medals (`*.csv`); without any, the published
+    /// rows alone.
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -40,6 +41,12 @@ pub struct Args {
     /// Language models of the measured rows.
     #[arg(long, value_name = "NAME")]
     llm: Option<String>,
+    /// Date of rows that are made of claimed medals.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    date: Option<String>,
+    /// Where claimed medals were published.
+    #[arg(long, value_name = "TEXT")]
+    source: Option<String>,
     /// Take the published rows from this file, a README in MLE-bench's form, in place of those that
     /// medalist carries.
     #[arg(long, value_name = "FILE", conflicts_with = "measured_only")]
@@ -136,6 +143,10 @@ fn measured(
         }
         if let Some(llm) = &args.llm {
             llm.clone_into(&mut row.llm);
+        }
+        if row.claimed {
+            row.date = args.date.clone().unwrap_or_default();
+            row.section.clone_from(&args.source);
         }
         if let Some(warning) = other_data(groups.iter().flat_map(|group| &group.attempts)) {
             context.warn(fold(&format!("`{agent}`: {warning}")));
