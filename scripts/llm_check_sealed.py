@@ -76,7 +76,9 @@ def image():
         files.setdefault(str(program), program)
     shared = [path for tree in trees.values() for path in tree.rglob('*.so*')]
     for path in [*programs, *shared]:
-        files |= {library: library for library in libraries(path)}
+        # One library may be named in several ways, and those of packages are in the trees already.
+        named = map(os.path.normpath, libraries(path))
+        files |= {name: name for name in named if not any(pathlib.Path(name).is_relative_to(tree) for tree in trees)}
     files |= {'/usr/bin/python3': python, '/bin/sh': shutil.which('bash')}
     files['/etc/ssl/certs/ca-certificates.crt'] = '/etc/ssl/certs/ca-certificates.crt'
     texts = {f'clients_{name}.py': code for name, code in LIBRARIES.items()} | {'gemini.py': GEMINI} | {f'{name}.sh': text for name, text in STEPS.items()}
