@@ -6,13 +6,18 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error as ApiError;
-use bollard::models::{ContainerCreateBody, ContainerStateStatusEnum, ContainerSummaryStateEnum};
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum,
+    ContainerSummaryStateEnum,
+};
 use bollard::query_parameters::{
     CreateContainerOptions, InspectContainerOptions, KillContainerOptions, ListContainersOptions,
     RemoveContainerOptions, StartContainerOptions, WaitContainerOptions,
 };
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::attempt::launch::{BoxError, ExecutorError};
 
@@ -378,9 +383,7 @@ impl Engine {
         id: &str,
         with_size: bool,
     ) -> Result<ContainerFacts, EngineError> {
-        let options = InspectContainerOptions { size: with_size };
-        let answer = self.docker.inspect_container(id, Some(options)).await;
-        let facts = answer.map_err(|error| Self::error("inspect the container", error))?;
+        let facts = self.inspected(id, with_size).await?;
         let state = facts.state.unwrap_or_default();
         let started = state.started_at.and_then(|text| DateTime::parse_from_rfc3339(&text).ok());
         Ok(ContainerFacts {
@@ -402,9 +405,17 @@ impl Engine {
 
     /// The id of the image that a container was made of.
     pub(crate) async fn container_image(&self, id: &str) -> Result<String, EngineError> {
-        let answer = self.docker.inspect_container(id, None::<InspectContainerOptions>).await;
-        let facts = answer.map_err(|error| Self::error("inspect the container", error))?;
-        Ok(facts.image.unwrap_or_default())
+        Ok(self.inspected(id, false).await?.image.unwrap_or_default())
+    }
+
+    async fn inspected(
+        &self,
+        id: &str,
+        with_size: bool,
+    ) -> Result<ContainerInspectResponse, EngineError> {
+        let options = InspectContainerOptions { size: with_size };
+        let answer = self.docker.inspect_container(id, Some(options)).await;
+        in_dockers_words(answer).map_err(|error| Self::error("inspect the container", error))
     }
 
     /// Removes a container, running or not, with its anonymous volumes. One that is gone is no
@@ -450,7 +461,8 @@ impl Engine {
             ..ListContainersOptions::default()
         };
         let answer = self.docker.list_containers(Some(options)).await;
-        let listed = answer.map_err(|error| Self::error("list containers", error))?;
+        let listed = in_dockers_words(answer);
+        let listed = listed.map_err(|error| Self::error("list containers", error))?;
         let container = |entry: bollard::models::ContainerSummary| {
             Some(ListedContainer {
                 id: entry.id?,
@@ -472,6 +484,35 @@ impl Engine {
     }
 }
 
+/// An answer that the client could not read because of words for a container's state that Docker does not
+/// have: Podman has some. A container in such a state has not begun, is being ended, or does not run any more.
+fn in_dockers_words<T: DeserializeOwned>(answer: Result<T, ApiError>) -> Result<T, ApiError> {
+    let Err(ApiError::JsonDataError { contents, .. }) = &answer else { return answer };
+    let Ok(mut value) = serde_json::from_str::<Value>(contents) else { return answer };
+    let entries = match &mut value {
+        Value::Array(entries) => entries.as_mut_slice(),
+        one => std::slice::from_mut(one),
+    };
+    for state in entries.iter_mut().filter_map(|entry| entry.get_mut("State")) {
+        // A list has the word itself.
+        let word = match state {
+            Value::Object(facts) => facts.get_mut("Status"),
+            word => Some(word),
+        };
+        if let Some(Value::String(word)) = word
+            && word.parse::<ContainerStateStatusEnum>().is_err()
+        {
+            *word = match word.as_str() {
+                "configured" | "initialized" => ContainerStateStatusEnum::CREATED,
+                "stopping" => ContainerStateStatusEnum::RUNNING,
+                _ => ContainerStateStatusEnum::EXITED,
+            }
+            .to_string();
+        }
+    }
+    serde_json::from_value(value).or(answer)
+}
+
 fn default_address() -> String {
     let user = nix::unistd::getuid();
     let runtime = std::env::var("XDG_RUNTIME_DIR").unwrap_or_else(|_| format!("/run/user/{user}"));
@@ -479,4 +520,65 @@ fn default_address() -> String {
     let places = ["/var/run/docker.sock", podman.as_str(), "/run/podman/podman.sock"];
     let found = places.iter().find(|place| Path::new(place).exists());
     format!("unix://{}", found.unwrap_or(&places[0]))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// An engine with one container, in the state that `word` names; of its API, what is needed here.
+    async fn engine_with(word: &str, dir: &Path) -> Engine {
+        let path = dir.join(word);
+        let listener = UnixListener::bind(&path).unwrap();
+        let listed = format!(r#"[{{"Id": "c", "State": "{word}", "Labels": {{"a": "b"}}}}]"#);
+        let running = matches!(word, "running" | "stopping");
+        let inspected = format!(
+            r#"{{"Id": "c", "Image": "i", "State": {{"Status": "{word}", "Running": {running}, "ExitCode": 7}}}}"#
+        );
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut asked = Vec::new();
+                while !asked.ends_with(b"\r\n\r\n") {
+                    asked.push(stream.read_u8().await.unwrap());
+                }
+                let asked = String::from_utf8(asked).unwrap();
+                let answer = match asked.split([' ', '?']).nth(1).unwrap() {
+                    path if path.ends_with("/containers/json") => &listed,
+                    path if path.ends_with("/containers/c/json") => &inspected,
+                    _ => r#"{"ApiVersion": "1.41"}"#,
+                };
+                let length = answer.len();
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+                );
+                stream.write_all((head + answer).as_bytes()).await.unwrap();
+            }
+        });
+        Engine::connect_to(&format!("unix://{}", path.display())).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn states_that_docker_does_not_have_are_read() {
+        let temp = tempfile::tempdir().unwrap();
+        for (word, expected) in [
+            ("running", ContainerState::Running),
+            ("exited", ContainerState::Ended),
+            ("stopped", ContainerState::Ended),
+            ("stopping", ContainerState::Running),
+            ("unknown", ContainerState::Ended),
+            ("configured", ContainerState::Created),
+            ("initialized", ContainerState::Created),
+        ] {
+            let engine = engine_with(word, temp.path()).await;
+            let facts = engine.inspect("c", false).await.unwrap();
+            assert_eq!((facts.state, facts.exit), (expected, Some(7)), "{word}");
+            assert_eq!(engine.container_image("c").await.unwrap(), "i", "{word}");
+            let listed = engine.list(&BTreeMap::new()).await.unwrap();
+            assert_eq!((listed.len(), listed[0].state), (1, expected), "{word}");
+            assert_eq!(listed[0].labels["a"], "b");
+        }
+    }
 }
