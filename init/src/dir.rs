@@ -10,7 +10,7 @@
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -31,6 +31,18 @@ impl Dir {
         let file = File::options().read(true).custom_flags(flags).open(path);
         let file = file.map_err(|error| cannot("open", path, &error))?;
         Self::held(file, path.to_path_buf())
+    }
+
+    /// Takes the directory that is this process's input, and leaves it none.
+    pub(crate) fn on_stdin() -> Result<Self, Failure> {
+        let path = PathBuf::from("the control directory");
+        let taken = io::stdin().as_fd().try_clone_to_owned().map(File::from);
+        let file = taken.map_err(|error| cannot("take", &path, &error))?;
+        sys::close(0);
+        // The lowest number that is free is given out first.
+        let null = File::open("/dev/null");
+        std::mem::forget(null.map_err(|error| cannot("open", Path::new("/dev/null"), &error))?);
+        Self::held(file, path)
     }
 
     /// Opens a container's root directory before it is one; messages call it `/`.

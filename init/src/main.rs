@@ -48,6 +48,7 @@ fn main() {
     let words: Vec<&str> = arguments.iter().skip(1).map(String::as_str).collect();
     let status = match words.as_slice() {
         ["run", control] => run(|| Place::beside_the_harness(Path::new(control))),
+        ["run"] => run(Place::on_stdin),
         ["contain", inner] => run(|| Place::in_a_container(inner)),
         ["map", pid, users, groups] => cell::map(pid, users, groups),
         ["enter", users, groups, command @ ..] => cell::enter(users, groups, command),
@@ -56,7 +57,7 @@ fn main() {
         ["gpus"] => gpus::report(),
         _ => {
             eprintln!(
-                "usage: medalist-init run CONTROL-DIR | contain NAME | validate FILE | gpus | enter USERS GROUPS COMMAND... \
+                "usage: medalist-init run [CONTROL-DIR] | contain NAME | validate FILE | gpus | enter USERS GROUPS COMMAND... \
                  | map PID USERS GROUPS | probe USERS GROUPS STORAGE overlay|copy"
             );
             2
@@ -75,6 +76,12 @@ struct Place {
 impl Place {
     fn beside_the_harness(control: &Path) -> Result<Self, Failure> {
         Ok(Self { control: Dir::open(control)?, container: None })
+    }
+
+    /// The directory is what stands in place of the input: every process of a container may read the
+    /// arguments of its first process, which are this one's.
+    fn on_stdin() -> Result<Self, Failure> {
+        Ok(Self { control: Dir::on_stdin()?, container: None })
     }
 
     /// Below `/`, `name` was made by the engine after the image was; its like cannot be in it.

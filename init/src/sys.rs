@@ -430,7 +430,7 @@ pub(crate) fn open_workdir(path: &str) -> Option<OwnedFd> {
 }
 
 pub(crate) fn close(fd: RawFd) {
-    // SAFETY: called before anything of this program holds a descriptor above 2.
+    // SAFETY: called for the input, and for what is above 2 before anything of this program holds such.
     unsafe { c_close(fd) };
 }
 

@@ -325,11 +325,12 @@ impl NamespacesExecutor {
         control.rewrite(&order(&data))?;
         let services = Services::open(spec, control.dir())?;
         let child = tokio::process::Command::new(cache::init_program()?)
+            // Its arguments are seen in the container: no path of this machine is among them.
+            .arg0("medalist-init")
             .arg("run")
-            .arg(control.dir())
             .env_clear()
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
-            .stdin(Stdio::null())
+            .stdin(Stdio::from(std::fs::File::open(control.dir())?))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .kill_on_drop(false)
