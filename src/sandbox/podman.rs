@@ -170,6 +170,7 @@ impl Place {
     /// database remembers all the others, which must therefore be one machine's.
     fn write(&self) -> Result<(), ExecutorError> {
         fs_err::create_dir_all(self.at("xdg"))?;
+        fs_err::create_dir_all(self.at("scratch"))?;
         let shown = |name: &str| self.at(name).display().to_string();
         let mut storage = format!(
             "[storage]\ndriver = \"overlay\"\ngraphroot = \"{0}\"\nrootless_storage_path = \"{0}\"\nrunroot = \"{1}\"\n",
@@ -209,6 +210,8 @@ impl Place {
             .env("CONTAINERS_STORAGE_CONF", self.at("storage.conf"))
             .env("CONTAINERS_CONF", self.at("containers.conf"))
             .env("XDG_RUNTIME_DIR", self.at("xdg"))
+            // Images that it is given lie there for a while; a service that is ended removes none.
+            .env("TMPDIR", self.at("scratch"))
             .env_remove("CONTAINER_HOST")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
