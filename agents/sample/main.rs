@@ -1,9 +1,12 @@
-//! Submits the sample submission as it is. Standard library only.
+//! Submits the sample submission as it is, and stays as long afterwards as `STAY_SECS` says: for trying out
+//! what becomes of attempts that are cut short. Standard library only.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 fn folder(variable: &str, fallback: &str) -> PathBuf {
     env::var_os(variable).map_or_else(|| PathBuf::from(fallback), PathBuf::from)
@@ -52,6 +55,8 @@ fn main() -> ExitCode {
     match submit() {
         Ok(line) => {
             println!("{line}");
+            let stay = env::var("STAY_SECS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+            thread::sleep(Duration::from_secs(stay));
             ExitCode::SUCCESS
         }
         Err(problem) => {

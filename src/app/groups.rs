@@ -9,7 +9,7 @@ use super::error::{CliError, Exit};
 use crate::attempt::dir::AttemptDir;
 use crate::attempt::plan::{PLAN_FORMAT, Plan};
 use crate::attempt::text::chain;
-use crate::host::files::{StoreError, read_json, read_json_if_there};
+use crate::host::files::{StoreError, is_listed, read_json, read_json_if_there};
 use crate::host::store::tries::{self, Standing};
 use crate::host::store::{GroupDir, find};
 
@@ -62,7 +62,9 @@ pub fn read_plan(dir: &GroupDir) -> Result<Plan, CliError> {
 /// Whether an attempt's last try has ended and is graded, or was lost.
 pub fn is_over(dir: &AttemptDir) -> bool {
     match tries::standing(dir) {
-        Ok(Standing::Ended(_) | Standing::Final(_)) => return dir.record().is_file(),
+        Ok(Standing::Ended(_) | Standing::Final(_)) => {
+            return is_listed(&dir.record()).unwrap_or(false);
+        }
         Ok(Standing::Claimed(_)) => return false,
         Ok(Standing::Apart) | Err(_) => {}
     }

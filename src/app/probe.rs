@@ -24,6 +24,8 @@ use crate::host::scheduler::{Request, Resources, Scheduler as _};
 
 /// How long the probe's job may wait for a node.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// Memory of its job.
+const MEMORY: u64 = 512 << 20;
 /// Clocks further apart than this confuse the order of events.
 const CLOCKS: f64 = 5.0;
 
@@ -41,6 +43,8 @@ pub struct Seen {
     /// GPUs that the job has and that `nvidia-smi` shows.
     gpus: Option<(usize, usize)>,
     memory_bytes: Option<u64>,
+    /// At how much the kernel ends the job's processes.
+    memory_held: Option<u64>,
     cpus: u32,
     scratch: PathBuf,
     scratch_free: Option<u64>,
@@ -88,6 +92,7 @@ pub async fn look(folder: &Path, executor: ExecutorKind) -> Result<(), CliError>
         executor,
         gpus,
         memory_bytes,
+        memory_held: machine::group_memory_limit(),
         cpus,
         scratch_free: machine::free_bytes(&scratch).ok(),
         scratch,
@@ -130,13 +135,7 @@ pub fn probe(
             executor.to_string(),
         ],
         folder: folder.clone(),
-        resources: Resources {
-            cpus: 1,
-            memory_bytes: 512 << 20,
-            gpus,
-            time_s: 5 * 60,
-            warning_s: 30,
-        },
+        resources: Resources { cpus: 1, memory_bytes: MEMORY, gpus, time_s: 5 * 60, warning_s: 30 },
         excluded: Default::default(),
         wishes,
     };
@@ -275,6 +274,17 @@ fn findings(seen: &Seen, word: &str, held: bool, delay: f64) -> Vec<Finding> {
         )),
         None => {}
     }
+    found.push(match seen.memory_held {
+        Some(held) if held <= MEMORY * 2 => {
+            Finding::ok("memory", format!("the kernel holds the job to {}", ByteSize::b(held)))
+        }
+        _ => Finding::other(
+            "memory",
+            Level::Note,
+            "nothing holds the job to what it asked for",
+            "one that takes more takes it from its neighbours; `ConstrainRAMSpace=yes` in cgroup.conf holds it",
+        ),
+    });
     let free =
         seen.scratch_free.map_or("unknown".to_owned(), |bytes| ByteSize::b(bytes).to_string());
     found.push(Finding::ok("scratch", format!("`{}`, {free} free", seen.scratch.display())));

@@ -11,7 +11,8 @@ use super::doctor::{Finding, Level};
 use super::error::{CliError, Exit};
 use crate::attempt::plan::{Plan, Remote};
 use crate::attempt::text::duration;
-use crate::host::scheduler::slurm::{Partition, Slurm};
+use crate::host::machine;
+use crate::host::scheduler::slurm::{Node, Partition, Slurm};
 use crate::host::scheduler::{Request, Resources, SubmitError};
 
 /// The programs that handing over needs, and those that make it better.
@@ -84,7 +85,48 @@ pub(super) fn check(
         )
         .hint(hint));
     }
+    architectures(
+        &slurm,
+        &rows,
+        says("constraint") || says("nodelist") || says("exclude"),
+        context,
+    )?;
     try_out(&slurm, remote, resources, &context.runs_dir)
+}
+
+/// Looks for nodes that cannot run this program: some are warned of unless the user chooses nodes, all
+/// are an error.
+fn architectures(
+    slurm: &Slurm,
+    rows: &[&Partition],
+    are_chosen: bool,
+    context: &Context,
+) -> Result<(), CliError> {
+    // An answer is no condition: handing over asks again.
+    let nodes = slurm.nodes().unwrap_or_default();
+    let of_rows =
+        |node: &&Node| node.partitions.iter().any(|name| rows.iter().any(|row| row.name == *name));
+    let nodes: Vec<&Node> = nodes.iter().filter(of_rows).collect();
+    let ours = machine::architecture();
+    let others: Vec<&&Node> = nodes.iter().filter(|node| node.architecture != ours).collect();
+    let Some(other) = others.first() else { return Ok(()) };
+    let their = &other.architecture;
+    if others.len() == nodes.len() {
+        let message = format!("this program is for {ours}, and the partition's nodes are {their}");
+        return Err(CliError::message(Exit::BadInput, message)
+            .hint("build medalist for them, or choose another `--partition`"));
+    }
+    if !are_chosen {
+        let names: Vec<&str> = others.iter().map(|node| node.name.as_str()).collect();
+        context.warn(format_args!(
+            "{} of {} nodes are {their}, and this program is for {ours}: attempts cannot begin there; leave them out with \
+             `--slurm-arg=--exclude={}`",
+            others.len(),
+            nodes.len(),
+            names.join(",")
+        ));
+    }
+    Ok(())
 }
 
 /// Asks `sbatch --test-only`.

@@ -9,7 +9,7 @@ use medalist_grading::untrusted::Shown;
 use crate::app::cluster::{self, Jobs};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
-use crate::app::status::{GroupEvent, RunningAttempt, Status, read_events};
+use crate::app::status::{GroupEvent, RunningAttempt, Status, read_events, read_status};
 use crate::attempt::outcome::LlmUsage;
 use crate::attempt::text::seconds;
 use crate::run::events::EventSink as _;
@@ -58,8 +58,7 @@ pub fn replay(args: &ReplayArgs, context: &Context) -> Result<Exit, CliError> {
 /// # Errors
 /// The group cannot be read.
 pub fn status(args: &StatusArgs, context: &Context) -> Result<Exit, CliError> {
-    let read = read_events(args.group.as_deref(), context)?;
-    let (group, status) = (&read.group, read.status());
+    let (group, plan, status) = read_status(args.group.as_deref(), context)?;
     let Status { damaged, stats, running, llm, leased } = status;
     for what in &damaged {
         context.warn(what);
@@ -82,7 +81,7 @@ pub fn status(args: &StatusArgs, context: &Context) -> Result<Exit, CliError> {
         text.push_str(&format!("  {key}  {}\n", describe(attempt)));
     }
     let root = group.root().display();
-    let jobs = cluster::jobs(group, &read.plan)?;
+    let jobs = cluster::jobs(&group, &plan)?;
     let in_queue = jobs.as_ref().is_some_and(Jobs::are_left);
     if let Some(jobs) = &jobs {
         text.push_str(&jobs_text(jobs));

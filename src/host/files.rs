@@ -184,6 +184,33 @@ pub fn read_json_if_there<T: DeserializeOwned>(path: &Path) -> Result<Option<T>,
     }
 }
 
+/// As [`read_json_if_there`], of a file that another machine may just have made: its folder is listed, since
+/// a network file system remembers for half a minute that a name was not there.
+///
+/// # Errors
+/// As [`read_json`], and if the folder is there and cannot be listed.
+pub fn read_json_if_listed<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
+    match is_listed(path)? {
+        true => read_json_if_there(path),
+        false => Ok(None),
+    }
+}
+
+/// Whether a file is among those that its folder lists.
+///
+/// # Errors
+/// [`StoreError::Io`] if the folder is there and cannot be listed.
+pub fn is_listed(path: &Path) -> Result<bool, StoreError> {
+    let folder = folder_of(path);
+    match std::fs::read_dir(folder) {
+        Ok(entries) => Ok(entries
+            .flatten()
+            .any(|entry| Some(entry.file_name().as_os_str()) == path.file_name())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StoreError::io("read", folder)(error)),
+    }
+}
+
 /// Whether a file's name says that it was never finished.
 pub fn is_left_aside(name: &std::ffi::OsStr) -> bool {
     name.as_encoded_bytes().starts_with(ASIDE.as_bytes())

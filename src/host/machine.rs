@@ -22,6 +22,12 @@ pub fn hardware() -> HardwareRecord {
     }
 }
 
+/// The kind of its processors, in the kernel's word: `x86_64`, `aarch64`.
+pub fn architecture() -> String {
+    let word = nix::sys::utsname::uname().map(|name| name.machine().to_string_lossy().into_owned());
+    word.unwrap_or_else(|_| std::env::consts::ARCH.to_owned())
+}
+
 /// Processors that this process may use.
 pub fn cpu_count() -> u32 {
     std::thread::available_parallelism()
@@ -73,6 +79,30 @@ fn group_memory_left() -> Option<u64> {
     ];
     let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     FILES.iter().find_map(|(limit, used)| Some(number(limit)?.saturating_sub(number(used)?)))
+}
+
+/// The least memory limit of the control groups that this process is in, of either version; `None` where
+/// no group holds it.
+pub fn group_memory_limit() -> Option<u64> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let limits = groups.lines().filter_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (kinds, path) = (parts.next()?, Path::new(parts.next()?.trim_start_matches('/')));
+        let (root, file) = match kinds {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            kinds if kinds.split(',').any(|kind| kind == "memory") => {
+                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            }
+            _ => return None,
+        };
+        let limit = |group: &Path| {
+            let text = std::fs::read_to_string(Path::new(root).join(group).join(file)).ok()?;
+            text.trim().parse::<u64>().ok()
+        };
+        path.ancestors().filter_map(limit).min()
+    });
+    // Version 1 writes a number of its own for no limit.
+    limits.min().filter(|limit| *limit < i64::MAX as u64 / 2)
 }
 
 /// Bytes that may still be written to the file system of `path`, which need not exist yet.

@@ -240,6 +240,16 @@ fn what_stands_in_the_way_is_said_before_anything_is_handed_over() {
     assert!(refused.code == 2 && refused.stderr.contains("a scheduler chooses"), "{refused:#?}");
     assert!(!site.context.join("cluster/next").exists(), "nothing was handed over");
 
+    let site = Site::fake(&json!({ "architectures": { "n1": "alien", "n2": "alien" } }));
+    let refused = site.hand_over(&["-c", "demo-bikes"]);
+    assert!(refused.code == 3 && refused.stderr.contains("nodes are alien"), "{refused:#?}");
+    assert!(!site.context.join("cluster/next").exists(), "nothing was handed over");
+    let site = Site::fake(&json!({ "architectures": { "n2": "alien" } }));
+    let handed = site.hand_over(&["-c", "demo-bikes"]);
+    assert!(handed.code == 0 && handed.stderr.contains("--exclude=n2"), "{handed:#?}");
+    site.go();
+    end(site.follow());
+
     let without = TestContext::new();
     without.ok(&["-q", "prepare", "-c", "demo-bikes"]);
     let words = ["run", "--on", "slurm", "--agent", "sample", "-c", "demo-bikes"];
@@ -274,6 +284,65 @@ fn windows_chunks_lost_answers_and_dead_starts_lose_nothing() {
     let first = &record["tries"][0]["outcome"];
     assert_eq!(first["kind"], "setup_failed", "{record:#}");
     assert!(first["detail"].as_str().unwrap().contains("this node is broken"), "{record:#}");
+}
+
+#[test]
+fn a_node_on_which_jobs_do_not_begin_is_left_out_by_whoever_comes_next() {
+    let site = Site::fake(&json!({ "never_begins": [0, 1] }));
+    site.go();
+    let handed = site.hand_over(&["-c", "demo-bikes", "demo-digits"]);
+    assert_eq!(handed.code, 0, "{handed:#?}");
+    // What an earlier follower has learned.
+    let dead = site.group().join("jobs/dead-starts.json");
+    fs::write(&dead, json!({ "n9": ["a_0", "a_1"], "n8": ["a_2"] }).to_string()).unwrap();
+    let followed = end(site.follow());
+    assert!(followed.stderr.contains("left out from now on"), "{followed:#?}");
+    assert_eq!(site.counts(), json!([2, 2, 2, 0]), "{followed:#?}");
+    assert_eq!(json(&dead)["n1"].as_array().unwrap().len(), 2);
+    let calls = fs::read_to_string(site.context.join("cluster/calls")).unwrap();
+    let handed: Vec<&str> = calls.lines().filter(|line| line.contains("--array")).collect();
+    let excluded: Vec<Option<&str>> = handed
+        .iter()
+        .map(|line| line.split_whitespace().find_map(|word| word.strip_prefix("--exclude=")))
+        .collect();
+    // The check before, the first order, and the one that follows.
+    assert_eq!(excluded, [None, None, Some("n1,n9")], "{calls}");
+}
+
+#[test]
+fn another_version_hands_nothing_over_while_jobs_of_the_first_are_left() {
+    let site = Site::fake(&json!({}));
+    let handed = site.hand_over(&["-c", "demo-bikes"]);
+    assert_eq!(handed.code, 0, "{handed:#?}");
+    let attempts = site.attempts();
+    until("the agent", || log(&attempts[0]).contains("working"));
+    let order = site.group().join("jobs/order-1.json");
+    let mut other = json(&order);
+    other["harness_version"] = json!("0.0.1");
+    fs::write(&order, other.to_string()).unwrap();
+    let refused = end(site.follow());
+    assert!(refused.code == 3 && refused.stderr.contains("medalist 0.0.1"), "{refused:#?}");
+    site.go();
+    until("its end", || site.counts()[1] == 1);
+    let ended = end(site.follow());
+    assert_eq!(ended.code, 0, "{ended:#?}");
+}
+
+#[test]
+fn a_probe_sees_a_node_from_within() {
+    let site = Site::fake(&json!({}));
+    let probe = ["doctor", "--on", "slurm", "--probe", "--executor", "process", "--json"];
+    let seen = site.ok(&probe);
+    let found: Vec<Value> = serde_json::from_str(&seen.stdout).unwrap();
+    let level = |what: &str| {
+        let one = found.iter().find(|one| one["what"] == what).map(|one| one["level"].clone());
+        one.unwrap_or_else(|| panic!("no {what} in {found:#?}"))
+    };
+    for what in ["node", "program", "shared folder", "locks", "scratch"] {
+        assert_eq!(level(what), "ok", "{found:#?}");
+    }
+    // Plain processes are not sealed.
+    assert_eq!(level("executor"), "note", "{found:#?}");
 }
 
 #[test]
@@ -390,4 +459,42 @@ fn a_real_slurms_time_limit_before_the_agents_is_the_machines_failure() {
     let followed = end(site.follow());
     assert_eq!(followed.code, 0, "{followed:#?}");
     assert_eq!(site.counts(), json!([3, 3, 3, 0]), "{followed:#?}");
+}
+
+#[test]
+fn a_real_slurm_takes_nodes_and_memory_away() {
+    let cluster = [("NODES", "1"), ("NODE_CPUS", "2"), ("PORT", "17480"), ("CGROUP", "1")];
+    let Some(site) = Site::real(&cluster) else { return };
+    let handed = site.hand_over(&["-c", "demo-bikes", "--partition", "scavenge"]);
+    assert_eq!(handed.code, 0, "{handed:#?}");
+    let attempt = site.attempts().remove(0);
+    until("the agent", || log(&attempt).contains("working"));
+    // Who has more to say wants the whole node.
+    let taken = ["--partition=urgent", "--exclusive", "--time=5", "--output=/dev/null", "--wrap"];
+    site.slurm("sbatch", &[&taken[..], &["sleep 5"]].concat());
+    until("the end of the try", || attempt.join("attempt.json").is_file());
+    let record = json(&attempt.join("attempt.json"));
+    assert_eq!(record["outcome"]["kind"], "node_lost", "{record:#}");
+    assert!(attempt.join("tries/1/submission/submission.csv").is_file(), "{record:#}");
+    site.go();
+    let followed = end(site.follow());
+    assert_eq!(followed.code, 0, "{followed:#?}");
+    assert_eq!(outcome(&attempt), "finished");
+    assert!(attempt.join("tries/2/run.log").is_file());
+
+    // None of its processes is as large as the harness, which the kernel therefore ends first, once the init's
+    // word that the agent goes first is taken back.
+    let hungry = "until [ \"$(cat /proc/$$/oom_score_adj)\" = 500 ]; do sleep 0.1; done\n\
+                  echo 0 > /proc/$$/oom_score_adj\nsmall='x=bytearray(4<<20); import time; time.sleep(600)'\n\
+                  for i in $(seq 100); do (exec python3 -c \"$small\") & done\nwait\n";
+    fs::write(site.context.join("waits/start.sh"), hungry).unwrap();
+    let words = ["run", "--on", "slurm", "--detach", "--agent", "./waits", "--executor", "process"];
+    let limits = ["-c", "demo-digits", "--cpus", "1", "--memory", "0", "--timeout", "10min"];
+    let more = ["--slurm-arg=--mem=200M", "--retries", "0"];
+    site.ok(&[&words[..], &limits[..], &more[..]].concat());
+    let followed = end(site.follow());
+    let record = json(&site.attempts().remove(0).join("attempt.json"));
+    assert_eq!(record["outcome"]["kind"], "engine_lost", "{record:#} {followed:#?}");
+    let detail = record["outcome"]["detail"].as_str().unwrap();
+    assert!(detail.contains("memory ran out"), "{record:#} {followed:#?}");
 }

@@ -5,13 +5,14 @@
 
 mod settle;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::Path;
 use std::time::Duration;
 
 use chrono::Utc;
 use medalist_reports::record::OutcomeRecord;
 
+use super::dead::{self, DeadStarts};
 use super::decide::{Known, Where, verdict};
 use super::order::{self, Element, Order, OrderState};
 use super::queue;
@@ -20,14 +21,19 @@ use crate::app::error::{CliError, Exit};
 use crate::attempt::plan::{Plan, PlannedAttempt, Remote};
 use crate::attempt::text::chain;
 use crate::host::files::write_json;
-use crate::host::scheduler::{Habits, Request, Scheduler, Seen, State, SubmitError, Submitted};
+use crate::host::scheduler::{
+    Elements, Habits, Over, Request, Scheduler, Seen, State, SubmitError, Submitted,
+};
 use crate::host::store::GroupDir;
 use crate::host::store::tries::{self, Claim, Standing};
 use crate::run::events::{GradeLine, RunStats};
 use crate::run::{Judge, stop};
 
-/// On how many jobs that never began a node is left out.
-const DEAD_STARTS: u32 = 2;
+/// How often in a minute the scheduler is asked to take jobs, at most.
+const SUBMISSIONS: usize = 10;
+const MINUTE: Duration = Duration::from_secs(60);
+/// After how long it may have more room than it once had: others' jobs count as well.
+const ROOM_IS_KNOWN: Duration = Duration::from_secs(10 * 60);
 
 /// How it is followed.
 #[derive(Debug, Clone, Copy)]
@@ -57,26 +63,34 @@ pub(super) struct Step {
     pub(super) open: usize,
     /// What happened, for people.
     pub(super) told: Vec<String>,
+    /// Whether more would be handed over, had not so much been handed over within a minute.
+    pub(super) is_paced: bool,
     /// Whether nothing is left to be done.
     pub(super) is_done: bool,
 }
 
+/// What is followed, and with what.
+pub(super) struct Setup<'a> {
+    pub(super) group: &'a GroupDir,
+    pub(super) plan: &'a Plan,
+    pub(super) remote: &'a Remote,
+    pub(super) scheduler: &'a dyn Scheduler,
+    pub(super) judge: &'a dyn Judge,
+    /// What jobs run: this program, where nodes see it.
+    pub(super) program: &'a Path,
+    pub(super) habits: Habits,
+    pub(super) pace: Pace,
+}
+
 /// Hands over and follows.
 pub(super) struct Follower<'a> {
-    group: &'a GroupDir,
-    plan: &'a Plan,
-    remote: &'a Remote,
-    scheduler: &'a dyn Scheduler,
-    judge: &'a dyn Judge,
-    program: &'a Path,
-    habits: Habits,
-    pace: Pace,
+    setup: Setup<'a>,
     us: Claim,
     orders: BTreeMap<u32, Order>,
     /// The first order of this session: what ended before it is made again.
     session: u32,
-    seen: Vec<Seen>,
-    recorded: Vec<Seen>,
+    seen: Elements,
+    recorded: Elements,
     asked_at: Option<Duration>,
     away: bool,
     /// Since when jobs are gone from the queue, by order and index.
@@ -85,9 +99,13 @@ pub(super) struct Follower<'a> {
     over: BTreeMap<String, (OutcomeRecord, GradeLine)>,
     /// Attempts that only a person may make again.
     held: BTreeSet<String>,
-    dead_starts: BTreeMap<String, u32>,
-    /// How many jobs the scheduler had when it took no more.
-    full_at: Option<usize>,
+    dead_starts: DeadStarts,
+    /// Orders of which a job is known to have printed something.
+    printed: BTreeSet<u32>,
+    /// How many jobs of the group the scheduler had when it took no more, and when that was.
+    full_at: Option<(usize, Duration)>,
+    /// When it was last asked to take jobs, at most a minute ago.
+    submitted_at: VecDeque<Duration>,
 }
 
 /// Where an attempt's job is, by the files of its group.
@@ -103,40 +121,26 @@ impl<'a> Follower<'a> {
     ///
     /// # Errors
     /// An order cannot be read.
-    #[expect(clippy::too_many_arguments, reason = "each is another thing that it works with")]
-    pub(super) fn new(
-        group: &'a GroupDir,
-        plan: &'a Plan,
-        remote: &'a Remote,
-        scheduler: &'a dyn Scheduler,
-        judge: &'a dyn Judge,
-        program: &'a Path,
-        habits: Habits,
-        pace: Pace,
-    ) -> Result<Self, CliError> {
-        let orders = order::all(group)?;
+    pub(super) fn new(setup: Setup<'a>) -> Result<Self, CliError> {
+        let orders = order::all(setup.group)?;
         let session = orders.keys().last().copied().unwrap_or(0) + 1;
+        let dead_starts = DeadStarts::read(setup.group)?;
         Ok(Self {
-            group,
-            plan,
-            remote,
-            scheduler,
-            judge,
-            program,
-            habits,
-            pace,
+            setup,
             us: Claim::of_this_process(None),
             orders,
             session,
-            seen: Vec::new(),
-            recorded: Vec::new(),
+            seen: Elements::default(),
+            recorded: Elements::default(),
             asked_at: None,
             away: false,
             gone: BTreeMap::new(),
             over: BTreeMap::new(),
             held: BTreeSet::new(),
-            dead_starts: BTreeMap::new(),
+            dead_starts,
+            printed: BTreeSet::new(),
             full_at: None,
+            submitted_at: VecDeque::new(),
         })
     }
 
@@ -146,31 +150,45 @@ impl<'a> Follower<'a> {
     /// The group's files cannot be read or written, or the scheduler refuses the jobs for good.
     pub(super) fn step(&mut self, now: Duration) -> Result<Step, CliError> {
         let mut step = Step {
-            stats: RunStats { planned: self.plan.attempts.len(), ..RunStats::default() },
+            stats: RunStats { planned: self.setup.plan.attempts.len(), ..RunStats::default() },
             ..Step::default()
         };
         let asked = self.ask(now, &mut step)?;
         let jobs = self.jobs();
         let mut open: Vec<(&'a PlannedAttempt, u32)> = Vec::new();
-        let plan = self.plan;
+        let plan = self.setup.plan;
         for attempt in &plan.attempts {
             if self.over.contains_key(&attempt.dir) {
                 continue;
             }
-            let dir = self.group.attempt(&attempt.dir);
+            let dir = self.setup.group.attempt(&attempt.dir);
+            let job = jobs.get(&attempt.dir).copied();
+            if job.is_some_and(|job| self.is_queued(&job)) {
+                // Nothing is new in its folder, and a folder on a network is slow.
+                step.waiting += 1;
+                continue;
+            }
             let standing = tries::standing(&dir)?;
             let last = number_of(&standing);
-            let Some(job) = jobs.get(&attempt.dir).copied() else {
+            let Some(job) = job else {
                 match standing {
-                    Standing::Final(one) => self.finish(attempt, &dir, &one, &mut step)?,
+                    Standing::Final(_) => self.finish(attempt, &dir, &mut step)?,
                     _ => open.push((attempt, last)),
                 }
                 continue;
             };
             let place = self.place(job, now);
+            let over = match &place {
+                Where::Gone(Some(Seen { state: State::Over(over), .. })) => Some(over),
+                _ => None,
+            };
             let known = Known {
-                overtime: self.overtime(&dir, last),
-                asked_to_end: stop::is_asked(self.group, &attempt.dir),
+                overtime: match over {
+                    Some(Over::TimedOut) => self.overtime(&dir, last),
+                    _ => None,
+                },
+                asked_to_end: matches!(over, Some(Over::Cancelled(_)))
+                    && stop::is_asked(self.setup.group, &attempt.dir),
                 standing,
                 after: job.after,
                 job: place,
@@ -180,7 +198,7 @@ impl<'a> Follower<'a> {
                 open.push((attempt, number));
             }
         }
-        self.hand_over(&open, asked, &mut step)?;
+        self.hand_over(&open, asked, now, &mut step)?;
         for (outcome, grade) in self.over.values() {
             step.stats.count(outcome, grade);
         }
@@ -192,11 +210,11 @@ impl<'a> Follower<'a> {
 
     /// Asks the scheduler, if it is time; whether its answer is fresh.
     fn ask(&mut self, now: Duration, step: &mut Step) -> Result<bool, CliError> {
-        if self.asked_at.is_some_and(|at| now < at + self.pace.every) {
+        if self.asked_at.is_some_and(|at| now < at + self.setup.pace.every) {
             return Ok(false);
         }
         self.asked_at = Some(now);
-        self.orders = order::all(self.group)?;
+        self.orders = order::all(self.setup.group)?;
         let names: Vec<String> = self
             .orders
             .values()
@@ -206,8 +224,8 @@ impl<'a> Follower<'a> {
         if names.is_empty() {
             return Ok(true);
         }
-        match self.scheduler.queue(&names) {
-            Ok(seen) => self.seen = seen,
+        match self.setup.scheduler.queue(&names) {
+            Ok(seen) => self.seen = seen.into(),
             Err(away) => {
                 if !std::mem::replace(&mut self.away, true) {
                     step.told.push(format!("{away}; what runs goes on"));
@@ -218,13 +236,22 @@ impl<'a> Follower<'a> {
         if std::mem::take(&mut self.away) {
             step.told.push("the scheduler answers again".to_owned());
         }
-        queue::keep(self.group, &self.seen);
+        queue::keep(self.setup.group, self.seen.all());
+        // What is over and still there would be started by a word of somebody, beside the one that is handed
+        // over in its place.
+        let over = self.seen.all().iter().filter(|seen| matches!(seen.state, State::Over(_)));
+        let over: Vec<(String, u32)> =
+            over.filter_map(|seen| Some((seen.id.clone(), seen.index?))).collect();
+        if let Err(away) = self.setup.scheduler.cancel(&over, false) {
+            tracing::debug!(%away, "jobs that are over are left in the queue");
+        }
         let missing = self.note_gone(now);
         if missing {
             let since =
                 self.orders.values().map(|order| order.made_at).min().unwrap_or_else(Utc::now);
             // Its records may come late, or not at all: the folder is what counts.
-            self.recorded = self.scheduler.recorded(&names, since).unwrap_or_default();
+            let recorded = self.setup.scheduler.recorded(&names, since).unwrap_or_default();
+            self.recorded = recorded.into();
         }
         self.settle_intents(now, step)?;
         Ok(true)
@@ -232,27 +259,21 @@ impl<'a> Follower<'a> {
 
     /// Notes since when jobs are gone from the queue; whether any is whose attempt is not over.
     fn note_gone(&mut self, now: Duration) -> bool {
-        let mut missing = false;
-        let jobs = self.jobs();
-        for (dir, job) in &jobs {
-            if self.over.contains_key(dir) {
-                continue;
-            }
-            let is_there = self.find(&self.seen, job).is_some();
-            match is_there {
-                true => drop(self.gone.remove(&(job.order, job.index))),
-                false => {
-                    missing = true;
-                    self.gone.entry((job.order, job.index)).or_insert(now);
-                }
-            }
+        let open = self.jobs().into_iter().filter(|(dir, _)| !self.over.contains_key(dir));
+        let (there, missing): (Vec<JobOf>, Vec<JobOf>) =
+            open.map(|(_, job)| job).partition(|job| self.find(&self.seen, job).is_some());
+        for job in there {
+            self.gone.remove(&(job.order, job.index));
         }
-        missing
+        for job in &missing {
+            self.gone.entry((job.order, job.index)).or_insert(now);
+        }
+        !missing.is_empty()
     }
 
     /// The latest job of each attempt.
-    fn jobs(&self) -> BTreeMap<String, JobOf> {
-        let mut jobs = BTreeMap::new();
+    fn jobs(&self) -> HashMap<String, JobOf> {
+        let mut jobs = HashMap::new();
         for (order, it) in self.orders.iter().filter(|(_, it)| !is_withdrawn(it)) {
             for (index, element) in (0u32..).zip(&it.elements) {
                 let job = JobOf { order: *order, index, after: element.after };
@@ -263,11 +284,14 @@ impl<'a> Follower<'a> {
     }
 
     /// The element of a list that is a job: by its name, since ids come back.
-    fn find<'s>(&self, list: &'s [Seen], job: &JobOf) -> Option<&'s Seen> {
-        let order = self.orders.get(&job.order)?;
-        list.iter().find(|seen| {
-            seen.name == order.name && seen.index.is_none_or(|index| index == job.index)
-        })
+    fn find<'s>(&self, list: &'s Elements, job: &JobOf) -> Option<&'s Seen> {
+        list.find(&self.orders.get(&job.order)?.name, job.index)
+    }
+
+    /// Whether a job waits in the queue, as the scheduler has just said.
+    fn is_queued(&self, job: &JobOf) -> bool {
+        let seen = self.find(&self.seen, job).filter(|_| !self.away);
+        seen.is_some_and(|seen| seen.state == State::Waiting)
     }
 
     fn place(&self, job: JobOf, now: Duration) -> Where<'_> {
@@ -280,7 +304,7 @@ impl<'a> Follower<'a> {
             };
         }
         match self.gone.get(&(job.order, job.index)) {
-            Some(since) if now >= *since + self.pace.settle => {
+            Some(since) if now >= *since + self.setup.pace.settle => {
                 let recorded = self.find(&self.recorded, &job);
                 match recorded.map(|seen| &seen.state) {
                     // Its records are behind.
@@ -302,13 +326,17 @@ impl<'a> Follower<'a> {
             .collect();
         for number in intents {
             let Some(order) = self.orders.get_mut(&number) else { continue };
-            let mut all = self.seen.iter().chain(&self.recorded);
-            let seen = all.find(|seen| seen.name == order.name).map(|seen| seen.id.clone());
-            if let Some(id) = seen.or_else(|| id_by_its_jobs(self.group, order)) {
+            let seen = self.seen.any(&order.name).or_else(|| self.recorded.any(&order.name));
+            let seen = seen.map(|seen| seen.id.clone());
+            if let Some(id) = seen.or_else(|| id_by_its_jobs(self.setup.group, order)) {
                 step.told.push(format!("`{}` was taken as {id}", order.name));
                 let submitted = Submitted { id, cluster: None };
-                order.become_state(self.group, number, OrderState::Submitted(submitted))?;
-            } else if self.gone.get(&(number, 0)).is_some_and(|at| now >= *at + self.pace.settle) {
+                order.become_state(self.setup.group, number, OrderState::Submitted(submitted))?;
+            } else if self
+                .gone
+                .get(&(number, 0))
+                .is_some_and(|at| now >= *at + self.setup.pace.settle)
+            {
                 // A job of it that comes all the same finds this, and leaves.
                 self.withdraw(number, "the scheduler had not heard of it", step)?;
             }
@@ -318,7 +346,7 @@ impl<'a> Follower<'a> {
 
     fn withdraw(&mut self, number: u32, why: &str, step: &mut Step) -> Result<(), CliError> {
         if let Some(order) = self.orders.get_mut(&number) {
-            order.become_state(self.group, number, OrderState::Withdrawn(why.to_owned()))?;
+            order.become_state(self.setup.group, number, OrderState::Withdrawn(why.to_owned()))?;
             step.told.push(format!("`{}` counts for nothing: {why}", order.name));
         }
         Ok(())
@@ -329,35 +357,39 @@ impl<'a> Follower<'a> {
         &mut self,
         open: &[(&PlannedAttempt, u32)],
         asked: bool,
+        now: Duration,
         step: &mut Step,
     ) -> Result<(), CliError> {
+        self.full_at = self.full_at.filter(|(_, since)| now < *since + ROOM_IS_KNOWN);
         // Where there was no room, only a fresh answer tells whether there is some now.
         if self.full_at.is_some() && !asked {
             return Ok(());
         }
-        if open.is_empty() || self.away || stop::is_stopped(self.group) {
+        if open.is_empty() || self.away || stop::is_stopped(self.setup.group) {
             return Ok(());
         }
-        let held = self.seen.len();
-        let mut most = match self.full_at {
-            // What has ended since has made room.
-            Some(full_at) if held >= full_at => return Ok(()),
-            Some(full_at) => full_at - held,
-            None => usize::MAX,
-        };
-        self.full_at = None;
-        let mut handed = 0;
+        let held = self.seen.all().len();
+        // What has ended since has made room.
+        let room = self.full_at.map_or(usize::MAX, |(full_at, _)| full_at.saturating_sub(held));
         let mut by_gpus: BTreeMap<u32, Vec<Element>> = BTreeMap::new();
         for (attempt, last) in open {
-            let gpus = gpus_of(self.plan, attempt)?;
+            let gpus = gpus_of(self.setup.plan, attempt)?;
             let element = Element { dir: attempt.dir.clone(), after: *last };
             by_gpus.entry(gpus).or_default().push(element);
         }
-        let largest = usize::try_from(self.habits.largest_array).unwrap_or(usize::MAX).max(1);
+        let largest = usize::try_from(self.setup.habits.largest_array).unwrap_or(usize::MAX).max(1);
+        let (mut handed, mut most) = (0, largest);
         for (gpus, elements) in by_gpus {
             let mut rest = elements.as_slice();
             while !rest.is_empty() {
-                let size = rest.len().min(largest).min(most);
+                let size = rest.len().min(most).min(room - handed);
+                if size == 0 {
+                    return Ok(());
+                }
+                if !self.may_submit(now) {
+                    step.is_paced = true;
+                    return Ok(());
+                }
                 match self.submit(&rest[..size], gpus, step)? {
                     true => {
                         rest = &rest[size..];
@@ -367,13 +399,25 @@ impl<'a> Follower<'a> {
                     // Half of it may fit.
                     false if size > 1 => most = size / 2,
                     false => {
-                        self.full_at = Some((held + handed).max(1));
+                        self.full_at = Some(((held + handed).max(1), now));
                         return Ok(());
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether the scheduler may be asked once more to take jobs; counts that it is.
+    fn may_submit(&mut self, now: Duration) -> bool {
+        while self.submitted_at.front().is_some_and(|at| now >= *at + MINUTE) {
+            self.submitted_at.pop_front();
+        }
+        let may = self.submitted_at.len() < SUBMISSIONS;
+        if may {
+            self.submitted_at.push_back(now);
+        }
+        may
     }
 
     /// Hands one array over; false if the scheduler has no room for it now, or did not answer.
@@ -383,15 +427,25 @@ impl<'a> Follower<'a> {
         gpus: u32,
         step: &mut Step,
     ) -> Result<bool, CliError> {
-        let resources = resources(self.plan, gpus);
-        let kill_wait = Some(self.habits.kill_wait);
-        let (number, mut order) =
-            Order::make(self.group, &self.remote.prefix, elements.to_vec(), resources, kill_wait)?;
-        let request = request(self.group, self.plan, self.remote, &order, number, self.program);
-        let dead = self.dead_starts.iter().filter(|(_, starts)| **starts >= DEAD_STARTS);
-        let excluded = dead.map(|(node, _)| node.clone()).collect();
-        let request = Request { excluded, ..request };
-        let taken = self.scheduler.submit(&request);
+        let resources = resources(self.setup.plan, gpus);
+        let kill_wait = Some(self.setup.habits.kill_wait);
+        let (number, mut order) = Order::make(
+            self.setup.group,
+            &self.setup.remote.prefix,
+            elements.to_vec(),
+            resources,
+            kill_wait,
+        )?;
+        let request = request(
+            self.setup.group,
+            self.setup.plan,
+            self.setup.remote,
+            &order,
+            number,
+            self.setup.program,
+        );
+        let request = Request { excluded: self.dead_starts.excluded(), ..request };
+        let taken = self.setup.scheduler.submit(&request);
         let result = match taken {
             Ok(submitted) => {
                 step.told.push(format!(
@@ -400,25 +454,33 @@ impl<'a> Follower<'a> {
                     submitted.id,
                     order.name
                 ));
-                order.become_state(self.group, number, OrderState::Submitted(submitted))?;
+                order.become_state(self.setup.group, number, OrderState::Submitted(submitted))?;
                 step.waiting += elements.len();
                 Ok(true)
             }
             Err(SubmitError::Full(why)) => {
-                order.become_state(self.group, number, OrderState::Withdrawn(why))?;
+                order.become_state(self.setup.group, number, OrderState::Withdrawn(why))?;
                 Ok(false)
             }
             // Such jobs were taken before: nodes are missing, say, and come back.
             Err(SubmitError::Refused(why)) if self.has_been_taken() => {
-                step.told.push(format!("not handed over: {why}; tried again later"));
-                order.become_state(self.group, number, OrderState::Withdrawn(why))?;
+                let left_out = match request.excluded.is_empty() {
+                    true => String::new(),
+                    false => format!(
+                        " (`{}` are left out, since jobs on them never began; without `{}` they are used again)",
+                        Vec::from_iter(request.excluded).join("`, `"),
+                        dead::path(self.setup.group).display()
+                    ),
+                };
+                step.told.push(format!("not handed over: {why}{left_out}; tried again later"));
+                order.become_state(self.setup.group, number, OrderState::Withdrawn(why))?;
                 Ok(false)
             }
             Err(SubmitError::Refused(why)) => {
-                order.become_state(self.group, number, OrderState::Withdrawn(why.clone()))?;
+                order.become_state(self.setup.group, number, OrderState::Withdrawn(why.clone()))?;
                 Err(CliError::new(Exit::BadInput, SubmitError::Refused(why)).hint(format!(
                     "nothing of it was handed over; `medalist run --resume {}` tries again",
-                    self.group.root().display()
+                    self.setup.group.root().display()
                 )))
             }
             // It may have taken them: who asks by name finds out.
@@ -447,8 +509,8 @@ impl<'a> Follower<'a> {
             .iter()
             .map(|(dir, (outcome, _))| (dir.clone(), !outcome.infrastructure))
             .collect();
-        crate::run::close_group(self.group, self.plan, &finished)?;
-        order::forget_environment(self.group)?;
+        crate::run::close_group(self.setup.group, self.setup.plan, &finished)?;
+        order::forget_environment(self.setup.group)?;
         Ok(())
     }
 }

@@ -1,14 +1,16 @@
 //! Run groups that a batch scheduler's nodes run. The group's folder, which all machines share, is the
 //! truth; the scheduler says where jobs are, and is asked once a minute.
 
+mod dead;
 mod decide;
 mod follow;
 pub mod order;
 pub mod queue;
 mod request;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use medalist_grading::GradeReport;
@@ -21,19 +23,19 @@ use super::judge::CatalogueJudge;
 use super::preflight;
 use super::run::create_group;
 use crate::attempt::outcome::{CancelReason, Outcome};
-use crate::attempt::plan::{Plan, Remote, SchedulerKind};
+use crate::attempt::plan::{Plan, PlannedAttempt, Remote, SchedulerKind};
 use crate::attempt::text::shell_word;
 use crate::host::files::{StoreError, read_json, read_json_if_there};
 use crate::host::lock::lock;
 use crate::host::machine;
 use crate::host::scheduler::slurm::Slurm;
-use crate::host::scheduler::{Habits, Scheduler, Seen, State};
+use crate::host::scheduler::{Elements, Habits, Scheduler, State};
 use crate::host::store::GroupDir;
 use crate::host::store::tries::{self, Claim, Claimed, Standing, TryState};
 use crate::run::events::{GradeLine, RunStats};
 use crate::run::{RunSummary, close_group, record_of_lost, stop, write_group};
-use follow::{Follower, Pace};
-use order::OrderState;
+use follow::{Follower, Pace, Setup};
+use order::{Order, OrderState};
 pub(in crate::app) use request::longest_timeout;
 
 /// The longest pause between two looks at the group's folder.
@@ -171,7 +173,26 @@ pub fn check(plan: &Plan, context: &Context) -> Result<(), CliError> {
         }
         Err(error) => found.push(error),
     }
+    found.extend(must_have_room(&context.runs_dir).err());
     preflight::check_for_nodes(plan, found).map(drop)
+}
+
+/// What the runs folder must take before anything is handed over.
+const ROOM: usize = 8 << 20;
+
+/// Refuses a runs folder that takes nothing more. It is tried: a quota is told by nothing else.
+fn must_have_room(runs_dir: &Path) -> Result<(), CliError> {
+    let write = || -> std::io::Result<()> {
+        std::fs::create_dir_all(runs_dir)?;
+        let mut file = tempfile::Builder::new().prefix(".room-").tempfile_in(runs_dir)?;
+        file.write_all(&vec![0x5A; ROOM])?;
+        file.as_file().sync_all()
+    };
+    write().map_err(|error| {
+        let what = format!("the runs folder `{}` takes no files", runs_dir.display());
+        CliError::new(Exit::Environment, anyhow::Error::new(error).context(what))
+            .hint("attempts write their results there: make room (`quota` tells yours), or name another with `--runs-dir`")
+    })
 }
 
 /// Follows until all is over, or all is handed over; Ctrl-C ends nothing but that.
@@ -227,16 +248,26 @@ fn follow(
     let judge = CatalogueJudge::new(plan.data_dir.clone(), &plan.catalog_dirs)
         .map_err(|error| CliError::new(Exit::BadInput, error))?
         .with_workers(|| context.workers());
-    let habits = habits(&*scheduler, order::all(group)?.is_empty(), context)?;
+    let orders = order::all(group)?;
+    let habits = habits(&*scheduler, orders.is_empty(), context)?;
+    must_be_of_this_program(&orders, &*scheduler)?;
     let program = std::env::current_exe()?;
     // What is handed over is read on other machines, from other folders.
     let group = GroupDir::new(std::path::absolute(group.root())?);
-    let pace = Pace::of(following.every);
-    let mut follower =
-        Follower::new(&group, plan, remote, &*scheduler, &judge, &program, habits, pace)?;
+    let mut follower = Follower::new(Setup {
+        group: &group,
+        plan,
+        remote,
+        scheduler: &*scheduler,
+        judge: &judge,
+        program: &program,
+        habits,
+        pace: Pace::of(following.every),
+    })?;
     let began = Instant::now();
     let mut shown = String::new();
     loop {
+        let looked = Instant::now();
         let step = follower.step(began.elapsed())?;
         for line in &step.told {
             context.say(line);
@@ -254,7 +285,7 @@ fn follow(
             context.say(&line);
         }
         shown = line;
-        if following.detach {
+        if following.detach && !step.is_paced {
             if step.open > 0 {
                 context.warn(format_args!(
                     "{} attempts are not handed over yet; `medalist run --resume` hands them over when there is room",
@@ -263,8 +294,35 @@ fn follow(
             }
             return Ok(Followed::Detached);
         }
-        std::thread::sleep(LOOK_EVERY.min(following.every));
+        // A folder of many attempts that is slow to be read is read less often.
+        std::thread::sleep(LOOK_EVERY.min(following.every).max(looked.elapsed() * 3));
     }
+}
+
+/// Refuses to hand over more while jobs are left that another version of this program has handed over:
+/// they run the program that is there when they begin, and leave when that is not theirs.
+fn must_be_of_this_program(
+    orders: &BTreeMap<u32, Order>,
+    scheduler: &dyn Scheduler,
+) -> Result<(), CliError> {
+    let others = orders.values().filter(|order| {
+        order.harness_version != crate::attempt::VERSION
+            && !matches!(order.state, OrderState::Withdrawn(_))
+    });
+    let others: BTreeMap<String, &str> =
+        others.map(|order| (order.name.clone(), order.harness_version.as_str())).collect();
+    let names: Vec<String> = others.keys().cloned().collect();
+    let left = scheduler.queue(&names).map_err(|away| CliError::new(Exit::Environment, away))?;
+    let Some(theirs) = left.first().and_then(|seen| others.get(&seen.name)) else { return Ok(()) };
+    Err(CliError::message(
+        Exit::BadInput,
+        format!(
+            "{} jobs of the group are left that medalist {theirs} handed over, and this is {}",
+            left.len(),
+            crate::attempt::VERSION
+        ),
+    )
+    .hint("put that version back, or end them first with `medalist stop --all`"))
 }
 
 /// Keeps others from handing over the same; where there are no locks, the orders' numbers and the claims do.
@@ -383,13 +441,10 @@ pub fn stop_waiting(
     }
     let names = names(group)?;
     let away = |away| CliError::new(Exit::Environment, away);
-    let seen = scheduler.queue(&names).map_err(away)?;
-    let is = |seen: &Seen, name: &str, index: u32| {
-        seen.name == name && seen.index.is_none_or(|one| one == index)
-    };
+    let seen = Elements::from(scheduler.queue(&names).map_err(away)?);
     let waits = |name: &str, index: u32| {
-        let found = seen.iter().find(|seen| is(seen, name, index));
-        found.filter(|seen| seen.state == State::Waiting).map(|seen| seen.id.clone())
+        let found = seen.find(name, index).filter(|seen| seen.state == State::Waiting);
+        found.map(|seen| seen.id.clone())
     };
     let chosen: Vec<(&str, &str, u32, String)> = latest
         .iter()
@@ -402,13 +457,17 @@ pub fn stop_waiting(
     }
     scheduler.cancel(&ids, true).map_err(away)?;
     // One that began in the same moment was not cancelled, and finds the request.
-    let left = scheduler.queue(&names).map_err(away)?;
+    let left = Elements::from(scheduler.queue(&names).map_err(away)?);
+    let planned: HashMap<&str, &PlannedAttempt> =
+        plan.attempts.iter().map(|attempt| (attempt.dir.as_str(), attempt)).collect();
     let mut stopped = 0;
     for (dir, name, index, _) in chosen {
-        if left.iter().any(|seen| is(seen, name, index) && seen.state == State::Running) {
+        if left.find(name, index).is_some_and(|seen| seen.state == State::Running) {
             continue;
         }
-        stopped += usize::from(note_stopped(group, plan, dir)?);
+        if let Some(attempt) = planned.get(dir) {
+            stopped += usize::from(note_stopped(group, plan, attempt)?);
+        }
     }
     Ok(stopped)
 }
@@ -426,24 +485,20 @@ pub fn end_running(
     let scheduler = scheduler_of(remote.scheduler);
     let orders = order::all(group)?;
     let away = |away| CliError::new(Exit::Environment, away);
-    let seen = scheduler.queue(&names(group)?).map_err(away)?;
+    let seen = Elements::from(scheduler.queue(&names(group)?).map_err(away)?);
     let mut ids = Vec::new();
     for order in orders.values() {
-        for (index, element) in (0u32..).zip(&order.elements).filter(|(_, it)| wanted(&it.dir)) {
-            let found =
-                seen.iter().find(|seen| seen.name == order.name && seen.index == Some(index));
-            ids.extend(found.filter(|_| !element.dir.is_empty()).map(|it| (it.id.clone(), index)));
+        for (index, _) in (0u32..).zip(&order.elements).filter(|(_, it)| wanted(&it.dir)) {
+            let found = seen.find(&order.name, index).filter(|seen| seen.index.is_some());
+            ids.extend(found.map(|seen| (seen.id.clone(), index)));
         }
     }
     scheduler.cancel(&ids, false).map_err(away)
 }
 
 /// Writes down that an attempt was stopped before it began; false if somebody has begun it.
-fn note_stopped(group: &GroupDir, plan: &Plan, name: &str) -> Result<bool, CliError> {
-    let Some(attempt) = plan.attempts.iter().find(|attempt| attempt.dir == name) else {
-        return Ok(false);
-    };
-    let dir = group.attempt(name);
+fn note_stopped(group: &GroupDir, plan: &Plan, attempt: &PlannedAttempt) -> Result<bool, CliError> {
+    let dir = group.attempt(&attempt.dir);
     std::fs::create_dir_all(dir.root()).map_err(StoreError::io("create", dir.root()))?;
     let us = Claim::of_this_process(None);
     if matches!(tries::standing(&dir)?, Standing::Final(_)) {

@@ -6,6 +6,7 @@
 //!   order-<n>.json     name, attempts by index, and whether it was handed over
 //!   <name>_<i>.out     what a job printed
 //!   environment.json   secrets and settings of its attempts, for this user alone
+//!   dead-starts.json   jobs that never began, by node: a node with two is left out
 //!   queue.json         the scheduler's last answer, for all who ask within a minute
 //!   follow.lock        held by whoever hands over
 //! ```
@@ -124,6 +125,14 @@ fn path(group: &GroupDir, number: u32) -> PathBuf {
 /// Where a job's own output goes.
 pub fn output(group: &GroupDir, name: &str, index: u32) -> PathBuf {
     folder(group).join(format!("{name}_{index}.out"))
+}
+
+/// Whether a job of an order has printed anything.
+pub(super) fn has_printed(group: &GroupDir, order: &Order) -> bool {
+    let begins = format!("{}_", order.name);
+    let entries = std::fs::read_dir(folder(group)).into_iter().flatten().flatten();
+    let mut names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.any(|name| name.starts_with(&begins) && name.ends_with(".out"))
 }
 
 /// All orders of a group, by number.

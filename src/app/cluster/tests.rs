@@ -1,7 +1,7 @@
 //! Random histories of a cluster: requeues, lost nodes whose processes live on, a controller that forgets,
 //! a login node that dies. Whatever happens, each attempt is published once, and no try is lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use medalist_grading::GradeReport;
 use medalist_reports::record::{AttemptRecord, OutcomeKind, OutcomeRecord};
 use proptest::prelude::*;
 
-use super::follow::{Follower, Pace};
+use super::follow::{Follower, Pace, Setup};
 use super::order::{self, Order, OrderState};
 use crate::attempt::dir::AttemptDir;
 use crate::attempt::job::Job;
@@ -71,9 +71,12 @@ struct Faults {
 struct Cluster {
     next_id: u32,
     jobs: Vec<FakeJob>,
-    over: Vec<Seen>,
+    over: HashMap<(String, Option<u32>), Seen>,
     faults: Faults,
     room: usize,
+    largest_array: u32,
+    /// How often it was asked to take jobs, and how often where they are.
+    asked: (usize, usize),
 }
 
 #[derive(Clone, Default)]
@@ -88,11 +91,13 @@ fn strikes(left: &mut u32) -> bool {
 
 impl Scheduler for Fake {
     fn habits(&self) -> Result<Habits, Away> {
-        Ok(Habits { largest_array: 3, kill_wait: Duration::from_secs(30) })
+        let largest_array = self.0.lock().unwrap().largest_array;
+        Ok(Habits { largest_array, kill_wait: Duration::from_secs(30) })
     }
 
     fn submit(&self, request: &Request) -> Result<Submitted, SubmitError> {
         let mut cluster = self.0.lock().unwrap();
+        cluster.asked.0 += 1;
         if strikes(&mut cluster.faults.full)
             || cluster.jobs.len() + request.elements as usize > cluster.room
         {
@@ -120,6 +125,7 @@ impl Scheduler for Fake {
 
     fn queue(&self, names: &[String]) -> Result<Vec<Seen>, Away> {
         let mut cluster = self.0.lock().unwrap();
+        cluster.asked.1 += 1;
         if strikes(&mut cluster.faults.away) {
             return Err(Away("no answer".to_owned()));
         }
@@ -132,7 +138,7 @@ impl Scheduler for Fake {
         if strikes(&mut cluster.faults.lag) {
             return Err(Away("no records".to_owned()));
         }
-        Ok(cluster.over.iter().filter(|seen| names.contains(&seen.name)).cloned().collect())
+        Ok(cluster.over.values().filter(|seen| names.contains(&seen.name)).cloned().collect())
     }
 
     fn cancel(&self, _: &[(String, u32)], _: bool) -> Result<(), Away> {
@@ -205,7 +211,10 @@ impl World {
         let group = GroupDir::new(temp.path());
         let plan = plan(seeds);
         let fake = Fake::default();
-        fake.0.lock().unwrap().room = 4;
+        {
+            let mut cluster = fake.0.lock().unwrap();
+            (cluster.room, cluster.largest_array) = (4, 3);
+        }
         Self {
             _temp: temp,
             group,
@@ -235,7 +244,12 @@ impl World {
 
     /// Starts a waiting job, as its node would.
     fn start(&mut self) {
-        let Some(at) = self.pick(|job| job.seen.state == State::Waiting) else { return };
+        if let Some(at) = self.pick(|job| job.seen.state == State::Waiting) {
+            self.start_job(at);
+        }
+    }
+
+    fn start_job(&mut self, at: usize) {
         let job = self.fake.0.lock().unwrap().jobs[at].clone();
         let file: Result<Order, _> = crate::host::files::read_json(&job.order);
         let order = file.unwrap();
@@ -284,8 +298,8 @@ impl World {
     fn over(&mut self, at: usize, how: Over) {
         let mut cluster = self.fake.0.lock().unwrap();
         let job = cluster.jobs.remove(at);
-        cluster.over.retain(|seen| (&seen.name, seen.index) != (&job.seen.name, job.seen.index));
-        cluster.over.push(Seen { state: State::Over(how), ..job.seen });
+        let key = (job.seen.name.clone(), job.seen.index);
+        cluster.over.insert(key, Seen { state: State::Over(how), ..job.seen });
     }
 
     fn advance(&mut self) {
@@ -355,17 +369,24 @@ impl World {
     }
 }
 
+fn setup<'a>(group: &'a GroupDir, plan: &'a Plan, fake: &'a Fake) -> Setup<'a> {
+    Setup {
+        group,
+        plan,
+        remote: plan.on.as_ref().unwrap(),
+        scheduler: fake,
+        judge: &Nobody,
+        program: Path::new("/opt/medalist"),
+        habits: fake.habits().unwrap(),
+        pace: PACE,
+    }
+}
+
 /// A history of the cluster, then peace until all is over.
 fn history(seeds: u32, random: u64, length: u32) {
     let mut world = World::new(seeds, random);
     let (group, plan, fake) = (world.group.clone(), world.plan.clone(), world.fake.clone());
-    let remote = plan.on.clone().unwrap();
-    let program = Path::new("/opt/medalist");
-    let habits = fake.habits().unwrap();
-    let start = || {
-        Follower::new(&group, &plan, &remote, &fake, &Nobody, program, habits.clone(), PACE)
-            .unwrap()
-    };
+    let start = || Follower::new(setup(&group, &plan, &fake)).unwrap();
     let mut follower = start();
     for _ in 0..length {
         match world.random(10) {
@@ -428,11 +449,7 @@ fn a_job_that_was_only_to_grade_and_never_began_is_handed_over_again() {
 fn a_group_that_nothing_happens_to_is_handed_over_in_arrays_and_windows() {
     let mut world = World::new(10, 7);
     let (group, plan, fake) = (world.group.clone(), world.plan.clone(), world.fake.clone());
-    let remote = plan.on.clone().unwrap();
-    let habits = fake.habits().unwrap();
-    let program = Path::new("/opt/medalist");
-    let mut follower =
-        Follower::new(&group, &plan, &remote, &fake, &Nobody, program, habits, PACE).unwrap();
+    let mut follower = Follower::new(setup(&group, &plan, &fake)).unwrap();
     let step = follower.step(world.now).unwrap();
     // Arrays have three elements at most, and there is room for four jobs.
     assert_eq!((step.waiting, step.open), (4, 6));
@@ -451,13 +468,7 @@ fn a_group_that_nothing_happens_to_is_handed_over_in_arrays_and_windows() {
 fn an_order_whose_answer_was_lost_is_found_by_its_name() {
     let mut world = World::new(2, 7);
     let (group, plan, fake) = (world.group.clone(), world.plan.clone(), world.fake.clone());
-    let remote = plan.on.clone().unwrap();
-    let habits = fake.habits().unwrap();
-    let program = Path::new("/opt/medalist");
-    let start = || {
-        Follower::new(&group, &plan, &remote, &fake, &Nobody, program, habits.clone(), PACE)
-            .unwrap()
-    };
+    let start = || Follower::new(setup(&group, &plan, &fake)).unwrap();
     fake.0.lock().unwrap().faults.mute = 1;
     start().step(world.now).unwrap();
     assert!(matches!(order::all(&group).unwrap()[&1].state, OrderState::Intended));
@@ -469,4 +480,67 @@ fn an_order_whose_answer_was_lost_is_found_by_its_name() {
     let orders = order::all(&group).unwrap();
     assert!(matches!(orders[&1].state, OrderState::Submitted(_)), "{orders:?}");
     assert_eq!((orders.len(), fake.0.lock().unwrap().jobs.len()), (1, 2), "and nothing twice");
+}
+
+/// Makes many attempts without anything that takes time, a window of jobs after the other; `at_once` of
+/// them end in each minute. The scheduler is asked once a minute, and to take jobs ten times at most.
+fn crowd(attempts: u32, room: usize, largest_array: u32, at_once: usize) {
+    let mut world = World::new(attempts, 7);
+    let (group, plan, fake) = (world.group.clone(), world.plan.clone(), world.fake.clone());
+    {
+        let mut cluster = fake.0.lock().unwrap();
+        (cluster.room, cluster.largest_array) = (room, largest_array);
+    }
+    let mut follower = Follower::new(setup(&group, &plan, &fake)).unwrap();
+    let mut following = Duration::ZERO;
+    loop {
+        let before = fake.0.lock().unwrap().asked;
+        // As often as the group's folder is looked at.
+        let mut is_done = false;
+        for _ in 0..12 {
+            let began = std::time::Instant::now();
+            is_done = follower.step(world.now).unwrap().is_done;
+            following += began.elapsed();
+            world.now += Duration::from_secs(5);
+        }
+        let after = fake.0.lock().unwrap().asked;
+        assert!(after.0 - before.0 <= 10, "{} submissions in a minute", after.0 - before.0);
+        assert!(after.1 - before.1 <= 1, "{} questions in a minute", after.1 - before.1);
+        if is_done {
+            break;
+        }
+        for _ in 0..at_once {
+            let waiting = fake.0.lock().unwrap().jobs.len();
+            if waiting == 0 {
+                break;
+            }
+            world.start_job(0);
+            if let Some(process) = world.processes.last_mut() {
+                while process.alive {
+                    process.advance();
+                }
+            }
+            if fake.0.lock().unwrap().jobs.len() == waiting {
+                world.over(0, Over::Ended);
+            }
+        }
+    }
+    let submissions = fake.0.lock().unwrap().asked.0;
+    println!(
+        "{attempts} attempts, {submissions} submissions: followed in {:.1} s over {} simulated minutes",
+        following.as_secs_f64(),
+        world.now.as_secs() / 60
+    );
+}
+
+#[test]
+fn a_scheduler_is_asked_once_a_minute_whatever_the_size() {
+    crowd(200, 60, 7, 30);
+}
+
+#[test]
+#[ignore = "a benchmark: run it with --release"]
+fn ten_thousand_attempts_on_a_hollow_cluster() {
+    crowd(10_000, usize::MAX, 1001, 2_000);
+    crowd(10_000, 2_000, 1001, 500);
 }

@@ -5,7 +5,7 @@
 
 pub mod slurm;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -126,6 +126,42 @@ pub enum Over {
     Cancelled(Option<u32>),
     /// Its node was taken away or failed, in the scheduler's word.
     NodeLost(String),
+}
+
+/// Elements of arrays, found by name and index: ids come back.
+#[derive(Debug, Clone, Default)]
+pub struct Elements {
+    all: Vec<Seen>,
+    places: HashMap<String, HashMap<Option<u32>, usize>>,
+}
+
+impl From<Vec<Seen>> for Elements {
+    fn from(all: Vec<Seen>) -> Self {
+        let mut places: HashMap<String, HashMap<Option<u32>, usize>> = HashMap::new();
+        for (place, seen) in all.iter().enumerate() {
+            places.entry(seen.name.clone()).or_default().entry(seen.index).or_insert(place);
+        }
+        Self { all, places }
+    }
+}
+
+impl Elements {
+    /// All of them.
+    pub fn all(&self) -> &[Seen] {
+        &self.all
+    }
+
+    /// The element of an array; the array itself if it has not been split.
+    pub fn find(&self, name: &str, index: u32) -> Option<&Seen> {
+        let places = self.places.get(name)?;
+        let place = places.get(&Some(index)).or_else(|| places.get(&None))?;
+        self.all.get(*place)
+    }
+
+    /// Any element of an array.
+    pub fn any(&self, name: &str) -> Option<&Seen> {
+        self.places.get(name)?.values().next().and_then(|place| self.all.get(*place))
+    }
 }
 
 /// Limits and habits of a scheduler.

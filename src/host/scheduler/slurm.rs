@@ -61,6 +61,17 @@ pub struct Partition {
     pub gres: String,
 }
 
+/// A node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// The kind of its processors, in the kernel's word.
+    pub architecture: String,
+    /// The partitions that it is in.
+    pub partitions: Vec<String>,
+}
+
 /// What one of its programs gave.
 #[derive(Debug)]
 pub struct Answer {
@@ -157,6 +168,15 @@ impl Slurm {
     pub fn partitions(&self) -> Result<Vec<Partition>, Away> {
         let text = self.ask("sinfo", ["-h", "-o", words::PARTITION_COLUMNS])?;
         Ok(text.lines().filter_map(words::partition).collect())
+    }
+
+    /// The nodes of which Slurm knows what they are.
+    ///
+    /// # Errors
+    /// [`Away`].
+    pub fn nodes(&self) -> Result<Vec<Node>, Away> {
+        let text = self.ask("scontrol", ["show", "nodes", "--oneliner"])?;
+        Ok(text.lines().filter_map(words::node).collect())
     }
 
     /// When a job ends at the latest; `None` if it has no such time or nobody knows.
@@ -299,19 +319,10 @@ impl Scheduler for Slurm {
         // A clock may be behind the controller's.
         let since = since - chrono::Duration::minutes(10);
         let since = since.format("%Y-%m-%dT%H:%M:%S").to_string();
-        let args = [
-            "-X",
-            "-P",
-            "-n",
-            "-S",
-            &since,
-            "--name",
-            &names.join(","),
-            "-o",
-            words::RECORD_COLUMNS,
-        ];
+        let args =
+            ["-P", "-n", "-S", &since, "--name", &names.join(","), "-o", words::RECORD_COLUMNS];
         let text = self.ask("sacct", args)?;
-        Ok(text.lines().filter_map(words::recorded).collect())
+        Ok(words::records(&text))
     }
 
     fn cancel(&self, elements: &[(String, u32)], gently: bool) -> Result<(), Away> {

@@ -31,8 +31,8 @@ use uuid::Uuid;
 use crate::attempt::dir::AttemptDir;
 use crate::attempt::job::Job;
 use crate::host::files::{
-    StoreError, flush_folder, if_there, read_json_if_there, write_atomic, write_exclusive,
-    write_json,
+    StoreError, flush_folder, if_there, read_json_if_listed, read_json_if_there, write_atomic,
+    write_exclusive, write_json,
 };
 use crate::host::machine;
 
@@ -173,7 +173,7 @@ pub fn state(dir: &AttemptDir, number: u32) -> Result<TryState, StoreError> {
     Ok(TryState {
         number,
         claim: read_json_if_there(&folder.claim())?,
-        end: read_json_if_there(&folder.end_mark())?,
+        end: read_json_if_listed(&folder.end_mark())?,
     })
 }
 
@@ -234,8 +234,21 @@ fn standing_of(dir: &AttemptDir, mut tries: Vec<TryState>) -> Result<Standing, S
 
 /// The outcome in a try's own record.
 fn own_outcome(dir: &AttemptDir, number: u32) -> Result<Option<OutcomeRecord>, StoreError> {
-    let record: Option<AttemptRecord> = read_json_if_there(&dir.earlier_try(number).record())?;
-    Ok(record.and_then(|record| record.outcome))
+    outcome_in(&dir.earlier_try(number).record())
+}
+
+/// The outcome in a record, which is all that is read of it; `None` if there is none.
+///
+/// # Errors
+/// [`StoreError`] if the record is there and cannot be read.
+pub fn outcome_in(record: &Path) -> Result<Option<OutcomeRecord>, StoreError> {
+    #[derive(Deserialize)]
+    struct Part {
+        #[serde(default)]
+        outcome: Option<OutcomeRecord>,
+    }
+    let part: Option<Part> = read_json_if_there(record)?;
+    Ok(part.and_then(|part| part.outcome))
 }
 
 /// Whether what the agent of a try left is collected, and that was no failure of the machine.

@@ -6,15 +6,15 @@ use chrono::{DateTime, Utc};
 use medalist_grading::GradeReport;
 use medalist_reports::record::{AttemptRecord, OutcomeKind, OutcomeRecord};
 
-use super::{DEAD_STARTS, Follower, JobOf, Step, is_withdrawn, number_of};
+use super::{Follower, JobOf, Step, is_withdrawn, number_of};
 use crate::app::cluster::decide::Verdict;
-use crate::app::cluster::order;
+use crate::app::cluster::{dead, order};
 use crate::app::error::CliError;
 use crate::attempt::dir::AttemptDir;
 use crate::attempt::outcome::{CancelReason, Outcome};
 use crate::attempt::plan::PlannedAttempt;
 use crate::host::files::read_json_if_there;
-use crate::host::scheduler::{Over, Seen, State};
+use crate::host::scheduler::{Over, State};
 use crate::host::store::tries::{self, Claimed, Standing, TryState};
 use crate::run::events::GradeLine;
 use crate::run::{record_of_lost, stop};
@@ -37,8 +37,8 @@ impl Follower<'_> {
             Verdict::Waits => step.waiting += 1,
             Verdict::Runs => step.stats.running += 1,
             Verdict::Final => {
-                if let Standing::Final(one) = tries::standing(dir)? {
-                    self.finish(attempt, dir, &one, step)?;
+                if let Standing::Final(_) = tries::standing(dir)? {
+                    self.finish(attempt, dir, step)?;
                 }
             }
             Verdict::Ended(one) => return self.ended(attempt, dir, &one, job, step),
@@ -78,7 +78,7 @@ impl Follower<'_> {
         node: Option<String>,
         step: &mut Step,
     ) -> Result<(), CliError> {
-        let record = || record_of_lost(self.plan, attempt, dir, number, node.clone());
+        let record = || record_of_lost(self.setup.plan, attempt, dir, number, node.clone());
         // The agent had all of its time, and what it last saved is its submission.
         let grade = match outcome.kind {
             OutcomeKind::TimedOut => self.grade_last_snapshot(attempt, &dir.earlier_try(number)),
@@ -100,7 +100,7 @@ impl Follower<'_> {
         let snapshots = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let last = snapshots.map(|entry| entry.path()).max();
         let path = last.unwrap_or_else(|| work.submission());
-        self.judge.grade(&attempt.key.competition, &path).ok()
+        self.setup.judge.grade(&attempt.key.competition, &path).ok()
     }
 
     /// A job that is over, and no try of which has begun.
@@ -112,12 +112,13 @@ impl Follower<'_> {
         (why, node, again): (String, String, bool),
         step: &mut Step,
     ) -> Result<Option<u32>, CliError> {
-        if !node.is_empty() && again {
-            let starts = self.dead_starts.entry(node.clone()).or_default();
-            *starts += 1;
-            if *starts == DEAD_STARTS {
+        if let Some(order) = self.orders.get(&job.order).filter(|_| !node.is_empty() && again) {
+            let one = format!("{}_{}", order.name, job.index);
+            if self.dead_starts.note(self.setup.group, &node, one)? {
                 step.told.push(format!(
-                    "{DEAD_STARTS} jobs on `{node}` ended before they began; it is left out from now on"
+                    "{} jobs on `{node}` ended before they began; it is left out from now on, as long as `{}` is there",
+                    dead::LIMIT,
+                    dead::path(self.setup.group).display()
                 ));
             }
         }
@@ -129,7 +130,7 @@ impl Follower<'_> {
             true => Outcome::SetupFailed {
                 cause: format!("its job ended before the attempt began: {why}{said}"),
             },
-            false if stop::is_asked(self.group, &attempt.dir) => {
+            false if stop::is_asked(self.setup.group, &attempt.dir) => {
                 let reason = CancelReason::Stopped;
                 Outcome::Cancelled { reason }
             }
@@ -161,15 +162,17 @@ impl Follower<'_> {
         step: &mut Step,
     ) -> Result<Option<u32>, CliError> {
         let Some(order) = self.orders.get(&job.order) else { return Ok(None) };
-        let heard = |list: &[Seen]| list.iter().any(|seen| seen.name == order.name);
-        let printed = (0u32..)
-            .zip(&order.elements)
-            .any(|(index, _)| order::output(self.group, &order.name, index).exists());
-        if heard(&self.seen) || heard(&self.recorded) || printed {
-            let why = "its job is gone from the queue".to_owned();
-            return self.never_began(attempt, dir, job, (why, String::new(), true), step);
-        }
+        // Another job of it has told so a moment ago.
         if !is_withdrawn(order) {
+            let name = &order.name;
+            let is_known = self.seen.any(name).or_else(|| self.recorded.any(name)).is_some()
+                || self.printed.contains(&job.order)
+                || order::has_printed(self.setup.group, order);
+            if is_known {
+                self.printed.insert(job.order);
+                let why = "its job is gone from the queue".to_owned();
+                return self.never_began(attempt, dir, job, (why, String::new(), true), step);
+            }
             self.withdraw(job.order, "the scheduler knows nothing of it", step)?;
         }
         Ok(Some(number_of(&tries::standing(dir)?)))
@@ -178,8 +181,10 @@ impl Follower<'_> {
     /// The end of what a job printed, where it has left nothing else.
     fn last_words(&self, job: JobOf) -> String {
         let Some(order) = self.orders.get(&job.order) else { return String::new() };
-        let bytes = std::fs::read(order::output(self.group, &order.name, job.index));
-        let bytes = bytes.unwrap_or_default();
+        let Ok(bytes) = std::fs::read(order::output(self.setup.group, &order.name, job.index))
+        else {
+            return "; nothing that it printed is here: does its node see this folder?".to_owned();
+        };
         let tail = &bytes[bytes.len().saturating_sub(SAID_BYTES)..];
         let text = String::from_utf8_lossy(tail);
         match text.trim() {
@@ -212,11 +217,11 @@ impl Follower<'_> {
         let failed = failed
             .filter(|one| one.outcome.as_ref().is_some_and(|outcome| outcome.infrastructure))
             .count();
-        let may_try = u32::try_from(failed).unwrap_or(u32::MAX) <= self.plan.retries;
+        let may_try = u32::try_from(failed).unwrap_or(u32::MAX) <= self.setup.plan.retries;
         if is_of_before || (!cancelled && may_try) {
             return Ok(Some(one.number));
         }
-        self.finish(attempt, dir, one, step)?;
+        self.finish(attempt, dir, step)?;
         Ok(None)
     }
 
@@ -225,7 +230,6 @@ impl Follower<'_> {
         &mut self,
         attempt: &PlannedAttempt,
         dir: &AttemptDir,
-        _one: &TryState,
         step: &mut Step,
     ) -> Result<(), CliError> {
         tries::publish(dir)?;
@@ -249,6 +253,6 @@ impl Follower<'_> {
         let began = record?.tries.last()?.started_at?;
         let beaten: DateTime<Utc> = work.beat().metadata().ok()?.modified().ok()?.into();
         let ran = (beaten - began).to_std().ok()?;
-        (ran >= self.plan.limits.timeout).then_some(ran)
+        (ran >= self.setup.plan.limits.timeout).then_some(ran)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-use super::Partition;
+use super::{Node, Partition};
 use crate::host::scheduler::{Over, Seen, State, SubmitError, Submitted};
 
 /// Columns of `squeue -o`: the array's id, index, state, reason, nodes, name.
@@ -29,14 +29,44 @@ pub(super) fn queued(line: &str) -> Option<Seen> {
         id: (*id).to_owned(),
         // An array that nobody has split yet prints all of its indices in one line.
         index: index.parse().ok(),
-        state: state(word),
+        // One that could not be started and that nobody starts again.
+        state: match reason.replace('_', " ").contains("requeued held") {
+            true => State::Over(Over::NodeLost(reason.to_owned())),
+            false => state(word),
+        },
         reason: reason.to_owned(),
         node: (*node).to_owned(),
     })
 }
 
+/// What `sacct -P` says of jobs and their steps. The memory that ran out is told of the step alone: its
+/// job has only failed.
+pub(super) fn records(text: &str) -> Vec<Seen> {
+    let mut jobs: Vec<Seen> = Vec::new();
+    let mut last = "";
+    for line in text.lines() {
+        let Some(seen) = recorded(line) else { continue };
+        let id = line.split('|').next().unwrap_or_default().trim();
+        match id.split_once('.') {
+            None => {
+                last = id;
+                jobs.push(seen);
+            }
+            Some((job, _)) => {
+                let of_last = jobs.last_mut().filter(|_| job == last);
+                if let Some(one) = of_last.filter(|one| one.state == State::Over(Over::Ended))
+                    && seen.state == State::Over(Over::OutOfMemory)
+                {
+                    one.state = seen.state;
+                }
+            }
+        }
+    }
+    jobs
+}
+
 /// A line of `sacct -P`.
-pub(super) fn recorded(line: &str) -> Option<Seen> {
+fn recorded(line: &str) -> Option<Seen> {
     let fields: Vec<&str> = line.trim().split('|').collect();
     let [id, word, node, name] = fields.as_slice() else { return None };
     let (id, index) = id.split_once('_').unwrap_or((id, ""));
@@ -71,6 +101,21 @@ pub(super) fn partition(line: &str) -> Option<Partition> {
             "(null)" => String::new(),
             gres => gres.to_owned(),
         },
+    })
+}
+
+/// A line of `scontrol show nodes`; `None` for a node that has never said what it is.
+pub(super) fn node(line: &str) -> Option<Node> {
+    let value = |name: &str| {
+        let mut words = line.split_whitespace();
+        words.find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
+    };
+    let (name, architecture) = (value("NodeName").to_owned(), value("Arch").to_owned());
+    let partitions = value("Partitions").split(',').map(str::to_owned).collect();
+    (!name.is_empty() && !architecture.is_empty()).then_some(Node {
+        name,
+        architecture,
+        partitions,
     })
 }
 
@@ -239,11 +284,24 @@ mod tests {
         let one = queued("12|3|PENDING|Resources||medalist-1-1\n").unwrap();
         assert_eq!((one.id.as_str(), one.index, &one.state), ("12", Some(3), &State::Waiting));
         assert_eq!(one.reason, "Resources");
+        for held in ["launch failed requeued held", "launch_failed_requeued_held"] {
+            let one = queued(&format!("12|3|PENDING|{held}||m")).unwrap();
+            assert_eq!(one.state, State::Over(Over::NodeLost(held.to_owned())));
+        }
         assert_eq!(queued("12|3-5%2|PENDING|None||m").unwrap().index, None);
         assert_eq!(queued("12|3|PENDING"), None);
         let one = recorded("12_3|CANCELLED by 0|None assigned|m").unwrap();
         assert_eq!((one.index, one.node.as_str()), (Some(3), ""));
         assert_eq!(recorded("12_[4-9]|PENDING|None assigned|m").unwrap().index, None);
+    }
+
+    #[test]
+    fn memory_that_ran_out_is_told_of_a_step() {
+        let text = "37_0|FAILED|n1|m-1\n37_0.batch|FAILED|n1|batch\n37_0.0|OUT_OF_MEMORY|n1|medalist\n\
+                    37_1|TIMEOUT|n1|m-1\n37_1.0|OUT_OF_MEMORY|n1|medalist\n37_2|COMPLETED|n2|m-1\n37_2.0|COMPLETED|n2|medalist\n";
+        let states: Vec<State> = records(text).into_iter().map(|seen| seen.state).collect();
+        let over = State::Over;
+        assert_eq!(states, [over(Over::OutOfMemory), over(Over::TimedOut), over(Over::Ended)]);
     }
 
     #[test]
@@ -289,6 +347,15 @@ mod tests {
         for (text, seconds) in [("2:00", 120), ("1:00:00", 3600), ("90", 5400), ("1-12", 129_600)] {
             assert_eq!(time_limit(text), Some(Duration::from_secs(seconds)), "{text}");
         }
+    }
+
+    #[test]
+    fn nodes_are_read() {
+        let line = "NodeName=n1 Arch=aarch64 CoresPerSocket=1 OS=Linux 6.1 #1 SMP State=IDLE Partitions=main,short  BootTime=x";
+        let known = node(line).unwrap();
+        assert_eq!((known.name.as_str(), known.architecture.as_str()), ("n1", "aarch64"));
+        assert_eq!(known.partitions, ["main", "short"]);
+        assert_eq!(node("NodeName=n1 CoresPerSocket=1 State=DOWN Partitions=main"), None);
     }
 
     #[test]
