@@ -35,6 +35,21 @@ const KILL_WAIT: Duration = Duration::from_secs(30);
 /// for the grade.
 const AFTER_THE_AGENT: Duration = Duration::from_secs(30);
 
+/// What a job whose scheduler writes nothing into the group's folder prints, it writes there itself.
+const OUTPUT: &str = "MEDALIST_JOB_OUTPUT";
+
+/// Sends what this process prints where its job says, if it says so.
+///
+/// # Errors
+/// The file cannot be opened.
+pub fn keep_output() -> Result<(), CliError> {
+    let Some(path) = std::env::var_os(OUTPUT) else { return Ok(()) };
+    let file = fs_err::File::options().append(true).create(true).open(path)?;
+    nix::unistd::dup2_stdout(&file).map_err(std::io::Error::from)?;
+    nix::unistd::dup2_stderr(&file).map_err(std::io::Error::from)?;
+    Ok(())
+}
+
 /// Runs one attempt of a planned group in this process.
 ///
 /// # Errors
@@ -115,6 +130,9 @@ async fn run_found(
 
 /// When a job ends, where only its scheduler says so.
 fn ends_at(job: &Job) -> Option<DateTime<Utc>> {
+    if job.scheduler != "slurm" {
+        return None;
+    }
     let index = job.index.map_or(String::new(), |index| format!("_{index}"));
     Slurm::default().ends_at(&format!("{}{index}", job.id))
 }

@@ -9,7 +9,7 @@ use super::context::Context;
 use super::error::{CliError, Exit};
 use super::plan::capacity;
 use super::run::executor_error;
-use crate::attempt::job::Allocation;
+use crate::attempt::job::{ANY_GPU, Allocation};
 use crate::attempt::limits::{GpuAccess, GpuRequest};
 use crate::attempt::plan::{AccessKind, MountSpec, Plan};
 use crate::host::files::read_json_if_there;
@@ -161,6 +161,10 @@ pub async fn find(plan: &Plan) -> Result<FoundGpus, CliError> {
 fn of_job(seen: Vec<Gpu>, own: &[String]) -> Vec<Gpu> {
     let mut devices: Vec<&str> = seen.iter().map(|gpu| gpu.device.as_str()).collect();
     devices.dedup();
+    // Nobody names them, and there are no others.
+    if own.iter().all(|name| name == ANY_GPU) && !own.is_empty() && devices.len() <= own.len() {
+        return seen;
+    }
     let by_number: Option<Vec<u32>> = own.iter().map(|name| name.parse().ok()).collect();
     match by_number {
         Some(numbers) if !numbers.is_empty() && devices.len() <= numbers.len() => seen,

@@ -8,6 +8,8 @@ pub mod boards;
 pub mod briefs;
 #[cfg(target_os = "linux")]
 pub mod cluster;
+#[cfg(target_os = "linux")]
+pub mod commands;
 pub mod competitions;
 pub mod context;
 #[cfg(target_os = "linux")]
@@ -27,6 +29,8 @@ pub mod grading;
 pub mod groups;
 #[cfg(target_os = "linux")]
 pub mod judge;
+#[cfg(target_os = "linux")]
+pub mod kubernetes;
 #[cfg(target_os = "linux")]
 pub mod llm;
 #[cfg(target_os = "linux")]

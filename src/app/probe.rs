@@ -9,18 +9,18 @@ use chrono::Utc;
 use nix::fcntl::FlockArg;
 use serde::{Deserialize, Serialize};
 
+use super::cluster::scheduler_of;
 use super::context::Context;
 use super::doctor::{Finding, Level};
 use super::error::{CliError, Exit};
 use super::run::open_executor;
 use crate::attempt::job::Allocation;
-use crate::attempt::plan::{ExecutorKind, SchedulerWishes};
+use crate::attempt::plan::{ExecutorKind, Remote};
 use crate::host::files::{read_json, write_json};
 use crate::host::gpu::NvidiaSmi;
 use crate::host::lock::lock;
 use crate::host::machine;
-use crate::host::scheduler::slurm::Slurm;
-use crate::host::scheduler::{Request, Resources, Scheduler as _};
+use crate::host::scheduler::{Request, Resources, Scheduler};
 
 /// How long the probe's job may wait for a node.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -112,7 +112,7 @@ pub async fn look(folder: &Path, executor: ExecutorKind) -> Result<(), CliError>
 pub fn probe(
     executor: ExecutorKind,
     gpus: u32,
-    wishes: SchedulerWishes,
+    remote: &Remote,
     context: &Context,
 ) -> Result<Vec<Finding>, CliError> {
     std::fs::create_dir_all(&context.runs_dir)?;
@@ -121,7 +121,7 @@ pub fn probe(
     let word = uuid::Uuid::new_v4().to_string();
     std::fs::write(folder.join("from-login"), &word)?;
     let held = lock(&folder.join("held.lock"), FlockArg::LockExclusiveNonblock);
-    let name = format!("medalist-probe-{}", &word[..8]);
+    let name = format!("{}-probe", remote.prefix);
     let request = Request {
         name: name.clone(),
         elements: 1,
@@ -136,23 +136,24 @@ pub fn probe(
         ],
         folder: folder.clone(),
         resources: Resources { cpus: 1, memory_bytes: MEMORY, gpus, time_s: 5 * 60, warning_s: 30 },
+        kill_wait: Duration::from_secs(30),
         excluded: Default::default(),
-        wishes,
+        wishes: remote.wishes.clone(),
     };
-    let slurm = Slurm::default();
-    let submitted = slurm
+    let scheduler = scheduler_of(remote)?;
+    let submitted = scheduler
         .submit(&request)
         .map_err(|error| CliError::new(Exit::Environment, error).context("the probe's job"))?;
     context.say(format_args!("job {} looks at a node; waiting for it", submitted.id));
-    let waited = wait_for(&slurm, &folder, &name, context);
-    let _ = slurm.cancel(&[(submitted.id, 0)], false);
+    let waited = wait_for(&*scheduler, &folder, &name, context);
+    let _ = scheduler.cancel(&[(submitted.id, 0)], false);
     let (seen, delay) = waited?;
     Ok(findings(&seen, &word, held.is_ok(), delay))
 }
 
 /// Waits until the node has told; how long that took to be seen here after it was written.
 fn wait_for(
-    slurm: &Slurm,
+    scheduler: &dyn Scheduler,
     folder: &Path,
     name: &str,
     context: &Context,
@@ -169,7 +170,7 @@ fn wait_for(
             return Ok((seen, delay));
         }
         std::thread::sleep(Duration::from_secs(2));
-        let queue = slurm.queue(&[name.to_owned()]).unwrap_or_default();
+        let queue = scheduler.queue(&[name.to_owned()]).unwrap_or_default();
         match queue.first() {
             Some(job) if !job.reason.is_empty() && job.reason != told => {
                 told.clone_from(&job.reason);

@@ -145,6 +145,7 @@ fn try_out(
         command: Vec::new(),
         folder: std::path::absolute(scratch.path())?,
         resources,
+        kill_wait: Default::default(),
         excluded: Default::default(),
         wishes: remote.wishes.clone(),
     };

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// medalist makes unique, goes with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// `slurm`.
+    /// `slurm`, `kubernetes`, `command`.
     pub scheduler: String,
     /// The cluster, where the scheduler names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,10 +64,22 @@ pub struct Allocation {
     pub scratch: Option<PathBuf>,
 }
 
+/// A GPU of a job that nobody names.
+pub const ANY_GPU: &str = "any";
+
+/// The entries of a list with commas.
+fn listed(list: &str) -> Vec<String> {
+    let entries = list.split(',').map(str::trim).filter(|one| !one.is_empty());
+    entries.map(str::to_owned).collect()
+}
+
 impl Allocation {
     /// The job that `lookup` of environment variables tells of; `None` outside of one.
     pub fn of(lookup: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let get = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        if let Some(id) = get("MEDALIST_JOB_ID") {
+            return Some(Self::as_told(id, get));
+        }
         let number = |name: &str| get(name)?.parse::<u64>().ok();
         let small = |name: &str| u32::try_from(number(name)?).ok();
         let own = get("SLURM_JOB_ID")?;
@@ -89,15 +101,46 @@ impl Allocation {
             memory_bytes: number("SLURM_MEM_PER_NODE")
                 .filter(|mib| *mib > 0)
                 .map(|mib| mib.saturating_mul(1 << 20)),
-            gpus: gpus.iter().find_map(|name| get(name)).map(|list| {
-                list.split(',')
-                    .map(str::trim)
-                    .filter(|one| !one.is_empty())
-                    .map(str::to_owned)
-                    .collect()
-            }),
+            gpus: gpus.iter().find_map(|name| get(name)).map(|list| listed(&list)),
             scratch: get("SLURM_TMPDIR").map(PathBuf::from).filter(|path| path.is_absolute()),
         })
+    }
+
+    /// What the job's own manifest or script says, by the names that medalist gave it.
+    fn as_told(id: String, get: impl Fn(&str) -> Option<String>) -> Self {
+        let told = |name: &str| get(&format!("MEDALIST_JOB_{name}"));
+        let number = |name: &str| told(name)?.parse::<u64>().ok();
+        let small = |name: &str| u32::try_from(number(name)?).ok();
+        let job = Job {
+            scheduler: told("SCHEDULER").unwrap_or_default(),
+            cluster: None,
+            name: told("NAME"),
+            id,
+            index: small("INDEX"),
+            restarts: small("RESTARTS").unwrap_or(0),
+            node: told("NODE"),
+        };
+        // In a pod, a runtime or a device plugin names the GPUs; where neither does, all that are shown are
+        // the pod's.
+        let named = get("NVIDIA_VISIBLE_DEVICES")
+            .filter(|list| list.starts_with("GPU-") || list.starts_with("MIG-"));
+        let gpus = match (job.scheduler.as_str(), small("GPUS")) {
+            ("kubernetes", Some(count)) if count > 0 => Some(match named {
+                Some(list) => listed(&list),
+                None => vec![ANY_GPU.to_owned(); count as usize],
+            }),
+            ("kubernetes", _) => None,
+            _ => told("GPUS").or_else(|| get("CUDA_VISIBLE_DEVICES")).map(|list| listed(&list)),
+        };
+        let ends_at = number("ENDS_AT").and_then(|at| i64::try_from(at).ok());
+        Self {
+            ends_at: ends_at.and_then(|at| DateTime::from_timestamp(at, 0)),
+            cpus: small("CPUS"),
+            memory_bytes: number("MEMORY_BYTES").filter(|bytes| *bytes > 0),
+            gpus,
+            scratch: told("SCRATCH").map(PathBuf::from).filter(|path| path.is_absolute()),
+            job,
+        }
     }
 
     /// The job that this process is part of; `None` outside of one.
@@ -144,5 +187,34 @@ mod tests {
         assert!(again.job.is_same(&first.job) && again.job.restarts == 1);
         vars.insert("SLURM_JOB_NAME", "medalist-2");
         assert!(!of(&vars).job.is_same(&first.job), "ids come back");
+    }
+
+    #[test]
+    fn a_job_whose_manifest_or_script_is_ours_is_told_what_it_is() {
+        let pod: BTreeMap<&str, &str> = [
+            ("SCHEDULER", "kubernetes"),
+            ("ID", "medalist-1-7"),
+            ("NAME", "medalist-1-7"),
+            ("INDEX", "0"),
+            ("NODE", "n1"),
+            ("MEMORY_BYTES", "0"),
+            ("GPUS", "2"),
+        ]
+        .into();
+        let with = |visible: Option<&str>| {
+            let of_job = |name: &str| {
+                let found = pod.iter().find(|(key, _)| name == format!("MEDALIST_JOB_{key}"));
+                found.map(|(_, value)| *value)
+            };
+            let of_plugin = |name: &str| visible.filter(|_| name == "NVIDIA_VISIBLE_DEVICES");
+            Allocation::of(|name| of_job(name).or(of_plugin(name)).map(str::to_owned)).unwrap()
+        };
+        let found = with(None);
+        assert_eq!((found.job.index, found.job.node.as_deref()), (Some(0), Some("n1")));
+        assert_eq!(found.memory_bytes, None);
+        assert_eq!(found.gpus, Some(vec![ANY_GPU.to_owned(); 2]));
+        let named = |list| with(Some(list)).gpus;
+        assert_eq!(named("GPU-1,GPU-2"), Some(vec!["GPU-1".to_owned(), "GPU-2".to_owned()]));
+        assert_eq!(named("all"), Some(vec![ANY_GPU.to_owned(); 2]));
     }
 }

@@ -165,6 +165,10 @@ pub struct Remote {
 pub enum SchedulerKind {
     /// Slurm.
     Slurm,
+    /// Kubernetes: a pod for each attempt.
+    Kubernetes,
+    /// Any other, by the commands that a file names.
+    Command,
 }
 
 /// What a user says to a scheduler beside what medalist says.
@@ -186,6 +190,21 @@ pub struct SchedulerWishes {
     /// Arguments that are left out, by their names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<String>,
+    /// The cluster, by its name in the user's own settings: of Kubernetes the context.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// What each job is made from: of Kubernetes a pod's manifest, otherwise the scheduler's commands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<Template>,
+}
+
+/// A file of the user's, kept in the plan: whoever follows later has the same one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Template {
+    /// Where it was, for messages.
+    pub file: PathBuf,
+    /// What was in it.
+    pub text: String,
 }
 
 /// Time between two snapshots of a submission.

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::run::On;
+use super::run::{On, SchedulerArgs};
+use crate::app::apart::keep_output;
 use crate::app::context::Context;
 use crate::app::doctor::{Finding, Level, examine};
 use crate::app::error::{CliError, Exit};
 use crate::app::run::start_runtime;
-use crate::app::{probe, slurm};
-use crate::attempt::plan::{ExecutorKind, SchedulerWishes};
+use crate::app::{commands, kubernetes, probe, slurm};
+use crate::attempt::plan::{ExecutorKind, SchedulerKind};
 
 /// Check this machine: container engine, disk, memory, GPUs and credentials.
 #[derive(clap::Args, Debug)]
@@ -28,18 +29,8 @@ pub struct Args {
     /// GPUs that the probe's job asks for.
     #[arg(long, default_value_t = 0, value_name = "N")]
     gpus: u32,
-    /// Partition of the probe's job.
-    #[arg(long, value_name = "NAME")]
-    partition: Option<String>,
-    /// Account of the probe's job.
-    #[arg(long, value_name = "NAME")]
-    account: Option<String>,
-    /// Quality of service of the probe's job.
-    #[arg(long, value_name = "NAME")]
-    qos: Option<String>,
-    /// An argument of sbatch for the probe's job.
-    #[arg(long = "slurm-arg", value_name = "ARG", allow_hyphen_values = true)]
-    slurm_args: Vec<String>,
+    #[command(flatten)]
+    scheduler: SchedulerArgs,
     /// Look at this node for a probe that waits in a folder.
     #[arg(long, hide = true, value_name = "DIR")]
     look: Option<PathBuf>,
@@ -51,23 +42,21 @@ pub struct Args {
 /// Only if stdout cannot be written.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     if let Some(folder) = &args.look {
+        keep_output()?;
         start_runtime()?.block_on(probe::look(folder, args.executor))?;
         return Ok(Exit::Success);
     }
-    let findings = match args.on {
-        None | Some(On::Local) => start_runtime()?.block_on(examine(context))?,
-        Some(On::Slurm) => {
-            let mut found = slurm::examine();
+    let findings = match args.scheduler.remote(args.on)? {
+        None => start_runtime()?.block_on(examine(context))?,
+        Some(remote) => {
+            let mut found = match remote.scheduler {
+                SchedulerKind::Slurm => slurm::examine(),
+                SchedulerKind::Kubernetes => kubernetes::examine(&remote, context)?,
+                SchedulerKind::Command => commands::examine(&remote)?,
+            };
             let is_there = found.iter().all(|one| one.level != Level::Missing);
             if args.probe && is_there {
-                let wishes = SchedulerWishes {
-                    partition: args.partition.clone(),
-                    account: args.account.clone(),
-                    qos: args.qos.clone(),
-                    arguments: args.slurm_args.clone(),
-                    without: Vec::new(),
-                };
-                found.extend(probe::probe(args.executor, args.gpus, wishes, context)?);
+                found.extend(probe::probe(args.executor, args.gpus, &remote, context)?);
             }
             found
         }

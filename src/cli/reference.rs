@@ -160,7 +160,7 @@ fn describe(arg: &Arg, page: &mut String) {
 }
 
 /// Variables that are read without standing for an option.
-const READ: [(&str, &str); 18] = [
+const READ: [(&str, &str); 21] = [
     ("COLUMNS", "the width of tables, where stdout is not a terminal"),
     (
         "DOCKER_HOST",
@@ -182,6 +182,11 @@ const READ: [(&str, &str); 18] = [
     ),
     ("MEDALIST_JOB_ENVIRONMENT", "set by the harness in a scheduler's job, for itself"),
     (
+        "MEDALIST_JOB_ID",
+        "with `MEDALIST_JOB_INDEX` and others that begin so, what a pod's manifest or a job's script tells the harness of its job",
+    ),
+    ("MEDALIST_JOB_OUTPUT", "a file that `medalist attempt` prints to, in a pod"),
+    (
         "MEDALIST_LOG",
         "what is logged to stderr, in the syntax of `tracing-subscriber`, such as `medalist=debug`",
     ),
@@ -194,6 +199,7 @@ const READ: [(&str, &str); 18] = [
         "MEDALIST_PODMAN_IMAGES",
         "a store of images that machines share and `--executor podman` reads",
     ),
+    ("NVIDIA_VISIBLE_DEVICES", "in a pod, its GPUs, where a device plugin names them"),
     (
         "XDG_CACHE_HOME",
         "the data directory's parent, if `--data-dir` is not given: `$XDG_CACHE_HOME/mle-bench/data`",

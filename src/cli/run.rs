@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 
 use super::selection::SelectionArgs;
 use crate::app::agents::{EarlyEnd, Models, early_ends};
-use crate::app::apart::{run_one_attempt, run_ordered};
+use crate::app::apart::{keep_output, run_one_attempt, run_ordered};
 use crate::app::cluster::{self, Followed, Following};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
@@ -23,7 +23,7 @@ use crate::app::run::{
 use crate::attempt::launch::DataMode;
 use crate::attempt::limits::{GpuRequest, Network, uuid};
 use crate::attempt::plan::{
-    AccessKind, ExecutorKind, MountSpec, Plan, Remote, SchedulerKind, SchedulerWishes,
+    AccessKind, ExecutorKind, MountSpec, Plan, Remote, SchedulerKind, SchedulerWishes, Template,
 };
 use crate::attempt::text::{seconds, shell_word};
 use crate::host::store::GroupDir;
@@ -124,6 +124,22 @@ pub enum On {
     Local,
     /// As jobs of a Slurm cluster.
     Slurm,
+    /// As pods of a Kubernetes cluster.
+    Kubernetes,
+    /// As jobs of another scheduler, by the commands that `--commands` names.
+    Command,
+}
+
+impl On {
+    /// The scheduler; `None` for this machine.
+    pub(super) fn kind(self) -> Option<SchedulerKind> {
+        match self {
+            Self::Local => None,
+            Self::Slurm => Some(SchedulerKind::Slurm),
+            Self::Kubernetes => Some(SchedulerKind::Kubernetes),
+            Self::Command => Some(SchedulerKind::Command),
+        }
+    }
 }
 
 /// How attempts are handed to a batch scheduler.
@@ -136,7 +152,20 @@ pub struct ClusterArgs {
     /// Time between two questions to the scheduler.
     #[arg(long, default_value = "1min", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub poll: Duration,
-    /// Partition of the cluster; its default otherwise.
+    #[command(flatten)]
+    pub scheduler: SchedulerArgs,
+}
+
+impl ClusterArgs {
+    fn following(&self) -> Following {
+        Following { detach: self.detach, every: self.poll.max(Duration::from_secs(1)) }
+    }
+}
+
+/// What a scheduler is told of every job.
+#[derive(clap::Args, Debug, Clone)]
+pub struct SchedulerArgs {
+    /// Partition or queue of the cluster; its default otherwise.
     #[arg(long, value_name = "NAME")]
     pub partition: Option<String>,
     /// Account that pays for the jobs.
@@ -152,29 +181,51 @@ pub struct ClusterArgs {
     /// An argument of sbatch that is left out, such as `mem` where the cluster gives whole nodes.
     #[arg(long = "slurm-without", value_name = "NAME")]
     pub slurm_without: Vec<String>,
+    /// The manifest, in YAML, of a pod that those of Kubernetes are made like: image, volumes, tolerations.
+    #[arg(long, value_name = "FILE")]
+    pub pod: Option<PathBuf>,
+    /// Context of the kubeconfig; its current one otherwise.
+    #[arg(long, value_name = "NAME")]
+    pub kube_context: Option<String>,
+    /// The commands of another scheduler, in TOML (`--on command`); examples/schedulers has some.
+    #[arg(long, value_name = "FILE")]
+    pub commands: Option<PathBuf>,
 }
 
-impl ClusterArgs {
+impl SchedulerArgs {
     /// What a plan says of its scheduler; `None` for this machine.
-    fn remote(&self, on: Option<On>) -> Option<Remote> {
-        match on {
-            None | Some(On::Local) => None,
-            Some(On::Slurm) => Some(Remote {
-                scheduler: SchedulerKind::Slurm,
-                prefix: cluster::new_prefix(),
-                wishes: SchedulerWishes {
-                    partition: self.partition.clone(),
-                    account: self.account.clone(),
-                    qos: self.qos.clone(),
-                    arguments: self.slurm_args.clone(),
-                    without: self.slurm_without.clone(),
-                },
-            }),
+    ///
+    /// # Errors
+    /// A file that it names cannot be read or is wrong.
+    pub(super) fn remote(&self, on: Option<On>) -> Result<Option<Remote>, CliError> {
+        let Some(kind) = on.and_then(On::kind) else { return Ok(None) };
+        let file = match kind {
+            SchedulerKind::Slurm => None,
+            SchedulerKind::Kubernetes => self.pod.as_ref(),
+            SchedulerKind::Command => self.commands.as_ref(),
+        };
+        if kind == SchedulerKind::Command && file.is_none() {
+            return Err(CliError::message(
+                Exit::Usage,
+                "`--on command` needs to know the commands",
+            )
+            .hint("`--commands FILE` names them; examples/schedulers has some"));
         }
-    }
-
-    fn following(&self) -> Following {
-        Following { detach: self.detach, every: self.poll.max(Duration::from_secs(1)) }
+        let template = file.map(|file| -> Result<Template, CliError> {
+            let text = fs_err::read_to_string(file)
+                .map_err(|error| CliError::message(Exit::BadInput, error))?;
+            Ok(Template { file: file.clone(), text })
+        });
+        let wishes = SchedulerWishes {
+            partition: self.partition.clone(),
+            account: self.account.clone(),
+            qos: self.qos.clone(),
+            arguments: self.slurm_args.clone(),
+            without: self.slurm_without.clone(),
+            cluster: self.kube_context.clone(),
+            template: template.transpose()?,
+        };
+        cluster::new_remote(kind, wishes).map(Some)
     }
 }
 
@@ -271,7 +322,7 @@ impl Args {
             suite: selection.suite()?,
             seeds,
             executor: self.executor,
-            on: self.cluster.remote(self.on),
+            on: self.cluster.scheduler.remote(self.on)?,
             limits: self.limits.request()?,
             gpus: self.gpus.options(),
             data: self.data,
@@ -385,8 +436,16 @@ pub fn run(args: &Args, given: &[String], context: &Context) -> Result<Exit, Cli
         let (dir, plan) = to_resume(&request, context)?;
         let on_nodes = match (args.on.filter(|_| is_given("--on")), &plan.on) {
             (Some(On::Local), _) | (None, None) => false,
-            (None | Some(On::Slurm), Some(_)) => true,
-            (Some(On::Slurm), None) => {
+            (None, Some(_)) => true,
+            (Some(on), Some(remote)) if on.kind() == Some(remote.scheduler) => true,
+            (Some(_), Some(_)) => {
+                return Err(CliError::message(
+                    Exit::Usage,
+                    "this group was planned for another scheduler",
+                )
+                .hint("leave `--on` out; `--on local` makes the rest on this machine"));
+            }
+            (Some(_), None) => {
                 return Err(CliError::message(
                     Exit::Usage,
                     "this group was planned for one machine: its plan names no scheduler",
@@ -447,10 +506,8 @@ pub fn run(args: &Args, given: &[String], context: &Context) -> Result<Exit, Cli
 fn no_events(args: &Args) -> Result<(), CliError> {
     match args.events {
         None => Ok(()),
-        Some(_) => {
-            Err(CliError::message(Exit::Usage, "`--events` cannot be given beside `--on slurm`")
-                .hint("`medalist replay --json GROUP` prints the events of all nodes, merged"))
-        }
+        Some(_) => Err(CliError::message(Exit::Usage, "`--events` cannot be given beside `--on`")
+            .hint("`medalist replay --json GROUP` prints the events of all nodes, merged")),
     }
 }
 
@@ -527,6 +584,7 @@ pub struct AttemptArgs {
 /// # Errors
 /// [`CliError`] with the documented exit codes.
 pub fn attempt(args: &AttemptArgs, context: &Context) -> Result<Exit, CliError> {
+    keep_output()?;
     let runtime = start_runtime()?;
     let summary = match (&args.job, &args.group, &args.attempt) {
         (Some(job), ..) => runtime.block_on(run_ordered(job, context))?,

@@ -4,77 +4,42 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{Called, TestContext, called, json, skip, which};
+use crate::support::site::{LIMITS, Site, end, log, outcome, until};
+use crate::support::{TestContext, called, json, skip, which};
 
-/// An agent that works until somebody says `go`, and saves its work when it is asked to end.
-const AGENT: &str = r#"
-save() { cp "$DATA_DIR/sample_submission.csv" "$SUBMISSION_DIR/submission.csv"; }
-trap 'echo saving; save; exit 0' TERM
-echo working
-while [ ! -e "@GO@" ]; do sleep 0.2; done
-save
-"#;
-const LIMITS: [&str; 10] =
-    ["--cpus", "1", "--memory", "128MiB", "--disk", "1GiB", "--timeout", "10min", "--grace", "5s"];
+const PROGRAMS: [&str; 7] = ["sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo", "srun"];
 
-/// Waits for a condition.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let give_up = Instant::now() + Duration::from_secs(120);
-    while !is_so() {
-        assert!(Instant::now() < give_up, "waited for {what}");
-        std::thread::sleep(Duration::from_millis(200));
+/// A site that answers as Slurm does, with these faults.
+fn fake(faults: &Value) -> Site {
+    let mut site = Site::new(&["--on", "slurm"]);
+    site.stand_in("slurm/fake", &PROGRAMS, faults);
+    // What a job's own shell has must not reach the jobs that it hands over.
+    site.variables.push(("SBATCH_PARTITION".to_owned(), "other".to_owned()));
+    site.variables.push(("SLURM_CPU_BIND".to_owned(), "none".to_owned()));
+    site
+}
+
+/// A whole Slurm, which ends with this.
+struct Real {
+    site: Site,
+    dir: PathBuf,
+}
+
+impl std::ops::Deref for Real {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.site
     }
 }
 
-/// A cluster with prepared data and an agent.
-struct Site {
-    context: TestContext,
-    variables: Vec<(String, String)>,
-    stop: Option<PathBuf>,
-}
-
-impl Site {
-    fn new() -> Self {
-        let context = TestContext::new();
-        context.ok(&["-q", "prepare", "--suite", "demo"]);
-        let agent = context.join("waits");
-        fs::create_dir_all(&agent).unwrap();
-        fs::write(agent.join("agent.toml"), "id = \"waits\"\nbuild = \"dockerfile\"\n").unwrap();
-        let go = context.join("go").display().to_string();
-        fs::write(agent.join("start.sh"), AGENT.replace("@GO@", &go)).unwrap();
-        Self { context, variables: Vec::new(), stop: None }
-    }
-
-    /// One that answers as Slurm does, with these faults.
-    fn fake(faults: &Value) -> Self {
-        let mut site = Self::new();
-        let bin = site.context.join("bin");
-        fs::create_dir_all(&bin).unwrap();
-        let fake = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/slurm/fake");
-        for program in ["sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo", "srun"] {
-            std::os::unix::fs::symlink(&fake, bin.join(program)).unwrap();
-        }
-        let place = site.context.join("cluster");
-        fs::create_dir_all(&place).unwrap();
-        fs::write(place.join("faults.json"), faults.to_string()).unwrap();
-        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-        site.variables = vec![
-            ("PATH".to_owned(), path),
-            ("FAKE_CLUSTER".to_owned(), place.display().to_string()),
-            // What a job's own shell has must not reach the jobs that it hands over.
-            ("SBATCH_PARTITION".to_owned(), "other".to_owned()),
-            ("SLURM_CPU_BIND".to_owned(), "none".to_owned()),
-        ];
-        site
-    }
-
+impl Real {
     /// A whole Slurm; `None` where there is none.
-    fn real(more: &[(&str, &str)]) -> Option<Self> {
+    fn new(more: &[(&str, &str)]) -> Option<Self> {
         if !nix::unistd::geteuid().is_root() {
             skip("slurm", "only root can start slurmd");
             return None;
@@ -85,33 +50,18 @@ impl Site {
                 return None;
             }
         }
-        let mut site = Self::new();
+        let mut site = Site::new(&["--on", "slurm"]);
         // Its daemons run as users of their own, who must be able to enter it.
         let mut builder = tempfile::Builder::new();
         builder.prefix("medalist-slurm-").permissions(fs::Permissions::from_mode(0o755));
         let dir = builder.tempdir().unwrap().keep();
         let up = cluster(&dir, &["up"]).envs(more.iter().copied()).output().unwrap();
-        site.stop = Some(dir.clone());
-        assert!(up.status.success(), "{:#?}", called(&up));
+        let failed = (!up.status.success()).then(|| called(&up));
         let conf = dir.join("etc/slurm.conf").display().to_string();
         site.variables = vec![("SLURM_CONF".to_owned(), conf)];
-        Some(site)
-    }
-
-    fn command(&self) -> Command {
-        let mut command = self.context.command();
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        command
-    }
-
-    fn call(&self, args: &[&str]) -> Called {
-        called(&self.command().args(args).output().unwrap())
-    }
-
-    fn ok(&self, args: &[&str]) -> Called {
-        let called = self.call(args);
-        assert_eq!(called.code, 0, "{args:?}: {called:#?}");
-        called
+        let real = Self { site, dir };
+        assert!(failed.is_none(), "{failed:#?}");
+        Some(real)
     }
 
     /// One of Slurm's own programs; what it printed.
@@ -121,55 +71,11 @@ impl Site {
         let output = command.args(args).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
-
-    /// Hands attempts of the agent over and returns.
-    fn hand_over(&self, more: &[&str]) -> Called {
-        let words =
-            ["run", "--on", "slurm", "--detach", "--agent", "./waits", "--executor", "process"];
-        self.call(&[&words[..], &LIMITS[..], more].concat())
-    }
-
-    fn group(&self) -> PathBuf {
-        let groups = fs::read_dir(self.context.join("runs")).unwrap();
-        let groups = groups.map(|entry| entry.unwrap().path());
-        groups.filter(|path| path.join("plan.json").is_file()).max().unwrap()
-    }
-
-    fn attempts(&self) -> Vec<PathBuf> {
-        let group = self.group();
-        let plan = json(&group.join("plan.json"));
-        let attempts = plan["attempts"].as_array().unwrap();
-        attempts.iter().map(|attempt| group.join(attempt["dir"].as_str().unwrap())).collect()
-    }
-
-    fn follow(&self) -> Child {
-        let group = self.group().display().to_string();
-        self.command()
-            .args(["run", "--resume", &group, "--poll", "2s"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
-    }
-
-    fn go(&self) {
-        fs::write(self.context.join("go"), "").unwrap();
-    }
-
-    /// The counts that `status` gives.
-    fn counts(&self) -> Value {
-        let group = self.group().display().to_string();
-        let stats: Value =
-            serde_json::from_str(&self.ok(&["status", &group, "--json"]).stdout).unwrap();
-        json!([stats["planned"], stats["finished"], stats["valid"], stats["infrastructure"]])
-    }
 }
 
-impl Drop for Site {
+impl Drop for Real {
     fn drop(&mut self) {
-        if let Some(dir) = &self.stop {
-            let _ = cluster(dir, &["down"]).output();
-        }
+        let _ = cluster(&self.dir, &["down"]).output();
     }
 }
 
@@ -181,27 +87,10 @@ fn cluster(dir: &Path, words: &[&str]) -> Command {
     command
 }
 
-/// The log of the newest try of an attempt.
-fn log(attempt: &Path) -> String {
-    let numbers = fs::read_dir(attempt.join("tries")).into_iter().flatten().flatten();
-    let newest = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).max();
-    let path = attempt.join(format!("tries/{}/run.log", newest.unwrap_or(0)));
-    fs::read_to_string(path).unwrap_or_default()
-}
-
-fn outcome(attempt: &Path) -> String {
-    json(&attempt.join("attempt.json"))["outcome"]["kind"].as_str().unwrap_or_default().to_owned()
-}
-
-/// What went wrong with a child, or what it said.
-fn end(child: Child) -> Called {
-    called(&child.wait_with_output().unwrap())
-}
-
 #[test]
 fn a_group_is_handed_over_and_followed_on_every_version() {
     for version in ["20.11.9", "22.05.8", "23.11.4", "24.05.0"] {
-        let site = Site::fake(&json!({ "version": version }));
+        let site = fake(&json!({ "version": version }));
         site.go();
         let words =
             ["run", "--on", "slurm", "--agent", "./waits", "--executor", "process", "--poll", "1s"];
@@ -230,7 +119,7 @@ fn a_group_is_handed_over_and_followed_on_every_version() {
 
 #[test]
 fn what_stands_in_the_way_is_said_before_anything_is_handed_over() {
-    let site = Site::fake(&json!({ "partition_limit": "20:00" }));
+    let site = fake(&json!({ "partition_limit": "20:00" }));
     let refused = site.hand_over(&["-c", "demo-bikes"]);
     assert_eq!(refused.code, 3, "{refused:#?}");
     assert!(refused.stderr.contains("the longest `--timeout` that fits is"), "{refused:#?}");
@@ -240,11 +129,11 @@ fn what_stands_in_the_way_is_said_before_anything_is_handed_over() {
     assert!(refused.code == 2 && refused.stderr.contains("a scheduler chooses"), "{refused:#?}");
     assert!(!site.context.join("cluster/next").exists(), "nothing was handed over");
 
-    let site = Site::fake(&json!({ "architectures": { "n1": "alien", "n2": "alien" } }));
+    let site = fake(&json!({ "architectures": { "n1": "alien", "n2": "alien" } }));
     let refused = site.hand_over(&["-c", "demo-bikes"]);
     assert!(refused.code == 3 && refused.stderr.contains("nodes are alien"), "{refused:#?}");
     assert!(!site.context.join("cluster/next").exists(), "nothing was handed over");
-    let site = Site::fake(&json!({ "architectures": { "n2": "alien" } }));
+    let site = fake(&json!({ "architectures": { "n2": "alien" } }));
     let handed = site.hand_over(&["-c", "demo-bikes"]);
     assert!(handed.code == 0 && handed.stderr.contains("--exclude=n2"), "{handed:#?}");
     site.go();
@@ -265,7 +154,7 @@ fn windows_chunks_lost_answers_and_dead_starts_lose_nothing() {
     let faults = json!({
         "largest_array": 3, "full_above": 4, "mute": 1, "no_accounting": true, "never_begins": [1],
     });
-    let site = Site::fake(&faults);
+    let site = fake(&faults);
     site.go();
     let handed = site.hand_over(&["--suite", "demo", "--seeds", "2"]);
     assert_eq!(handed.code, 0, "{handed:#?}");
@@ -288,7 +177,7 @@ fn windows_chunks_lost_answers_and_dead_starts_lose_nothing() {
 
 #[test]
 fn a_node_on_which_jobs_do_not_begin_is_left_out_by_whoever_comes_next() {
-    let site = Site::fake(&json!({ "never_begins": [0, 1] }));
+    let site = fake(&json!({ "never_begins": [0, 1] }));
     site.go();
     let handed = site.hand_over(&["-c", "demo-bikes", "demo-digits"]);
     assert_eq!(handed.code, 0, "{handed:#?}");
@@ -311,7 +200,7 @@ fn a_node_on_which_jobs_do_not_begin_is_left_out_by_whoever_comes_next() {
 
 #[test]
 fn another_version_hands_nothing_over_while_jobs_of_the_first_are_left() {
-    let site = Site::fake(&json!({}));
+    let site = fake(&json!({}));
     let handed = site.hand_over(&["-c", "demo-bikes"]);
     assert_eq!(handed.code, 0, "{handed:#?}");
     let attempts = site.attempts();
@@ -330,7 +219,7 @@ fn another_version_hands_nothing_over_while_jobs_of_the_first_are_left() {
 
 #[test]
 fn a_probe_sees_a_node_from_within() {
-    let site = Site::fake(&json!({}));
+    let site = fake(&json!({}));
     let probe = ["doctor", "--on", "slurm", "--probe", "--executor", "process", "--json"];
     let seen = site.ok(&probe);
     let found: Vec<Value> = serde_json::from_str(&seen.stdout).unwrap();
@@ -347,7 +236,7 @@ fn a_probe_sees_a_node_from_within() {
 
 #[test]
 fn what_is_asked_before_an_attempt_begins_is_not_lost() {
-    let site = Site::fake(&json!({}));
+    let site = fake(&json!({}));
     let handed = site.hand_over(&["-c", "demo-bikes", "demo-digits"]);
     assert_eq!(handed.code, 0, "{handed:#?}");
     let attempts = site.attempts();
@@ -372,7 +261,7 @@ fn what_is_asked_before_an_attempt_begins_is_not_lost() {
 #[test]
 fn a_real_slurm_loses_nodes_jobs_and_controllers_and_no_attempt() {
     // Eight attempts fill two nodes; the third one takes what another loses.
-    let Some(site) = Site::real(&[("NODES", "3"), ("NODE_CPUS", "4")]) else { return };
+    let Some(site) = Real::new(&[("NODES", "3"), ("NODE_CPUS", "4")]) else { return };
     let handed = site.hand_over(&["--suite", "demo", "--seeds", "2"]);
     assert_eq!(handed.code, 0, "{handed:#?}");
     let (group, attempts) = (site.group(), site.attempts());
@@ -408,7 +297,7 @@ fn a_real_slurm_loses_nodes_jobs_and_controllers_and_no_attempt() {
     follower.kill().unwrap();
     end(follower);
     let follower = site.follow();
-    let dir = site.stop.clone().unwrap();
+    let dir = site.dir.clone();
     let ran = |words: &[&str]| {
         let output = cluster(&dir, words).output().unwrap();
         assert!(output.status.success(), "{:#?}", called(&output));
@@ -439,7 +328,7 @@ fn a_real_slurm_loses_nodes_jobs_and_controllers_and_no_attempt() {
 
 #[test]
 fn a_real_slurms_time_limit_before_the_agents_is_the_machines_failure() {
-    let Some(site) = Site::real(&[("NODES", "1"), ("PORT", "17440"), ("MAXSUBMIT", "2")]) else {
+    let Some(site) = Real::new(&[("NODES", "1"), ("PORT", "17440"), ("MAXSUBMIT", "2")]) else {
         return;
     };
     let handed = site.hand_over(&["-c", "demo-bikes", "demo-digits", "demo-flights"]);
@@ -464,7 +353,7 @@ fn a_real_slurms_time_limit_before_the_agents_is_the_machines_failure() {
 #[test]
 fn a_real_slurm_takes_nodes_and_memory_away() {
     let cluster = [("NODES", "1"), ("NODE_CPUS", "2"), ("PORT", "17480"), ("CGROUP", "1")];
-    let Some(site) = Site::real(&cluster) else { return };
+    let Some(site) = Real::new(&cluster) else { return };
     let handed = site.hand_over(&["-c", "demo-bikes", "--partition", "scavenge"]);
     assert_eq!(handed.code, 0, "{handed:#?}");
     let attempt = site.attempts().remove(0);

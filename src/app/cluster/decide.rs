@@ -98,6 +98,9 @@ pub(super) fn verdict(known: Known<'_>) -> Verdict {
 /// How a try ended whose harness has left no word. Exit codes prove nothing.
 fn lost_outcome(over: Option<&Seen>, overtime: Option<Duration>, asked: bool) -> Outcome {
     let Some(seen) = over else {
+        if asked {
+            return Outcome::Cancelled { reason: CancelReason::Stopped };
+        }
         let cause = "its job is gone from the scheduler's queue".to_owned();
         return Outcome::NodeLost { cause };
     };
@@ -122,8 +125,12 @@ fn in_words(seen: &Seen) -> String {
         true => String::new(),
         false => format!(" on `{}`", seen.node),
     };
+    let why = match seen.reason.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", seen.reason),
+    };
     match &seen.state {
-        State::Over(Over::Ended) => format!("its job has ended{node} without a word"),
+        State::Over(Over::Ended) => format!("its job has ended{node} without a word{why}"),
         State::Over(Over::OutOfMemory) => {
             format!("its job's memory ran out{node} and took the harness")
         }
@@ -131,6 +138,7 @@ fn in_words(seen: &Seen) -> String {
         State::Over(Over::Cancelled(Some(user))) => format!("user {user} cancelled its job{node}"),
         State::Over(Over::Cancelled(None)) => format!("its job was cancelled{node}"),
         State::Over(Over::NodeLost(word)) => format!("the scheduler says {word}{node}"),
+        State::Over(Over::Stuck(word)) => format!("it waits{node} for what does not come: {word}"),
         State::Unknown(word) => format!("the scheduler says {word}{node}"),
         State::Waiting | State::Running => format!("its job is gone from the queue{node}"),
     }
@@ -185,6 +193,7 @@ mod tests {
             (lost("NODE_FAIL"), true, false, NodeLost, true),
             (Over::Cancelled(Some(0)), false, false, NodeLost, false),
             (Over::Cancelled(None), false, true, Cancelled, false),
+            (Over::Stuck("no image".into()), false, false, NodeLost, true),
         ] {
             let seen = seen(State::Over(over));
             let known = Known {
@@ -196,6 +205,16 @@ mod tests {
                 panic!("{seen:?}")
             };
             assert_eq!((outcome.kind, made_again), (kind, again), "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn a_job_of_which_nothing_is_recorded_was_lost_or_stopped_as_asked() {
+        for (asked, kind) in [(false, OutcomeKind::NodeLost), (true, OutcomeKind::Cancelled)] {
+            let standing = Standing::Claimed(one(1, None));
+            let known = Known { asked_to_end: asked, ..known(standing, Where::Gone(None)) };
+            let Verdict::Lost { outcome, again: true, .. } = verdict(known) else { panic!() };
+            assert_eq!(outcome.kind, kind);
         }
     }
 

@@ -29,11 +29,13 @@ use crate::host::store::tries::{self, Claim, Standing};
 use crate::run::events::{GradeLine, RunStats};
 use crate::run::{Judge, stop};
 
-/// How often in a minute the scheduler is asked to take jobs, at most.
+/// How often in a minute a scheduler that is asked gently is asked to take jobs, at most.
 const SUBMISSIONS: usize = 10;
 const MINUTE: Duration = Duration::from_secs(60);
 /// After how long it may have more room than it once had: others' jobs count as well.
 const ROOM_IS_KNOWN: Duration = Duration::from_secs(10 * 60);
+/// What a job that asks for its own end gets after its agent's grace, to collect what that left.
+const AFTER_THE_GRACE: Duration = Duration::from_secs(60);
 
 /// How it is followed.
 #[derive(Debug, Clone, Copy)]
@@ -63,10 +65,30 @@ pub(super) struct Step {
     pub(super) open: usize,
     /// What happened, for people.
     pub(super) told: Vec<String>,
+    /// What was handed over: how many attempts, the id, the name.
+    handed: Vec<(usize, String, String)>,
     /// Whether more would be handed over, had not so much been handed over within a minute.
     pub(super) is_paced: bool,
     /// Whether nothing is left to be done.
     pub(super) is_done: bool,
+}
+
+impl Step {
+    /// Tells what was handed over: in one line where each attempt is a job of its own.
+    fn tell_handed(&mut self) {
+        let line = |count: &usize, id: &str, name: &str| match count {
+            1 => format!("handed over 1 attempt as {id} (`{name}`)"),
+            _ => format!("handed over {count} attempts as {id} (`{name}`)"),
+        };
+        match self.handed.as_slice() {
+            [(1, _, first), .., (1, _, last)] if self.handed.len() > 3 => {
+                let jobs = self.handed.len();
+                let line = format!("handed over {jobs} attempts as `{first}` to `{last}`");
+                self.told.push(line);
+            }
+            some => self.told.extend(some.iter().map(|(count, id, name)| line(count, id, name))),
+        }
+    }
 }
 
 /// What is followed, and with what.
@@ -198,7 +220,9 @@ impl<'a> Follower<'a> {
                 open.push((attempt, number));
             }
         }
-        self.hand_over(&open, asked, now, &mut step)?;
+        let handed = self.hand_over(&open, asked, now, &mut step);
+        step.tell_handed();
+        handed?;
         for (outcome, grade) in self.over.values() {
             step.stats.count(outcome, grade);
         }
@@ -369,8 +393,11 @@ impl<'a> Follower<'a> {
             return Ok(());
         }
         let held = self.seen.all().len();
+        let at_once = self.setup.plan.parallel.filter(|_| !self.setup.habits.throttles);
         // What has ended since has made room.
-        let room = self.full_at.map_or(usize::MAX, |(full_at, _)| full_at.saturating_sub(held));
+        let limits = [self.full_at.map(|(full_at, _)| full_at), at_once];
+        let limit = limits.into_iter().flatten().min();
+        let room = limit.map_or(usize::MAX, |limit| limit.saturating_sub(held));
         let mut by_gpus: BTreeMap<u32, Vec<Element>> = BTreeMap::new();
         for (attempt, last) in open {
             let gpus = gpus_of(self.setup.plan, attempt)?;
@@ -384,9 +411,11 @@ impl<'a> Follower<'a> {
             while !rest.is_empty() {
                 let size = rest.len().min(most).min(room - handed);
                 if size == 0 {
+                    // How many there are now, only a fresh answer tells.
+                    self.full_at = self.full_at.or(Some(((held + handed).max(1), now)));
                     return Ok(());
                 }
-                if !self.may_submit(now) {
+                if self.setup.habits.is_asked_gently && !self.may_submit(now) {
                     step.is_paced = true;
                     return Ok(());
                 }
@@ -394,6 +423,9 @@ impl<'a> Follower<'a> {
                     true => {
                         rest = &rest[size..];
                         handed += size;
+                        if at_once.is_some() {
+                            most = most.saturating_sub(size);
+                        }
                     }
                     false if self.away => return Ok(()),
                     // Half of it may fit.
@@ -428,13 +460,16 @@ impl<'a> Follower<'a> {
         step: &mut Step,
     ) -> Result<bool, CliError> {
         let resources = resources(self.setup.plan, gpus);
-        let kill_wait = Some(self.setup.habits.kill_wait);
+        let kill_wait = self.setup.habits.kill_wait;
+        let kill_wait = kill_wait.unwrap_or(self.setup.plan.limits.grace + AFTER_THE_GRACE);
+        let last = self.orders.keys().last().copied().unwrap_or(0);
         let (number, mut order) = Order::make(
             self.setup.group,
             &self.setup.remote.prefix,
+            last,
             elements.to_vec(),
             resources,
-            kill_wait,
+            Some(kill_wait),
         )?;
         let request = request(
             self.setup.group,
@@ -448,12 +483,7 @@ impl<'a> Follower<'a> {
         let taken = self.setup.scheduler.submit(&request);
         let result = match taken {
             Ok(submitted) => {
-                step.told.push(format!(
-                    "handed over {} attempts as {} (`{}`)",
-                    elements.len(),
-                    submitted.id,
-                    order.name
-                ));
+                step.handed.push((elements.len(), submitted.id.clone(), order.name.clone()));
                 order.become_state(self.setup.group, number, OrderState::Submitted(submitted))?;
                 step.waiting += elements.len();
                 Ok(true)
@@ -511,6 +541,7 @@ impl<'a> Follower<'a> {
             .collect();
         crate::run::close_group(self.setup.group, self.setup.plan, &finished)?;
         order::forget_environment(self.setup.group)?;
+        forget(self.setup.scheduler, &self.orders);
         Ok(())
     }
 }
@@ -526,6 +557,14 @@ fn id_by_its_jobs(group: &GroupDir, order: &Order) -> Option<String> {
             order::output(group, &order.name, index).exists().then(|| "an unknown id".to_owned())
         })
     })
+}
+
+/// Has what a scheduler keeps of jobs that are over removed. What stays does no harm.
+pub(super) fn forget(scheduler: &dyn Scheduler, orders: &BTreeMap<u32, Order>) {
+    let names: Vec<String> = orders.values().map(|order| order.name.clone()).collect();
+    if let Err(away) = scheduler.forget(&names) {
+        tracing::debug!(%away, "jobs that are over stay");
+    }
 }
 
 fn is_withdrawn(order: &Order) -> bool {

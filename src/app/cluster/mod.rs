@@ -23,13 +23,12 @@ use super::judge::CatalogueJudge;
 use super::preflight;
 use super::run::create_group;
 use crate::attempt::outcome::{CancelReason, Outcome};
-use crate::attempt::plan::{Plan, PlannedAttempt, Remote, SchedulerKind};
+use crate::attempt::plan::{Plan, PlannedAttempt, Remote, SchedulerKind, SchedulerWishes};
 use crate::attempt::text::shell_word;
 use crate::host::files::{StoreError, read_json, read_json_if_there};
 use crate::host::lock::lock;
 use crate::host::machine;
-use crate::host::scheduler::slurm::Slurm;
-use crate::host::scheduler::{Elements, Habits, Scheduler, State};
+use crate::host::scheduler::{self, Elements, Habits, Scheduler, State};
 use crate::host::store::GroupDir;
 use crate::host::store::tries::{self, Claim, Claimed, Standing, TryState};
 use crate::run::events::{GradeLine, RunStats};
@@ -64,17 +63,30 @@ pub enum Followed {
     Detached,
 }
 
-/// The scheduler of a kind.
-pub fn scheduler_of(kind: SchedulerKind) -> Box<dyn Scheduler> {
-    match kind {
-        SchedulerKind::Slurm => Box::new(Slurm::default()),
-    }
+/// The scheduler that a plan names.
+///
+/// # Errors
+/// Its template is wrong.
+pub(super) fn scheduler_of(remote: &Remote) -> Result<Box<dyn Scheduler>, CliError> {
+    scheduler::open(remote).map_err(|error| CliError::message(Exit::BadInput, error))
 }
 
-/// What names of a new group's jobs begin with.
-pub fn new_prefix() -> String {
+/// A scheduler for a new group.
+///
+/// # Errors
+/// Its template is wrong.
+pub fn new_remote(
+    scheduler: SchedulerKind,
+    mut wishes: SchedulerWishes,
+) -> Result<Remote, CliError> {
+    // What is current later may be another cluster, on which nothing of the group is found.
+    if scheduler == SchedulerKind::Kubernetes && wishes.cluster.is_none() {
+        wishes.cluster = super::kubernetes::current_context();
+    }
     let id = uuid::Uuid::new_v4().simple().to_string();
-    format!("medalist-{}", &id[..8])
+    let remote = Remote { scheduler, prefix: format!("medalist-{}", &id[..8]), wishes };
+    scheduler_of(&remote)?;
+    Ok(remote)
 }
 
 fn remote(plan: &Plan) -> Result<&Remote, CliError> {
@@ -143,6 +155,10 @@ fn close_if_over(dir: &GroupDir, plan: &Plan) -> Result<Option<RunSummary>, CliE
     }
     close_group(dir, plan, &finished)?;
     order::forget_environment(dir)?;
+    let orders = order::all(dir)?;
+    if !orders.is_empty() {
+        follow::forget(&*scheduler_of(remote(plan)?)?, &orders);
+    }
     Ok(Some(RunSummary { stats, stopped: None, damaged: 0 }))
 }
 
@@ -167,6 +183,10 @@ pub fn check(plan: &Plan, context: &Context) -> Result<(), CliError> {
                 let resources = request::resources(plan, count);
                 let checked = match remote.scheduler {
                     SchedulerKind::Slurm => super::slurm::check(plan, remote, resources, context),
+                    SchedulerKind::Kubernetes => {
+                        super::kubernetes::check(plan, remote, resources, context)
+                    }
+                    SchedulerKind::Command => super::commands::check(remote),
                 };
                 found.extend(checked.err());
             }
@@ -243,7 +263,7 @@ fn follow(
     context: &Context,
 ) -> Result<Followed, CliError> {
     let remote = remote(plan)?;
-    let scheduler = scheduler_of(remote.scheduler);
+    let scheduler = scheduler_of(remote)?;
     let _alone = hold(group)?;
     let judge = CatalogueJudge::new(plan.data_dir.clone(), &plan.catalog_dirs)
         .map_err(|error| CliError::new(Exit::BadInput, error))?
@@ -357,7 +377,7 @@ pub fn must_be_over(group: &GroupDir, remote: &Remote) -> Result<(), CliError> {
         return Ok(());
     }
     let root = shell_word(&group.root().to_string_lossy());
-    let seen = scheduler_of(remote.scheduler).queue(&names).map_err(|away| {
+    let seen = scheduler_of(remote)?.queue(&names).map_err(|away| {
         CliError::new(Exit::Environment, away)
             .context("cannot tell whether jobs of the group are left")
     })?;
@@ -377,7 +397,7 @@ pub fn must_be_over(group: &GroupDir, remote: &Remote) -> Result<(), CliError> {
 /// It does not answer.
 pub fn has_jobs(group: &GroupDir, plan: &Plan) -> Result<bool, CliError> {
     let (Some(remote), names) = (&plan.on, names(group)?) else { return Ok(false) };
-    let seen = scheduler_of(remote.scheduler).queue(&names);
+    let seen = scheduler_of(remote)?.queue(&names);
     Ok(!seen.map_err(|away| CliError::new(Exit::Environment, away))?.is_empty())
 }
 
@@ -409,7 +429,7 @@ pub fn jobs(group: &GroupDir, plan: &Plan) -> Result<Option<Jobs>, CliError> {
     if names.is_empty() {
         return Ok(None);
     }
-    let queue = queue::look(group, &*scheduler_of(remote.scheduler), &names);
+    let queue = queue::look(group, &*scheduler_of(remote)?, &names);
     let mut jobs = Jobs { away: queue.away, ..Jobs::default() };
     for seen in &queue.seen {
         match &seen.state {
@@ -431,7 +451,7 @@ pub fn stop_waiting(
     wanted: &dyn Fn(&str) -> bool,
 ) -> Result<usize, CliError> {
     let Some(remote) = &plan.on else { return Ok(0) };
-    let scheduler = scheduler_of(remote.scheduler);
+    let scheduler = scheduler_of(remote)?;
     let orders = order::all(group)?;
     let mut latest: BTreeMap<&str, (&str, u32)> = BTreeMap::new();
     for order in orders.values().filter(|it| !matches!(it.state, OrderState::Withdrawn(_))) {
@@ -482,7 +502,7 @@ pub fn end_running(
     wanted: &dyn Fn(&str) -> bool,
 ) -> Result<(), CliError> {
     let Some(remote) = &plan.on else { return Ok(()) };
-    let scheduler = scheduler_of(remote.scheduler);
+    let scheduler = scheduler_of(remote)?;
     let orders = order::all(group)?;
     let away = |away| CliError::new(Exit::Environment, away);
     let seen = Elements::from(scheduler.queue(&names(group)?).map_err(away)?);

@@ -159,20 +159,22 @@ pub fn all(group: &GroupDir) -> Result<BTreeMap<u32, Order>, StoreError> {
 }
 
 impl Order {
-    /// Puts a new order on disk, under a number that no other has; before the scheduler hears of it.
+    /// Puts a new order on disk, under a number above `last` that no other has; before the scheduler hears
+    /// of it.
     ///
     /// # Errors
     /// [`StoreError`] if the folder cannot be written.
     pub fn make(
         group: &GroupDir,
         prefix: &str,
+        last: u32,
         elements: Vec<Element>,
         resources: Resources,
         kill_wait: Option<Duration>,
     ) -> Result<(u32, Self), StoreError> {
         let folder = folder(group);
         std::fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
-        let mut number = all(group)?.keys().last().copied().unwrap_or(0);
+        let mut number = last;
         loop {
             number = number.saturating_add(1);
             let order = Self {
@@ -351,8 +353,9 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let group = GroupDir::new(temp.path());
         let element = |dir: &str| Element { dir: dir.to_owned(), after: 0 };
-        let make =
-            |dir| Order::make(&group, "medalist-x", vec![element(dir)], resources(), None).unwrap();
+        let make = |dir| {
+            Order::make(&group, "medalist-x", 0, vec![element(dir)], resources(), None).unwrap()
+        };
         let (first, mut order) = make("a_1");
         let (second, other) = make("b_1");
         assert_eq!((first, second, other.name.as_str()), (1, 2, "medalist-x-2"));

@@ -75,6 +75,7 @@ pub(in crate::app::cluster) fn request(
         command: words.to_vec(),
         folder: order::folder(group),
         resources: order.resources,
+        kill_wait: order.kill_wait.unwrap_or_default(),
         excluded: BTreeSet::new(),
         wishes: remote.wishes.clone(),
     }

@@ -92,7 +92,8 @@ fn strikes(left: &mut u32) -> bool {
 impl Scheduler for Fake {
     fn habits(&self) -> Result<Habits, Away> {
         let largest_array = self.0.lock().unwrap().largest_array;
-        Ok(Habits { largest_array, kill_wait: Duration::from_secs(30) })
+        let kill_wait = Some(Duration::from_secs(30));
+        Ok(Habits { largest_array, kill_wait, throttles: true, is_asked_gently: true })
     }
 
     fn submit(&self, request: &Request) -> Result<Submitted, SubmitError> {

@@ -3,6 +3,9 @@
 //! A scheduler is never believed about what an attempt came to: that is in the group's folder. It is asked
 //! where jobs are, and why one ended that has left nothing there.
 
+pub mod command;
+pub mod kubernetes;
+mod programs;
 pub mod slurm;
 
 use std::collections::{BTreeSet, HashMap};
@@ -12,7 +15,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::attempt::plan::SchedulerWishes;
+use crate::attempt::plan::{Remote, SchedulerKind, SchedulerWishes};
 
 /// Jobs to be handed over: one array, whose elements differ by their index alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub struct Request {
     pub folder: PathBuf,
     /// What each element has.
     pub resources: Resources,
+    /// What each element should have between its SIGTERM and its SIGKILL, where that can be asked for.
+    pub kill_wait: Duration,
     /// Nodes that must not be used.
     pub excluded: BTreeSet<String>,
     /// What the user adds.
@@ -126,6 +131,8 @@ pub enum Over {
     Cancelled(Option<u32>),
     /// Its node was taken away or failed, in the scheduler's word.
     NodeLost(String),
+    /// It cannot begin where it is, and waits there for nothing.
+    Stuck(String),
 }
 
 /// Elements of arrays, found by name and index: ids come back.
@@ -169,8 +176,12 @@ impl Elements {
 pub struct Habits {
     /// Elements of one array.
     pub largest_array: u32,
-    /// Between its SIGTERM and its SIGKILL.
-    pub kill_wait: Duration,
+    /// Between a job's SIGTERM and its SIGKILL; `None` where each asks for its own.
+    pub kill_wait: Option<Duration>,
+    /// Whether it keeps to [`Request::at_once`] itself.
+    pub throttles: bool,
+    /// Whether it serves all users of a cluster by one process, which many questions slow down.
+    pub is_asked_gently: bool,
 }
 
 /// A batch scheduler.
@@ -204,4 +215,24 @@ pub trait Scheduler: Send + Sync {
     /// # Errors
     /// [`Away`].
     fn cancel(&self, elements: &[(String, u32)], gently: bool) -> Result<(), Away>;
+
+    /// Removes what the scheduler keeps of arrays of these names, all of which are over.
+    ///
+    /// # Errors
+    /// [`Away`].
+    fn forget(&self, _names: &[String]) -> Result<(), Away> {
+        Ok(())
+    }
+}
+
+/// The scheduler that a plan names.
+///
+/// # Errors
+/// What is wrong with its template.
+pub fn open(remote: &Remote) -> Result<Box<dyn Scheduler>, String> {
+    Ok(match remote.scheduler {
+        SchedulerKind::Slurm => Box::new(slurm::Slurm::default()),
+        SchedulerKind::Kubernetes => Box::new(kubernetes::Kubernetes::of(&remote.wishes)?),
+        SchedulerKind::Command => Box::new(command::Commands::of(&remote.wishes)?),
+    })
 }

@@ -5,17 +5,14 @@ mod words;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::programs::Programs;
 use super::{Away, Habits, Request, Scheduler, Seen, SubmitError, Submitted};
 use crate::host::files::write_atomic;
-use crate::host::machine;
 
-/// How long one of Slurm's programs may take. `squeue` waits for ever for a controller that is gone.
-const PATIENCE: Duration = Duration::from_secs(45);
 /// What `scontrol show config` calls the end of arrays, and what it is where nobody set it.
 const LARGEST_ARRAY: u32 = 1001;
 /// The same of the time between SIGTERM and SIGKILL.
@@ -27,17 +24,9 @@ exec srun --ntasks=1 ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TAS
 "#;
 
 /// Slurm, as this user reaches it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Slurm {
-    /// Where its programs are, in place of `PATH`.
-    bin: Option<PathBuf>,
-    patience: Duration,
-}
-
-impl Default for Slurm {
-    fn default() -> Self {
-        Self { bin: None, patience: PATIENCE }
-    }
+    programs: Programs,
 }
 
 /// Nodes of a kind in a partition.
@@ -85,10 +74,7 @@ pub struct Answer {
 impl Slurm {
     /// Whether one of its programs is there.
     pub fn has(&self, program: &str) -> bool {
-        match &self.bin {
-            Some(bin) => bin.join(program).is_file(),
-            None => machine::has_program(program),
-        }
+        self.programs.has(program)
     }
 
     /// Runs one of its programs to its end.
@@ -100,44 +86,21 @@ impl Slurm {
         program: &str,
         args: impl IntoIterator<Item = I>,
     ) -> Result<Answer, Away> {
-        let path =
-            self.bin.as_ref().map_or_else(|| PathBuf::from(program), |bin| bin.join(program));
-        let mut command = Command::new(path);
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // Settings of a job in which this may run would become the new job's; where the cluster is would not.
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            let of_a_job = ["SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "PMI", "OMPI_"];
-            if text != "SLURM_CONF" && of_a_job.iter().any(|prefix| text.starts_with(prefix)) {
-                command.env_remove(&name);
-            }
-        }
-        // Dates and words as they are parsed here.
-        command.env("LC_ALL", "C").env("SLURM_TIME_FORMAT", "standard").env("TZ", "UTC");
-        let mut child =
-            command.spawn().map_err(|error| Away(format!("cannot start `{program}`: {error}")))?;
-        let (stdout, stderr) = (reader(child.stdout.take()), reader(child.stderr.take()));
-        let give_up = Instant::now() + self.patience;
-        let status = loop {
-            match child.try_wait() {
-                Ok(Some(status)) => break status,
-                Ok(None) if Instant::now() < give_up => {
-                    std::thread::sleep(Duration::from_millis(20));
+        let output = self.programs.run(program, args, b"", |command| {
+            // Settings of a job in which this may run would become the new job's; where the cluster is would not.
+            for (name, _) in std::env::vars_os() {
+                let text = name.to_string_lossy();
+                let of_a_job =
+                    ["SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "PMI", "OMPI_"];
+                if text != "SLURM_CONF" && of_a_job.iter().any(|prefix| text.starts_with(prefix)) {
+                    command.env_remove(&name);
                 }
-                Ok(None) => {
-                    let _ = child.kill();
-                    let _ = child.wait();
-                    let patience = self.patience.as_secs();
-                    return Err(Away(format!("`{program}` has not answered within {patience} s")));
-                }
-                Err(error) => return Err(Away(format!("cannot wait for `{program}`: {error}"))),
             }
-        };
-        let text = |reader: std::thread::JoinHandle<Vec<u8>>| {
-            String::from_utf8_lossy(&reader.join().unwrap_or_default()).into_owned()
-        };
-        let (stdout, stderr) = (text(stdout), text(stderr));
-        Ok(Answer { ok: status.success(), stdout, complaint: words::complaint(&stderr) })
+            // Dates as they are parsed here.
+            command.env("SLURM_TIME_FORMAT", "standard").env("TZ", "UTC");
+        })?;
+        let complaint = words::complaint(&output.stderr);
+        Ok(Answer { ok: output.ok, stdout: output.stdout, complaint })
     }
 
     /// As [`Slurm::call`], where a failure means that nothing was answered.
@@ -198,17 +161,6 @@ impl Slurm {
             false => Err(words::refusal(&answer.complaint)),
         }
     }
-}
-
-/// Reads all of a stream beside others.
-fn reader(stream: Option<impl std::io::Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut stream) = stream {
-            let _ = stream.read_to_end(&mut bytes);
-        }
-        bytes
-    })
 }
 
 /// The batch script, written once for each group.
@@ -286,7 +238,9 @@ impl Scheduler for Slurm {
         let largest_array = number("MaxArraySize").and_then(|most| u32::try_from(most).ok());
         Ok(Habits {
             largest_array: largest_array.unwrap_or(LARGEST_ARRAY).max(1),
-            kill_wait: number("KillWait").map_or(KILL_WAIT, Duration::from_secs),
+            kill_wait: Some(number("KillWait").map_or(KILL_WAIT, Duration::from_secs)),
+            throttles: true,
+            is_asked_gently: true,
         })
     }
 
@@ -367,6 +321,7 @@ mod tests {
                 time_s: 3601,
                 warning_s: 60,
             },
+            kill_wait: Duration::from_secs(30),
             excluded: ["n7".to_owned(), "n3".to_owned()].into(),
             wishes: Wishes {
                 partition: Some("gpu".into()),
@@ -404,8 +359,9 @@ mod tests {
     #[test]
     fn a_program_that_hangs_is_given_up_and_one_that_is_missing_is_named() {
         let temp = tempfile::tempdir().unwrap();
-        let slurm =
-            Slurm { bin: Some(temp.path().to_owned()), patience: Duration::from_millis(300) };
+        let programs =
+            Programs { bin: Some(temp.path().to_owned()), patience: Duration::from_millis(300) };
+        let slurm = Slurm { programs };
         let missing = slurm.queue(&["a".to_owned()]).unwrap_err().to_string();
         assert!(missing.contains("cannot start `squeue`"), "{missing}");
         let path = temp.path().join("squeue");

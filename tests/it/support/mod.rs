@@ -6,6 +6,7 @@ pub(crate) mod island;
 pub(crate) mod kaggle_server;
 pub(crate) mod llm_provider;
 pub(crate) mod oci;
+pub(crate) mod site;
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;

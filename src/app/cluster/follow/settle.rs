@@ -125,6 +125,13 @@ impl Follower<'_> {
         if !again {
             self.held.insert(attempt.dir.clone());
         }
+        // What it waits for may still come; the attempt is made by another job then.
+        if let Some(seen) = self.find(&self.recorded, &job)
+            && matches!(seen.state, State::Over(Over::Stuck(_)))
+            && let Err(away) = self.setup.scheduler.cancel(&[(seen.id.clone(), job.index)], false)
+        {
+            step.told.push(format!("{away}"));
+        }
         let said = self.last_words(job);
         let outcome = match again {
             true => Outcome::SetupFailed {
