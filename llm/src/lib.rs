@@ -48,3 +48,4 @@ pub use config::Config;
 pub use dialect::{Dialect, Refusal};
 pub use gateway::{Gateway, GatewayError};
 pub use money::{Picodollars, Rate};
+pub use scrub::Needles;

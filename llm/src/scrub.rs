@@ -10,14 +10,15 @@ const SHORTEST: usize = 12;
 
 /// The forms of one key to look for.
 #[derive(Debug)]
-pub(crate) struct Needles {
+pub struct Needles {
     finders: Vec<Finder<'static>>,
     longest: usize,
 }
 
 impl Needles {
-    /// The key itself and what base64 makes of it at each offset.
-    pub(crate) fn new(key: &str) -> Self {
+    /// The key itself and what base64 makes of it at each offset; none of a key of fewer than 12
+    /// characters.
+    pub fn new(key: &str) -> Self {
         let mut forms = Vec::new();
         if key.len() >= SHORTEST {
             forms.push(key.as_bytes().to_vec());
@@ -35,8 +36,13 @@ impl Needles {
     }
 
     /// Whether the key is in a whole text.
-    pub(crate) fn found_in(&self, text: &[u8]) -> bool {
+    pub fn found_in(&self, text: &[u8]) -> bool {
         self.finders.iter().any(|f| f.find(text).is_some())
+    }
+
+    /// Bytes of the longest form; 0 if there is none.
+    pub fn longest(&self) -> usize {
+        self.longest
     }
 }
 

@@ -5,11 +5,101 @@ use std::fmt::Write as _;
 
 use crate::attempt::Attempt;
 use crate::read::Reading;
-use crate::record::{AttemptRecord, ConditionsRecord};
+use crate::record::{AttemptRecord, ConditionsRecord, LlmRecord, LlmTotals};
 use crate::text;
 
-/// The block in Markdown, one line a fact; facts that differ between attempts list every value.
+/// MLE-bench's disclosure form with what was recorded, in Markdown, and below it one line a fact; facts
+/// that differ between attempts list every value. What no record says is "not recorded".
 pub fn markdown(reading: &Reading) -> String {
+    let mut out = form(reading);
+    facts(reading, &mut out);
+    out
+}
+
+/// The statement of MLE-bench's pull request template.
+const STATEMENT: &str = "The scaffold/harness used in this leaderboard submission does not expose to the agent signals derived from the held-out test set during rollouts.";
+
+/// The form of MLE-bench's pull request template. The statement is ticked if the records of all attempts
+/// bear it out.
+fn form(reading: &Reading) -> String {
+    let attempts: Vec<&Attempt> = reading.attempts().collect();
+    let sealed = attempts.iter().filter(|attempt| {
+        let conditions = attempt.record.as_ref().map(|record| &record.conditions);
+        conditions.is_some_and(|it| it.sealed && !it.harness_version.is_empty())
+    });
+    let (sealed, all) = (sealed.count(), attempts.len());
+    let tick = if sealed == all && all > 0 { "x" } else { " " };
+    let mut out = format!("## Leaderboard Submission Disclosure\n\n- [{tick}] {STATEMENT}\n");
+    let _ = match (sealed, all) {
+        (sealed, all) if sealed == all && all > 0 => writeln!(
+            out,
+            "  - recorded of all {all} attempts: they were sealed in, and heard whether a submission's format is valid, and nothing else of the test set"
+        ),
+        (sealed, all) => writeln!(
+            out,
+            "  - recorded of {sealed} of {all} attempts; the others were not sealed in or have no record, and what they found is not known"
+        ),
+    };
+    out.push('\n');
+    out
+}
+
+/// Days on which attempts began, from the first to the last.
+fn dates(reading: &Reading) -> Option<String> {
+    let began = |attempt: &Attempt| attempt.record.as_ref().and_then(|record| record.started_at);
+    let days = reading.attempts().filter_map(began).map(|at| at.date_naive());
+    let days: BTreeSet<chrono::NaiveDate> = days.collect();
+    let (first, last) = (days.first()?, days.last()?);
+    Some(if first == last { first.to_string() } else { format!("{first} to {last}") })
+}
+
+/// What the attempts' calls of language models came to, a line each.
+fn llm_lines(records: &[&AttemptRecord]) -> Vec<(&'static str, String)> {
+    let llm: Vec<&LlmRecord> = records.iter().filter_map(|record| record.llm.as_ref()).collect();
+    if llm.is_empty() {
+        return Vec::new();
+    }
+    let mut totals = LlmTotals::default();
+    llm.iter().for_each(|one| totals.add(&one.with_earlier_tries()));
+    let models: BTreeSet<&str> =
+        llm.iter().flat_map(|one| one.models.keys()).map(String::as_str).collect();
+    let words = |get: &dyn Fn(&LlmRecord) -> String| {
+        let values: BTreeSet<String> = llm.iter().map(|one| get(one)).collect();
+        values.iter().map(|value| text::markdown(value)).collect::<Vec<_>>().join("; ")
+    };
+    let models: Vec<String> = models.into_iter().map(text::markdown).collect();
+    let calls = format!(
+        "{} in {} attempts, {} tokens read and {} written",
+        totals.calls,
+        llm.len(),
+        totals.tokens.sent(),
+        totals.tokens.received()
+    );
+    let none = || "none".to_owned();
+    vec![
+        ("Models called", if models.is_empty() { none() } else { models.join(", ") }),
+        ("Calls of language models", calls),
+        ("Cost of language models", text::cost(Some(totals.cost()))),
+        ("Table of prices", words(&|one| one.prices.clone().unwrap_or_else(none))),
+        ("Tools that providers run", words(&|one| one.hosted_tools.clone())),
+        (
+            "Answered from a recording",
+            words(&|one| one.replay_of.clone().unwrap_or_else(|| "no".to_owned())),
+        ),
+    ]
+}
+
+/// Tries that a failing machine or a person ended.
+fn repeated(records: &[&AttemptRecord]) -> String {
+    let again: usize = records.iter().map(|record| record.tries.len().saturating_sub(1)).sum();
+    match (records.is_empty(), again) {
+        (true, _) => "not recorded".to_owned(),
+        (false, 0) => "none".to_owned(),
+        (false, again) => format!("{again} in {} attempts", records.len()),
+    }
+}
+
+fn facts(reading: &Reading, out: &mut String) {
     let attempts: Vec<&Attempt> = reading.attempts().collect();
     let records: Vec<&AttemptRecord> =
         attempts.iter().filter_map(|a| a.record.as_deref()).collect();
@@ -38,13 +128,16 @@ pub fn markdown(reading: &Reading) -> String {
         attempts.iter().map(|a| a.key.competition.as_str()).collect();
     let join =
         |set: BTreeSet<&str>| set.into_iter().map(text::markdown).collect::<Vec<_>>().join(", ");
-    let mut out = String::from("### Disclosure\n\n");
     let mut line = |name: &str, value: String| {
         let _ = writeln!(out, "- **{name}**: {value}");
     };
     line("Agent", join(agents));
     line("LLMs", if backbones.is_empty() { "not recorded".to_owned() } else { join(backbones) });
     line("Attempts", format!("{} on {} competitions", attempts.len(), competitions.len()));
+    let seeds: BTreeSet<u32> = attempts.iter().map(|a| a.key.seed).collect();
+    line("Seeds", seeds.len().to_string());
+    line("Date", dates(reading).unwrap_or_else(|| "not recorded".to_owned()));
+    line("Tries made again", repeated(&records));
     if missing > 0 {
         line(
             "Attempts without a record",
@@ -72,6 +165,18 @@ pub fn markdown(reading: &Reading) -> String {
                 .time_s
                 .map_or_else(|| "none".to_owned(), |time| text::duration(Some(time)))
         }),
+    );
+    let took: Vec<f64> = records.iter().filter_map(|r| r.took_s).collect();
+    let longest = took.iter().copied().reduce(f64::max);
+    let mean = longest.map(|_| took.iter().sum::<f64>() / took.len() as f64);
+    line(
+        "Running time",
+        match longest {
+            None => "not recorded".to_owned(),
+            longest => {
+                format!("{} on average, {} at most", text::duration(mean), text::duration(longest))
+            }
+        },
     );
     line(
         "Processor",
@@ -138,7 +243,19 @@ pub fn markdown(reading: &Reading) -> String {
             version => format!("medalist {version}"),
         }),
     );
-    out
+    line("Brief", of(&|r| r.conditions.brief_source.clone().unwrap_or_default()));
+    let llm = llm_lines(&records);
+    if llm.is_empty() {
+        line("Calls of language models", "not recorded".to_owned());
+    }
+    for (name, value) in llm {
+        line(name, value);
+    }
+    // What only who submits knows.
+    for name in ["Source code available", "Grading reports available", "Seen before by the models"]
+    {
+        line(name, "not recorded".to_owned());
+    }
 }
 
 /// Limits of the machine's resources that are only measured, or held by nobody.
@@ -264,6 +381,26 @@ mod tests {
     }
 
     #[test]
+    fn the_form_is_ticked_only_if_every_record_bears_it_out() {
+        let mut reading = simulation().reading();
+        for attempt in reading.groups.iter_mut().flat_map(|group| &mut group.attempts) {
+            let record = attempt.record.as_mut().expect("simulated with records");
+            record.conditions.sealed = true;
+            record.conditions.harness_version = "1.2.3".to_owned();
+        }
+        assert!(
+            markdown(&reading).contains(&format!("\n- [x] {STATEMENT}\n  - recorded of all 2"))
+        );
+        let record = reading.groups[0].attempts[0].record.as_mut().expect("simulated with records");
+        record.conditions.sealed = false;
+        assert!(
+            markdown(&reading).contains(&format!("\n- [ ] {STATEMENT}\n  - recorded of 1 of 2"))
+        );
+        reading.groups.clear();
+        assert!(markdown(&reading).contains("- [ ]"), "nothing bears out nothing");
+    }
+
+    #[test]
     fn every_fact_has_a_line_and_differing_values_are_all_named() {
         let mut reading = simulation().reading();
         let record = reading.groups[0].attempts[0].record.as_mut().expect("simulated with records");
@@ -271,6 +408,8 @@ mod tests {
         let text = markdown(&reading);
         assert!(text.contains("- **Network**: open; sealed\n"), "{text}");
         assert!(text.contains("- **GPU models**: not recorded\n"), "{text}");
+        assert!(text.contains("- **Source code available**: not recorded\n"), "{text}");
+        assert!(text.contains("- **Seeds**: 1\n"), "{text}");
         assert!(text.contains("- **Time limit**: 24 h 00 min\n"), "{text}");
     }
 }

@@ -29,6 +29,8 @@ pub enum Exit {
     DiskFull = 7,
     /// The submission is invalid (`validate` only).
     InvalidSubmission = 8,
+    /// A claim of a bundle is contradicted (`verify` only).
+    Contradicted = 9,
     /// Another process makes the attempt, or it cannot begin here now; later it may (`attempt` only).
     Elsewhere = 75,
     /// Interrupted by a signal; what was finished is safe.

@@ -7,6 +7,8 @@ pub mod apart;
 pub mod boards;
 pub mod briefs;
 #[cfg(target_os = "linux")]
+pub mod bundle;
+#[cfg(target_os = "linux")]
 pub mod cluster;
 #[cfg(target_os = "linux")]
 pub mod commands;
@@ -60,3 +62,5 @@ pub mod stop;
 pub mod terminal;
 #[cfg(target_os = "linux")]
 pub mod transcript;
+#[cfg(target_os = "linux")]
+pub mod verify;

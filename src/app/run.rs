@@ -325,9 +325,9 @@ pub(super) async fn run_plan(
     };
     let own: Box<dyn EventSink> = match (&only, apart.first) {
         (Some(attempt), Some(first)) => {
-            Box::new(TryEvents::open(dir.attempt(attempt), first.number())?)
+            Box::new(TryEvents::open(dir.attempt(attempt), first.number(), dir.plan())?)
         }
-        _ => Box::new(JsonLines::open(&run.events())?),
+        _ => Box::new(JsonLines::chained(&run.events(), &dir.plan())?),
     };
     let mut sinks = vec![own];
     if let Some(path) = events {

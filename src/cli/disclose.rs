@@ -9,7 +9,8 @@ use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::report::{Experiment, Source, read_groups};
 
-/// Print what a leaderboard entry must disclose: hardware, time, feedback, network, versions.
+/// Fill in what a leaderboard entry must disclose: MLE-bench's form, hardware, time, feedback, network,
+/// language models, versions.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Run groups.

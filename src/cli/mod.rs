@@ -6,6 +6,8 @@
 #[cfg(target_os = "linux")]
 pub mod agents;
 pub mod briefs;
+#[cfg(target_os = "linux")]
+pub mod bundle;
 mod checkup;
 #[cfg(target_os = "linux")]
 pub mod clean;
@@ -24,6 +26,8 @@ pub mod gateway;
 pub mod grade;
 pub mod grade_sample;
 pub mod history;
+#[cfg(target_os = "linux")]
+pub mod key;
 pub mod leaderboard;
 #[cfg(target_os = "linux")]
 pub mod llm;
@@ -47,6 +51,8 @@ pub mod stop;
 #[cfg(target_os = "linux")]
 pub mod transcript;
 pub mod validate;
+#[cfg(target_os = "linux")]
+pub mod verify;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -161,6 +167,12 @@ enum Command {
     Leaderboard(leaderboard::Args),
     History(history::Args),
     Disclose(disclose::Args),
+    #[cfg(target_os = "linux")]
+    Bundle(bundle::Args),
+    #[cfg(target_os = "linux")]
+    Verify(verify::Args),
+    #[cfg(target_os = "linux")]
+    Key(key::KeyArgs),
     Config(config::Args),
     Completions(reference::CompletionsArgs),
     Man(reference::ManArgs),
@@ -354,6 +366,12 @@ fn dispatch(
         Command::Leaderboard(args) => leaderboard::run(&args, context),
         Command::History(args) => history::run(&args, context),
         Command::Disclose(args) => disclose::run(&args, context),
+        #[cfg(target_os = "linux")]
+        Command::Bundle(args) => bundle::run(&args, context),
+        #[cfg(target_os = "linux")]
+        Command::Verify(args) => verify::run(&args, context),
+        #[cfg(target_os = "linux")]
+        Command::Key(args) => key::run(&args, context),
         Command::Config(args) => config::run(&args, typed, context),
         Command::Completions(args) => reference::completions(&args, context),
         Command::Man(args) => reference::man(&args, context),

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use medalist_reports::record::HardwareRecord;
 
+use super::files::file_sha256;
 use crate::attempt::job::Allocation;
 
 /// The machine as records name it. What cannot be read stays empty.
@@ -145,6 +147,12 @@ pub fn host_name() -> String {
 pub fn boot_id() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
+}
+
+/// SHA-256 of this program's own file, hexadecimal; `None` if it cannot be read. Read once.
+pub fn program_sha256() -> Option<&'static str> {
+    static HASH: OnceLock<Option<String>> = OnceLock::new();
+    HASH.get_or_init(|| Some(file_sha256(Path::new("/proc/self/exe")).ok()?.0)).as_deref()
 }
 
 /// When the kernel started a process, in its ticks since boot; `None` if there is no such process.

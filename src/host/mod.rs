@@ -1,7 +1,8 @@
-//! What the harness stands on: the machine, the files it keeps, Kaggle, secrets.
+//! What the harness stands on: the machine, the files it keeps, Kaggle, secrets, signatures.
 //!
 //! Agents run on Linux alone; what grades and reports needs but files.
 
+pub mod chain;
 pub mod files;
 #[cfg(target_os = "linux")]
 pub mod gpu;
@@ -19,5 +20,7 @@ pub mod packages;
 pub mod scheduler;
 #[cfg(target_os = "linux")]
 pub mod secret;
+#[cfg(target_os = "linux")]
+pub mod sign;
 #[cfg(target_os = "linux")]
 pub mod store;

@@ -29,6 +29,12 @@ pub(super) fn fresh_record(run: &Run, attempt: &PlannedAttempt) -> AttemptRecord
     }
 }
 
+/// The conditions of an attempt as far as its plan fixes them, on an executor that can seal.
+pub fn planned_conditions(plan: &Plan, attempt: &PlannedAttempt) -> ConditionsRecord {
+    let by_executor = plan.executor.has_containers();
+    conditions_of(plan, attempt, by_executor, &BTreeMap::new(), &HardwareRecord::default())
+}
+
 fn conditions_of(
     plan: &Plan,
     attempt: &PlannedAttempt,

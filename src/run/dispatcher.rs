@@ -29,6 +29,7 @@ use crate::attempt::launch::{ExecutorError, Program};
 use crate::attempt::outcome::CancelReason;
 use crate::attempt::plan::{ExecutorKind, Plan, PlannedAttempt};
 use crate::host::files::{StoreError, write_json};
+use crate::host::machine;
 use crate::host::store::{GroupDir, GroupLock};
 use crate::run::events::{EventKind, EventSink, RunEvent, RunStats};
 use crate::sandbox::{Executor, ExecutorInfo};
@@ -249,6 +250,7 @@ impl Dispatcher<'_> {
             executor: self.run.info.name.clone(),
             sealed: self.run.plan.is_sealed(self.run.info.sealed),
             resumed,
+            program_sha256: machine::program_sha256().map(str::to_owned),
             stats: self.stats,
         });
         for warning in self.run.info.warnings.clone() {

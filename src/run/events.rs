@@ -41,6 +41,9 @@ pub enum EventKind {
         sealed: bool,
         /// Whether this is a resumed group.
         resumed: bool,
+        /// SHA-256 of the program that runs it, hexadecimal.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        program_sha256: Option<String>,
         /// Counts so far.
         stats: RunStats,
     },

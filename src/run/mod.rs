@@ -33,7 +33,7 @@ mod tests;
 mod tries;
 
 pub use apart::{Apart, First, JobEnd};
-pub use attempt_record::record_of_lost;
+pub use attempt_record::{planned_conditions, record_of_lost};
 pub use dispatcher::{Run, RunError, RunSummary, run};
 pub use gpu::{BadGpu, GpuWatch, Gpus};
 pub use group_files::{close_group, write_group};

@@ -58,6 +58,8 @@ fn versions_of_formats_are_those_of_the_code() {
         ("| `comparison.json`", compare::COMPARISON_FORMAT),
         ("| printed by `history --json`", history::HISTORY_FORMAT),
         ("| `experiment.json`", medalist::app::experiment::EXPERIMENT_FORMAT),
+        ("| `manifest.json` of a bundle", medalist::app::bundle::manifest::BUNDLE_FORMAT),
+        ("| printed by `verify --json`", medalist::app::verify::VERIFICATION_FORMAT),
         ("| `looks.json`", medalist::app::experiment::EXPERIMENT_FORMAT),
         ("| `experiment-report.json`", experiment::EXPERIMENT_REPORT_FORMAT),
     ] {

@@ -37,7 +37,7 @@ impl Upstream {
     ///
     /// # Errors
     /// The variable, file or program is missing, fails, or gives nothing that fits in a header.
-    pub(crate) fn read_key(&self, upstream: &str) -> Result<Option<String>, ConfigError> {
+    pub fn read_key(&self, upstream: &str) -> Result<Option<String>, ConfigError> {
         let error = |message| ConfigError::Key { upstream: upstream.to_owned(), message };
         let (key, from) = match &self.key {
             None => return Ok(None),

@@ -19,7 +19,7 @@ use crate::run::events::{EventKind, RunEvent};
 /// the event quotes, and whoever wrote the log that it comes from, it is one line.
 fn line(event: &RunEvent) -> Option<Shown> {
     let text = match &event.kind {
-        EventKind::GroupStarted { group, agent, executor, sealed, resumed, stats } => {
+        EventKind::GroupStarted { group, agent, executor, sealed, resumed, stats, .. } => {
             let verb = if *resumed { "resuming" } else { "running" };
             let seal = if *sealed { "sealed" } else { "NOT SEALED" };
             format!(

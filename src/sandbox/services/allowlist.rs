@@ -59,6 +59,13 @@ impl Entry {
     }
 }
 
+/// Whether a list has a `host:port`, as the proxy's log names what was connected to.
+pub fn lists(entries: &[String], target: &str) -> bool {
+    let Some((host, port)) = target.rsplit_once(':') else { return false };
+    let Ok(port) = port.parse() else { return false };
+    entries.iter().any(|entry| Entry::parse(entry).allows(host, port))
+}
+
 impl Allowlist {
     /// A proxy that lets `entries` through and records in `log`, as JSON lines, what was asked for.
     pub fn new(entries: &[String], log: PathBuf) -> Self {
