@@ -132,7 +132,7 @@ impl Follower<'_> {
         {
             step.told.push(format!("{away}"));
         }
-        let said = self.last_words(job);
+        let said = self.last_words(job, &node);
         let outcome = match again {
             true => Outcome::SetupFailed {
                 cause: format!("its job ended before the attempt began: {why}{said}"),
@@ -185,12 +185,17 @@ impl Follower<'_> {
         Ok(Some(number_of(&tries::standing(dir)?)))
     }
 
-    /// The end of what a job printed, where it has left nothing else.
-    fn last_words(&self, job: JobOf) -> String {
+    /// The end of what a job on `node` printed, where it has left nothing else.
+    fn last_words(&self, job: JobOf, node: &str) -> String {
         let Some(order) = self.orders.get(&job.order) else { return String::new() };
         let Ok(bytes) = std::fs::read(order::output(self.setup.group, &order.name, job.index))
         else {
-            return "; nothing that it printed is here: does its node see this folder?".to_owned();
+            return match node {
+                "" => String::new(),
+                node => {
+                    format!("; nothing that it printed is here: does `{node}` see this folder?")
+                }
+            };
         };
         let tail = &bytes[bytes.len().saturating_sub(SAID_BYTES)..];
         let text = String::from_utf8_lossy(tail);
