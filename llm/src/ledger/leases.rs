@@ -51,6 +51,9 @@ struct Entry {
     held: Amount,
     spent: Amount,
     at: DateTime<Utc>,
+    /// Another process takes the holder for lost, and it has not said since that it lives.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    suspected: bool,
 }
 
 /// What a holder asks for.
@@ -154,8 +157,8 @@ impl Leases {
         for _ in 0..ROUNDS {
             let news = book.read(&self.folder)?;
             let (held, room) = self.decide(&mut book, wish)?;
-            let entry =
-                Entry { holder: wish.holder.clone(), held, spent: wish.spent, at: Utc::now() };
+            let (holder, spent, at) = (wish.holder.clone(), wish.spent, Utc::now());
+            let entry = Entry { holder, held, spent, at, suspected: false };
             if book.says(&entry) || self.append(&mut book, entry)? {
                 let elsewhere = book.elsewhere();
                 let valid_for = BEGINS_CALLS.saturating_sub(silent + asked.elapsed());
@@ -215,6 +218,11 @@ impl Leases {
     }
 
     /// Puts the bills of lost holders in place of their leases; whether there were any.
+    ///
+    /// One that was silent may come back in this moment, and begin a call on the lease that it has. So it is
+    /// first said that it is suspected, and then looked at again: whoever came back before that was said
+    /// is seen to live, and whoever does so later finds it said and has to add an entry, which of the two
+    /// that want the next number only one gets.
     fn settle_lost(&self, book: &mut Book, wish: &Wish) -> io::Result<bool> {
         if book.looked.is_some_and(|at| at.elapsed() < self.look_every) {
             return Ok(false);
@@ -224,15 +232,26 @@ impl Leases {
         let open: Vec<Entry> = book.entries.values().filter(open).cloned().collect();
         let mut settled = false;
         for entry in open {
-            let silent = self.holders.silent_for(&entry.holder);
-            if !self.holders.is_gone(&entry.holder) && silent.is_none_or(|s| s <= self.lost_after) {
-                continue;
+            if !self.holders.is_gone(&entry.holder) {
+                if !self.is_silent(&entry.holder) {
+                    continue;
+                }
+                let suspicion = Entry { suspected: true, at: Utc::now(), ..entry.clone() };
+                let is_said = entry.suspected || self.append(book, suspicion)?;
+                if !is_said || !self.is_silent(&entry.holder) {
+                    continue;
+                }
             }
             let spent = read_bill(&self.holders.records(&entry.holder))?;
+            let (held, at, suspected) = (spent, Utc::now(), false);
             // Another process that is quicker says the same.
-            settled |= self.append(book, Entry { held: spent, spent, at: Utc::now(), ..entry })?;
+            settled |= self.append(book, Entry { held, spent, at, suspected, ..entry })?;
         }
         Ok(settled)
+    }
+
+    fn is_silent(&self, holder: &str) -> bool {
+        self.holders.silent_for(holder).is_some_and(|silent| silent > self.lost_after)
     }
 
     /// Adds an entry; false if another process has added one that this one has not read.
@@ -305,7 +324,9 @@ impl Book {
     fn says(&self, entry: &Entry) -> bool {
         let known = self.entries.get(&entry.holder);
         known.is_some_and(|known| {
-            known.held == entry.held && (known.spent == entry.spent || entry.held != entry.spent)
+            !known.suspected
+                && known.held == entry.held
+                && (known.spent == entry.spent || entry.held != entry.spent)
         })
     }
 
