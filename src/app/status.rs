@@ -88,6 +88,8 @@ fn open(group: Option<&Path>, context: &Context) -> Result<(GroupDir, Plan), Cli
     };
     let group = found.map_err(find_error)?;
     let plan = read_plan(&group)?;
+    // Listed, so that folders which other machines have just made are found by their names.
+    let _ = std::fs::read_dir(group.root()).map(Iterator::count);
     Ok((group, plan))
 }
 

@@ -1,13 +1,13 @@
 //! Wishes to end attempts, from this process or another one: `medalist stop` leaves a file in the
 //! group's folder, which also works where harness and person share nothing but that folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::attempt::outcome::CancelReason;
-use crate::host::files::{StoreError, if_there, write_atomic};
+use crate::host::files::{StoreError, if_there, is_listed, write_atomic};
 use crate::host::store::GroupDir;
 
 /// Name of the request that means the whole group; no attempt's folder is called so, they end in a
@@ -51,7 +51,12 @@ pub fn request(group: &GroupDir, request: &StopRequest) -> Result<(), StoreError
 
 /// True if all attempts of the group were asked to end and no harness has run it since.
 pub fn is_stopped(group: &GroupDir) -> bool {
-    group.stop_requests().join(WHOLE_GROUP).is_file()
+    is_there(&group.stop_requests().join(WHOLE_GROUP))
+}
+
+/// Whether there is a request, which another machine may just have left.
+fn is_there(request: &Path) -> bool {
+    is_listed(request).unwrap_or(false)
 }
 
 /// The request that is there for one attempt alone, which is taken, or for the whole group, which
@@ -60,6 +65,9 @@ pub fn take_one(group: &GroupDir, dir: &str) -> Vec<StopRequest> {
     let mut requests = Vec::new();
     for (name, reason) in [(WHOLE_GROUP, CancelReason::Interrupt), (dir, CancelReason::Stopped)] {
         let path = group.stop_requests().join(name);
+        if !is_there(&path) {
+            continue;
+        }
         let Ok(word) = std::fs::read(&path) else { continue };
         if name == dir && std::fs::remove_file(&path).is_err() {
             continue;
@@ -101,7 +109,7 @@ fn take(group: &GroupDir) -> Vec<StopRequest> {
 
 /// Whether an attempt was asked to end, alone or with its group, and nobody has answered yet.
 pub fn is_asked(group: &GroupDir, dir: &str) -> bool {
-    [WHOLE_GROUP, dir].iter().any(|name| group.stop_requests().join(name).is_file())
+    [WHOLE_GROUP, dir].iter().any(|name| is_there(&group.stop_requests().join(name)))
 }
 
 /// Takes back what was asked of the whole group and of these attempts, which are to run again.
@@ -128,8 +136,11 @@ pub async fn watch(group: GroupDir, only: Option<String>, wishes: mpsc::Sender<S
         None => take(&group),
     };
     let mut told = Vec::new();
-    if only.is_none() {
-        look();
+    match only {
+        None => drop(look()),
+        // A folder that is not there is looked for by its name, and a network file system remembers for half
+        // a minute that it was not.
+        Some(_) => drop(std::fs::create_dir_all(group.stop_requests())),
     }
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
