@@ -170,10 +170,14 @@ impl Connection {
 impl Forwarder {
     pub(crate) fn open(control: &Dir, launch: &Launch) -> Result<Self, Failure> {
         let mut services = Vec::new();
+        let mut inherited = 0..2;
         for forward in &launch.forwards {
             let mut listeners = Vec::new();
             if forward.port == 0 {
-                listeners.push(TcpListener::from(sys::standard_input()));
+                let number = inherited.next().ok_or_else(|| {
+                    Failure::machine("more listening sockets than can be handed over".to_string())
+                })?;
+                listeners.push(TcpListener::from(sys::inherited(number)));
             } else {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, forward.port));
                 listeners.push(listener.map_err(|error| {

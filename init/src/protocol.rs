@@ -172,7 +172,8 @@ impl IdMap {
 /// A port on `localhost` and the harness's socket behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forward {
-    /// 0 means the listening socket that came as standard input.
+    /// 0 means a listening socket that the harness hands over: the first of them came as standard input, the second as
+    /// standard output.
     pub port: u16,
     /// Connections at a time.
     pub connections: usize,

@@ -196,10 +196,10 @@ pub(crate) fn wait_on(fd: RawFd) {
     unsafe { fcntl(fd, F_SETFL, 0) };
 }
 
-/// The descriptor that came as standard input.
-pub(crate) fn standard_input() -> OwnedFd {
-    // SAFETY: nothing else in this program uses standard input.
-    unsafe { OwnedFd::from_raw_fd(0) }
+/// A listening socket that came as standard input or, as `number` 1, as standard output.
+pub(crate) fn inherited(number: u8) -> OwnedFd {
+    // SAFETY: a supervisor of agents neither reads the one nor writes to the other, and takes each once.
+    unsafe { OwnedFd::from_raw_fd(RawFd::from(number)) }
 }
 
 pub(crate) fn kill(pid: i32, number: i32) {

@@ -92,10 +92,12 @@ impl ProcessExecutor {
         }
         let log = spec.attempt_dir.log().display().to_string();
         let mut forwards = vec![control::forward(0, services::VALIDATE_SOCKET)];
-        let mut llm_port = llm::PORT;
+        let (mut llm_port, mut llm_listener) = (llm::PORT, Stdio::null());
         if spec.llm.is_some() {
-            llm_port = free_port(llm::PORT)?;
-            forwards.push(control::llm_forward(llm_port, services::LLM_SOCKET));
+            let listener = listen(llm::PORT)?;
+            llm_port = listener.local_addr()?.port();
+            llm_listener = Stdio::from(OwnedFd::from(listener));
+            forwards.push(control::llm_forward(0, services::LLM_SOCKET));
         }
         let launch = Launch {
             home: home_text.clone(),
@@ -116,7 +118,7 @@ impl ProcessExecutor {
             .env_clear()
             .envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
             .stdin(Stdio::from(OwnedFd::from(listener)))
-            .stdout(Stdio::null())
+            .stdout(llm_listener)
             .stderr(Stdio::null())
             .kill_on_drop(false)
             .spawn()?;
@@ -150,15 +152,11 @@ fn instructions(spec: &LaunchSpec, home: &str, port: u16) -> String {
 }
 
 /// Listens on `wanted`, or on any other port: several attempts may run on this machine, which has
-/// one loopback for all of them.
+/// one loopback for all of them. The supervisor gets the socket itself: a port that is looked for here
+/// and opened there could go to another attempt in between.
 fn listen(wanted: u16) -> io::Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, wanted))
         .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-}
-
-/// A port on which nobody listens: `wanted`, or any other. The supervisor takes it a moment later.
-fn free_port(wanted: u16) -> io::Result<u16> {
-    Ok(listen(wanted)?.local_addr()?.port())
 }
 
 fn process_env(spec: &LaunchSpec, home: &str, port: u16, llm_port: u16) -> Vec<(String, String)> {
