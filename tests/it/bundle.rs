@@ -482,6 +482,9 @@ fn secrets_and_answers_do_not_get_out() {
     std::fs::write(code.join("main.py"), format!("key = '{KEY}'\n")).unwrap();
     refused(&copy, &[], &["code/main.py", "the key of `openai`", "--without code"]);
     copy.bundle(&["--without", "code"]);
+    // The harness of an attempt has no key where a service has it; the bundle's maker may.
+    copy.edit("plan.json", |plan| plan["llm"]["settings"]["via"] = value!("service"));
+    refused(&copy, &[], &["code/main.py", "the key of `openai`"]);
 
     let copy = Copy::new();
     let data = made().context.join("data");

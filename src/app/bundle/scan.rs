@@ -84,7 +84,8 @@ impl Wanted {
                 add(format!("the secret `{name}`"), value);
             }
         }
-        let upstreams = plan.llm.as_ref().and_then(|llm| llm.config().ok());
+        // With the keys that a gateway service has, or a replay has no need of: agents may have seen them elsewhere.
+        let upstreams = plan.llm.as_ref().and_then(|llm| llm.service_config().ok());
         for (name, upstream) in upstreams.into_iter().flat_map(|config| config.upstreams) {
             match upstream.read_key(&name) {
                 Ok(Some(value)) => add(format!("the key of `{name}`"), &value),

@@ -109,15 +109,15 @@ pub(super) struct Follower<'a> {
     setup: Setup<'a>,
     us: Claim,
     orders: BTreeMap<u32, Order>,
-    /// The first order of this session: what ended before it is made again.
-    session: u32,
+    /// The first order of this follower: what ended before it is made again.
+    first_order: u32,
     seen: Elements,
     recorded: Elements,
     asked_at: Option<Duration>,
     away: bool,
     /// Since when jobs are gone from the queue, by order and index.
     gone: BTreeMap<(u32, u32), Duration>,
-    /// Attempts that are over for this session: final ones, and those that nobody is to make again.
+    /// Attempts that are over for this follower: final ones, and those that nobody is to make again.
     over: BTreeMap<String, (OutcomeRecord, GradeLine)>,
     /// Attempts that only a person may make again.
     held: BTreeSet<String>,
@@ -145,13 +145,13 @@ impl<'a> Follower<'a> {
     /// An order cannot be read.
     pub(super) fn new(setup: Setup<'a>) -> Result<Self, CliError> {
         let orders = order::all(setup.group)?;
-        let session = orders.keys().last().copied().unwrap_or(0) + 1;
+        let first_order = orders.keys().last().copied().unwrap_or(0) + 1;
         let dead_starts = DeadStarts::read(setup.group)?;
         Ok(Self {
             setup,
             us: Claim::of_this_process(None),
             orders,
-            session,
+            first_order,
             seen: Elements::default(),
             recorded: Elements::default(),
             asked_at: None,

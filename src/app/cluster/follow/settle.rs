@@ -217,8 +217,8 @@ impl Follower<'_> {
         tries::publish(dir)?;
         let record: Option<AttemptRecord> = read_json_if_there(&dir.record())?;
         let outcome = record.as_ref().and_then(|record| record.outcome.clone()).unwrap_or_default();
-        // A new session makes again what an earlier one was done with.
-        let is_of_before = job.order < self.session;
+        // A new follower makes again what an earlier one was done with.
+        let is_of_before = job.order < self.first_order;
         let cancelled = outcome.kind == OutcomeKind::Cancelled
             || self.held.contains(&attempt.dir)
             || matches!(
@@ -237,7 +237,7 @@ impl Follower<'_> {
         Ok(None)
     }
 
-    /// Counts an attempt that is over for this session.
+    /// Counts an attempt that is over for this follower.
     pub(super) fn finish(
         &mut self,
         attempt: &PlannedAttempt,
