@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 
 use chrono::Utc;
 use medalist_competitions::suggestion;
@@ -15,8 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use super::context::Context;
 use super::error::{CliError, Exit};
-use super::grading::Grading;
-use crate::attempt::text::chain;
 use crate::host::files::write_new;
 
 /// A line of the list. MLE-bench's lines name logs and code as well, which grading does not need.
@@ -116,15 +112,22 @@ pub fn grade_list(list: &Path, output_dir: &Path, context: &Context) -> Result<G
         context.warn(format_args!("`{}` lists no submission", list.display()));
     }
 
-    let graded = grade_lines(&grading, &lines);
+    let jobs: Vec<_> = lines
+        .iter()
+        .map(|(_, line)| (line.competition_id.as_str(), line.submission_path.as_deref()))
+        .collect();
     let mut reports = Vec::new();
-    for (line, result) in graded {
+    for ((number, line), result) in lines.iter().zip(grading.report_all(&jobs)) {
         match result {
-            Ok(report) => reports.push((line, report)),
-            Err(failure) => failures.push(failure),
+            Ok(report) => reports.push((*number, report)),
+            Err(error) => failures.push(Failure {
+                line: *number,
+                competition_id: Some(line.competition_id.clone()),
+                submission_path: line.submission_path.clone(),
+                error,
+            }),
         }
     }
-    reports.sort_by_key(|(line, _)| *line);
     failures.sort_by_key(|failure| failure.line);
     for failure in &failures {
         context.warn(format_args!(
@@ -273,47 +276,6 @@ fn what_is_wrong(text: &str, error: &serde_json::Error) -> String {
         );
     }
     format!("expected an object with `competition_id` and `submission_path`: {error}")
-}
-
-/// Grades all lines, as many at a time as there are processors. Lines of one competition follow each
-/// other, since its answers are kept by who grades.
-fn grade_lines(
-    grading: &Grading,
-    lines: &[(usize, Line)],
-) -> Vec<(usize, Result<GradeReport, Failure>)> {
-    let mut targets = BTreeMap::new();
-    for (_, line) in lines {
-        let id = line.competition_id.as_str();
-        targets.entry(id).or_insert_with(|| grading.target(id).map_err(|error| chain(&error)));
-    }
-    let mut order: Vec<&(usize, Line)> = lines.iter().collect();
-    order.sort_by(|a, b| a.1.competition_id.cmp(&b.1.competition_id));
-    let grade = |line: &Line| {
-        let target = targets[line.competition_id.as_str()].as_ref().map_err(Clone::clone)?;
-        let report = target.report(line.submission_path.as_deref(), &target.answers_path());
-        report.map_err(|error| chain(&error))
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let (next, (sender, results)) = (AtomicUsize::new(0), mpsc::channel());
-    std::thread::scope(|scope| {
-        for _ in 0..threads.min(order.len()) {
-            let (sender, next, order, grade) = (sender.clone(), &next, &order, &grade);
-            scope.spawn(move || {
-                while let Some((number, line)) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = grade(line).map_err(|error| Failure {
-                        line: *number,
-                        competition_id: Some(line.competition_id.clone()),
-                        submission_path: line.submission_path.clone(),
-                        error,
-                    });
-                    // The receiver lives until all threads have ended.
-                    let _ = sender.send((*number, result));
-                }
-            });
-        }
-    });
-    drop(sender);
-    results.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -11,8 +11,10 @@ pub mod worker;
 #[cfg(target_os = "linux")]
 pub mod workers;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 #[cfg(target_os = "linux")]
 use std::time::Duration;
 
@@ -190,6 +192,43 @@ impl Grading {
         let spec = self.spec(id)?;
         let board = Board::in_force(spec, self.data.root())?;
         Ok(Target { service: self, rules: Rules::new(spec)?, spec, board })
+    }
+
+    /// The reports of submissions, each with its competition, in their order: as many are graded at a time as there are
+    /// processors, and those of one competition after each other, since its answers are kept by who grades.
+    ///
+    /// # Errors
+    /// Each for itself, in words: the competition or its answers cannot be used.
+    pub fn report_all(&self, jobs: &[(&str, Option<&Path>)]) -> Vec<Result<GradeReport, String>> {
+        let mut targets = BTreeMap::new();
+        for (id, _) in jobs {
+            let target = || self.target(id).map_err(|error| chain(&error));
+            targets.entry(*id).or_insert_with(target);
+        }
+        let report = |(id, submission): (&str, Option<&Path>)| {
+            let target = targets[id].as_ref().map_err(Clone::clone)?;
+            let report = target.report(submission, &target.answers_path());
+            report.map_err(|error| chain(&error))
+        };
+        let mut order: Vec<usize> = (0..jobs.len()).collect();
+        order.sort_by_key(|at| jobs[*at].0);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let (next, (sender, results)) = (AtomicUsize::new(0), mpsc::channel());
+        std::thread::scope(|scope| {
+            for _ in 0..threads.min(order.len()) {
+                let (sender, next, order, report) = (sender.clone(), &next, &order, &report);
+                scope.spawn(move || {
+                    while let Some(at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        // The receiver lives until all threads have ended.
+                        let _ = sender.send((*at, report(jobs[*at])));
+                    }
+                });
+            }
+        });
+        drop(sender);
+        let mut results: Vec<_> = results.into_iter().collect();
+        results.sort_by_key(|(at, _)| *at);
+        results.into_iter().map(|(_, result)| result).collect()
     }
 
     /// The rounded score of a competition's own file, graded as a submission is, or why it has none.

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 
 use medalist_grading::GradeReport;
 use medalist_grading::report::submission_file;
@@ -62,7 +60,14 @@ pub(super) fn scores(
         check.open("submissions were left out");
     }
     let (mut graded, mut copies) = (0, 0);
-    for (job, result) in grade_all(grading, jobs) {
+    let named: Vec<_> = jobs
+        .iter()
+        .map(|job| {
+            let id = job.attempt.planned.key.competition.as_str();
+            (id, submission_file(Some(&job.path)))
+        })
+        .collect();
+    for (job, result) in jobs.iter().zip(grading.report_all(&named)) {
         let key = &job.attempt.planned.key;
         match (result, job.snapshot) {
             (Err(error), snapshot) => {
@@ -150,39 +155,6 @@ fn grade_by_itself(attempt: &Attempt, check: &mut Check) {
     if let Some(own) = &grade.own_leaderboard {
         check.note(format!("{key} is measured against a leaderboard of the sender's own: {own}"));
     }
-}
-
-/// Grades everything, as much at a time as there are processors.
-fn grade_all<'a>(
-    grading: &Grading,
-    jobs: Vec<Job<'a>>,
-) -> Vec<(Job<'a>, Result<GradeReport, String>)> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
-    let (next, (sender, results)) = (AtomicUsize::new(0), mpsc::channel());
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            let (sender, next, jobs) = (sender.clone(), &next, &jobs);
-            scope.spawn(move || {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(job) = jobs.get(at) else { return };
-                    // The receiver lives until all threads have ended.
-                    let _ = sender.send((at, grade(grading, job)));
-                }
-            });
-        }
-    });
-    drop(sender);
-    let mut results: Vec<(usize, Result<GradeReport, String>)> = results.into_iter().collect();
-    results.sort_by_key(|(at, _)| *at);
-    jobs.into_iter().zip(results.into_iter().map(|(_, result)| result)).collect()
-}
-
-fn grade(grading: &Grading, job: &Job<'_>) -> Result<GradeReport, String> {
-    let target = grading.target(&job.attempt.planned.key.competition);
-    let target = target.map_err(|error| chain(&error))?;
-    let submission = submission_file(Some(&job.path));
-    target.report(submission, &target.answers_path()).map_err(|error| chain(&error))
 }
 
 fn same_number(a: Option<f64>, b: Option<f64>) -> bool {
