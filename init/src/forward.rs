@@ -175,7 +175,7 @@ impl Forwarder {
             let mut listeners = Vec::new();
             if forward.port == 0 {
                 let number = inherited.next().ok_or_else(|| {
-                    Failure::machine("more listening sockets than can be handed over".to_string())
+                    Failure::machine("more listening sockets than can be handed over")
                 })?;
                 listeners.push(TcpListener::from(sys::inherited(number)));
             } else {

@@ -58,6 +58,16 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The most bytes of a single file in a container, if there is a limit of disk: the agent's output, which is kept in
+    /// a file, must fit.
+    #[must_use]
+    pub fn largest_file(&self) -> Option<u64> {
+        let log = self.log_bytes.saturating_add(1 << 20);
+        (self.disk_bytes > 0).then(|| self.disk_bytes.max(log))
+    }
+}
+
 /// What the agent can reach over the network.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

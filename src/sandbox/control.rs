@@ -42,6 +42,8 @@ pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
 const BACKSTOP: Duration = Duration::from_secs(60);
 /// How long a record may take to be read: the runs folder may lie on another machine.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
+/// The status of a program that was ended by SIGXFSZ: it made a file larger than it may.
+const FILE_TOO_LARGE: i32 = 153;
 /// Room that is set aside for what must be written on a disk that has run full.
 const RESERVE_BYTES: usize = 4096;
 /// Room for [`protocol::STOP`].
@@ -94,12 +96,9 @@ impl Control {
         &self,
         spec: &LaunchSpec,
         instructions: &str,
-        launch: &Launch,
         another_user: bool,
     ) -> io::Result<()> {
         self.remove()?;
-        let text = launch.to_text();
-        let text = text.map_err(|message| io::Error::new(io::ErrorKind::InvalidInput, message))?;
         let mode = if another_user { 0o777 } else { 0o700 };
         std::fs::DirBuilder::new().recursive(true).mode(mode).create(&self.dir)?;
         fs_err::set_permissions(&self.dir, PermissionsExt::from_mode(mode))?;
@@ -108,14 +107,6 @@ impl Control {
         if let Some(tls) = spec.llm.as_ref().and_then(|llm| llm.attempt.tls()) {
             fs_err::write(self.dir.join(protocol::CA), tls.ca_pem())?;
         }
-        // It holds the agent's environment, secrets included.
-        let mode = if another_user { 0o644 } else { 0o600 };
-        File::options()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(self.dir.join(protocol::LAUNCH))?
-            .write_all(text.as_bytes())?;
         // Filled and not only made long: a file with holes has no room on a full disk.
         for name in [protocol::RESERVE, STOP_RESERVE] {
             fs_err::write(self.dir.join(name), [b'\n'; RESERVE_BYTES])?;
@@ -127,12 +118,18 @@ impl Control {
         fs_err::write(spec.attempt_dir.log(), b"")
     }
 
-    /// Writes the orders again, which [`Control::create`] has written: what they name may lie in the
-    /// directory itself.
-    pub(crate) fn rewrite(&self, launch: &Launch) -> io::Result<()> {
+    /// Writes the init's orders.
+    pub(crate) fn order(&self, launch: &Launch, another_user: bool) -> io::Result<()> {
         let text = launch.to_text();
         let text = text.map_err(|message| io::Error::new(io::ErrorKind::InvalidInput, message))?;
-        fs_err::write(self.dir.join(protocol::LAUNCH), text)
+        // They hold the agent's environment, secrets included.
+        let mode = if another_user { 0o644 } else { 0o600 };
+        File::options()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(self.dir.join(protocol::LAUNCH))?
+            .write_all(text.as_bytes())
     }
 
     pub(crate) fn remove(&self) -> io::Result<()> {
@@ -291,6 +288,16 @@ pub(crate) fn began(record: &Record) -> Option<DateTime<Utc>> {
 }
 
 impl End {
+    /// As [`End::report`], of a container, where no single file may be larger than the disk limit: who
+    /// makes such a file is ended by a signal.
+    pub(crate) fn report_of_container(self, last: Usage) -> ExitReport {
+        let mut report = self.report(last);
+        if matches!(report.cause, ExitCause::Exited(FILE_TOO_LARGE)) {
+            report.cause = ExitCause::DiskFull;
+        }
+        report
+    }
+
     /// What the end was; `last` is what the agent was seen to use, by [`last_usage`].
     pub(crate) fn report(self, last: Usage) -> ExitReport {
         match self {

@@ -15,6 +15,7 @@ pub mod podman;
 pub mod process;
 pub(crate) mod salvage;
 pub mod services;
+mod setup;
 mod supervisor;
 
 pub(crate) use control::LONGEST_PAUSE;

@@ -109,7 +109,8 @@ impl ProcessExecutor {
             ..control::launch(spec, &argv, forwards)
         };
         let instructions = instructions(spec, &home_text, port);
-        control.create(spec, &instructions, &launch, false)?;
+        control.create(spec, &instructions, false)?;
+        control.order(&launch, false)?;
         fs_err::write(home.join("instructions.txt"), instructions)?;
         let services = Services::open(spec, control.dir())?;
         let child = tokio::process::Command::new(cache::init_program()?)

@@ -3,11 +3,10 @@
 use std::collections::HashSet;
 use std::sync::PoisonError;
 
-use medalist_init::protocol;
-
 use super::{DockerExecutor, engine_error};
-use crate::attempt::launch::{ExecutorError, LaunchSpec, Program};
+use crate::attempt::launch::{ExecutorError, LaunchSpec};
 use crate::sandbox::engine::{EngineError, Entry, ImageFacts};
+use crate::sandbox::setup::refused;
 
 /// Where the engine mounts in every container, parents first.
 const MOUNTED_ON: [&str; 9] = [
@@ -79,16 +78,6 @@ pub(super) fn why_not_started(spec: &LaunchSpec, error: EngineError) -> Executor
         return refused(spec, why);
     }
     engine_error("start the container", error)
-}
-
-pub(crate) fn refused(spec: &LaunchSpec, why: String) -> ExecutorError {
-    let image = match &spec.program {
-        Program::Image { reference, .. } => reference.clone(),
-        Program::Local { .. } => String::new(),
-    };
-    // An engine's words may hold the image's.
-    let why = protocol::Failure::image(why).message;
-    ExecutorError::ImageRefused { image, why }
 }
 
 /// Refuses an image that could not be held to the limits, or cannot run here, where processors are

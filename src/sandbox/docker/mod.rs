@@ -4,7 +4,7 @@ mod held;
 mod images;
 mod job;
 pub(crate) mod launch;
-pub(crate) use images::{check_platform, refused};
+pub(crate) use images::check_platform;
 pub use job::is_of_dead_job;
 mod running;
 
@@ -19,23 +19,21 @@ use tokio::sync::OnceCell;
 
 use super::cache;
 use super::control::{self, Control, End};
-use super::{Enforcement, Executor, ExecutorInfo, ExitCause, Orphan, RunToken, Running};
+use super::{Enforcement, Executor, ExecutorInfo, Orphan, RunToken, Running};
 use crate::attempt::launch::{
     BoxFuture, ExecutorError, LABEL, LABEL_NAME, LaunchSpec, PreparedImage, Program,
 };
-use crate::attempt::outcome::Usage;
 use crate::sandbox::engine::{
     Capabilities, ContainerState, Engine, EngineError, EngineInfo, Inner, Mounts, container_body,
 };
 use crate::sandbox::services::Services;
+use crate::sandbox::setup::{SETUP_PATIENCE, not_begun, too_slow};
 use held::Held;
 use images::{check_image, image_missing, why_not_started};
 use launch::{
     container_env, container_launch, container_name, data_mounts, podman_limits, remaps_users,
 };
 
-/// How long an init may take to prepare a container: an image may hold a great many files in /home.
-const SETUP_PATIENCE: Duration = Duration::from_secs(300);
 /// Between two looks at whether a container that prepares itself has ended.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -114,7 +112,8 @@ impl DockerExecutor {
             shared_group: !Held::by(info).own_group(),
             ..container_launch(spec, argv, &image, &inner)
         };
-        control.create(spec, &spec.instructions, &launch, remaps_users(info))?;
+        control.create(spec, &spec.instructions, remaps_users(info))?;
+        control.order(&launch, remaps_users(info))?;
         let data = data_mounts(spec, control)?;
         let init = cache::init_program()?;
         let log = spec.attempt_dir.log();
@@ -177,9 +176,7 @@ impl DockerExecutor {
                 }
             }
             if now >= patience {
-                let seconds = SETUP_PATIENCE.as_secs();
-                let why = format!("its /home could not be opened for the agent within {seconds} s");
-                return Err(refused(spec, why));
+                return Err(too_slow(spec));
             }
             tokio::time::sleep(pause).await;
             // Short at first: the harness's clock of the agent starts when this returns.
@@ -207,21 +204,6 @@ impl Began {
 
     fn now() -> Self {
         Self { at: Utc::now(), baseline: 0 }
-    }
-}
-
-/// Why the init did not start the agent.
-fn not_begun(end: End, spec: &LaunchSpec) -> ExecutorError {
-    match end.report(Usage::default()).cause {
-        ExitCause::ImageRefused(why) => refused(spec, why),
-        ExitCause::SetupFailed(message) => {
-            let action = "prepare the container".to_string();
-            ExecutorError::Engine { action, source: message.into() }
-        }
-        other => ExecutorError::Engine {
-            action: "start the agent".to_string(),
-            source: format!("{other:?}").into(),
-        },
     }
 }
 

@@ -181,12 +181,7 @@ impl Running for DockerRunning {
             let ended = self.ended().await;
             let usage = self.last_usage().await;
             if let Some(end) = self.control.end().await {
-                let mut report = end.report(usage);
-                if matches!(report.cause, ExitCause::Exited(153)) {
-                    // SIGXFSZ: a single file above the disk limit.
-                    report.cause = ExitCause::DiskFull;
-                }
-                return Ok(report);
+                return Ok(end.report_of_container(usage));
             }
             let cause = match ended {
                 Ok(Some(facts)) => self.cause_without_account(&facts),

@@ -12,5 +12,8 @@ pub use client::{
 pub use config::{ContainerConfig, ContainerConfigError};
 pub(crate) use images::plain;
 pub use images::{BuildRequest, ImageFacts, tar_directory};
-pub(crate) use spec::{Capabilities, INIT_ITSELF, Inner, Mounts, all_gpus_void, container_body};
+pub(crate) use spec::{
+    Capabilities, INIT_ITSELF, Inner, Mounts, all_gpus_void, container_body, driver_mounts,
+    given_mounts,
+};
 pub(crate) use transfer::Entry;

@@ -168,7 +168,6 @@ fn network_mode(network: &Network) -> &'static str {
 }
 
 fn ulimits(spec: &LaunchSpec, can: Capabilities) -> Vec<ResourcesUlimits> {
-    let limits = &spec.limits;
     let ulimit = |name: &str, value: u64| {
         // -1 is no limit, and so is all that i64 cannot hold.
         let value = i64::try_from(value).unwrap_or(-1);
@@ -180,10 +179,7 @@ fn ulimits(spec: &LaunchSpec, can: Capabilities) -> Vec<ResourcesUlimits> {
     if let Some((files, processes)) = can.told {
         all.extend([ulimit("nofile", files), ulimit("nproc", processes)]);
     }
-    if limits.disk_bytes > 0 {
-        // No single file above the disk limit; the init's log must fit too.
-        all.push(ulimit("fsize", limits.disk_bytes.max(limits.log_bytes.saturating_add(1 << 20))));
-    }
+    all.extend(spec.limits.largest_file().map(|bytes| ulimit("fsize", bytes)));
     all
 }
 
@@ -207,20 +203,44 @@ fn all_mounts(spec: &LaunchSpec, mounts: &Mounts<'_>) -> Vec<Mount> {
         bind(mounts.control, &mounts.inner.path(INNER_CONTROL), false),
         bind(mounts.log, &mounts.inner.path(INNER_LOG), false),
     ];
-    let data = match spec.data_mode {
-        DataMode::ReadOnly => "/home/data".to_string(),
-        DataMode::Copy => mounts.inner.path(INNER_DATA),
-    };
-    for (source, below) in mounts.data {
-        let target = if below.is_empty() { data.clone() } else { format!("{data}/{below}") };
-        all.push(bind(source, &target, true));
-    }
-    all.extend(
-        spec.mounts
-            .iter()
-            .map(|(source, target)| bind(source, &target.display().to_string(), true)),
-    );
+    let given = given_mounts(spec, mounts.inner, mounts.data);
+    all.extend(given.map(|(source, target)| bind(&source, &target, true)));
     all
+}
+
+/// What an attempt may read, as pairs of host path and path in the container: `data` is what is mounted
+/// at /home/data and below, as pairs of host path and path below /home/data.
+pub(crate) fn given_mounts(
+    spec: &LaunchSpec,
+    inner: &Inner,
+    data: &[(PathBuf, String)],
+) -> impl Iterator<Item = (PathBuf, String)> {
+    let data_at = match spec.data_mode {
+        DataMode::ReadOnly => "/home/data".to_string(),
+        DataMode::Copy => inner.path(INNER_DATA),
+    };
+    let own = spec.mounts.iter().map(|(from, to)| (from.clone(), to.display().to_string()));
+    let data = data.iter().map(move |(from, below)| {
+        let to = if below.is_empty() { data_at.clone() } else { format!("{data_at}/{below}") };
+        (from.clone(), to)
+    });
+    data.chain(own)
+}
+
+/// What the GPUs' driver has beside the device nodes, as pairs of host path and path in the container.
+pub(crate) fn driver_mounts(access: &GpuAccess) -> impl Iterator<Item = (&Path, String)> {
+    let (dirs, files) = match access {
+        GpuAccess::DeviceNodes { driver_dirs, driver_files, .. } => {
+            (driver_dirs.as_slice(), driver_files.as_slice())
+        }
+        _ => Default::default(),
+    };
+    let dirs = dirs.iter().map(|dir| (dir.as_path(), dir.display().to_string()));
+    let files = files.iter().filter_map(|file| {
+        let name = file.file_name()?.to_string_lossy();
+        Some((file.as_path(), format!("{DRIVER_LIBRARIES}/{name}")))
+    });
+    dirs.chain(files)
 }
 
 /// Variables by which the NVIDIA runtime is told what to hand over; neither an image nor an agent
@@ -274,7 +294,7 @@ fn add_gpus(spec: &LaunchSpec, host: &mut HostConfig, env: &mut Vec<String>) {
                 ..DeviceRequest::default()
             }]);
         }
-        GpuAccess::DeviceNodes { control_nodes, driver_dirs, driver_files, library_path } => {
+        GpuAccess::DeviceNodes { control_nodes, library_path, .. } => {
             let own = spec.gpus.iter().flat_map(|gpu| &gpu.device_nodes);
             let device = |node: &PathBuf| DeviceMapping {
                 path_on_host: Some(node.display().to_string()),
@@ -283,13 +303,7 @@ fn add_gpus(spec: &LaunchSpec, host: &mut HostConfig, env: &mut Vec<String>) {
             };
             host.devices = Some(own.chain(control_nodes).map(device).collect());
             let mounts = host.mounts.get_or_insert_default();
-            mounts
-                .extend(driver_dirs.iter().map(|dir| bind(dir, &dir.display().to_string(), true)));
-            let files = driver_files.iter().filter_map(|file| {
-                let name = file.file_name()?.to_string_lossy();
-                Some(bind(file, &format!("{DRIVER_LIBRARIES}/{name}"), true))
-            });
-            mounts.extend(files);
+            mounts.extend(driver_mounts(&spec.gpu_access).map(|(from, to)| bind(from, &to, true)));
             match env.iter_mut().find(|pair| pair.starts_with("LD_LIBRARY_PATH=")) {
                 Some(known) => *known = format!("{known}:{library_path}"),
                 None => env.push(format!("LD_LIBRARY_PATH={library_path}")),

@@ -2,15 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use medalist_init::protocol::{self, INNER_DATA};
+use medalist_init::protocol;
 
-use super::Unpacked;
-use super::node::Maps;
-use crate::attempt::launch::{DataMode, ExecutorError, LaunchSpec};
-use crate::attempt::limits::{DRIVER_LIBRARIES, GpuAccess, Network};
+use super::{Ground, Unpacked};
+use crate::attempt::launch::{ExecutorError, LaunchSpec};
+use crate::attempt::limits::{GpuAccess, Network};
 use crate::attempt::llm::LlmAccess;
 use crate::sandbox::docker::launch::{container_env, container_launch};
-use crate::sandbox::engine::{ImageFacts, Inner, all_gpus_void};
+use crate::sandbox::engine::{ImageFacts, Inner, all_gpus_void, driver_mounts, given_mounts};
 
 /// Between two looks of the supervisor at memory and processes.
 const SAMPLE_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
@@ -64,8 +63,7 @@ pub(super) fn orders(
     spec: &LaunchSpec,
     argv: &[String],
     image: &Unpacked,
-    maps: &Maps,
-    overlay: bool,
+    ground: &Ground,
     storage: &Storage,
     data: &[(PathBuf, String)],
 ) -> protocol::Launch {
@@ -75,15 +73,8 @@ pub(super) fn orders(
     let limits = &spec.limits;
     let program = inner.init();
     let mut binds = vec![(shown(&init_path()), program.trim_start_matches('/').to_string())];
-    let data_at = match spec.data_mode {
-        DataMode::ReadOnly => "home/data".to_string(),
-        DataMode::Copy => inner.path(INNER_DATA).trim_start_matches('/').to_string(),
-    };
-    for (source, below) in data {
-        let target = if below.is_empty() { data_at.clone() } else { format!("{data_at}/{below}") };
-        binds.push((shown(source), target));
-    }
-    binds.extend(spec.mounts.iter().map(|(source, target)| (shown(source), shown(target))));
+    let given = given_mounts(spec, &inner, data);
+    binds.extend(given.map(|(from, to)| (shown(&from), to.trim_start_matches('/').to_string())));
     let mut env = environment(spec, image);
     let devices = add_gpus(spec, &mut binds, &mut env);
     env.extend(launch.env.clone());
@@ -93,16 +84,13 @@ pub(super) fn orders(
         log: shown(&spec.attempt_dir.log()),
         env,
         sample_every: SAMPLE_EVERY,
-        fsize: match limits.disk_bytes {
-            0 => 0,
-            bytes => bytes.max(limits.log_bytes.saturating_add(1 << 20)),
-        },
+        fsize: limits.largest_file().unwrap_or(0),
         namespaces: Some(protocol::Namespaces {
             image: shown(&image.files),
             storage: shown(&storage.0),
-            overlay,
-            uid_map: maps.users.clone(),
-            gid_map: maps.groups.clone(),
+            overlay: ground.no_overlay.is_none(),
+            uid_map: ground.maps.users.clone(),
+            gid_map: ground.maps.groups.clone(),
             binds,
             devices,
             hosts: hosts(spec),
@@ -146,9 +134,7 @@ fn add_gpus(
     env: &mut Vec<(String, String)>,
 ) -> Vec<String> {
     env.push(all_gpus_void());
-    let GpuAccess::DeviceNodes { control_nodes, driver_dirs, driver_files, library_path } =
-        &spec.gpu_access
-    else {
+    let GpuAccess::DeviceNodes { control_nodes, library_path, .. } = &spec.gpu_access else {
         return Vec::new();
     };
     if spec.gpus.is_empty() {
@@ -156,13 +142,7 @@ fn add_gpus(
     }
     let uuids: Vec<&str> = spec.gpus.iter().map(|gpu| gpu.uuid.as_str()).collect();
     env.push(("CUDA_VISIBLE_DEVICES".to_string(), uuids.join(",")));
-    binds.extend(driver_dirs.iter().map(|dir| (shown(dir), shown(dir))));
-    for file in driver_files {
-        if let Some(name) = file.file_name() {
-            let target = format!("{DRIVER_LIBRARIES}/{}", name.to_string_lossy());
-            binds.push((shown(file), target));
-        }
-    }
+    binds.extend(driver_mounts(&spec.gpu_access).map(|(from, to)| (shown(from), to)));
     let known = env.iter().rev().find(|(name, _)| name == "LD_LIBRARY_PATH");
     let path = known.map_or(library_path.clone(), |(_, known)| format!("{known}:{library_path}"));
     env.push(("LD_LIBRARY_PATH".to_string(), path));

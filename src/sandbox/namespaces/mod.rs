@@ -27,16 +27,16 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::cache;
 use super::control::{self, Control, End};
+use super::docker::check_platform;
 use super::docker::launch::data_mounts;
-use super::docker::{check_platform, refused};
 use super::engine::ImageFacts;
 use super::supervisor::{LOOK_EVERY, Marks, Process, end, reap};
-use super::{Enforcement, Executor, ExecutorInfo, ExitCause, Orphan, RunToken, Running};
+use super::{Enforcement, Executor, ExecutorInfo, Orphan, RunToken, Running};
 use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::{BoxFuture, ExecutorError, LaunchSpec, PreparedImage, Program};
-use crate::attempt::outcome::Usage;
 use crate::host::machine;
 use crate::sandbox::services::Services;
+use crate::sandbox::setup::{SETUP_PATIENCE, not_begun, not_started, too_slow};
 use image::{Image, ImageError, Settings};
 use launch::{Storage, check, orders};
 use node::Maps;
@@ -44,9 +44,6 @@ use running::NamespacesRunning;
 use worker::{Done, Fault, Work};
 
 pub use image::{EMBEDDED, is_in_files};
-
-/// How long an init may take to prepare a container.
-const SETUP_PATIENCE: Duration = Duration::from_secs(300);
 
 /// Runs attempts in namespaces.
 pub struct NamespacesExecutor {
@@ -316,13 +313,9 @@ impl NamespacesExecutor {
         let ground = self.ground().await?;
         let image = self.unpacked(reference).await?;
         let storage = self.make_storage(spec, &image, ground).await?;
-        let order = |data: &[(PathBuf, String)]| {
-            let overlay = ground.no_overlay.is_none();
-            orders(spec, argv, &image, &ground.maps, overlay, &storage, data)
-        };
-        control.create(spec, &spec.instructions, &order(&[]), false)?;
+        control.create(spec, &spec.instructions, false)?;
         let data = data_mounts(spec, control)?;
-        control.rewrite(&order(&data))?;
+        control.order(&orders(spec, argv, &image, ground, &storage, &data), false)?;
         let services = Services::open(spec, control.dir())?;
         let child = tokio::process::Command::new(cache::init_program()?)
             // Its arguments are seen in the container: no path of this machine is among them.
@@ -383,30 +376,15 @@ async fn begin(
             Some(End::Account(record)) => {
                 return Ok(control::began(&record).unwrap_or_else(Utc::now));
             }
-            Some(end) => {
-                return Err(match end.report(Usage::default()).cause {
-                    ExitCause::ImageRefused(why) => refused(spec, why),
-                    ExitCause::SetupFailed(message) => {
-                        let action = "prepare the container".to_string();
-                        ExecutorError::Engine { action, source: message.into() }
-                    }
-                    other => not_started(&format!("{other:?}")),
-                });
-            }
+            Some(end) => return Err(not_begun(end, spec)),
             None if !alive => return Err(not_started("the init ended without a word")),
             None => {}
         }
         if tokio::time::Instant::now() >= patience {
-            let seconds = SETUP_PATIENCE.as_secs();
-            let why = format!("its /home could not be opened for the agent within {seconds} s");
-            return Err(refused(spec, why));
+            return Err(too_slow(spec));
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-}
-
-fn not_started(why: &str) -> ExecutorError {
-    ExecutorError::Engine { action: "start the agent".to_string(), source: why.to_string().into() }
 }
 
 fn odd(done: &Done) -> ExecutorError {

@@ -19,9 +19,6 @@ use crate::sandbox::{
     ExitCause, ExitReport, Postponed, RunToken, Running, Salvage, Stop, StopReason,
 };
 
-/// The status of a program that made a file larger than it may.
-const FILE_TOO_LARGE: i32 = 153;
-
 pub(super) struct NamespacesRunning {
     pub(super) process: Process,
     pub(super) spec: Arc<LaunchSpec>,
@@ -63,16 +60,12 @@ impl Running for NamespacesRunning {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
             let usage = self.usage().await;
-            let Some(end) = self.control.end().await else {
-                // The kernel has ended the container with it.
-                let why = "the container's supervisor was ended from outside".to_string();
-                return Ok(ExitReport { cause: ExitCause::Lost(why), usage, ran: None });
-            };
-            let mut report = end.report(usage);
-            if matches!(report.cause, ExitCause::Exited(FILE_TOO_LARGE)) {
-                report.cause = ExitCause::DiskFull;
+            if let Some(end) = self.control.end().await {
+                return Ok(end.report_of_container(usage));
             }
-            Ok(report)
+            // The kernel has ended the container with it.
+            let why = "the container's supervisor was ended from outside".to_string();
+            Ok(ExitReport { cause: ExitCause::Lost(why), usage, ran: None })
         })
     }
 
