@@ -192,7 +192,9 @@ impl Place {
         let mut containers = format!(
             "[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\ntmp_dir = \"{}\"\nstatic_dir = \"{}\"\nvolume_path = \"{}\"\n",
             shown("tmp"),
-            shown("libpod"),
+            // Where Podman looks that is told its storage by options, as what ends a container is: with another database
+            // it would not find the container, and the service would wait 20 s for the exit code.
+            shown("graph/libpod"),
             shown("volumes")
         );
         // It works on every kind of control groups.

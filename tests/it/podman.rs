@@ -1,11 +1,15 @@
 //! A Podman that the run starts for itself, and that somebody ends while it is needed.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use crate::support::{TestContext, called, skip};
+use medalist::sandbox::engine::tar_directory;
+
+use crate::executor_bench::probe;
+use crate::support::{TestContext, called, json, skip};
 
 /// Processes of a service whose socket is below `dir`.
 fn services(dir: &Path) -> Vec<i32> {
@@ -20,9 +24,78 @@ fn services(dir: &Path) -> Vec<i32> {
     .collect()
 }
 
+/// An image that no other store has.
+const IMAGE: &str = "localhost/medalist-test/shared:1";
+
+fn has_podman() -> bool {
+    Command::new("podman").arg("--version").output().is_ok_and(|said| said.status.success())
+}
+
+/// Names, sizes and times of what is in a store; its locks are no images.
+fn contents(store: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
+    let entries = walkdir::WalkDir::new(store).into_iter().map(Result::unwrap);
+    let files = entries.filter(|entry| {
+        entry.file_type().is_file() && entry.path().extension().is_none_or(|kind| kind != "lock")
+    });
+    files
+        .map(|entry| {
+            let facts = entry.metadata().unwrap();
+            (entry.path().to_owned(), (facts.len(), facts.modified().unwrap()))
+        })
+        .collect()
+}
+
+#[test]
+fn images_of_a_store_that_machines_share_are_used_and_the_store_is_only_read() {
+    if !has_podman() {
+        return skip("podman", "`podman` cannot be run");
+    }
+    let context = TestContext::new();
+    context.ok(&["-q", "prepare", "-c", "demo-flights"]);
+    let root = context.join("root");
+    std::fs::create_dir_all(&root).unwrap();
+    std::fs::copy(probe(), root.join("probe")).unwrap();
+    let tar = context.join("image.tar");
+    std::fs::write(&tar, tar_directory(&root).unwrap()).unwrap();
+    let store = context.join("store");
+    let scratch = tempfile::tempdir_in("/var/tmp").unwrap();
+    let mut fill = Command::new("podman");
+    fill.arg("--root").arg(&store).arg("--runroot").arg(scratch.path());
+    fill.args(["--storage-driver", "overlay"]);
+    fill.args(["import", "-q"]).arg(&tar).arg(IMAGE);
+    let filled = called(&fill.output().unwrap());
+    assert_eq!(filled.code, 0, "{filled:#?}");
+    let agent = context.join("shared");
+    std::fs::create_dir_all(&agent).unwrap();
+    let settings = format!(
+        "id = \"shared\"\nbuild = \"image\"\nimage = \"{IMAGE}\"\ncommand = [\"/probe\", \"submit-sample\"]\n"
+    );
+    std::fs::write(agent.join("agent.toml"), settings).unwrap();
+    let before = contents(&store);
+    let node = tempfile::tempdir_in("/var/tmp").unwrap();
+    let run = |images: Option<&Path>| {
+        let mut run = context.command();
+        run.args(["run", "--agent", "./shared", "-c", "demo-flights", "--executor", "podman"]);
+        run.args(["--timeout", "60s", "--memory", "512MiB", "--disk", "1GiB", "--retries", "0"]);
+        run.envs(images.map(|images| ("MEDALIST_PODMAN_IMAGES", images)));
+        called(&run.env("MEDALIST_NODE_DIR", node.path()).output().unwrap())
+    };
+    let without = run(None);
+    assert_ne!(without.code, 0, "{without:#?}");
+    assert!(without.stderr.contains(IMAGE), "{without:#?}");
+    let with = run(Some(&store));
+    assert_eq!(with.code, 0, "{with:#?}");
+    let records = walkdir::WalkDir::new(context.join("runs")).into_iter().flatten();
+    let records = records.filter(|entry| entry.file_name() == "attempt.json");
+    let outcomes: Vec<_> =
+        records.map(|entry| json(entry.path())["outcome"]["kind"].clone()).collect();
+    assert!(outcomes.contains(&"finished".into()), "{outcomes:?} {with:#?}");
+    assert_eq!(contents(&store), before, "the store is no longer as it was");
+}
+
 #[test]
 fn a_service_that_is_ended_comes_back_and_leaves_nothing() {
-    if !Command::new("podman").arg("--version").output().is_ok_and(|said| said.status.success()) {
+    if !has_podman() {
         return skip("podman", "`podman` cannot be run");
     }
     let context = TestContext::new();
