@@ -33,6 +33,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(200);
 const LONG_PAUSE: Duration = Duration::from_secs(5);
 
+/// The longest path, in bytes, that Podman takes as its `--runroot`.
+const LONGEST_RUNROOT: usize = 50;
+
 /// A service that runs as long as this value; then it is ended, and what it kept is removed unless a
 /// container is left that a resumed run will want.
 #[derive(Debug)]
@@ -63,7 +66,7 @@ impl PodmanService {
     /// There is no Podman, it does not start, or this machine's disk cannot be written to.
     pub async fn start(key: &str) -> Result<Self, ExecutorError> {
         let hash = hex::encode(Sha256::digest(key));
-        let place = Place(cache::node_dir().join("podman").join(&hash[..12]));
+        let place = Place(cache::node_dir().join("podman").join(&hash[..8]));
         cache::own_node_dir(&cache::node_dir())?;
         place.write()?;
         let own = Process::of(i32::try_from(std::process::id()).unwrap_or(0));
@@ -208,6 +211,12 @@ impl Place {
 
     fn command(&self) -> Command {
         let mut command = Command::new("podman");
+        // What ends a container is told the same path by an option, and leaves at once if it is too long: the service would
+        // then wait 20 s for the exit code. Left alone, a rootless Podman takes a longer one.
+        let run = self.at("run");
+        if run.as_os_str().len() <= LONGEST_RUNROOT {
+            command.arg("--runroot").arg(run);
+        }
         command
             .env("CONTAINERS_STORAGE_CONF", self.at("storage.conf"))
             .env("CONTAINERS_CONF", self.at("containers.conf"))
