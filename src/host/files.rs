@@ -1,7 +1,7 @@
 //! Files: whole or not at all, with hashes; an error names the file.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -216,24 +216,63 @@ pub fn is_left_aside(name: &std::ffi::OsStr) -> bool {
     name.as_encoded_bytes().starts_with(ASIDE.as_bytes())
 }
 
+/// Counts and hashes what is read from or written to `inner`.
+#[derive(Debug)]
+pub struct Hashed<T> {
+    /// Where it comes from or goes to.
+    pub inner: T,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl<T> Hashed<T> {
+    /// Nothing has gone through it yet.
+    pub fn new(inner: T) -> Self {
+        Self { inner, hash: Sha256::new(), bytes: 0 }
+    }
+
+    /// SHA-256 of all that went through, as hexadecimal digits, how many bytes it was, and the inside.
+    pub fn finish(self) -> (String, u64, T) {
+        (hex::encode(self.hash.finalize()), self.bytes, self.inner)
+    }
+
+    fn see(&mut self, bytes: &[u8]) {
+        self.hash.update(bytes);
+        self.bytes += bytes.len() as u64;
+    }
+}
+
+impl<T: Read> Read for Hashed<T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.see(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+impl<T: Write> Write for Hashed<T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.see(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
 /// SHA-256 of a file, as hexadecimal digits, and its length.
 ///
 /// # Errors
 /// [`StoreError::Io`] if it cannot be read.
 pub fn file_sha256(path: &Path) -> Result<(String, u64), StoreError> {
     let read = || -> io::Result<(String, u64)> {
-        let mut file = File::open(path)?;
-        let mut hash = Sha256::new();
+        let mut hashed = Hashed::new(File::open(path)?);
         let mut buffer = vec![0; 1 << 16];
-        let mut length = 0;
-        loop {
-            let count = file.read(&mut buffer)?;
-            if count == 0 {
-                return Ok((hex::encode(hash.finalize()), length));
-            }
-            hash.update(&buffer[..count]);
-            length += count as u64;
-        }
+        while hashed.read(&mut buffer)? > 0 {}
+        let (sha256, bytes, _) = hashed.finish();
+        Ok((sha256, bytes))
     };
     read().map_err(StoreError::io("read", path))
 }

@@ -22,7 +22,6 @@ use std::path::{Path, PathBuf};
 use medalist_grading::GradeReport;
 use medalist_reports::record::AttemptRecord;
 use rayon::prelude::*;
-use sha2::{Digest as _, Sha256};
 
 use self::frames::Frames;
 use self::manifest::{
@@ -34,7 +33,7 @@ use super::context::Context;
 use super::error::{CliError, Exit};
 use crate::attempt::plan::{PLAN_FORMAT, Plan};
 use crate::host::chain::Chain;
-use crate::host::files::{StoreError, read_json, read_json_if_there};
+use crate::host::files::{Hashed, StoreError, read_json, read_json_if_there};
 use crate::host::machine;
 use crate::host::sign::Signer;
 use crate::host::store::{GroupDir, find};
@@ -285,7 +284,7 @@ fn write(
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .tempfile_in(folder.unwrap_or(Path::new(".")))
         .map_err(failed)?;
-    let hashed = Hashed { to: BufWriter::new(aside), hash: Sha256::new(), bytes: 0 };
+    let hashed = Hashed::new(BufWriter::new(aside));
     let mut tar = tar::Builder::new(Frames::new(hashed));
     append(&mut tar, MANIFEST, manifest.len() as u64, manifest).map_err(failed)?;
     if let Some(signature) = signature {
@@ -294,20 +293,21 @@ fn write(
     }
     for (file, scanned) in files {
         let from = File::open(&file.from).map_err(StoreError::io("read", &file.from))?;
-        let mut same = Same { from, hash: Sha256::new() };
+        let mut same = Hashed::new(from);
         append(&mut tar, &file.path, scanned.bytes, (&mut same).take(scanned.bytes))
             .map_err(failed)?;
-        if hex::encode(same.hash.finalize()) != scanned.sha256 {
+        if same.finish().0 != scanned.sha256 {
             let message = format!("`{}` was changed meanwhile", file.from.display());
             return Err(CliError::message(Exit::BadInput, message)
                 .hint("give the same command again once nobody writes there"));
         }
     }
     let hashed = tar.into_inner().and_then(Frames::finish).map_err(failed)?;
-    let aside = hashed.to.into_inner().map_err(|error| failed(error.into_error()))?;
+    let (sha256, bytes, aside) = hashed.finish();
+    let aside = aside.into_inner().map_err(|error| failed(error.into_error()))?;
     aside.as_file().sync_all().map_err(failed)?;
     aside.persist(out).map_err(|error| failed(error.error))?;
-    Ok((hashed.bytes, hex::encode(hashed.hash.finalize())))
+    Ok((bytes, sha256))
 }
 
 /// Appends a file that tells nothing of who made it, and when.
@@ -325,38 +325,4 @@ fn append(
     header.set_gid(0);
     header.set_entry_type(tar::EntryType::Regular);
     tar.append_data(&mut header, path, from)
-}
-
-/// Hashes what is read.
-struct Same {
-    from: File,
-    hash: Sha256,
-}
-
-impl Read for Same {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.from.read(buffer)?;
-        self.hash.update(&buffer[..count]);
-        Ok(count)
-    }
-}
-
-/// Counts and hashes what is written.
-struct Hashed<W> {
-    to: W,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl<W: Write> Write for Hashed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.to.write(bytes)?;
-        self.hash.update(&bytes[..count]);
-        self.bytes += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
-    }
 }

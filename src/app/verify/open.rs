@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::app::bundle::manifest::{BUNDLE_FORMAT, KIND, Listed, MANIFEST, Manifest, SIGNATURE};
 use crate::app::bundle::pick::LONGEST_PATH;
+use crate::host::files::Hashed;
 
 /// The largest manifest: some hundred thousand files.
 const LARGEST_MANIFEST: u64 = 64 << 20;
@@ -123,8 +124,8 @@ pub(super) fn open(path: &Path, most: u64) -> Result<Opened, OpenError> {
 fn unpack_apart(file: File) -> (Pieces, JoinHandle<(String, u64)>) {
     let (sender, pieces) = sync_channel(WAITING);
     let thread = std::thread::spawn(move || {
-        let mut hashed = Hashed { from: file, hash: Sha256::new(), bytes: 0 };
-        let unpack = |hashed: &mut Hashed| -> io::Result<()> {
+        let mut hashed = Hashed::new(file);
+        let unpack = |hashed: &mut Hashed<File>| -> io::Result<()> {
             let mut decoder = zstd::stream::read::Decoder::new(hashed)?;
             decoder.window_log_max(WINDOW)?;
             loop {
@@ -142,26 +143,11 @@ fn unpack_apart(file: File) -> (Pieces, JoinHandle<(String, u64)>) {
         drop(sender);
         // What the decoder has not asked for counts as well.
         let _ = io::copy(&mut hashed, &mut io::sink());
-        (hex::encode(hashed.hash.finalize()), hashed.bytes)
+        let (sha256, bytes, _) = hashed.finish();
+        (sha256, bytes)
     });
     let left = Rc::new(Cell::new(LARGEST_MANIFEST + FRAMING));
     (Pieces { pieces, now: Vec::new(), at: 0, left }, thread)
-}
-
-/// Hashes what is read.
-struct Hashed {
-    from: File,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl Read for Hashed {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.from.read(buffer)?;
-        self.hash.update(&buffer[..count]);
-        self.bytes += count as u64;
-        Ok(count)
-    }
 }
 
 /// What another thread unpacks, up to a number of bytes.

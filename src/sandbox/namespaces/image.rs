@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
+use crate::host::files::Hashed;
 use crate::sandbox::embedded;
 
 /// Beginnings of references.
@@ -313,11 +314,11 @@ impl Image {
         let open = self.layers.iter().map(|blob| inflated(blob.open()?));
         let open: Vec<Box<dyn Read>> = open.collect::<io::Result<_>>()?;
         for (layer, expected) in open.into_iter().zip(&self.config.rootfs.diff_ids) {
-            let mut hashing = Hashing { inner: layer, hash: Sha256::new() };
+            let mut hashing = Hashed::new(layer);
             apply(&mut hashing)?;
             // What is behind the end of the tar is part of the digest.
             io::copy(&mut hashing, &mut io::sink())?;
-            let found = format!("sha256:{}", hex::encode(hashing.hash.finalize()));
+            let found = format!("sha256:{}", hashing.finish().0);
             if found != *expected {
                 return Err(bad(format!("a layer is `{found}`, expected `{expected}`")));
             }
@@ -414,17 +415,4 @@ fn inflated(mut raw: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
     } else {
         Box::new(whole)
     })
-}
-
-struct Hashing {
-    inner: Box<dyn Read>,
-    hash: Sha256,
-}
-
-impl Read for Hashing {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hash.update(&buffer[..count]);
-        Ok(count)
-    }
 }
