@@ -9,7 +9,7 @@ use chrono::Utc;
 use medalist_llm::config::{ConfigError, HostedTools, Limits as LlmLimits};
 use medalist_llm::events::{Event, EventSink};
 use medalist_llm::ledger::{Balance, Leases};
-use medalist_llm::record::{Replay, ReplayError};
+use medalist_llm::record::{CallRecord, Replay, ReplayError, Summary};
 use medalist_llm::{AttemptSpec, Gateway, GatewayError};
 use medalist_reports::record::{
     AttemptRecord, LlmBudgetRecord, LlmGroupRecord, LlmRecord, LlmTotals,
@@ -366,6 +366,12 @@ fn budget(balance: &Balance) -> Option<LlmBudgetRecord> {
     })
 }
 
+/// What calls come to, in the words of records: through JSON, which both crates write alike.
+pub fn totals_of(calls: &[CallRecord]) -> LlmTotals {
+    let totals = serde_json::to_value(Summary::of(calls).totals);
+    totals.and_then(serde_json::from_value).unwrap_or_default()
+}
+
 /// What earlier tries used, from their own bills.
 fn earlier_tries(dir: &AttemptDir, number: u32) -> Option<LlmTotals> {
     let mut sum: Option<LlmTotals> = None;
@@ -375,11 +381,7 @@ fn earlier_tries(dir: &AttemptDir, number: u32) -> Option<LlmTotals> {
             continue;
         }
         let calls = medalist_llm::record::read_calls(&earlier.llm()).unwrap_or_default();
-        let totals = medalist_llm::record::Summary::of(&calls).totals;
-        let totals = serde_json::to_value(totals).and_then(serde_json::from_value::<LlmTotals>);
-        if let Ok(totals) = totals.as_ref() {
-            sum.get_or_insert_default().add(totals);
-        }
+        sum.get_or_insert_default().add(&totals_of(&calls));
     }
     sum
 }

@@ -37,7 +37,7 @@ pub use attempt_record::{planned_conditions, record_of_lost};
 pub use dispatcher::{Run, RunError, RunSummary, run};
 pub use gpu::{BadGpu, GpuWatch, Gpus};
 pub use group_files::{close_group, write_group};
-pub use llm::{LlmError, LlmRun, describe as describe_llm, recorded_totals};
+pub use llm::{LlmError, LlmRun, describe as describe_llm, recorded_totals, totals_of};
 pub use queue::forecast;
 pub use scheduler::{Capacity, Forecast};
 pub use stop::StopRequest;

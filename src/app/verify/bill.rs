@@ -6,7 +6,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
-use medalist_llm::record::{CallRecord, Outcome, Summary};
+use medalist_llm::record::{CallRecord, Outcome};
 use medalist_reports::record::{AttemptRecord, LlmRecord, LlmTotals};
 use serde::Deserialize;
 
@@ -15,6 +15,7 @@ use super::group::{Attempt, Group};
 use crate::app::bundle::manifest::Part;
 use crate::attempt::dir::AttemptDir;
 use crate::run::sinks::jsonl;
+use crate::run::totals_of;
 
 /// Calls of one try that are added up; more would take the memory that they are to be kept from.
 const MOST_CALLS: usize = 200_000;
@@ -91,7 +92,7 @@ fn attempt_bill(
         Ok(calls) => calls,
         Err(error) => return check.open(format!("the calls of {key} cannot be read: {error}")),
     };
-    let totals = totals(&own);
+    let totals = totals_of(&own);
     check.expect(totals == llm.totals, || {
         format!(
             "{key} has a bill of {}, and its calls come to {}",
@@ -103,7 +104,7 @@ fn attempt_bill(
     for one in record.tries.iter().rev().skip(1) {
         let folder: AttemptDir = attempt.dir.earlier_try(one.number);
         match calls(&folder.llm()) {
-            Ok(calls) => earlier.add(&self::totals(&calls)),
+            Ok(calls) => earlier.add(&totals_of(&calls)),
             Err(error) => check.open(format!("calls of {key} cannot be read: {error}")),
         }
     }
@@ -208,12 +209,6 @@ fn calls(folder: &Path) -> io::Result<Vec<CallRecord>> {
         return Err(io::Error::other(format!("there are more than {MOST_CALLS}")));
     }
     medalist_llm::record::read_calls(folder)
-}
-
-/// What calls come to, in the words of records.
-fn totals(calls: &[CallRecord]) -> LlmTotals {
-    let totals = serde_json::to_value(Summary::of(calls).totals);
-    totals.and_then(serde_json::from_value).unwrap_or_default()
 }
 
 /// The calls that a transcript has.
