@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use crate::dialect::Dialect;
 use crate::money::Picodollars;
-use crate::prices::{self, OwnPrice};
+use crate::prices::{self, OwnPrice, Price, PriceTable};
 use crate::record::ReplayOptions;
 
 pub use key::KeySource;
@@ -447,6 +448,28 @@ impl Config {
         self.check_prices()
     }
 
+    /// The table of prices with the settings' own rows before it.
+    pub fn price_table(&self) -> PriceTable {
+        PriceTable::new(self.prices.iter().map(|(model, price)| (model.clone(), *price)))
+    }
+
+    /// What a model costs at a time as an upstream serves it, by [`Config::price_table`]; none if nobody knows.
+    pub fn price(
+        &self,
+        table: &PriceTable,
+        upstream: &str,
+        model: &str,
+        tier: Option<&str>,
+        at: DateTime<Utc>,
+    ) -> Option<Price> {
+        let settings = self.upstreams.get(upstream)?;
+        if settings.price == PriceMode::Free {
+            return Some(PriceTable::free());
+        }
+        let provider = settings.price_provider.as_deref().unwrap_or_default();
+        table.find(upstream, provider, model, tier, at)
+    }
+
     /// Under a limit in dollars, every model that is named without a pattern must have a price.
     fn check_prices(&self) -> Result<(), String> {
         let limited =
@@ -454,12 +477,10 @@ impl Config {
         if !limited || self.budget.unknown_price == UnknownPrice::Allow {
             return Ok(());
         }
-        let own = self.prices.iter().map(|(k, v)| (k.clone(), *v));
-        let table = prices::PriceTable::new(own);
-        for (name, upstream) in self.upstreams.iter().filter(|(_, u)| u.price == PriceMode::Table) {
+        let table = self.price_table();
+        for (name, upstream) in &self.upstreams {
             for model in upstream.models.iter().filter(|m| !m.contains(['*', '#', '!'])) {
-                let provider = upstream.price_provider.as_deref().unwrap_or_default();
-                if table.find(name, provider, model, None, chrono::Utc::now()).is_none() {
+                if self.price(&table, name, model, None, Utc::now()).is_none() {
                     return Err(format!(
                         "`{name}` may use `{model}`, whose price is unknown, so that a budget in dollars cannot \
                          hold; add `[prices.\"{model}\"]`, or set `budget.unknown_price = \"allow\"`"

@@ -116,9 +116,7 @@ impl Gateway {
         Ok(Arc::new(Self {
             providers,
             way,
-            prices: PriceTable::new(
-                config.prices.iter().map(|(model, price)| (model.clone(), *price)),
-            ),
+            prices: config.price_table(),
             gates: Gates::new(events.clone()),
             ledger: Ledger::new(config.budget.group, config.budget.overshoot, events.clone()),
             config,
@@ -318,11 +316,6 @@ impl Gateway {
         model: &str,
         tier: Option<&str>,
     ) -> Option<crate::prices::Price> {
-        let config = &self.providers.get(upstream)?.config;
-        if config.price == crate::config::PriceMode::Free {
-            return Some(PriceTable::free());
-        }
-        let provider = config.price_provider.as_deref().unwrap_or_default();
-        self.prices.find(upstream, provider, model, tier, Utc::now())
+        self.config.price(&self.prices, upstream, model, tier, Utc::now())
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json as value};
 
-use crate::bundle::{Copy, claims, last_link, made};
+use crate::bundle::{Copy, claims, edit, last_link, made};
 use crate::llm::attempts;
 use crate::support::json;
 
@@ -30,7 +30,7 @@ fn renumber(events: &mut [Value]) {
 type Change = (&'static str, &'static [&'static str], fn(&Copy));
 
 /// Each change with the claims that it contradicts; the last of them is the one that must.
-const CHANGES: [Change; 26] = [
+const CHANGES: [Change; 28] = [
     ("a better score in the grade", &["records", "scores"], |copy| {
         copy.edit_first("grade.json", |grade| grade["score"] = value!(0.001));
     }),
@@ -237,6 +237,26 @@ const CHANGES: [Change; 26] = [
             }
         });
     }),
+    ("a cheaper call, in every sum", &["bill"], |copy| {
+        let path = copy.attempt(0).join("llm/calls.jsonl");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut calls: Vec<Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let price = calls[0]["picodollars"].as_u64().unwrap();
+        calls[0]["picodollars"] = value!(price / 2);
+        let lines: Vec<String> = calls.iter().map(|call| format!("{call}\n")).collect();
+        std::fs::write(&path, lines.concat()).unwrap();
+        let lower = |totals: &mut Value| {
+            let sum = totals["picodollars"].as_u64().unwrap();
+            totals["picodollars"] = value!(sum - price.div_ceil(2));
+        };
+        copy.edit_first("attempt.json", |record| lower(&mut record["llm"]["totals"]));
+        copy.edit("group.json", |group| lower(&mut group["llm"]["totals"]));
+    }),
+    ("a connection to a host that is not on the list", &["conditions"], |copy| {
+        let line = value!({"target": "elsewhere.example.org:443", "verdict": "connected"});
+        std::fs::write(copy.attempt(0).join("network.jsonl"), format!("{line}\n")).unwrap();
+    }),
     ("a larger budget", &["bill"], |copy| {
         copy.edit_first("attempt.json", |record| {
             record["llm"]["budget"]["dollars"] = value!(50.0);
@@ -255,6 +275,23 @@ fn each_change_that_somebody_could_make_is_found() {
             assert_eq!(verdict, "contradicted", "{name}: {claim}: {lines}\n{found:#?}");
         }
     }
+}
+
+#[test]
+fn one_gpu_cannot_be_used_by_two_attempts_at_once() {
+    let with_starts = |starts: [&str; 2]| {
+        let copy = Copy::new();
+        for (number, start) in starts.into_iter().enumerate() {
+            edit(&copy.attempt(number).join("attempt.json"), |record| {
+                let one = &mut record["tries"][0];
+                one["gpus"] = value!([{"uuid": "GPU-1"}]);
+                (one["started_at"], one["took_s"]) = (value!(start), value!(100.0));
+            });
+        }
+        copy.verified()["times"].1.contains("had the GPU GPU-1 at once")
+    };
+    assert!(with_starts(["2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"]));
+    assert!(!with_starts(["2026-01-01T00:00:00Z", "2026-01-01T00:02:00Z"]));
 }
 
 /// Adds a failed try to the first attempt, in the record and in the log.

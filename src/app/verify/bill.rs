@@ -5,7 +5,10 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
+use chrono::TimeDelta;
 use flate2::read::MultiGzDecoder;
+use medalist_llm::Config;
+use medalist_llm::prices::Price;
 use medalist_llm::record::{CallRecord, Outcome};
 use medalist_reports::record::{AttemptRecord, LlmRecord, LlmTotals};
 use serde::Deserialize;
@@ -19,6 +22,8 @@ use crate::run::totals_of;
 
 /// Calls of one try that are added up; more would take the memory that they are to be kept from.
 const MOST_CALLS: usize = 200_000;
+/// The operation that providers count tokens by, which is free.
+const COUNT_TOKENS: &str = "count_tokens";
 /// What a transcript may unpack to.
 const UNPACKED: u64 = 4 << 30;
 /// The longest line of a transcript; a request is 64 MiB at most.
@@ -119,6 +124,7 @@ fn attempt_bill(
     transcript(attempt, &own, check);
     let config = group.plan.llm.as_ref().and_then(|llm| llm.config().ok());
     let Some(config) = config else { return check.open("the plan's gateway cannot be read") };
+    prices(&config, attempt, &own, check);
     let planned = config.budget.attempt;
     let budget = llm.budget.clone().unwrap_or_default();
     let dollars = planned.dollars.map(medalist_llm::Picodollars::dollars);
@@ -133,6 +139,49 @@ fn attempt_bill(
             medalist_llm::config::Overshoot::Never => check.wrong(what),
             medalist_llm::config::Overshoot::Bounded => check.note(what),
         }
+    }
+}
+
+/// Calls cost what their tokens cost by the plan's table of prices.
+fn prices(config: &Config, attempt: &Attempt, own: &[CallRecord], check: &mut Check) {
+    let table = config.price_table();
+    // Rows of a table name it, and rows of the plan's own and what is free name no table.
+    let (other_table, here) = ("(", format!("({})", table.id()));
+    let (mut wrong, mut elsewhere) = (0, 0);
+    let counts = |call: &&CallRecord| {
+        call.tries > 0
+            && call.tokens.total() > 0
+            && call.outcome != Outcome::HarnessLost
+            && call.operation != COUNT_TOKENS
+    };
+    for call in own.iter().filter(counts) {
+        if call.price.as_ref().is_some_and(|row| row.contains(other_table) && !row.contains(&here))
+        {
+            elsewhere += 1;
+            continue;
+        }
+        // A call is booked at its end; some rows hold at some hours alone.
+        let took = TimeDelta::try_milliseconds(call.duration_ms as i64).unwrap_or_default();
+        let price = |at| {
+            let tier = call.tier.as_deref();
+            config.price(&table, &call.provider, &call.request_model, tier, at)
+        };
+        let is = |price: Option<Price>| match price {
+            Some(price) => {
+                call.price.as_ref() == Some(&price.row)
+                    && call.picodollars == Some(price.cost(&call.tokens).0)
+            }
+            None => call.price.is_none() && call.picodollars.is_none(),
+        };
+        let booked = call.at.checked_add_signed(took).unwrap_or(call.at);
+        wrong += usize::from(!is(price(call.at)) && !is(price(booked)));
+    }
+    let key = &attempt.planned.key;
+    check.expect(wrong == 0, || {
+        format!("{wrong} calls of {key} cost something else by the plan's prices")
+    });
+    if elsewhere > 0 {
+        check.open(format!("{elsewhere} calls of {key} have prices of another table than {here}"));
     }
 }
 
@@ -153,7 +202,7 @@ fn seen(
         format!("the log has seen {told} calls of {key}, and its bill has {made}")
     });
     if let Some((began, ended)) = last.started_at.zip(record.ended_at) {
-        let slack = chrono::TimeDelta::seconds(60);
+        let slack = TimeDelta::seconds(60);
         let outside = own.iter().find(|call| call.at + slack < began || call.at > ended + slack);
         check.expect(outside.is_none(), || {
             let at = outside.map(|call| call.at.to_rfc3339()).unwrap_or_default();
