@@ -1,6 +1,8 @@
 //! What the fuzz targets of `fuzz/` need of the insides of this crate. Each takes any bytes, and
 //! fails only by a panic.
 
+use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -8,11 +10,16 @@ use medalist_competitions::{Catalogue, CompetitionSpec};
 use medalist_grading::GradeReport;
 use medalist_init::protocol::{Failure, Record};
 use medalist_reports::record::AttemptRecord;
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::app::bundle::manifest::{Listed, MANIFEST, Manifest};
+use crate::app::context::Context;
+use crate::app::grading::workers::GradingLimits;
+use crate::app::verify::{VerifyRequest, verify};
 use crate::attempt::agents::AgentSpec;
 use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::{ValidationReply, Validator};
@@ -192,6 +199,81 @@ fn print_event(event: &RunEvent) {
 
 fn shown(text: &str) {
     assert!(!text.contains(char::is_control) && !text.contains('\u{202e}'), "{text:?}");
+}
+
+/// A bundle that somebody sends: the bytes as they are, or packed as a tar, or the tar's files with a
+/// manifest that lists them, so that what they say is looked at.
+pub fn bundle(bytes: &[u8]) {
+    let Some((kind, tar)) = bytes.split_first() else { return };
+    let pack = |tar: &[u8]| zstd::encode_all(tar, 1).expect("memory takes all");
+    let packed = match kind % 3 {
+        0 => tar.to_vec(),
+        1 => pack(tar),
+        _ => pack(&with_manifest(tar)),
+    };
+    let folder = folder();
+    let file = folder.path().join("entry.medalist");
+    write(&file, &packed);
+    let context = Context {
+        data_dir: folder.path().join("data"),
+        runs_dir: folder.path().join("runs"),
+        catalog_dirs: Vec::new(),
+        quiet: 2,
+        progress: false,
+        grading_limits: GradingLimits::default(),
+    };
+    let request = VerifyRequest { file: &file, signers: None, witnesses: &[], most: 1 << 20 };
+    if let Ok(found) = verify(&request, &context) {
+        for line in found.text().lines().chain(found.markdown().lines()) {
+            shown(line);
+        }
+        serde_json::to_string(&found).expect("a verification can be written");
+    }
+    let left = std::fs::read_dir(folder.path()).expect("it is there").count();
+    assert_eq!(left, 1, "something is beside the bundle");
+}
+
+/// The plain files of a tar, packed again with a manifest that lists them.
+fn with_manifest(tar: &[u8]) -> Vec<u8> {
+    let (mut files, mut manifest) = (BTreeMap::new(), None);
+    let mut archive = tar::Archive::new(tar);
+    for entry in archive.entries().into_iter().flatten() {
+        let Ok(mut entry) = entry else { break };
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let mut content = Vec::new();
+        if entry.read_to_end(&mut content).is_err() {
+            break;
+        }
+        match path == MANIFEST {
+            true => manifest = serde_json::from_slice::<Manifest>(&content).ok(),
+            false => drop(files.insert(path, content)),
+        }
+    }
+    let Some(mut manifest) = manifest else { return tar.to_vec() };
+    let hash = |content: &[u8]| hex::encode(Sha256::digest(content));
+    for group in &mut manifest.groups {
+        if let Some(plan) = files.get(&format!("{}/plan.json", group.id)) {
+            group.plan_sha256 = hash(plan);
+        }
+    }
+    let listed = files.iter().map(|(path, content)| Listed {
+        path: path.clone(),
+        bytes: content.len() as u64,
+        sha256: hash(content),
+    });
+    manifest.files = listed.collect();
+    let text = serde_json::to_vec(&manifest).expect("a manifest can be written");
+    let mut out = tar::Builder::new(Vec::new());
+    let first = std::iter::once((MANIFEST, &text));
+    for (path, content) in first.chain(files.iter().map(|(path, content)| (path.as_str(), content)))
+    {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        // What has no place in a tar is left out.
+        let _ = out.append_data(&mut header, path, content.as_slice());
+    }
+    out.into_inner().expect("memory takes all")
 }
 
 /// A leaderboard that somebody imports.

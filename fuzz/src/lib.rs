@@ -15,9 +15,10 @@ pub fn archives(bytes: &[u8]) {
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("agents", medalist::fuzzing::agents),
     ("archives", archives),
+    ("bundle", medalist::fuzzing::bundle),
     ("cells", cells::run),
     ("control", medalist::fuzzing::control),
     ("csv", csv::run),
