@@ -31,6 +31,8 @@ pub enum Exit {
     InvalidSubmission = 8,
     /// A claim of a bundle is contradicted (`verify` only).
     Contradicted = 9,
+    /// There are findings of the confidence that was named (`audit` only).
+    Findings = 10,
     /// Another process makes the attempt, or it cannot begin here now; later it may (`attempt` only).
     Elsewhere = 75,
     /// Interrupted by a signal; what was finished is safe.

@@ -4,6 +4,8 @@
 pub mod agents;
 #[cfg(target_os = "linux")]
 pub mod apart;
+#[cfg(target_os = "linux")]
+pub mod audit;
 pub mod boards;
 pub mod briefs;
 #[cfg(target_os = "linux")]

@@ -5,6 +5,8 @@
 
 #[cfg(target_os = "linux")]
 pub mod agents;
+#[cfg(target_os = "linux")]
+pub mod audit;
 pub mod briefs;
 #[cfg(target_os = "linux")]
 pub mod bundle;
@@ -171,6 +173,8 @@ enum Command {
     Bundle(bundle::Args),
     #[cfg(target_os = "linux")]
     Verify(verify::Args),
+    #[cfg(target_os = "linux")]
+    Audit(audit::Args),
     #[cfg(target_os = "linux")]
     Key(key::KeyArgs),
     Config(config::Args),
@@ -370,6 +374,8 @@ fn dispatch(
         Command::Bundle(args) => bundle::run(&args, context),
         #[cfg(target_os = "linux")]
         Command::Verify(args) => verify::run(&args, context),
+        #[cfg(target_os = "linux")]
+        Command::Audit(args) => audit::run(&args, context),
         #[cfg(target_os = "linux")]
         Command::Key(args) => key::run(&args, context),
         Command::Config(args) => config::run(&args, typed, context),
