@@ -1,5 +1,6 @@
 //! What the fuzz targets do with the bytes that they are given.
 
+pub mod audit;
 pub mod cells;
 pub mod csv;
 pub mod formats;
@@ -15,10 +16,11 @@ pub fn archives(bytes: &[u8]) {
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("agents", medalist::fuzzing::agents),
     ("archives", archives),
     ("bundle", medalist::fuzzing::bundle),
+    ("audit", audit::run),
     ("cells", cells::run),
     ("control", medalist::fuzzing::control),
     ("csv", csv::run),
