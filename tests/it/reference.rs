@@ -60,6 +60,7 @@ fn versions_of_formats_are_those_of_the_code() {
         ("| `experiment.json`", medalist::app::experiment::EXPERIMENT_FORMAT),
         ("| `manifest.json` of a bundle", medalist::app::bundle::manifest::BUNDLE_FORMAT),
         ("| printed by `verify --json`", medalist::app::verify::VERIFICATION_FORMAT),
+        ("| printed by `audit --format json`", medalist::app::audit::AUDIT_FORMAT),
         ("| `looks.json`", medalist::app::experiment::EXPERIMENT_FORMAT),
         ("| `experiment-report.json`", experiment::EXPERIMENT_REPORT_FORMAT),
     ] {

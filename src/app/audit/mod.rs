@@ -1,16 +1,44 @@
 //! What may be a violation in what attempts left, found by rules. A finding is a question to a person;
 //! nothing is excluded for it.
+//!
+//! ```text
+//!  files       bounded reading of what agents left
+//!  task        what is known of a competition here: ids, answers, scores, public data
+//!  attempt     one attempt's files, by the rules for each
+//!  submission  submissions beside the answers and beside each other
+//!  text        for people
+//! ```
+//! The rules themselves are `medalist-audit`'s, which reads no file.
 
-use std::path::PathBuf;
+mod attempt;
+mod files;
+mod submission;
+mod task;
+mod text;
 
-use medalist_audit::{Confidence, Finding, Rule};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use medalist_audit::kernels::Kernels;
+use medalist_audit::same::{Submitted, identical};
+use medalist_audit::{Confidence, Finding, Leave, Rule, Setting, Source};
+use medalist_grading::untrusted::Shown;
 use medalist_reports::record::{AttemptKey, FormatVersion};
+use medalist_reports::table::Look;
+use rayon::prelude::*;
 use serde::Serialize;
 
+use self::attempt::Reading;
+use self::task::Task;
+use super::bundle::manifest::Listed;
+use super::bundle::pick::{Picked, files_of};
 use super::context::Context;
-use super::error::CliError;
+use super::error::{CliError, Exit};
 use super::groups::read_plan;
-use crate::host::store::find;
+use super::verify::{open, refused};
+use crate::attempt::limits::Network;
+use crate::attempt::plan::Plan;
+use crate::host::store::{GroupDir, find};
 
 /// The version of the JSON that `audit --format json` prints.
 pub const AUDIT_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
@@ -18,15 +46,41 @@ pub const AUDIT_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
 /// What is audited.
 #[derive(Debug)]
 pub struct AuditRequest<'a> {
-    /// Folders of run groups, or their names below the runs folder.
+    /// Folders of run groups, their names below the runs folder, or bundles.
     pub groups: &'a [PathBuf],
+    /// A folder of public kernels.
+    pub kernels: Option<&'a Path>,
+    /// What the competitions' rules forbid, beside what the network already kept out.
+    pub forbidden: &'a [Forbidden],
+    /// Bytes that a bundle may unpack to.
+    pub most: u64,
+}
+
+/// What rules of competitions may forbid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Forbidden {
+    /// Anything fetched from elsewhere.
+    Downloads,
+    /// Weights that others trained.
+    Weights,
 }
 
 /// What came of it.
 #[derive(Debug, Serialize)]
 pub struct Audit {
     pub format: FormatVersion,
+    /// What is known of the competitions' data, which says nothing against any attempt.
+    pub competitions: Vec<CompetitionAudit>,
     pub groups: Vec<GroupAudit>,
+}
+
+/// What came of a competition's public data.
+#[derive(Debug, Serialize)]
+pub struct CompetitionAudit {
+    pub id: String,
+    /// Files are named from the prepared folder.
+    pub findings: Vec<Finding>,
+    pub not_checked: Vec<NotChecked>,
 }
 
 /// What came of one run group.
@@ -35,6 +89,8 @@ pub struct GroupAudit {
     /// Its name.
     pub id: String,
     pub agent: String,
+    /// Files that could not be looked at, one line each.
+    pub refused: Vec<String>,
     pub attempts: Vec<AttemptAudit>,
 }
 
@@ -51,7 +107,7 @@ pub struct AttemptAudit {
 }
 
 /// A rule that could not be applied, in whole or in part.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct NotChecked {
     pub rule: Rule,
     /// Why, in words.
@@ -59,27 +115,282 @@ pub struct NotChecked {
 }
 
 impl Audit {
-    /// All findings.
+    /// All findings on attempts.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.groups.iter().flat_map(|group| &group.attempts).flat_map(|one| &one.findings)
     }
 
-    /// Whether a finding is at least so sure.
+    /// Whether a finding on an attempt is at least so sure.
     pub fn has(&self, confidence: Confidence) -> bool {
         self.findings().any(|finding| finding.confidence >= confidence)
     }
+
+    /// For people, on a terminal.
+    pub fn text(&self, look: Look) -> String {
+        text::plain(self, look)
+    }
+
+    /// For a pull request.
+    pub fn markdown(&self) -> String {
+        text::markdown(self)
+    }
+}
+
+/// A group that is audited.
+struct Group {
+    plan: Plan,
+    files: Vec<Picked>,
+    refused: Vec<String>,
 }
 
 /// Audits run groups.
 ///
 /// # Errors
-/// A group is missing or its plan cannot be read. What is wrong with an attempt's files is no error.
+/// A group is missing or its plan cannot be read; a bundle cannot be opened; the folder of kernels cannot be
+/// read. What is wrong with an attempt's files is no error.
 pub fn audit(request: &AuditRequest<'_>, context: &Context) -> Result<Audit, CliError> {
-    let mut groups = Vec::new();
+    let kernels = request.kernels.map(|folder| read_kernels(folder, context)).transpose()?;
+    let (mut groups, mut unpacked) = (Vec::new(), Vec::new());
     for text in request.groups {
-        let dir = find::group(&context.runs_dir, text).map_err(super::groups::find_error)?;
-        let plan = read_plan(&dir)?;
-        groups.push(GroupAudit { id: plan.group, agent: plan.agent.id, attempts: Vec::new() });
+        groups.extend(read_groups(text, request.most, context, &mut unpacked)?);
     }
-    Ok(Audit { format: AUDIT_FORMAT, groups })
+    let ids: BTreeSet<&str> = groups
+        .iter()
+        .flat_map(|group| &group.plan.attempts)
+        .map(|attempt| attempt.key.competition.as_str())
+        .collect();
+    let grading = context.grading()?;
+    let (mut tasks, mut competitions) = (BTreeMap::new(), Vec::new());
+    for id in ids {
+        let (findings, not_checked) = match Task::read(id, &grading, context) {
+            Ok(task) => {
+                let data = task.data();
+                tasks.insert(id.to_owned(), task);
+                data
+            }
+            Err(why) => {
+                let why = Shown::message(&why).into_string();
+                let rules = [Rule::TestRowsInTrain, Rule::PromptInjection];
+                (Vec::new(), rules.map(|rule| NotChecked { rule, why: why.clone() }).to_vec())
+            }
+        };
+        competitions.push(CompetitionAudit { id: id.to_owned(), findings, not_checked });
+    }
+    let mut submitted = Vec::new();
+    let mut audits: Vec<GroupAudit> = groups
+        .iter()
+        .enumerate()
+        .map(|(at, group)| {
+            let found = audit_group(group, &tasks, kernels.as_ref(), request);
+            let (audit, own) = found;
+            submitted.extend(own.into_iter().map(|(one, submission)| ((at, one), submission)));
+            audit
+        })
+        .collect();
+    compare(&mut audits, submitted, &tasks);
+    for attempt in audits.iter_mut().flat_map(|group| &mut group.attempts) {
+        attempt.findings.sort_by(|a, b| b.confidence.cmp(&a.confidence).then(a.rule.cmp(&b.rule)));
+        attempt.not_checked.sort();
+    }
+    Ok(Audit { format: AUDIT_FORMAT, competitions, groups: audits })
+}
+
+/// Reads the kernels of a folder.
+fn read_kernels(folder: &Path, context: &Context) -> Result<Kernels, CliError> {
+    let bad = |error| {
+        let path = folder.display();
+        CliError::new(Exit::BadInput, error).context(format!("cannot read the kernels in `{path}`"))
+    };
+    let mut kernels = Kernels::default();
+    let mut short = 0;
+    for path in files::below(folder).map_err(bad)? {
+        let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy();
+        if !(name.ends_with(".py") || name.ends_with(".ipynb")) {
+            continue;
+        }
+        match files::bytes(&path) {
+            Ok(bytes) => short += usize::from(kernels.add(&Source::new(&name, &bytes)) == 0),
+            Err(why) => context.warn(format_args!("`{}` was not read: {why}", path.display())),
+        }
+    }
+    if kernels.is_empty() {
+        let message = format!("`{}` has no kernel", folder.display());
+        return Err(CliError::message(Exit::BadInput, message)
+            .hint("expected files that end in `.py` or `.ipynb`"));
+    }
+    if short > 0 {
+        context.say(format_args!(
+            "{short} of {} kernels are too short to compare with",
+            kernels.len()
+        ));
+    }
+    Ok(kernels)
+}
+
+/// Finds what a person names: one run group, or those of a bundle, whose files lie in `unpacked`.
+fn read_groups(
+    text: &Path,
+    most: u64,
+    context: &Context,
+    unpacked: &mut Vec<tempfile::TempDir>,
+) -> Result<Vec<Group>, CliError> {
+    if !text.is_file() {
+        let dir = find::group(&context.runs_dir, text).map_err(|error| {
+            CliError::new(Exit::BadInput, error)
+                .hint("name a group's folder or a bundle; --runs-dir says where groups are")
+        })?;
+        return Ok(vec![read_group(dir)?]);
+    }
+    let opened = open::open(text, most, is_kept).map_err(refused)?;
+    for line in opened.hashes.iter().take(5) {
+        context.warn(format_args!("{line}; `medalist verify` says more"));
+    }
+    let root = opened.root.path().to_owned();
+    unpacked.push(opened.root);
+    let mut groups = Vec::new();
+    for claim in &opened.manifest.groups {
+        let mut group = read_group(GroupDir::new(root.join(&claim.id)))?;
+        let start = format!("{}/", claim.id);
+        let own = opened.manifest.files.iter().filter(|file| file.path.starts_with(&start));
+        let large = own.filter(|file| is_read(file) && file.bytes > files::CODE);
+        group.refused.extend(large.map(|file| {
+            format!("`{}` has {} bytes, and was not unpacked", Shown::new(&file.path), file.bytes)
+        }));
+        groups.push(group);
+    }
+    Ok(groups)
+}
+
+/// Whether a file of a bundle is one of code or a log in a folder.
+fn is_read(file: &Listed) -> bool {
+    matches!(part(file), Some("code" | "logs"))
+}
+
+/// The part of an attempt's or a try's folder that a file of a bundle is in, or its name.
+fn part(file: &Listed) -> Option<&str> {
+    let mut parts = file.path.split('/').skip(2);
+    match parts.next() {
+        Some("tries") => parts.nth(1),
+        first => first,
+    }
+}
+
+/// Which files of a bundle are looked at.
+fn is_kept(file: &Listed) -> bool {
+    match part(file) {
+        Some("code" | "logs") => file.bytes <= files::CODE,
+        Some("run.log" | "validations.jsonl") => true,
+        _ => open::is_kept(file),
+    }
+}
+
+fn read_group(dir: GroupDir) -> Result<Group, CliError> {
+    let plan = read_plan(&dir)?;
+    if let Some(attempt) = plan.attempts.iter().find(|attempt| !open::is_plain_name(&attempt.dir)) {
+        let message = format!("the plan names the folder `{}`", Shown::new(&attempt.dir));
+        return Err(CliError::message(Exit::BadInput, message));
+    }
+    let pick = files_of(&dir, &plan)?;
+    let refused = pick.refused.iter().map(|line| Shown::new(line).into_string()).collect();
+    Ok(Group { plan, files: pick.files, refused })
+}
+
+/// Audits one group; what was submitted comes with the place of its attempt.
+fn audit_group(
+    group: &Group,
+    tasks: &BTreeMap<String, Task>,
+    kernels: Option<&Kernels>,
+    request: &AuditRequest<'_>,
+) -> (GroupAudit, Vec<(usize, Submitted)>) {
+    let plan = &group.plan;
+    let settings: BTreeMap<&str, Setting> = plan
+        .attempts
+        .iter()
+        .map(|attempt| attempt.key.competition.as_str())
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .map(|id| (id, setting(group, tasks.get(id), request)))
+        .collect();
+    let mut files: BTreeMap<&str, Vec<&Picked>> = BTreeMap::new();
+    for file in &group.files {
+        files.entry(file.attempt.as_deref().unwrap_or_default()).or_default().push(file);
+    }
+    let read: Vec<(AttemptAudit, Option<Submitted>)> = plan
+        .attempts
+        .par_iter()
+        .map(|attempt| {
+            let id = attempt.key.competition.as_str();
+            let mut reading = Reading::new(&settings[id], tasks.get(id), kernels);
+            let own = files.get(attempt.dir.as_str()).map(Vec::as_slice).unwrap_or_default();
+            reading.all(own, &attempt.dir);
+            let submitted = reading.submitted.map(|submitted| Submitted {
+                attempt: attempt.key.to_string(),
+                agent: attempt.key.agent.clone(),
+                ..submitted
+            });
+            let audit = AttemptAudit {
+                key: attempt.key.clone(),
+                dir: attempt.dir.clone(),
+                findings: reading.found,
+                not_checked: reading.not_checked,
+            };
+            (audit, submitted)
+        })
+        .collect();
+    let (mut attempts, mut submitted) = (Vec::new(), Vec::new());
+    for (at, (audit, own)) in read.into_iter().enumerate() {
+        attempts.push(audit);
+        submitted.extend(own.map(|own| (at, own)));
+    }
+    let (id, agent) = (plan.group.clone(), plan.agent.id.clone());
+    (GroupAudit { id, agent, refused: group.refused.clone(), attempts }, submitted)
+}
+
+/// What the rules are told of the attempts of a group at one competition.
+fn setting(group: &Group, task: Option<&Task>, request: &AuditRequest<'_>) -> Setting {
+    let plan = &group.plan;
+    let denied = |what: Forbidden, otherwise: Leave| match request.forbidden.contains(&what) {
+        true => Leave::Denied,
+        false => otherwise,
+    };
+    let planned_sealed = plan.network == Network::Sealed;
+    let in_force = plan.network_in_force() == Network::Sealed.mode();
+    let mut roots: Vec<String> =
+        plan.mounts.iter().map(|mount| mount.target.display().to_string()).collect();
+    // A plain process is told the paths of its machine, which end like this; no other path has the name.
+    roots.extend(plan.attempts.iter().map(|attempt| format!("/{}/home/", attempt.dir)));
+    Setting {
+        ids: task.and_then(Task::ids),
+        id_columns: task.map(|task| task.id_columns.clone()).unwrap_or_default(),
+        downloads: denied(
+            Forbidden::Downloads,
+            if planned_sealed { Leave::Denied } else { Leave::Unknown },
+        ),
+        sealed: in_force,
+        weights: denied(Forbidden::Weights, Leave::Unknown),
+        roots,
+    }
+}
+
+/// Compares submissions with each other, over all groups.
+fn compare(
+    audits: &mut [GroupAudit],
+    submitted: Vec<((usize, usize), Submitted)>,
+    tasks: &BTreeMap<String, Task>,
+) {
+    let mut by_competition: BTreeMap<String, Vec<((usize, usize), Submitted)>> = BTreeMap::new();
+    for ((group, attempt), mut own) in submitted {
+        let id = &audits[group].attempts[attempt].key.competition;
+        let sample =
+            tasks.get(id).and_then(|task| submission::submitted(task.sample.as_ref()?, task));
+        own.is_sample = sample.is_some_and(|sample| sample.all == own.all);
+        by_competition.entry(id.clone()).or_default().push(((group, attempt), own));
+    }
+    for all in by_competition.into_values() {
+        let (places, all): (Vec<_>, Vec<Submitted>) = all.into_iter().unzip();
+        for (at, finding) in identical("submission/submission.csv", &all) {
+            let (group, attempt) = places[at];
+            audits[group].attempts[attempt].findings.push(finding);
+        }
+    }
 }

@@ -13,7 +13,7 @@ mod checks;
 mod claim;
 mod group;
 mod log;
-mod open;
+pub(super) mod open;
 mod scores;
 mod text;
 mod times;
@@ -117,7 +117,7 @@ impl Verification {
 /// contradicted is no error.
 pub fn verify(request: &VerifyRequest<'_>, context: &Context) -> Result<Verification, CliError> {
     let witnesses = witnesses(request.witnesses)?;
-    let opened = open::open(request.file, request.most).map_err(refused)?;
+    let opened = open::open(request.file, request.most, open::is_kept).map_err(refused)?;
     let grading = context.grading()?;
     let mut claims = vec![structure(&opened), hashes(&opened)];
     let (signature, signed_by) = signature(&opened, request.signers)?;
@@ -159,7 +159,7 @@ pub fn verify(request: &VerifyRequest<'_>, context: &Context) -> Result<Verifica
     })
 }
 
-fn refused(error: OpenError) -> CliError {
+pub(super) fn refused(error: OpenError) -> CliError {
     let exit = match &error {
         OpenError::Io { verb: "write", .. } => Exit::Failure,
         _ => Exit::BadInput,

@@ -37,7 +37,7 @@ const WAITING: usize = 4;
 
 /// The file cannot be verified at all.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum OpenError {
+pub(in crate::app) enum OpenError {
     /// The file, or the folder for what is unpacked.
     #[error("cannot {verb} `{path}`")]
     Io {
@@ -78,18 +78,18 @@ pub(super) enum OpenError {
 
 /// An opened bundle.
 #[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) manifest: Manifest,
+pub(in crate::app) struct Opened {
+    pub(in crate::app) manifest: Manifest,
     /// The manifest's own bytes, which the signature is over.
     pub(super) text: Vec<u8>,
     /// The signature, if there is one.
     pub(super) signature: Option<Vec<u8>>,
     /// What was kept: `<group>/…`, as in the run groups.
-    pub(super) root: tempfile::TempDir,
+    pub(in crate::app) root: tempfile::TempDir,
     /// What the archive holds beside or in place of what the manifest lists.
     pub(super) structure: Vec<String>,
     /// Files whose bytes are not the listed ones.
-    pub(super) hashes: Vec<String>,
+    pub(in crate::app) hashes: Vec<String>,
     /// SHA-256 of the file itself, hexadecimal.
     pub sha256: String,
     /// Its size.
@@ -104,18 +104,23 @@ impl Opened {
     }
 }
 
-/// Reads a bundle to its end. `most` is what it may unpack to, in bytes.
+/// Reads a bundle to its end. `most` is what it may unpack to, in bytes; `keep` says which files are looked at
+/// afterwards.
 ///
 /// # Errors
 /// [`OpenError`] if it is none, is cut short, or holds anything that no bundle holds.
-pub(super) fn open(path: &Path, most: u64) -> Result<Opened, OpenError> {
+pub(in crate::app) fn open(
+    path: &Path,
+    most: u64,
+    keep: fn(&Listed) -> bool,
+) -> Result<Opened, OpenError> {
     let file = File::open(path).map_err(|source| OpenError::Io {
         verb: "read",
         path: path.to_owned(),
         source,
     })?;
     let (pieces, unpacking) = unpack_apart(file);
-    let opened = Reader { path, left: Rc::clone(&pieces.left), most }.read(pieces);
+    let opened = Reader { path, left: Rc::clone(&pieces.left), most, keep }.read(pieces);
     let (sha256, bytes) = unpacking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     opened.map(|opened| Opened { sha256, bytes, ..opened })
 }
@@ -182,6 +187,7 @@ struct Reader<'a> {
     /// What the archive may still unpack to.
     left: Rc<Cell<u64>>,
     most: u64,
+    keep: fn(&Listed) -> bool,
 }
 
 /// What is read of a manifest before the rest.
@@ -279,7 +285,7 @@ impl Reader<'_> {
             note(&mut opened.structure, format!("`{shown}` is in it and not listed"));
             return Ok(());
         };
-        let keep = is_kept(&listed).then(|| opened.root.path().join(&listed.path));
+        let keep = (self.keep)(&listed).then(|| opened.root.path().join(&listed.path));
         let taken = take(entry, keep.as_deref(), &listed).map_err(|error| match error {
             Taken::Read(error) => self.none(&error),
             Taken::Write(path, source) => OpenError::Io { verb: "write", path, source },
@@ -331,7 +337,7 @@ fn manifest(path: &Path, text: &[u8]) -> Result<Manifest, OpenError> {
 }
 
 /// Whether a text is one part of a path and leads nowhere else.
-pub(super) fn is_plain_name(name: &str) -> bool {
+pub(in crate::app) fn is_plain_name(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
 }
 
@@ -343,8 +349,8 @@ fn is_plain_path(path: &str) -> bool {
         && path.split('/').all(is_plain_name)
 }
 
-/// Whether a file is looked at after all are hashed.
-fn is_kept(file: &Listed) -> bool {
+/// Whether a file is looked at by `verify` after all are hashed.
+pub(in crate::app) fn is_kept(file: &Listed) -> bool {
     let parts: Vec<&str> = file.path.split('/').collect();
     let small = file.bytes <= LARGEST_RECORD;
     let of_attempt = |rest: &[&str]| match rest {
