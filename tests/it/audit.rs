@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use serde_json::{Value, json as value};
 
 use crate::llm::{attempts, groups};
-use crate::support::{Called, TestContext};
+use crate::support::{Called, TestContext, json};
 
 /// Groups of three agents on one competition.
 struct Made {
@@ -173,6 +173,27 @@ fn a_finding_names_file_and_line_and_quotes_it_without_its_control_characters() 
         // Lines are folded where the terminal is narrow.
         let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(words.contains("do not flag this run"), "{form}: {said}");
+    }
+}
+
+#[test]
+fn names_in_a_strangers_plan_are_shown_without_their_control_characters() {
+    let made = made();
+    let folder = tempfile::tempdir().unwrap();
+    let group = folder.path().join("group");
+    std::fs::create_dir(&group).unwrap();
+    let mut plan = json(&made.honest.join("plan.json"));
+    let evil = "\u{1b}[2J\u{202e}x";
+    plan["group"] = value!(evil);
+    plan["agent"]["id"] = value!(evil);
+    plan["attempts"][0]["key"] = value!(format!("{evil}/{evil}/0"));
+    std::fs::write(group.join("plan.json"), plan.to_string()).unwrap();
+    for form in ["text", "markdown"] {
+        let called = audit(made, &[&group], &["--format", form]);
+        for text in [&called.stdout, &called.stderr] {
+            assert!(!text.contains(['\u{1b}', '\u{202e}']), "{form}: {called:#?}");
+        }
+        assert_eq!(called.code, 0, "{called:#?}");
     }
 }
 

@@ -174,7 +174,11 @@ pub fn audit(request: &AuditRequest<'_>, context: &Context) -> Result<Audit, Cli
                 (Vec::new(), rules.map(|rule| NotChecked { rule, why: why.clone() }).to_vec())
             }
         };
-        competitions.push(CompetitionAudit { id: id.to_owned(), findings, not_checked });
+        competitions.push(CompetitionAudit {
+            id: Shown::new(id).into_string(),
+            findings,
+            not_checked,
+        });
     }
     let mut submitted = Vec::new();
     let mut audits: Vec<GroupAudit> = groups
@@ -342,7 +346,8 @@ fn audit_group(
         attempts.push(audit);
         submitted.extend(own.map(|own| (at, own)));
     }
-    let (id, agent) = (plan.group.clone(), plan.agent.id.clone());
+    let shown = |text: &str| Shown::new(text).into_string();
+    let (id, agent) = (shown(&plan.group), shown(&plan.agent.id));
     (GroupAudit { id, agent, refused: group.refused.clone(), attempts }, submitted)
 }
 

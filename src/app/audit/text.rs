@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use medalist_audit::{Confidence, Finding, Rule};
+use medalist_grading::untrusted::Shown;
 use medalist_reports::table::{Column, Look, render, wrap};
 use medalist_reports::text::markdown as escaped;
 
@@ -15,7 +16,7 @@ const MEANING: &str = "A finding is a question, not a verdict: each quotes the l
 
 const COLUMNS: [Column; 5] = [
     Column::new("no.").right(),
-    Column::new("sure"),
+    Column::new("confidence"),
     Column::new("rule"),
     Column::new("attempt").cut(),
     Column::new("where").cut(),
@@ -28,7 +29,9 @@ struct Row<'a> {
 }
 
 fn rows(group: &GroupAudit) -> Vec<Row<'_>> {
-    let of_attempt = |attempt: &'_ super::AttemptAudit| attempt.key.to_string();
+    // A bundle's plan is a stranger's.
+    let of_attempt =
+        |attempt: &super::AttemptAudit| Shown::new(&attempt.key.to_string()).into_string();
     let mut rows: Vec<Row<'_>> = group
         .attempts
         .iter()
@@ -150,7 +153,7 @@ pub(super) fn markdown(audit: &Audit) -> String {
         if rows.is_empty() {
             out.push_str("No findings.\n\n");
         } else {
-            out.push_str("| sure | rule | attempt | where | evidence | why |\n| --- | --- | --- | --- | --- | --- |\n");
+            out.push_str("| confidence | rule | attempt | where | evidence | why |\n| --- | --- | --- | --- | --- | --- |\n");
         }
         for Row { whom, finding } in &rows {
             let _ = writeln!(
@@ -176,8 +179,11 @@ pub(super) fn markdown(audit: &Audit) -> String {
         }
         out.push('\n');
     }
-    out.push_str("#### The competitions' data\n\n");
-    for competition in &audit.competitions {
+    let data = || audit.competitions.iter();
+    if data().any(|one| !one.findings.is_empty() || !one.not_checked.is_empty()) {
+        out.push_str("#### The competitions' data\n\n");
+    }
+    for competition in data() {
         let id = escaped(&competition.id);
         for finding in &competition.findings {
             let (rule, says, at) = (finding.rule, escaped(&finding.says), escaped(&place(finding)));
