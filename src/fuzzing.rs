@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock};
 use medalist_competitions::{Catalogue, CompetitionSpec};
 use medalist_grading::GradeReport;
 use medalist_init::protocol::{Failure, Record};
+use medalist_llm::config::Limits as Budget;
 use medalist_reports::record::AttemptRecord;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -20,9 +21,10 @@ use crate::app::bundle::manifest::{Listed, MANIFEST, Manifest};
 use crate::app::context::Context;
 use crate::app::grading::workers::GradingLimits;
 use crate::app::verify::{VerifyRequest, verify};
-use crate::attempt::agents::AgentSpec;
+use crate::attempt::agents::{AgentSpec, Told};
 use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::{ValidationReply, Validator};
+use crate::attempt::limits::Limits;
 use crate::attempt::outcome::Usage;
 use crate::attempt::plan::Plan;
 use crate::host::files::read_json;
@@ -298,10 +300,42 @@ pub fn agents(bytes: &[u8]) {
     let path = folder.path().join(if kind % 2 == 0 { "agent.toml" } else { "config.yaml" });
     write(&path, bytes);
     let agents = match kind % 2 {
-        0 => AgentSpec::from_folder(folder.path()).map(|agent| vec![agent]),
+        0 => AgentSpec::from_folder(folder.path(), folder.path()).map(|agent| vec![agent]),
         _ => AgentSpec::from_mlebench(&path),
     };
+    let told = Told {
+        home: "/home",
+        limits: &Limits::default(),
+        budget: Budget::default(),
+        competition: "c",
+        seed: 0,
+    };
     for agent in agents.unwrap_or_default() {
-        drop((agent.secrets(), agent.resolve(|_| Some("secret".to_owned()))));
+        drop((agent.secrets(), agent.resolve(&told, |_| Some("secret".to_owned()))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_takes_its_seeds() {
+        let targets: [(&str, fn(&[u8])); 8] = [
+            ("agents", agents),
+            ("bundle", bundle),
+            ("control", control),
+            ("leaderboard", leaderboard),
+            ("proxy", proxy),
+            ("records", records),
+            ("salvage", salvage),
+            ("validation", validation),
+        ];
+        for (name, target) in targets {
+            let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
+            let files: Vec<_> = std::fs::read_dir(&seeds).unwrap().map(Result::unwrap).collect();
+            assert!(!files.is_empty(), "{}", seeds.display());
+            files.iter().for_each(|seed| target(&std::fs::read(seed.path()).unwrap()));
+        }
     }
 }

@@ -16,7 +16,7 @@
 pub mod app;
 pub mod attempt;
 pub mod cli;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, all(test, target_os = "linux")))]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod host;

@@ -120,7 +120,7 @@ impl Allowlist {
     }
 
     /// Whether the list has the host and port.
-    #[cfg(fuzzing)]
+    #[cfg(any(fuzzing, test))]
     pub(crate) fn allows(&self, host: &str, port: u16) -> bool {
         self.entries.iter().any(|entry| entry.allows(host, port))
     }
