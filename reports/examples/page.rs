@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         seed_rule: SeedRule::default(),
     };
     let data = ReportData::compute(&reading, &(), &options);
-    export::write(&dir, &data, &[Format::Html, Format::Pages, Format::Png])?;
+    export::write(&dir, &data, &[Format::Html, Format::Pages, Format::Png], &())?;
     let comparison = compare(&before.reading(), &after.reading(), Gate::default())?;
     std::fs::write(dir.join("comparison.html"), html::comparison_page(&comparison)?)?;
     std::fs::write(

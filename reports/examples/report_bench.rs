@@ -1,11 +1,13 @@
 //! Times a report with all its files on made-up run groups, from files on disk to files on disk:
 //! `cargo run --release -p medalist-reports --example report_bench -- GROUPS COMPETITIONS SEEDS
-//! [AGENTS]`.
+//! [AGENTS [LOG_KIB [KEEP]]]`.
 //!
+//! With `LOG_KIB` every attempt has a log of that size, some code and copies of its submission, and
+//! with a folder as `KEEP` the report stays there.
 //! Processor seconds are those of the whole process over all cores; memory is the peak so far.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use chrono::Utc;
@@ -23,6 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut number = |default| args.next().map_or(Ok(default), |n| n.parse::<u64>());
     let (groups, competitions, seeds) = (number(1)?, number(75)?, number(3)?);
     let agents = number(groups)?;
+    let log_kib = number(0)?;
+    let keep = std::env::args().nth(6).map(PathBuf::from);
     let dir = std::env::temp_dir().join(format!("medalist-bench-{}", std::process::id()));
     let runs = dir.join("runs");
     for draw in 0..groups {
@@ -38,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             draw,
         }
         .group();
-        store(&runs.join(format!("group-{draw}")), &format!("group-{draw}"), group)?;
+        store(&runs.join(format!("group-{draw}")), &format!("group-{draw}"), group, log_kib)?;
     }
     let mut watch = Stopwatch::new();
     let reading = read::read(std::slice::from_ref(&runs), &())?;
@@ -51,8 +55,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let data = ReportData::compute(&reading, &(), &options);
     watch.tell("computed");
     drop(reading);
+    let report = keep.unwrap_or_else(|| dir.join("report"));
     for format in Format::ALL {
-        let written = export::write(&dir.join("report"), &data, &[format])?;
+        let written = export::write(&report, &data, &[format], &())?;
         let bytes: u64 =
             written.iter().filter_map(|path| path.metadata().ok()).map(|m| m.len()).sum();
         watch.tell(&format!(
@@ -105,7 +110,7 @@ fn process_line(file: &str, key: &str) -> String {
 }
 
 /// A run group as the harness leaves it on disk.
-fn store(dir: &Path, id: &str, group: Group) -> Result<(), Box<dyn Error>> {
+fn store(dir: &Path, id: &str, group: Group, log_kib: u64) -> Result<(), Box<dyn Error>> {
     let mut record = group.record.unwrap_or_default();
     id.clone_into(&mut record.id);
     for attempt in &group.attempts {
@@ -116,9 +121,55 @@ fn store(dir: &Path, id: &str, group: Group) -> Result<(), Box<dyn Error>> {
             serde_json::to_vec_pretty(&attempt.record)?,
         )?;
         std::fs::write(dir.join(&name).join("grade.json"), grade(attempt).to_string())?;
+        if log_kib > 0 {
+            leave(&dir.join(&name), attempt, log_kib)?;
+        }
         record.attempts.push(PlannedRecord { key: attempt.key.clone(), dir: name });
     }
     std::fs::write(dir.join("group.json"), serde_json::to_vec_pretty(&record)?)?;
+    Ok(())
+}
+
+/// What an agent leaves.
+fn leave(dir: &Path, attempt: &Attempt, log_kib: u64) -> Result<(), Box<dyn Error>> {
+    let line = |i: u64| {
+        let loss = 1.0 / (1.0 + i as f64 / 100.0);
+        format!(
+            "2026-11-24 12:00:00 INFO trainer: epoch {i} fold {} loss {loss:.5} lr 0.00030\n",
+            i % 5
+        )
+    };
+    let mut log = String::new();
+    for i in 0.. {
+        if log.len() as u64 >= log_kib << 10 {
+            break;
+        }
+        log.push_str(&line(i));
+    }
+    std::fs::write(dir.join("run.log"), log)?;
+    for folder in ["code/src", "submission", "snapshots"] {
+        std::fs::create_dir_all(dir.join(folder))?;
+    }
+    let code = |functions: u32| -> String {
+        (0..functions)
+            .map(|i| {
+                format!("def step_{i}(frame):\n    return frame.assign(x{i}=frame.x * {i})\n\n")
+            })
+            .collect()
+    };
+    std::fs::write(dir.join("code/main.py"), code(60))?;
+    std::fs::write(dir.join("code/src/features.py"), code(120))?;
+    let rows = |shift: u64| -> String {
+        (0..2_000_u64).fold("id,target\n".to_owned(), |rows, i| {
+            rows + &format!("{i},0.{}\n", (i * i + (i % 7) * shift) % 997)
+        })
+    };
+    std::fs::write(dir.join("submission/submission.csv"), rows(6))?;
+    let snapshots = attempt.record.iter().flat_map(|record| &record.snapshots);
+    for (i, snapshot) in snapshots.enumerate() {
+        let name = format!("snapshots/{:07}.csv", snapshot.after_s as u64);
+        std::fs::write(dir.join(name), rows(i as u64))?;
+    }
     Ok(())
 }
 

@@ -24,6 +24,7 @@ use crate::record::{
 use crate::stats::{self, SeedsNeeded};
 use competition::competition_reports;
 pub use warnings::other_data;
+pub(crate) use warnings::{Difference, differences};
 use warnings::{different_suites, mixed_conditions, uneven_coverage};
 
 /// The version of `report.json` that this crate writes.
@@ -181,6 +182,9 @@ pub struct GroupReport {
     /// Name.
     pub id: String,
     pub agent: String,
+    /// Version that the agent's package states; pages show it, `report.json` does not have it.
+    #[serde(skip)]
+    pub version: Option<String>,
     /// Suite that was asked for.
     pub suite: Option<String>,
     pub attempts: usize,
@@ -501,6 +505,7 @@ fn group_report(group: &Group) -> GroupReport {
     GroupReport {
         id: group.id.clone(),
         agent: group.agent.clone(),
+        version: record.and_then(|r| r.agent.version.clone()),
         suite: record.and_then(|r| r.suite.clone()),
         attempts: group.attempts.len(),
         started_at: record.and_then(|r| r.started_at),

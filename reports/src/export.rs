@@ -15,9 +15,7 @@ use crate::data::{AttemptReport, ReportData};
 use crate::html::{self, HtmlError, PageOptions};
 use crate::plots::{self, PlotError, Theme};
 use crate::text;
-
-/// Bytes of an attempt's log that its page shows.
-const LOG_TAIL: u64 = 32 * 1024;
+use crate::viewer::{self, Stories};
 
 /// A file that a report can be written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,8 +34,8 @@ pub enum Format {
     Plots,
     /// `plots/*.png` in light colours and `plots/*-dark.png` in dark ones.
     Png,
-    /// `pages/index.html`, which is the page with a link for every attempt, and
-    /// `pages/attempts/*.html`.
+    /// `pages/index.html`, which is the page with links, `pages/attempts/*.html` with data files
+    /// beside them, and `pages/competitions/*.html`.
     Pages,
 }
 
@@ -90,7 +88,8 @@ pub enum WriteError {
 }
 
 /// Writes `data` into `dir`, which is made if needed, in the given formats. Gives the files' paths
-/// in that order.
+/// in that order; of pages those of the pages themselves. `stories` tells pages what happened in
+/// attempts.
 ///
 /// Every file is written aside and renamed, so that a reader never sees half of one.
 ///
@@ -100,6 +99,7 @@ pub fn write(
     dir: &Path,
     data: &ReportData,
     formats: &[Format],
+    stories: &dyn Stories,
 ) -> Result<Vec<PathBuf>, WriteError> {
     make_dir(dir)?;
     let mut written = Vec::new();
@@ -167,33 +167,7 @@ pub fn write(
                     .collect::<Result<_, WriteError>>()?;
                 written.extend(files);
             }
-            Format::Pages => {
-                let attempts = dir.join("pages").join("attempts");
-                make_dir(&attempts)?;
-                let links: Vec<String> =
-                    (0..data.attempts.len()).map(|i| format!("attempts/{i}.html")).collect();
-                let pages: Vec<PathBuf> = data
-                    .attempts
-                    .par_iter()
-                    .enumerate()
-                    .map(|(i, attempt)| {
-                        let log = attempt.dir.as_deref().and_then(log_tail);
-                        let page =
-                            html::attempt_page(attempt, log.as_deref(), "../index.html", None)?;
-                        let path = attempts.join(format!("{i}.html"));
-                        // Thousands of pages that can be made again are not worth waiting for the
-                        // disk.
-                        replace_file(&path, Durability::Cached, |file| {
-                            file.write_all(page.as_bytes())
-                        })?;
-                        Ok(path)
-                    })
-                    .collect::<Result<_, WriteError>>()?;
-                written.extend(pages);
-                let index =
-                    html::page_with(data, &plots, PageOptions { links: &links, live: None })?;
-                put(&mut written, dir.join("pages").join("index.html"), &index)?;
-            }
+            Format::Pages => written.extend(viewer::write_pages(dir, data, &plots, stories)?),
         }
     }
     Ok(written)
@@ -212,23 +186,7 @@ pub fn end_of(path: &Path, most: u64) -> std::io::Result<(Vec<u8>, bool)> {
     Ok((bytes, length <= most))
 }
 
-/// The last 32 KiB of `run.log` in an attempt's folder, from a whole line on; `None` if there is
-/// none. Agents may write anything, so bytes that are not UTF-8 and control characters are
-/// replaced.
-pub fn log_tail(dir: &Path) -> Option<String> {
-    let (bytes, is_whole) = end_of(&dir.join("run.log"), LOG_TAIL).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    let whole =
-        if is_whole { &*text } else { text.split_once('\n').map_or(&*text, |(_, rest)| rest) };
-    Some(
-        whole
-            .chars()
-            .map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c })
-            .collect(),
-    )
-}
-
-fn make_dir(dir: &Path) -> Result<(), WriteError> {
+pub(crate) fn make_dir(dir: &Path) -> Result<(), WriteError> {
     std::fs::create_dir_all(dir).map_err(|source| WriteError::File { path: dir.to_owned(), source })
 }
 
@@ -238,6 +196,11 @@ fn make_dir(dir: &Path) -> Result<(), WriteError> {
 /// [`WriteError::File`].
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     replace_file(path, Durability::Synced, |file| file.write_all(bytes))
+}
+
+/// [`write_file`] without waiting for the disk, for thousands of files that can be made again.
+pub(crate) fn write_cached(path: &Path, text: &str) -> Result<(), WriteError> {
+    replace_file(path, Durability::Cached, |file| file.write_all(text.as_bytes()))
 }
 
 /// Whether a file is on the disk, or only on its way there, before it takes its name.

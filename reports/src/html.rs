@@ -3,10 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, context};
 
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use crate::attempt::{Measure, Medal};
 use crate::compare::Comparison;
@@ -42,6 +45,8 @@ pub enum HtmlError {
 pub struct PageOptions<'a> {
     /// A link for every attempt, in order, or none at all.
     pub links: &'a [String],
+    /// A link for every competition, in order, or none at all.
+    pub competition_links: &'a [String],
     /// Address of server-sent events that announce changes, for a page that is served.
     pub live: Option<&'a str>,
 }
@@ -78,6 +83,7 @@ pub fn page_with(
         data => Serde(data),
         plots => Serde(plots),
         links => Serde(options.links),
+        competition_links => Serde(options.competition_links),
         live => options.live,
         outcomes => Serde(outcomes),
         modalities => Serde(modalities),
@@ -91,25 +97,12 @@ pub fn page_with(
     Ok(page)
 }
 
-/// Everything known about one attempt, with a link back to the report. `log` is the end of its log;
-/// `live` as in [`PageOptions`].
+/// A template filled with a view.
 ///
 /// # Errors
 /// As [`page`].
-pub fn attempt_page(
-    attempt: &AttemptReport,
-    log: Option<&str>,
-    back: &str,
-    live: Option<&str>,
-) -> Result<String, HtmlError> {
-    let page = ENVIRONMENT.get_template("attempt.html")?.render(context! {
-        a => Serde(attempt),
-        log => log,
-        back => back,
-        live => live,
-        version => env!("CARGO_PKG_VERSION"),
-    })?;
-    Ok(page)
+pub(crate) fn render(template: &str, view: &impl Serialize) -> Result<String, HtmlError> {
+    Ok(ENVIRONMENT.get_template(template)?.render(Serde(view))?)
 }
 
 /// What an attempt's agent and its models said to each other, as one self-contained page.
@@ -135,15 +128,15 @@ const UNFOLDED: usize = 60;
 
 /// Attempts at a competition, which the page folds into one line.
 #[derive(Serialize)]
-struct Fold<'a> {
+pub(crate) struct Fold<'a> {
     competition: &'a str,
-    attempts: Vec<usize>,
+    pub(crate) attempts: Vec<usize>,
     medals: usize,
     lost: usize,
 }
 
 /// Attempts by competition if they are many, else all of them without a line for each competition.
-fn folds<'a>(data: &'a ReportData, order: &[usize]) -> Vec<Fold<'a>> {
+pub(crate) fn folds<'a>(data: &'a ReportData, order: &[usize]) -> Vec<Fold<'a>> {
     if data.attempts.len() <= UNFOLDED {
         let attempts = (0..data.attempts.len()).collect();
         return vec![Fold { competition: "", attempts, medals: 0, lost: 0 }];
@@ -190,8 +183,8 @@ struct HeatRow<'a> {
     agents: Vec<Vec<HeatCell>>,
 }
 
-#[derive(Serialize)]
-struct HeatCell {
+#[derive(Debug, Serialize)]
+pub(crate) struct HeatCell {
     attempt: usize,
     class: &'static str,
     letter: &'static str,
@@ -200,7 +193,7 @@ struct HeatCell {
 }
 
 impl HeatCell {
-    fn of(attempt: usize, report: &AttemptReport) -> Self {
+    pub(crate) fn of(attempt: usize, report: &AttemptReport) -> Self {
         let standing = report.standing();
         let (class, letter, words) = match standing {
             Standing::Medal(Medal::Gold) => ("gold", "G", "gold"),
@@ -395,6 +388,9 @@ fn environment() -> Environment<'static> {
     environment.add_global("theme", palette::css());
     environment.add_global("style", STYLE_CSS);
     environment.add_global("script", SCRIPT_JS);
+    // Nothing else runs on a page, but what this script loads.
+    let digest = BASE64_STANDARD.encode(Sha256::digest(SCRIPT_JS));
+    environment.add_global("script_hash", format!("sha256-{digest}"));
     environment.add_filter("pct", |value: Option<f64>| text::percent(value));
     environment.add_filter("score", |value: Option<f64>| text::score(value));
     environment.add_filter("sort_key", |value: Option<f64>| {
@@ -430,6 +426,7 @@ fn environment() -> Environment<'static> {
     add_llm_filters(&mut environment);
     for (name, template) in [
         ("attempt.html", include_str!("templates/attempt.html")),
+        ("competition.html", include_str!("templates/competition.html")),
         ("comparison.html", include_str!("templates/comparison.html")),
         ("experiment.html", include_str!("templates/experiment.html")),
         ("head.html", include_str!("templates/head.html")),

@@ -25,6 +25,7 @@ pub mod simulate;
 pub mod table;
 pub mod terminal;
 pub mod text;
+pub mod viewer;
 
 /// The statistics, which know numbers alone.
 pub use medalist_stats as stats;

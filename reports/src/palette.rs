@@ -14,7 +14,7 @@ pub enum Theme {
 }
 
 /// Name, colour on a light ground, and colour on a dark one.
-const COLOURS: [(&str, u32, u32); 21] = [
+const COLOURS: [(&str, u32, u32); 24] = [
     ("surface", 0xff_ffff, 0x10_1317),
     ("raised", 0xf6_f7f9, 0x18_1d23),
     ("text", 0x1a_1e24, 0xe9_ecef),
@@ -32,6 +32,10 @@ const COLOURS: [(&str, u32, u32); 21] = [
     ("infra", 0xf2_abea, 0xe2_72f8),
     ("unfinished", 0xf4_f5f5, 0xdd_e0e5),
     ("on-medal", 0x1a_1e24, 0x1a_1e24),
+    // What a search found, and lines that a comparison adds and takes away.
+    ("mark", 0xff_e066, 0xff_e066),
+    ("added", 0xdc_f3e4, 0x12_3a26),
+    ("removed", 0xfb_e2e0, 0x4a_1f1f),
     ("s0", 0x0b_5fa5, 0x6c_b4f0),
     ("s1", 0xbd_4b05, 0xff_9a52),
     ("s2", 0x0b_755a, 0x4c_c9a0),

@@ -17,6 +17,7 @@ use medalist_reports::record::CompetitionFacts;
 use super::boards::Board;
 use super::context::Context;
 use super::error::{CliError, Exit};
+use super::transcript::Recorded;
 use crate::attempt::text::duration;
 
 /// MLE-bench's list of experiments as a source of reports.
@@ -93,7 +94,7 @@ pub fn write_report(
             Output::Parquet => None,
         })
         .collect();
-    let mut written = export::write(&dir, &data, &formats)
+    let mut written = export::write(&dir, &data, &formats, &Recorded)
         .map_err(|error| CliError::new(Exit::Failure, anyhow::Error::new(error)))?;
     if request.outputs.contains(&Output::Parquet) {
         let path = dir.join("attempts.parquet");

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
@@ -18,11 +18,12 @@ use axum::routing::get;
 use chrono::Utc;
 use futures_util::{Stream, stream};
 use medalist_reports::attempt::{Attempt, Ending};
-use medalist_reports::data::{AttemptReport, ReportData, ReportOptions};
+use medalist_reports::data::{ReportData, ReportOptions};
 use medalist_reports::html::{self, PageOptions};
 use medalist_reports::leaderboard::SeedRule;
 use medalist_reports::read::{self, Reading};
 use medalist_reports::record::AttemptKey;
+use medalist_reports::viewer::{self, Limit, Links, Page, Site};
 use medalist_reports::{export, plots};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
@@ -33,6 +34,7 @@ use tokio::net::TcpListener;
 use super::context::Context;
 use super::error::{CliError, Exit};
 use super::report::{Source, default_title, keep_agent};
+use super::transcript::Recorded;
 use crate::attempt::dir::AttemptDir;
 
 /// How often run groups are looked at for changes.
@@ -107,15 +109,16 @@ impl Shown {
     fn page(&self) -> Result<String, CliError> {
         let data = self.report()?;
         let events = self.address("/events");
-        let ids =
-            attempt_ids(data.attempts.iter().map(|attempt| (attempt.group.as_str(), &attempt.key)));
-        let links: Vec<String> =
-            ids.iter().map(|id| self.address(&format!("/attempts/{id}"))).collect();
-        Ok(html::page_with(
-            &data,
-            &plots::all(&data)?,
-            PageOptions { links: &links, live: Some(&events) },
-        )?)
+        let ids = Ids::of(&data);
+        let links = |of: &[String], what: &str| -> Vec<String> {
+            of.iter().map(|id| self.address(&format!("/{what}/{id}"))).collect()
+        };
+        let options = PageOptions {
+            links: &links(&ids.attempts, "attempts"),
+            competition_links: &links(&ids.competitions, "competitions"),
+            live: Some(&events),
+        };
+        Ok(html::page_with(&data, &plots::all(&data)?, options)?)
     }
 
     /// An address of this server with the token that it needs.
@@ -134,18 +137,63 @@ impl Shown {
         Ok(at.and_then(|at| reading.groups.into_iter().flat_map(|group| group.attempts).nth(at)))
     }
 
-    fn attempt_page(&self, id: &str) -> Result<Option<String>, CliError> {
-        let Some(attempt) = self.attempt(id)? else { return Ok(None) };
-        let log = attempt.dir.as_deref().and_then(export::log_tail);
-        let events = format!("{}&attempt={id}", self.address("/events"));
-        let page = html::attempt_page(
-            &AttemptReport::from(&attempt),
-            log.as_deref(),
-            &self.address("/"),
-            Some(&events),
-        )?;
-        Ok(Some(page))
+    /// Calls `make` with the pages of the report and their links.
+    fn with_site<T>(
+        &self,
+        make: impl FnOnce(&Site<'_>, Links<'_>, &Ids) -> T,
+    ) -> Result<T, CliError> {
+        let data = self.report()?;
+        let ids = Ids::of(&data);
+        let links = Links {
+            report: &self.address("/"),
+            attempt: &|at| self.address(&format!("/attempts/{}", ids.attempts[at])),
+            competition: &|at| self.address(&format!("/competitions/{}", ids.competitions[at])),
+        };
+        Ok(make(&Site::new(&data), links, &ids))
     }
+
+    fn attempt_page(&self, id: &str) -> Result<Option<String>, CliError> {
+        let page = self.with_site(|site, links, ids| {
+            let at = ids.attempts.iter().position(|known| known == id)?;
+            let page = Page {
+                script: &self.address("/viewer.js"),
+                base: &format!("/attempts/{id}/"),
+                end: &self.address(".js"),
+                live: Some(&format!("{}&attempt={id}", self.address("/events"))),
+            };
+            let attempt = viewer::Attempt::read(&site.data().attempts[at], &Recorded, Limit::MOST);
+            Some(attempt.page(site, at, links, page))
+        })?;
+        Ok(page.transpose()?)
+    }
+
+    fn competition_page(&self, id: &str) -> Result<Option<String>, CliError> {
+        let events = self.address("/events");
+        let page = self.with_site(|site, links, ids| {
+            let at = ids.competitions.iter().position(|known| known == id)?;
+            Some(viewer::competition_page(site, at, links, Some(&events)))
+        })?;
+        Ok(page.transpose()?)
+    }
+}
+
+/// Short names for addresses.
+struct Ids {
+    attempts: Vec<String>,
+    competitions: Vec<String>,
+}
+
+impl Ids {
+    fn of(data: &ReportData) -> Self {
+        let attempts = data.attempts.iter().map(|attempt| (attempt.group.as_str(), &attempt.key));
+        let competitions = data.competitions.iter().map(|c| digest(&c.facts.id)).collect();
+        Self { attempts: attempt_ids(attempts), competitions }
+    }
+}
+
+/// The first 16 digits of a text's SHA-256: no text of somebody's choice stands in an address.
+fn digest(text: &str) -> String {
+    hex::encode(&Sha256::digest(text)[..8])
 }
 
 /// A short name of every attempt for addresses, made of its group and key. It stays the same while
@@ -154,8 +202,7 @@ fn attempt_ids<'a>(attempts: impl Iterator<Item = (&'a str, &'a AttemptKey)>) ->
     let mut seen: HashMap<String, usize> = HashMap::new();
     attempts
         .map(|(group, key)| {
-            let digest = Sha256::digest(format!("{group}\0{key}"));
-            let id = hex::encode(&digest[..8]);
+            let id = digest(&format!("{group}\0{key}"));
             let times = seen.entry(id.clone()).or_default();
             *times += 1;
             if *times == 1 { id } else { format!("{id}-{times}") }
@@ -177,10 +224,13 @@ pub async fn serve(
     let app = Router::new()
         .route("/", get(page))
         .route("/attempts/{id}", get(attempt))
+        .route("/attempts/{id}/{part}", get(part))
+        .route("/competitions/{id}", get(competition))
+        .route("/viewer.js", get(script))
         .route("/report.json", get(report_json))
         .route("/events", get(events))
         .layer(middleware::from_fn_with_state(shown.clone(), check_request))
-        .with_state((shown, closed));
+        .with_state((shown, closed, Folders::default()));
     axum::serve(listener, app)
         .with_graceful_shutdown(async move {
             stop.await;
@@ -190,7 +240,11 @@ pub async fn serve(
         .await
 }
 
-type Shared = (Arc<Shown>, tokio::sync::watch::Receiver<bool>);
+type Shared = (Arc<Shown>, tokio::sync::watch::Receiver<bool>, Folders);
+
+/// Where attempts are that somebody looks at, by their ids: a search asks for a hundred data files of
+/// one, and groups need not be read a hundred times for it.
+type Folders = Arc<Mutex<HashMap<String, PathBuf>>>;
 
 #[derive(Deserialize)]
 struct Token {
@@ -244,25 +298,59 @@ async fn check_request(
     response
 }
 
-async fn page(State((shown, _)): State<Shared>) -> Response {
+async fn page(State((shown, ..)): State<Shared>) -> Response {
     answer(shown, |shown| shown.page().map(|text| Html(text).into_response())).await
 }
 
-async fn attempt(State((shown, _)): State<Shared>, UrlPath(id): UrlPath<String>) -> Response {
+async fn attempt(State((shown, ..)): State<Shared>, UrlPath(id): UrlPath<String>) -> Response {
+    answer(shown, move |shown| Ok(page_or_none(shown.attempt_page(&id)?))).await
+}
+
+async fn competition(State((shown, ..)): State<Shared>, UrlPath(id): UrlPath<String>) -> Response {
+    answer(shown, move |shown| Ok(page_or_none(shown.competition_page(&id)?))).await
+}
+
+fn page_or_none(page: Option<String>) -> Response {
+    let none = "there is nothing of this name any more; go back to the report\n";
+    match page {
+        Some(page) => Html(page).into_response(),
+        None => (StatusCode::NOT_FOUND, none).into_response(),
+    }
+}
+
+fn javascript(text: impl IntoResponse) -> Response {
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], text).into_response()
+}
+
+async fn script() -> Response {
+    javascript(viewer::SCRIPT)
+}
+
+/// A data file of an attempt's page.
+async fn part(
+    State((shown, _, folders)): State<Shared>,
+    UrlPath((id, name)): UrlPath<(String, String)>,
+) -> Response {
     answer(shown, move |shown| {
-        Ok(match shown.attempt_page(&id)? {
-            Some(page) => Html(page).into_response(),
-            None => (
-                StatusCode::NOT_FOUND,
-                "there is no such attempt any more; go back to the report\n",
-            )
-                .into_response(),
+        let known = folders.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        let dir = match known {
+            Some(dir) => Some(dir),
+            None => shown.attempt(&id)?.and_then(|attempt| attempt.dir),
+        };
+        let name = name.strip_suffix(".js").unwrap_or_default();
+        let text = dir.as_ref().and_then(|dir| viewer::one_part(dir, &Recorded, Limit::MOST, name));
+        if let Some(dir) = dir {
+            folders.lock().unwrap_or_else(PoisonError::into_inner).insert(id, dir);
+        }
+        Ok(match text {
+            Some(text) => javascript(text),
+            None => (StatusCode::NOT_FOUND, "there is no such data file\n").into_response(),
         })
     })
     .await
 }
 
-async fn report_json(State((shown, _)): State<Shared>) -> Response {
+async fn report_json(State((shown, ..)): State<Shared>) -> Response {
     answer(shown, |shown| {
         let text = export::json_text(&shown.report()?);
         Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
@@ -292,7 +380,7 @@ struct Watched {
 /// `progress` whenever the counts or the running attempts change, and `changed` whenever the page
 /// would: the report's, or that of one attempt.
 async fn events(
-    State((shown, closed)): State<Shared>,
+    State((shown, closed, _)): State<Shared>,
     Query(Watched { attempt }): Query<Watched>,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let start = Watch { shown, closed, attempt, told: None, seen: None, pending: Vec::new() };

@@ -3,6 +3,7 @@
 
 mod atif;
 mod inspect;
+mod pages;
 mod text;
 
 use std::collections::HashMap;
@@ -13,7 +14,9 @@ use std::path::Path;
 use chrono::{DateTime, TimeDelta, Utc};
 use medalist_grading::GradeReport;
 use medalist_grading::untrusted::Shown;
-use medalist_llm::record::{CallRecord, Entry, Turn, read_calls, read_transcript};
+use medalist_llm::record::{
+    CallRecord, Entry, LARGEST_TRANSCRIPT, Turn, read_calls, read_transcript,
+};
 use medalist_reports::html;
 use medalist_reports::record::{AttemptKey, AttemptRecord};
 use serde::{Deserialize, Serialize};
@@ -24,6 +27,7 @@ use crate::attempt::dir::AttemptDir;
 use crate::attempt::text::chain;
 use crate::host::files::read_json_if_there;
 
+pub use pages::Recorded;
 pub use text::Length;
 
 /// Verdicts of the validation service that are read; the service writes no more.
@@ -143,6 +147,19 @@ impl Timeline {
         record_in: &AttemptDir,
         dir: &AttemptDir,
     ) -> Result<Self, CliError> {
+        Self::read_up_to(LARGEST_TRANSCRIPT, agent_version, record_in, dir)
+    }
+
+    /// As [`Timeline::read`], with so many bytes of the unpacked transcript at most.
+    ///
+    /// # Errors
+    /// As [`Timeline::read`].
+    pub fn read_up_to(
+        largest: u64,
+        agent_version: Option<String>,
+        record_in: &AttemptDir,
+        dir: &AttemptDir,
+    ) -> Result<Self, CliError> {
         let record: Option<AttemptRecord> = read_json_if_there(&record_in.record())?;
         let Some(record) = record else {
             let root = record_in.root().display();
@@ -165,7 +182,7 @@ impl Timeline {
             moments: Vec::new(),
             notes,
         };
-        timeline.add_calls(&dir.llm());
+        timeline.add_calls(&dir.llm(), largest);
         timeline.add_verdicts(&dir.validation_log());
         timeline.add_phases_and_snapshots();
         timeline.moments.sort_by_key(|moment| moment.at);
@@ -177,8 +194,8 @@ impl Timeline {
         self.moments.push(Moment { at, elapsed_s: (at - began).as_seconds_f64(), what });
     }
 
-    fn add_calls(&mut self, llm: &Path) {
-        let mut turns = match read_transcript(&llm.join("transcript.jsonl.gz")) {
+    fn add_calls(&mut self, llm: &Path, largest: u64) {
+        let mut turns = match read_transcript(&llm.join("transcript.jsonl.gz"), largest) {
             Ok(read) => {
                 if let Some(why) = read.cut_short {
                     self.notes.push(format!("the transcript ends early: {why}"));

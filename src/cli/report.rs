@@ -137,7 +137,7 @@ pub enum FormatName {
     Plots,
     /// The pictures as PNG files, each in light and in dark colours.
     Png,
-    /// A folder of pages, one an attempt, with its log's end.
+    /// A folder of pages, one an attempt and one a competition.
     Pages,
     /// The columns of the CSV file as a parquet file.
     Parquet,

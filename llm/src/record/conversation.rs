@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::dialect::Dialect;
 
-/// Bytes of a transcript that are read, unpacked. A transcript may be a stranger's.
-const LARGEST: u64 = 512 << 20;
+/// Most bytes of a transcript that are worth reading, unpacked. A transcript may be a stranger's.
+pub const LARGEST_TRANSCRIPT: u64 = 512 << 20;
 
 /// One thing that was said.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,14 +123,14 @@ struct Answer {
     body: Value,
 }
 
-/// Reads a transcript. What a killed harness left unfinished, or somebody damaged, ends it early and
+/// Reads a transcript, `largest` bytes of it at most, unpacked. What a killed harness left unfinished, or somebody damaged, ends it early and
 /// is told.
 ///
 /// # Errors
 /// The file cannot be opened.
-pub fn read_transcript(path: &Path) -> io::Result<Turns> {
+pub fn read_transcript(path: &Path, largest: u64) -> io::Result<Turns> {
     let file = BufReader::new(File::open(path)?);
-    let mut text = BufReader::new(MultiGzDecoder::new(file).take(LARGEST));
+    let mut text = BufReader::new(MultiGzDecoder::new(file).take(largest));
     let mut turns = Turns::default();
     let (mut line, mut number) = (Vec::new(), 0);
     loop {
@@ -140,7 +140,7 @@ pub fn read_transcript(path: &Path) -> io::Result<Turns> {
             Ok(0) => return Ok(turns),
             Ok(_) if line.last() == Some(&b'\n') => {}
             Ok(_) if text.get_ref().limit() == 0 => {
-                turns.cut_short = Some(format!("it has more than {} MiB of text", LARGEST >> 20));
+                turns.cut_short = Some(format!("it has more than {} MiB of text", largest >> 20));
                 return Ok(turns);
             }
             Ok(_) => {
@@ -546,16 +546,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("t.gz");
         std::fs::write(&path, &bytes).unwrap();
-        let whole = read_transcript(&path).unwrap();
+        let whole = read_transcript(&path, LARGEST_TRANSCRIPT).unwrap();
         assert_eq!(whole.cut_short, None);
         let seen: Vec<_> =
             whole.turns.iter().map(|turn| (turn.call, turn.continues, turn.said.clone())).collect();
         assert_eq!(seen, [(1, None, vec![user("hi")]), (2, Some(1), vec![user("on")])]);
         std::fs::write(&path, &bytes[..bytes.len() - 12]).unwrap();
-        let torn = read_transcript(&path).unwrap();
+        let torn = read_transcript(&path, LARGEST_TRANSCRIPT).unwrap();
         assert_eq!(torn.turns.len(), 1);
         assert!(torn.cut_short.is_some());
         std::fs::write(&path, packed(&["{\"id\": \"x\"}".to_owned()])).unwrap();
-        assert!(read_transcript(&path).unwrap().cut_short.unwrap().starts_with("line 1"));
+        assert!(
+            read_transcript(&path, LARGEST_TRANSCRIPT)
+                .unwrap()
+                .cut_short
+                .unwrap()
+                .starts_with("line 1")
+        );
     }
 }

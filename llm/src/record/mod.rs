@@ -18,7 +18,7 @@ mod transcript;
 
 pub(crate) use calls::{CallLog, Lost, read_bill};
 pub use calls::{CallRecord, Outcome, Summary, Totals, read_calls};
-pub use conversation::{Entry, Turn, Turns, read_transcript};
+pub use conversation::{Entry, LARGEST_TRANSCRIPT, Turn, Turns, read_transcript};
 pub(crate) use recorder::{Answer, Capture, Job, Recorder};
 pub(crate) use replay::canonical;
 pub use replay::{Exhausted, Replay, ReplayError, ReplayOptions};

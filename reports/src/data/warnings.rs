@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::AgentReport;
+use serde::Serialize;
+
+use super::{AgentReport, AttemptReport};
 use crate::attempt::Attempt;
 use crate::read::Group;
 use crate::record::ConditionsRecord;
@@ -18,23 +20,24 @@ pub(super) fn different_suites(groups: &[&Group]) -> Option<String> {
     })
 }
 
+/// A condition that readers must know of, and how its value is told.
+type Facet = (&'static str, fn(&ConditionsRecord) -> String);
+
+const FACETS: [Facet; 9] = [
+    ("edition of the data", |c| c.data_edition.clone().unwrap_or_else(|| "unknown".to_owned())),
+    ("executor", |c| c.executor.clone()),
+    ("network", |c| c.network.clone()),
+    ("time limit", |c| c.limits.time_s.map_or("none".to_owned(), |s| format!("{s} s"))),
+    ("memory limit", |c| c.limits.memory_bytes.map_or("none".to_owned(), |b| format!("{b} bytes"))),
+    ("GPUs", |c| c.limits.gpus.to_string()),
+    ("agent package", |c| short(c.agent_sha256.as_deref())),
+    ("image", |c| short(c.image_digest.as_deref())),
+    ("processor", |c| c.hardware.cpu.clone()),
+];
+
 /// Conditions that differ within one agent's attempts, which makes their mean a mix.
 pub(super) fn mixed_conditions(attempts: &[&Attempt]) -> Vec<String> {
-    type Facet = (&'static str, fn(&ConditionsRecord) -> String);
-    let facets: [Facet; 9] = [
-        ("edition of the data", |c| c.data_edition.clone().unwrap_or_else(|| "unknown".to_owned())),
-        ("executor", |c| c.executor.clone()),
-        ("network", |c| c.network.clone()),
-        ("time limit", |c| c.limits.time_s.map_or("none".to_owned(), |s| format!("{s} s"))),
-        ("memory limit", |c| {
-            c.limits.memory_bytes.map_or("none".to_owned(), |b| format!("{b} bytes"))
-        }),
-        ("GPUs", |c| c.limits.gpus.to_string()),
-        ("agent package", |c| short(c.agent_sha256.as_deref())),
-        ("image", |c| short(c.image_digest.as_deref())),
-        ("processor", |c| c.hardware.cpu.clone()),
-    ];
-    facets
+    FACETS
         .iter()
         .filter_map(|(name, of)| {
             let values: BTreeSet<String> = attempts
@@ -50,6 +53,44 @@ pub(super) fn mixed_conditions(attempts: &[&Attempt]) -> Vec<String> {
             })
         })
         .collect()
+}
+
+/// A condition in which attempts differ.
+#[derive(Debug, Serialize)]
+pub(crate) struct Difference<'a> {
+    name: &'static str,
+    /// Its values, each with the attempts that ran under it and their agents.
+    values: Vec<Value<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Value<'a> {
+    value: String,
+    attempts: usize,
+    agents: BTreeSet<&'a str>,
+}
+
+/// The conditions in which attempts of several agents differ, as far as they are recorded.
+pub(crate) fn differences<'a>(
+    attempts: impl Iterator<Item = &'a AttemptReport> + Clone,
+) -> Vec<Difference<'a>> {
+    let of_facet = |(name, of): &Facet| {
+        let mut values: BTreeMap<String, (usize, BTreeSet<&str>)> = BTreeMap::new();
+        for attempt in attempts.clone() {
+            let Some(conditions) = &attempt.conditions else { continue };
+            let (count, agents) = values.entry(of(conditions)).or_default();
+            *count += 1;
+            agents.insert(&attempt.key.agent);
+        }
+        (values.len() > 1).then(|| Difference {
+            name,
+            values: values
+                .into_iter()
+                .map(|(value, (attempts, agents))| Value { value, attempts, agents })
+                .collect(),
+        })
+    };
+    FACETS.iter().filter_map(of_facet).collect()
 }
 
 fn short(hash: Option<&str>) -> String {

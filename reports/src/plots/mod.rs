@@ -2,6 +2,7 @@
 //! scaled-down text cannot be read.
 
 mod agents;
+mod attempt;
 mod compare;
 mod experiment;
 mod heat;
@@ -38,6 +39,8 @@ fn best(data: &ReportData) -> ReportData {
     }
 }
 
+pub use self::attempt::attempt;
+pub(crate) use self::attempt::competition;
 pub use self::compare::difference;
 pub use self::experiment::experiment;
 pub use self::history::history;

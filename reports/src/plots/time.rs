@@ -200,7 +200,7 @@ pub(crate) fn time_unit(longest: f64) -> (&'static str, f64) {
     }
 }
 
-fn trim(value: f64) -> String {
+pub(super) fn trim(value: f64) -> String {
     format!("{}", (value * 1000.0).round() / 1000.0)
 }
 

@@ -46,6 +46,7 @@
   };
   // The attempts: filtered by the form, and folded by competition unless a filter or another order
   // asks for single ones.
+  const names = ["competition", "agent", "medal", "outcome", "modality"];
   const filterable = (form, table) => {
     form.hidden = false;
     const count = form.querySelector("output");
@@ -57,18 +58,23 @@
       if (row.classList.contains("fold")) members.set((current = row), []);
       else if (current) members.get(current).push(row);
     }
+    // What a row is filtered by, read once it is asked for: a report may have thousands of rows.
+    const once = (read) => {
+      const known = new Map();
+      return (row) => known.get(row) ?? (known.set(row, read(row)), known.get(row));
+    };
+    const textOf = once((row) => row.textContent.toLowerCase());
+    const facts = once((row) => ({
+      ...row.dataset, competition: row.cells[0].firstChild.textContent, agent: row.cells[1].textContent, medal: row.querySelector(".tag.gold,.tag.silver,.tag.bronze")?.classList[1] ?? "none",
+    }));
     const open = (fold) => fold.querySelector("button").getAttribute("aria-expanded") === "true";
     const apply = () => {
       const words = form.elements.search.value.toLowerCase().split(/\s+/).filter(Boolean);
-      const names = ["agent", "medal", "outcome", "modality"];
       const asked = words.length > 0 || names.some((name) => form.elements[name].value !== "") || !!table.dataset.sorted;
+      const wanted = names.map((name) => [name, form.elements[name].value]).filter(([, value]) => value !== "");
       let fitting = 0;
       for (const row of rows) {
-        const text = row.textContent.toLowerCase();
-        const fits = words.every((word) => text.includes(word)) && names.every((name) => {
-          const wanted = form.elements[name].value;
-          return wanted === "" || row.dataset[name] === wanted;
-        });
+        const fits = wanted.every(([name, value]) => facts(row)[name] === value) && words.every((word) => textOf(row).includes(word));
         row.hidden = !fits;
         fitting += fits ? 1 : 0;
       }
@@ -98,9 +104,32 @@
       }
       apply();
     };
-    form.addEventListener("input", apply);
+    // The address leads to what is seen. It keeps what else it has, such as a token.
+    const remember = () => {
+      const address = new URL(location.href);
+      const state = [["search", form.elements.search.value], ...names.map((name) => [name, form.elements[name].value]), ["sort", table.dataset.sorted]];
+      for (const [name, value] of state) {
+        if (value) address.searchParams.set(name, value);
+        else address.searchParams.delete(name);
+      }
+      if (address.href !== location.href) history.replaceState(null, "", address);
+    };
+    const asked = new URL(location.href).searchParams;
+    for (const name of ["search", ...names]) form.elements[name].value = asked.get(name) ?? "";
+    // A value that the list does not have would show nothing at all.
+    for (const name of names) if (form.elements[name].selectedIndex < 0) form.elements[name].value = "";
+    const [column, state] = (asked.get("sort") ?? "").split(" ");
+    if (["ascending", "descending"].includes(state) && table.tHead.rows[0].cells[column]) table.sortBy(Number(column), state);
+    form.addEventListener("input", () => { apply(); remember(); });
     form.addEventListener("submit", (event) => event.preventDefault());
-    table.addEventListener("sorted", apply);
+    form.querySelector("[type=reset]").addEventListener("click", (event) => {
+      event.preventDefault();
+      for (const name of ["search", ...names]) form.elements[name].value = "";
+      if (table.dataset.sorted) table.sortBy(0, "none");
+      apply();
+      remember();
+    });
+    table.addEventListener("sorted", () => { apply(); remember(); });
     apply();
   };
   const enhance = () => {
@@ -123,6 +152,18 @@
   const atEnd = (log) => !log || log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
   const toEnd = (log) => { if (log) log.scrollTop = log.scrollHeight; };
   toEnd(document.getElementById("log"));
+  // The rest of an attempt's page lies in data files, and so does what shows them.
+  const viewer = document.getElementById("viewer");
+  if (viewer) {
+    const script = document.createElement("script");
+    script.src = viewer.dataset.script;
+    script.onerror = () => {
+      const problem = document.getElementById("viewer-problem");
+      problem.hidden = false;
+      problem.textContent = "What searches the log and shows files is not beside this page: keep the folder that it was made in together.";
+    };
+    document.head.append(script);
+  }
 
   const live = document.getElementById("live");
   if (!live) return;
@@ -184,7 +225,13 @@
     const restore = keep();
     const log = document.getElementById("log");
     const [follow, top] = [atEnd(log), log ? log.scrollTop : 0];
+    const [old, next] = [document.getElementById("viewer"), page.getElementById("viewer")];
     document.querySelector("main").replaceWith(page.querySelector("main"));
+    // A viewer that is in use stays as it is, unless there are now files that it does not know.
+    if (old?.dataset.used && old.dataset.first === next?.dataset.first && !!old.dataset.steps === !!next.dataset.steps && !!old.dataset.log === !!next.dataset.log) {
+      next.replaceWith(old);
+      old.dispatchEvent(new Event("stale"));
+    } else globalThis.medalistViewer?.();
     document.getElementById("count")?.replaceWith(page.getElementById("count") ?? "");
     enhance();
     const newLog = document.getElementById("log");

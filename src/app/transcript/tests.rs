@@ -219,3 +219,40 @@ fn what_is_left_of_an_attempt_is_read_and_what_is_missing_is_said() {
     std::fs::write(attempt.llm().join("transcript.jsonl.gz"), b"not gzip").unwrap();
     assert!(read().unwrap().notes[0].contains("ends early"), "{:?}", read().unwrap().notes);
 }
+
+#[test]
+fn a_page_tells_the_whole_timeline() {
+    let moments = timeline().moments.len();
+    let story = pages::story(timeline());
+    assert_eq!(story.steps.len(), moments);
+    let first = story.steps.iter().find(|step| step.is_call).unwrap();
+    assert!(first.head.starts_with("call 1 of m as coder, new conversation 1"), "{}", first.head);
+    let said: Vec<_> =
+        first.said.iter().map(|said| (said.who.as_str(), said.text.as_str())).collect();
+    assert_eq!(said[0], ("user", "go"));
+    assert_eq!(said.last(), Some(&("writes", "a.py")));
+    assert!(
+        story.steps.iter().any(|step| step.head == "snapshot of the submission: score 0.5, gold")
+    );
+}
+
+#[test]
+fn a_page_opens_no_pipe_and_has_no_story_of_phases_alone() {
+    use medalist_reports::viewer::Stories as _;
+    let dir = tempfile::tempdir().unwrap();
+    assert!(Recorded.of(dir.path()).is_none(), "there is no record");
+    let attempt = AttemptDir::new(dir.path());
+    let record = AttemptRecord {
+        started_at: Some(at(0)),
+        phases: vec![PhaseRecord { name: Phase::Agent, began_s: 0.5, took_s: 8.0 }],
+        ..AttemptRecord::default()
+    };
+    std::fs::write(attempt.record(), serde_json::to_string(&record).unwrap()).unwrap();
+    let story = Recorded.of(dir.path()).unwrap();
+    assert!(story.steps.is_empty() && story.notes[0].contains("no gateway"), "{story:?}");
+    std::fs::create_dir(attempt.llm()).unwrap();
+    let pipe = attempt.llm().join("transcript.jsonl.gz");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let story = Recorded.of(dir.path()).unwrap();
+    assert_eq!(story.notes, ["no timeline: `transcript.jsonl.gz` is no plain file"]);
+}

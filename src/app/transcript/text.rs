@@ -67,32 +67,26 @@ fn add(out: &mut String, moment: &Moment, length: Length) {
             let verdict = if *valid { "valid" } else { "invalid" };
             out.push_str(&format!("\n{at}  validation {verdict}: {}\n", tame(message)));
         }
-        What::Snapshot { score: worth, valid, medal } => {
-            let worth = match (valid, medal) {
-                (false, _) => "invalid".to_owned(),
-                (true, None) => format!("score {}, no medal", score(*worth)),
-                (true, Some(medal)) => format!("score {}, {medal}", score(*worth)),
-            };
+        What::Snapshot { score, valid, medal } => {
+            let worth = worth(*score, *valid, medal.as_deref());
             out.push_str(&format!("\n{at}  snapshot   {worth}\n"));
         }
         What::Call(exchange) => call(out, &at, moment.elapsed_s, exchange, length),
     }
 }
 
+/// What a snapshot is worth, in words.
+pub(super) fn worth(worth: Option<f64>, valid: bool, medal: Option<&str>) -> String {
+    match (valid, medal) {
+        (false, _) => "invalid".to_owned(),
+        (true, None) => format!("score {}, no medal", score(worth)),
+        (true, Some(medal)) => format!("score {}, {medal}", score(worth)),
+    }
+}
+
 fn call(out: &mut String, at: &str, began_s: f64, exchange: &Exchange, length: Length) {
     let turn = &exchange.turn;
-    let kind = match turn.continues {
-        Some(_) => "",
-        None => "new ",
-    };
-    out.push_str(&format!(
-        "\n{at}  call {} of {} as {}, {kind}conversation {}{}\n",
-        turn.call,
-        tame(&turn.model),
-        tame(&turn.role),
-        exchange.conversation,
-        bill(exchange)
-    ));
+    out.push_str(&format!("\n{at}  {}\n", call_head(exchange)));
     for entry in &turn.said {
         said(out, entry, length);
     }
@@ -108,6 +102,23 @@ fn call(out: &mut String, at: &str, began_s: f64, exchange: &Exchange, length: L
     for file in &exchange.writes {
         out.push_str(&format!("  writes {file}\n"));
     }
+}
+
+/// `call 3 of some-model as coder, new conversation 2: 1234 tokens in, 56 out, $0.0012, 3.4 s`.
+pub(super) fn call_head(exchange: &Exchange) -> String {
+    let turn = &exchange.turn;
+    let kind = match turn.continues {
+        Some(_) => "",
+        None => "new ",
+    };
+    format!(
+        "call {} of {} as {}, {kind}conversation {}{}",
+        turn.call,
+        tame(&turn.model),
+        tame(&turn.role),
+        exchange.conversation,
+        bill(exchange)
+    )
 }
 
 /// `: 1234 tokens in (900 cached), 56 out, $0.0012, 3.4 s`.
@@ -126,8 +137,9 @@ fn bill(exchange: &Exchange) -> String {
     )
 }
 
-fn said(out: &mut String, entry: &Entry, length: Length) {
-    let (who, text) = match entry {
+/// Who said it, in a word, and what.
+pub(super) fn who_and_what(entry: &Entry) -> (&'static str, String) {
+    match entry {
         Entry::System { text } => ("system", text.clone()),
         Entry::User { text } => ("user", text.clone()),
         Entry::Assistant { text } => ("model", text.clone()),
@@ -135,7 +147,11 @@ fn said(out: &mut String, entry: &Entry, length: Length) {
         Entry::Call { name, arguments, .. } => ("tool", format!("{name} {}", readable(arguments))),
         Entry::Result { text, is_error: true, .. } => ("failed", text.clone()),
         Entry::Result { text, .. } => ("result", text.clone()),
-    };
+    }
+}
+
+fn said(out: &mut String, entry: &Entry, length: Length) {
+    let (who, text) = who_and_what(entry);
     let total = text.lines().count();
     let most = if length == Length::Full { usize::MAX } else { LINES };
     for (index, line) in text.lines().take(most).enumerate() {
