@@ -155,7 +155,7 @@ fn the_report_works_from_the_keyboard() {
 }
 
 /// Every text against its ground, by WCAG's formula; gives the offenders.
-const CONTRAST: &str = r#"(() => {
+pub(crate) const CONTRAST: &str = r#"(() => {
   const parse = (c) => (c.match(/[\d.]+/g) || []).map(Number);
   const channel = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
   const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
@@ -187,7 +187,7 @@ const CONTRAST: &str = r#"(() => {
 })()"#;
 
 /// Names, labels, roles and structure that assistive programs need; gives the offenders.
-const LABELS: &str = r##"(() => {
+pub(crate) const LABELS: &str = r##"(() => {
   const bad = [];
   const name = (e) => (e.getAttribute("aria-label") || e.textContent || "").trim();
   if (!document.documentElement.lang) bad.push("html has no lang");

@@ -164,6 +164,9 @@ fn nothing_is_shown_without_the_token() {
         "/?token=Secret",
         "/events?token=x",
         "/attempts/0",
+        "/attempts/0/log.js",
+        "/competitions/0",
+        "/viewer.js",
         "/nothing",
     ] {
         let answer = server.get(path);
@@ -295,6 +298,49 @@ fn an_attempt_has_a_live_page_with_the_end_of_its_log() {
         [("/attempts/..%2F..%2Fetc?token=secret", "404"), ("/attempts/0?token=secret", "404")]
     {
         assert!(server.get(path).starts_with(&format!("HTTP/1.1 {status}")), "{path}");
+    }
+}
+
+#[test]
+fn served_pages_load_their_data_and_notice_that_there_is_more() {
+    let Some(mut browser) = Browser::start("serve-viewer") else { return };
+    let server = Server::start("viewer");
+    begin(&server.dir, 0, 5_000);
+    browser.look(1280, "light");
+    browser.open(&format!("http://{}/?token=secret", server.address));
+    browser.eval("document.querySelector('#competitions a').click()");
+    wait(&mut browser, "document.title === 'spaceship-titanic: all attempts'");
+    browser.eval("document.querySelector('#attempts a').click()");
+    wait(&mut browser, "document.title === 'spaceship-titanic, tester, seed 0'");
+    wait(&mut browser, "document.getElementById('find')?.hidden === false");
+    let search = |words: &str| {
+        format!(
+            "(() => {{ const q = document.querySelector('#find [name=q]'); q.value = '{words}'; q.dispatchEvent(new Event('input', {{ bubbles: true }})); }})()"
+        )
+    };
+    browser.eval(&search("line 12"));
+    let told = "document.querySelector('#find output').textContent";
+    wait(&mut browser, &format!("{told} === '111 in the log'"));
+    browser.eval("document.querySelector('[data-open=log]').click()");
+    wait(&mut browser, "document.querySelectorAll('#log-13 mark').length === 1");
+    let address = browser.eval("location.search");
+    assert_eq!(address, json!("?token=secret&q=line+12"), "the address keeps the token");
+
+    let log = server.dir.join(format!("{ID}_0")).join("run.log");
+    let mut file = std::fs::File::options().append(true).open(&log).expect("the log is there");
+    writeln!(file, "line 12 once more").expect("writable");
+    wait(&mut browser, "document.getElementById('log').textContent.includes('once more')");
+    assert_eq!(browser.eval("document.querySelector('#find [name=q]').value"), json!("line 12"));
+    wait(&mut browser, &format!("{told}.startsWith('The attempt has gone on')"));
+    browser.eval(&search("line 12"));
+    wait(&mut browser, &format!("{told} === '112 in the log'"));
+    assert_eq!(browser.complaints(), [""; 0]);
+
+    let script = server.get("/viewer.js?token=secret");
+    assert!(script.contains("content-type: text/javascript"), "{script}");
+    for path in ["/attempts/0/log.js", "/attempts/..%2Fx/log.js", "/competitions/0"] {
+        let answer = server.get(&format!("{path}?token=secret"));
+        assert!(answer.starts_with("HTTP/1.1 404"), "{path}: {answer}");
     }
 }
 
