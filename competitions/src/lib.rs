@@ -26,6 +26,7 @@ pub mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
 mod nearest;
+mod obfuscate;
 pub mod prepare;
 pub mod rng;
 mod spec;
@@ -41,6 +42,7 @@ pub use briefs::{Brief, BriefSource, imported_brief_path};
 pub use catalogue::{Catalogue, CatalogueError};
 pub use data_dir::{CompetitionDir, DataDir};
 pub use nearest::{nearest, suggestion};
+pub use obfuscate::{Identity, Obfuscated, obfuscate};
 pub use spec::{
     Checksums, CompetitionId, CompetitionIdError, CompetitionSpec, Complexity, DataPaths,
     IssueKind, KnownIssue, Modality, PrepareSpec, PublishedThresholds, SpecError, ThresholdSource,

@@ -23,9 +23,9 @@ use crate::record::{
 };
 use crate::stats::{self, SeedsNeeded};
 use competition::competition_reports;
-pub use warnings::other_data;
 pub(crate) use warnings::{Difference, differences};
 use warnings::{different_suites, mixed_conditions, uneven_coverage};
+pub use warnings::{obfuscated_briefs, other_data};
 
 /// The version of `report.json` that this crate writes.
 pub const REPORT_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 1 };
@@ -315,6 +315,7 @@ impl ReportData {
         };
         let attempts = || agents.iter().flat_map(|(_, attempts)| attempts.iter().copied());
         warnings.extend(other_data(attempts()));
+        warnings.extend(obfuscated_briefs(attempts()));
         Self {
             format: REPORT_FORMAT,
             title: options.title.clone(),

@@ -302,6 +302,10 @@ pub fn attempt_columns(data: &ReportData) -> Vec<(&'static str, Column)> {
             "data_edition",
             text(|a| a.conditions.as_ref().and_then(|conditions| conditions.data_edition.clone())),
         ),
+        (
+            "brief_source",
+            text(|a| a.conditions.as_ref().and_then(|conditions| conditions.brief_source.clone())),
+        ),
         ("started_at", text(|a| a.started_at.map(|at| at.to_rfc3339()))),
         ("took_s", number(|a| a.took_s)),
         ("memory_peak_bytes", whole(|a| a.usage.memory_peak_bytes)),

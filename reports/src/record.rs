@@ -319,12 +319,16 @@ pub struct ConditionsRecord {
     /// Digest or id of the image.
     #[serde(default)]
     pub image_digest: Option<String>,
-    /// Who wrote the brief: `catalogue`, `prepared`, `mle-bench`, `mle-bench-obfuscated`.
+    /// Who wrote the brief: `catalogue`, `prepared`, `mle-bench`, `mle-bench-obfuscated`; with
+    /// `+obfuscated` behind it if rules have replaced what tells where the competition comes from.
     #[serde(default)]
     pub brief_source: Option<String>,
     /// SHA-256 of the brief, hexadecimal.
     #[serde(default)]
     pub brief_sha256: Option<String>,
+    /// How often such rules have replaced something in the brief, by kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub brief_replaced: BTreeMap<String, u64>,
     /// SHA-256 over names and contents of the prepared data, hexadecimal.
     #[serde(default)]
     pub data_sha256: Option<String>,
@@ -349,6 +353,11 @@ impl ConditionsRecord {
     /// are on.
     pub fn other_data(&self) -> Option<&str> {
         self.data_edition.as_deref().filter(|edition| *edition != "v1")
+    }
+
+    /// Whether the agent was not told where the competition comes from.
+    pub fn is_obfuscated(&self) -> bool {
+        self.brief_source.as_deref().is_some_and(|source| source.ends_with("obfuscated"))
     }
 }
 

@@ -1,17 +1,19 @@
 //! The catalogue as the runner sees it: what an agent gets on a competition, and what its
 //! submission is worth.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use medalist_competitions::prepare::PreparedRecord;
-use medalist_competitions::{Catalogue, CatalogueError, DataDir};
+use medalist_competitions::{Catalogue, CatalogueError, DataDir, Identity, obfuscate};
 use medalist_grading::GradeReport;
 use sha2::{Digest as _, Sha256};
 
 use super::grading::workers::Workers;
 use super::grading::{Checker, Grading};
 use crate::attempt::launch::{ValidationReply, Validator};
+use crate::attempt::plan::{BriefKind, Plan};
 use crate::attempt::text::chain;
 use crate::host::files::file_sha256;
 use crate::run::{Judge, JudgeError, Material};
@@ -19,6 +21,7 @@ use crate::run::{Judge, JudgeError, Material};
 /// Judges by the catalogue's competitions and the prepared data in a data directory.
 pub struct CatalogueJudge {
     grading: Arc<Grading>,
+    brief: BriefKind,
 }
 
 impl CatalogueJudge {
@@ -31,14 +34,24 @@ impl CatalogueJudge {
         for dir in catalog_dirs {
             catalogue = catalogue.with_dir(dir)?;
         }
-        Ok(Self { grading: Arc::new(Grading::new(catalogue, DataDir::new(data_dir))) })
+        let grading = Arc::new(Grading::new(catalogue, DataDir::new(data_dir)));
+        Ok(Self { grading, brief: BriefKind::Plain })
+    }
+
+    /// Judges for a plan: by its catalogues and data, and with the kind of brief that it has.
+    ///
+    /// # Errors
+    /// As [`CatalogueJudge::new`].
+    pub fn of_plan(plan: &Plan) -> Result<Self, CatalogueError> {
+        let judge = Self::new(plan.data_dir.clone(), &plan.catalog_dirs)?;
+        Ok(Self { brief: plan.brief, ..judge })
     }
 
     /// Reads what agents wrote in processes of their own, which `workers` makes.
     #[must_use]
     pub fn with_workers(self, workers: impl Fn() -> Workers) -> Self {
         let grading = Arc::into_inner(self.grading).expect("nobody was given it yet");
-        Self { grading: Arc::new(grading.with_workers(workers)) }
+        Self { grading: Arc::new(grading.with_workers(workers)), brief: self.brief }
     }
 }
 
@@ -64,9 +77,17 @@ impl Judge for CatalogueJudge {
         let brief = spec.brief_in(data.root()).map_err(judge_error)?.ok_or_else(|| JudgeError {
             message: format!("`{competition}` has neither a description.md nor a brief.md"),
         })?;
-        let (brief_source, description) = (brief.source.as_str(), brief.text.into_owned());
+        let source = brief.source.as_str().to_owned();
+        let (brief_source, description, brief_replaced) = match self.brief {
+            BriefKind::Plain => (source, brief.text.into_owned(), BTreeMap::new()),
+            BriefKind::Obfuscated => {
+                let done = obfuscate(&brief.text, &Identity::of(spec, data.root()));
+                (format!("{source}+obfuscated"), done.text, done.replaced)
+            }
+        };
         Ok(Material {
-            brief_source: brief_source.to_owned(),
+            brief_source,
+            brief_replaced,
             brief_sha256: hex::encode(Sha256::digest(description.as_bytes())),
             data_sha256: file_sha256(&data.competition(&spec.id).manifest())
                 .ok()

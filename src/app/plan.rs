@@ -20,7 +20,7 @@ use crate::attempt::job::Allocation;
 use crate::attempt::launch::DataMode;
 use crate::attempt::limits::{Limits, Network};
 use crate::attempt::plan::{
-    ExecutorKind, PLAN_FORMAT, Plan, Remote, SnapshotEvery, attempts, group_name,
+    BriefKind, ExecutorKind, PLAN_FORMAT, Plan, Remote, SnapshotEvery, attempts, group_name,
 };
 use crate::attempt::text::duration;
 use crate::host::gpu::Gpu;
@@ -56,6 +56,8 @@ pub struct RunRequest<'a> {
     pub gpus: GpuOptions,
     /// How the public data get to agents.
     pub data: DataMode,
+    /// Whether agents are told where a competition comes from.
+    pub brief: BriefKind,
     /// Copies of the submission while the agent runs.
     pub snapshot_every: Option<Duration>,
     /// Whether secrets that the agent names go into its container.
@@ -185,6 +187,7 @@ pub fn make_plan(request: &RunRequest<'_>, context: &Context) -> Result<Plan, Cl
         limits: limits.resolve(&config, request.on.is_none()),
         network,
         data: request.data,
+        brief: request.brief,
         gpus: gpus.gpus.clone().unwrap_or(config.gpus),
         gpu_share: gpus.gpu_share,
         gpu_pool: gpus.gpu_pool.clone(),
@@ -215,7 +218,19 @@ pub fn make_plan(request: &RunRequest<'_>, context: &Context) -> Result<Plan, Cl
         ),
         agent,
     };
-    Ok(request.pace.apply(plan))
+    Ok(request.pace.apply(with_told_folders(plan)))
+}
+
+/// The plan with folders that are named by what agents are told of the competition: an agent finds the
+/// name of its folder in its environment, and as a plain process in its paths.
+fn with_told_folders(mut plan: Plan) -> Plan {
+    for attempt in &mut plan.attempts {
+        let id = &attempt.key.competition;
+        if let Some(rest) = attempt.dir.strip_prefix(id.as_str()) {
+            attempt.dir = format!("{}{rest}", plan.brief.told_id(id));
+        }
+    }
+    plan
 }
 
 /// What the machine has for this plan.
@@ -235,11 +250,12 @@ pub fn describe_plan(plan: &Plan, gpus: &[Gpu]) -> String {
     let forecast = crate::run::forecast(plan, capacity(plan), gpus);
     let mounts: Vec<String> = plan.mounts.iter().map(ToString::to_string).collect();
     let mut text = format!(
-        "agent      {} ({})\ncommand    {}\nexecutor   {}\nlimits     {} + {} grace, {} cpus, {} memory, {} disk, {} pids\nnetwork    {}\ngpus       {}\nmounts     {}\nattempts   {} ({} at once)\nlongest    {}\n\n",
+        "agent      {} ({})\ncommand    {}\nexecutor   {}\n{}limits     {} + {} grace, {} cpus, {} memory, {} disk, {} pids\nnetwork    {}\ngpus       {}\nmounts     {}\nattempts   {} ({} at once)\nlongest    {}\n\n",
         plan.agent.id,
         plan.agent.image,
         plan.agent.command.join(" "),
         plan.executor,
+        if plan.brief.is_plain() { "" } else { "brief      obfuscated\n" },
         duration(limits.timeout),
         duration(limits.grace),
         limits.cpus,

@@ -67,7 +67,7 @@ pub async fn check_with(
     context: &Context,
 ) -> Result<Ready, CliError> {
     let mut found = of_plan(plan);
-    let judge = CatalogueJudge::new(plan.data_dir.clone(), &plan.catalog_dirs)
+    let judge = CatalogueJudge::of_plan(plan)
         .map(|judge| judge.with_workers(|| context.workers()))
         .map_err(|error| CliError::new(Exit::BadInput, error));
     let judge = kept(judge, &mut found);
@@ -102,8 +102,7 @@ fn storage_key(plan: &Plan) -> &str {
 /// As [`check`].
 pub fn check_for_nodes(plan: &Plan, more: Vec<CliError>) -> Result<CatalogueJudge, CliError> {
     let mut found = of_plan(plan);
-    let judge = CatalogueJudge::new(plan.data_dir.clone(), &plan.catalog_dirs)
-        .map_err(|error| CliError::new(Exit::BadInput, error));
+    let judge = CatalogueJudge::of_plan(plan).map_err(|error| CliError::new(Exit::BadInput, error));
     let judge = kept(judge, &mut found);
     found.extend(judge.as_ref().and_then(|judge| not_ready(plan, judge)));
     found.extend(more);

@@ -20,7 +20,7 @@ use crate::attempt::limits::{GpuRequest, Limits, Network, seconds};
 use crate::attempt::llm::{self, LlmPlan};
 
 /// The version of `plan.json` that this program writes.
-pub const PLAN_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 1 };
+pub const PLAN_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 2 };
 
 /// Everything a run group consists of, fixed before anything starts; `--resume` reads it again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +46,9 @@ pub struct Plan {
     /// How the public data get to agents.
     #[serde(default, skip_serializing_if = "DataMode::is_read_only")]
     pub data: DataMode,
+    /// Whether the text that describes a competition says where it comes from.
+    #[serde(default, skip_serializing_if = "BriefKind::is_plain")]
+    pub brief: BriefKind,
     /// GPUs of every attempt.
     pub gpus: GpuRequest,
     /// How many attempts share one GPU.
@@ -140,10 +143,36 @@ impl Plan {
             home,
             limits: &self.limits,
             budget: config.map(|config| config.budget.attempt).unwrap_or_default(),
-            competition: &key.competition,
+            competition: self.brief.told_id(&key.competition),
             seed: key.seed,
         };
         agent.resolve(&told, lookup)
+    }
+}
+
+/// Whether agents are told where a competition comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum BriefKind {
+    /// The text as it is.
+    #[default]
+    Plain,
+    /// Names of the competition and its organisers, links, dates and prizes are replaced by rules.
+    Obfuscated,
+}
+
+impl BriefKind {
+    /// Whether the text is left as it is.
+    pub fn is_plain(&self) -> bool {
+        *self == Self::Plain
+    }
+
+    /// What an agent is told as the competition's id.
+    pub fn told_id(self, id: &str) -> &str {
+        match self {
+            Self::Plain => id,
+            Self::Obfuscated => "this-competition",
+        }
     }
 }
 

@@ -4,13 +4,14 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use medalist_competitions::BriefSource;
+use medalist_competitions::{BriefSource, Identity, obfuscate};
 use medalist_reports::table::{Column, Look, render};
 
 use super::selection::SelectionArgs;
 use crate::app::briefs::{self, checkout_folder};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
+use crate::app::names::unknown_competition;
 use crate::app::terminal::output_width;
 
 /// Choose which text describes the competitions to agents.
@@ -28,6 +29,17 @@ enum BriefsCommand {
     Remove(RemoveArgs),
     /// Show which text agents get for each competition.
     List,
+    /// Print the text that agents get for one competition.
+    Show(ShowArgs),
+}
+
+#[derive(Args, Debug)]
+struct ShowArgs {
+    /// The competition's id.
+    id: String,
+    /// As `run --brief obfuscated` gives it; what was replaced is counted on stderr.
+    #[arg(long)]
+    obfuscated: bool,
 }
 
 #[derive(Args, Debug)]
@@ -53,6 +65,7 @@ pub(crate) fn run(args: &BriefsArgs, context: &Context) -> Result<Exit, CliError
         BriefsCommand::Import(args) => import(args, context),
         BriefsCommand::Remove(args) => remove(args, context),
         BriefsCommand::List => list(context),
+        BriefsCommand::Show(args) => show(args, context),
     }
 }
 
@@ -89,6 +102,31 @@ fn remove(args: &RemoveArgs, context: &Context) -> Result<Exit, CliError> {
     };
     let removed = briefs::remove(&specs, &context.data_dir)?;
     context.say(format_args!("removed {removed} imported descriptions"));
+    Ok(Exit::Success)
+}
+
+fn show(args: &ShowArgs, context: &Context) -> Result<Exit, CliError> {
+    let catalogue = context.catalogue()?;
+    let spec = catalogue.get(&args.id).map_err(unknown_competition)?;
+    let Some(brief) = spec.brief_in(&context.data_dir)? else {
+        let problem = format!("`{}` has neither a description.md nor a brief.md", spec.id);
+        return Err(CliError::message(Exit::BadInput, problem));
+    };
+    if !args.obfuscated {
+        context.print(brief.text)?;
+        return Ok(Exit::Success);
+    }
+    let done = obfuscate(&brief.text, &Identity::of(spec, &context.data_dir));
+    context.print(&done.text)?;
+    let counts: Vec<String> =
+        done.replaced.iter().map(|(kind, times)| format!("{times} {kind}")).collect();
+    context.say(format_args!("replaced or left out: {}", counts.join(", ")));
+    if !context.data().public(&spec.id).is_dir() {
+        context.warn(format_args!(
+            "`{}` is not prepared: names of its files and columns are not known, and may be replaced",
+            spec.id
+        ));
+    }
     Ok(Exit::Success)
 }
 

@@ -23,7 +23,8 @@ use crate::app::run::{
 use crate::attempt::launch::DataMode;
 use crate::attempt::limits::{GpuRequest, Network, uuid};
 use crate::attempt::plan::{
-    AccessKind, ExecutorKind, MountSpec, Plan, Remote, SchedulerKind, SchedulerWishes, Template,
+    AccessKind, BriefKind, ExecutorKind, MountSpec, Plan, Remote, SchedulerKind, SchedulerWishes,
+    Template,
 };
 use crate::attempt::text::{seconds, shell_word};
 use crate::host::store::GroupDir;
@@ -81,6 +82,9 @@ pub struct Args {
     /// How the data get into containers; MLE-bench's agents with OBFUSCATE need `copy`.
     #[arg(long, value_enum, default_value_t = DataMode::ReadOnly)]
     pub data: DataMode,
+    /// Whether the brief says where a competition comes from (docs/briefs.md).
+    #[arg(long, value_enum, default_value_t = BriefKind::Plain)]
+    pub brief: BriefKind,
     /// Interval at which a copy of the submission is kept and graded, e.g. 30min.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub snapshot_every: Option<Duration>,
@@ -326,6 +330,7 @@ impl Args {
             limits: self.limits.request()?,
             gpus: self.gpus.options(),
             data: self.data,
+            brief: self.brief,
             snapshot_every: self.snapshot_every,
             pass_secrets: self.pass_secrets,
             notes: self.notes.clone(),
@@ -378,12 +383,9 @@ impl GpuArgs {
 
 /// A role and its model.
 fn role(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((role, model)) if !role.is_empty() && !model.is_empty() => {
-            Ok((role.to_owned(), model.to_owned()))
-        }
-        _ => Err("expected ROLE=NAME, such as `coder=gpt-5`".to_owned()),
-    }
+    let named = text.split_once('=').filter(|(role, model)| !role.is_empty() && !model.is_empty());
+    let named = named.map(|(role, model)| (role.to_owned(), model.to_owned()));
+    named.ok_or_else(|| "expected ROLE=NAME, such as `coder=gpt-5`".to_owned())
 }
 
 /// How many agents that ended at once are told of.

@@ -58,6 +58,7 @@ fn conditions_of(
         image_digest: None,
         brief_source: None,
         brief_sha256: None,
+        brief_replaced: BTreeMap::new(),
         data_sha256: None,
         data_edition: None,
         agent_sha256: Some(plan.agent.files_sha256.clone()),

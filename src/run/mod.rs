@@ -42,6 +42,7 @@ pub use queue::forecast;
 pub use scheduler::{Capacity, Forecast};
 pub use stop::StopRequest;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -68,6 +69,8 @@ pub struct Material {
     pub brief_source: String,
     /// SHA-256 of that text.
     pub brief_sha256: String,
+    /// How often something was replaced in it, by kind; empty if nothing was.
+    pub brief_replaced: BTreeMap<String, u64>,
     /// SHA-256 over the prepared data's manifest, where there is one.
     pub data_sha256: Option<String>,
     /// How the data were prepared, in a word: `v1`, `fixed`, or what was changed.

@@ -18,7 +18,7 @@ use crate::attempt::agents::{AgentSpec, Build, KwargsType};
 use crate::attempt::launch::{DataMode, LaunchSpec, ValidationReply};
 use crate::attempt::limits::{GpuRequest, Limits, Network};
 use crate::attempt::outcome::CancelReason;
-use crate::attempt::plan::{ExecutorKind, PLAN_FORMAT, Plan, attempts};
+use crate::attempt::plan::{BriefKind, ExecutorKind, PLAN_FORMAT, Plan, attempts};
 use crate::host::files::read_json;
 use crate::host::store::GroupDir;
 use crate::run::events::{EventKind, EventSink, RunEvent, RunStats, SinkError};
@@ -43,6 +43,7 @@ impl Judge for NumberJudge {
             description: "a task".into(),
             brief_source: "catalogue".into(),
             brief_sha256: "0".into(),
+            brief_replaced: BTreeMap::new(),
             data_sha256: None,
             data_edition: "v1".into(),
             direction: Direction::Higher,
@@ -132,6 +133,7 @@ pub(super) fn plan(competitions: usize, seeds: u32) -> Plan {
         runtime: None,
         cpuset: None,
         pass_secrets: false,
+        brief: BriefKind::Plain,
         llm: None,
         data_dir: "/nowhere".into(),
         catalog_dirs: Vec::new(),

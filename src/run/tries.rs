@@ -420,6 +420,7 @@ impl Tries {
             run.judge.material(&attempt.key.competition).map_err(|error| error.to_string())?;
         record.conditions.brief_source = Some(material.brief_source);
         record.conditions.brief_sha256 = Some(material.brief_sha256);
+        record.conditions.brief_replaced = material.brief_replaced;
         record.conditions.data_sha256 = material.data_sha256;
         record.conditions.data_edition = Some(material.data_edition);
         let absolute = |path: &Path| {
@@ -438,7 +439,7 @@ impl Tries {
         Ok(LaunchSpec {
             name: attempt.dir.clone(),
             labels: [(super::GROUP_LABEL.to_owned(), plan.group.clone())].into(),
-            competition: attempt.key.competition.clone(),
+            competition: plan.brief.told_id(&attempt.key.competition).to_owned(),
             program: run.program(argv),
             env: env.into_iter().collect(),
             public_dir: absolute(&material.public_dir)?,

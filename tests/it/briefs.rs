@@ -1,8 +1,12 @@
-//! `medalist briefs`: MLE-bench's descriptions come from the user's own checkout, and go again.
+//! `medalist briefs`: MLE-bench's descriptions come from the user's own checkout, and go again. And
+//! briefs that do not say where a competition comes from.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+
+use crate::llm::{attempts, groups};
+use crate::support::{TestContext, json};
 
 fn run(data: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_medalist"));
@@ -65,4 +69,62 @@ fn what_is_no_description_is_refused() {
     );
     let (code, stderr) = import();
     assert!(code == Some(3) && stderr.contains("git lfs pull"), "{stderr}");
+}
+
+/// An agent that is a line of a shell and says that it uses the model.
+pub(crate) fn shell_agent(context: &TestContext, id: &str, command: &str) {
+    let agent = context.join(&format!("agents/{id}"));
+    fs::create_dir_all(&agent).unwrap();
+    let toml = format!(
+        "id = {id:?}\nbackbone = \"gpt-test\"\nbuild = \"dockerfile\"\ncommand = [\"/bin/sh\", \"-c\", {command:?}]\n"
+    );
+    fs::write(agent.join("agent.toml"), toml).unwrap();
+    fs::write(agent.join("Dockerfile"), "FROM scratch\n").unwrap();
+}
+
+#[test]
+fn an_agent_with_an_obfuscated_brief_is_not_told_the_competition() {
+    let context = TestContext::new();
+    context.ok(&["prepare", "-c", "demo-bikes"]);
+    shell_agent(&context, "reader", "cat $DATA_DIR/description.md; env; pwd");
+    let run = |more: &[&str]| {
+        let words =
+            ["run", "--agent", "agents/reader", "-c", "demo-bikes", "--executor", "process"];
+        context.ok(&[&words[..], more].concat());
+        let group = groups(&context).pop().unwrap();
+        let attempt = attempts(&group).remove(0);
+        let log = fs::read_to_string(attempt.join("run.log")).unwrap();
+        (group, json(&attempt.join("attempt.json"))["conditions"].clone(), log)
+    };
+    let (plain, conditions, log) = run(&[]);
+    assert!(log.contains("Bike rentals") && log.contains("COMPETITION_ID=demo-bikes"), "{log}");
+    assert_eq!(conditions["brief_source"], "catalogue");
+    assert!(conditions.get("brief_replaced").is_none());
+    let (obfuscated, hidden, log) = run(&["--brief", "obfuscated"]);
+    assert!(log.contains("COMPETITION_ID=this-competition") && log.contains("RMSLE"), "{log}");
+    for word in ["bike", "Bike", "demo-bikes"] {
+        assert!(!log.contains(word), "{word}: {log}");
+    }
+    assert!(
+        log.contains("`rentals`") && log.contains("datetime,rentals"),
+        "names of columns stay: {log}"
+    );
+    assert_eq!(hidden["brief_source"], "catalogue+obfuscated");
+    assert!(hidden["brief_replaced"]["title_word"].as_u64().unwrap() > 3, "{hidden:#}");
+    assert_ne!(hidden["brief_sha256"], conditions["brief_sha256"]);
+    assert_eq!(json(&obfuscated.join("plan.json"))["brief"], "obfuscated");
+    let show = |group: &Path| group.to_string_lossy().into_owned();
+    let compared = context.run(&["compare", &show(&plain), "--against", &show(&obfuscated)]);
+    assert_eq!(compared.code, 3, "{compared:#?}");
+    assert!(format!("{}{}", compared.stdout, compared.stderr).contains("brief"), "{compared:#?}");
+    let report = context.ok(&["report", &show(&plain), &show(&obfuscated)]);
+    assert!(
+        format!("{}{}", report.stdout, report.stderr).contains("obfuscated brief"),
+        "{report:#?}"
+    );
+    let printed = context.ok(&["briefs", "show", "demo-bikes", "--obfuscated"]);
+    assert!(
+        printed.stdout.contains("items-A") && printed.stderr.contains("title_word"),
+        "{printed:#?}"
+    );
 }

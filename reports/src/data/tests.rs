@@ -154,8 +154,11 @@ fn mixed_conditions_and_other_data_are_warned_of() {
     };
     conditions(&mut group.attempts[0], |c| c.network = "open".into());
     conditions(&mut group.attempts[1], |c| c.data_edition = Some("fixed".into()));
+    conditions(&mut group.attempts[2], |c| c.brief_source = Some("catalogue+obfuscated".into()));
     let warnings = report(vec![group]).warnings;
     for words in [
+        "attempts differ in brief (obfuscated, plain)",
+        "1 of 24 attempts were given an obfuscated brief",
         "attempts differ in network (open, sealed)",
         "attempts differ in edition of the data (fixed, v1)",
         "1 of 24 attempts ran on data",

@@ -23,8 +23,12 @@ pub(super) fn different_suites(groups: &[&Group]) -> Option<String> {
 /// A condition that readers must know of, and how its value is told.
 type Facet = (&'static str, fn(&ConditionsRecord) -> String);
 
-const FACETS: [Facet; 9] = [
+const FACETS: [Facet; 10] = [
     ("edition of the data", |c| c.data_edition.clone().unwrap_or_else(|| "unknown".to_owned())),
+    ("brief", |c| match c.is_obfuscated() {
+        true => "obfuscated".to_owned(),
+        false => "plain".to_owned(),
+    }),
     ("executor", |c| c.executor.clone()),
     ("network", |c| c.network.clone()),
     ("time limit", |c| c.limits.time_s.map_or("none".to_owned(), |s| format!("{s} s"))),
@@ -106,6 +110,22 @@ pub(super) fn uneven_coverage(agents: &[(AgentReport, Vec<&Attempt>)]) -> Option
     (sets.len() > 1).then(|| {
         "the agents were run on different competitions: their overall rates do not compare; use `medalist compare`, which pairs them"
             .to_owned()
+    })
+}
+
+/// A warning about attempts whose agents were not told where a competition comes from.
+pub fn obfuscated_briefs<'a>(attempts: impl Iterator<Item = &'a Attempt>) -> Option<String> {
+    let (mut all, mut obfuscated) = (0, 0);
+    for attempt in attempts {
+        all += 1;
+        let record = attempt.record.as_ref();
+        obfuscated += usize::from(record.is_some_and(|record| record.conditions.is_obfuscated()));
+    }
+    (obfuscated > 0).then(|| {
+        format!(
+            "{obfuscated} of {all} attempts were given an obfuscated brief: they do not compare with published results, \
+             nor with attempts on the plain one"
+        )
     })
 }
 

@@ -265,7 +265,7 @@ fn follow(
     let remote = remote(plan)?;
     let scheduler = scheduler_of(remote)?;
     let _alone = hold(group)?;
-    let judge = CatalogueJudge::new(plan.data_dir.clone(), &plan.catalog_dirs)
+    let judge = CatalogueJudge::of_plan(plan)
         .map_err(|error| CliError::new(Exit::BadInput, error))?
         .with_workers(|| context.workers());
     let orders = order::all(group)?;

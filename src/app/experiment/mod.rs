@@ -281,7 +281,7 @@ impl Prepared<'_> {
                 CliError::new(Exit::BadInput, error).hint("wait for it, or stop it")
             })?;
         let Some(first) = self.arms.first() else { return Ok(held) };
-        let judge = CatalogueJudge::new(first.plan.data_dir.clone(), &first.plan.catalog_dirs)
+        let judge = CatalogueJudge::of_plan(&first.plan)
             .map_err(|error| CliError::new(Exit::BadInput, error))?;
         let mut hardware = machine::hardware();
         for arm in &self.arms {

@@ -18,10 +18,11 @@ use crate::run::Judge as _;
 pub(super) type Pins = BTreeMap<String, String>;
 
 /// Keys of a plan that every cell shares.
-const SHARED: [&str; 14] = [
+const SHARED: [&str; 15] = [
     "executor",
     "network",
     "data",
+    "brief",
     "gpus",
     "gpu_share",
     "gpu_pool",

@@ -214,6 +214,9 @@ pub(super) fn conditions(group: &Group<'_>) -> Claim {
         same("set of limits", has.limits == planned.limits);
         same("set of mounts", has.mounts == planned.mounts);
         same("set of secrets", has.secrets == planned.secrets);
+        let is_obfuscated = |source: &String| source.ends_with("+obfuscated");
+        let wanted = !group.plan.brief.is_plain();
+        same("kind of brief", has.brief_source.as_ref().is_none_or(|s| is_obfuscated(s) == wanted));
         same("agent", has.agent_sha256 == planned.agent_sha256);
         same("seal", !has.sealed || planned.sealed);
         same("competition", record.competition == attempt.planned.competition);

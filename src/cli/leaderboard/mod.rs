@@ -7,7 +7,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use medalist_reports::data::other_data;
+use medalist_reports::data::{obfuscated_briefs, other_data};
 use medalist_reports::export;
 use medalist_reports::leaderboard::{self, Row};
 use medalist_reports::read::{CompetitionSource, Group};
@@ -148,7 +148,8 @@ fn measured(
             row.date = args.date.clone().unwrap_or_default();
             row.section.clone_from(&args.source);
         }
-        if let Some(warning) = other_data(groups.iter().flat_map(|group| &group.attempts)) {
+        let attempts = || groups.iter().flat_map(|group| &group.attempts);
+        for warning in other_data(attempts()).into_iter().chain(obfuscated_briefs(attempts())) {
             context.warn(fold(&format!("`{agent}`: {warning}")));
         }
         for (column, error) in gaps {
