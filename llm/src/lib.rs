@@ -19,6 +19,7 @@
 //! runs one on loopback.
 
 mod answer;
+pub mod ask;
 mod attempt;
 mod call;
 pub mod check;

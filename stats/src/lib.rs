@@ -7,6 +7,7 @@
 mod exact;
 mod intervals;
 mod permutation;
+mod rank;
 pub mod sequential;
 pub mod simulate;
 pub mod stopping;
@@ -16,6 +17,7 @@ use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 pub use self::intervals::{difference_on_like_these, difference_on_these, on_like_these, on_these};
 pub use self::permutation::{Exchanged, permutation_differs, permutation_worse, sign_flip};
+pub use self::rank::{RankCorrelation, spearman};
 
 /// Draws of every permutation test that is not exact.
 pub const RESAMPLES: usize = 10_000;
