@@ -54,7 +54,7 @@ impl Rule {
     ];
 
     /// Its name, as in JSON.
-    pub fn id(self) -> &'static str {
+    pub const fn id(self) -> &'static str {
         match self {
             Self::HardCodedAnswers => "hard-coded-answers",
             Self::MemorisedIds => "memorised-ids",

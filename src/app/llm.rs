@@ -90,7 +90,7 @@ pub(super) async fn find_service(llm: &LlmRun, group: &GroupDir, context: &Conte
 
 /// Where gateway services leave their files: one that serves a group goes before one for all groups
 /// below a folder.
-fn service_folders(group: Option<&Path>, context: &Context) -> Vec<PathBuf> {
+pub(super) fn service_folders(group: Option<&Path>, context: &Context) -> Vec<PathBuf> {
     let mut shared: Vec<&Path> =
         group.into_iter().flat_map(|g| [Some(g), g.parent()]).flatten().collect();
     shared.push(&context.runs_dir);

@@ -1,5 +1,7 @@
 //! `medalist audit`: what may be a violation in what attempts left.
 
+mod ask;
+
 use std::path::PathBuf;
 
 use bytesize::ByteSize;
@@ -41,6 +43,8 @@ pub struct Args {
     /// Refuse bundles that unpack to more.
     #[arg(long, value_name = "SIZE", default_value = "256GiB")]
     max_size: ByteSize,
+    #[command(flatten)]
+    ask: ask::AskArgs,
 }
 
 /// The forms of an audit.
@@ -59,6 +63,9 @@ enum Format {
 /// # Errors
 /// A group is missing or damaged, or the kernels cannot be read.
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
+    if args.ask.is_given() {
+        return args.ask.run(&args.groups, args.format, args.fail_on, context);
+    }
     let request = AuditRequest {
         groups: &args.groups,
         kernels: args.kernels.as_deref(),

@@ -7,11 +7,17 @@
 //!  attempt     one attempt's files, by the rules for each
 //!  submission  submissions beside the answers and beside each other
 //!  text        for people
+//!  judge       what a language model says of attempts, kept apart from the rules
+//!  familiarity what a language model knows of the competitions
+//!  ask         a language model that is asked, with a budget and a recording
 //! ```
 //! The rules themselves are `medalist-audit`'s, which reads no file.
 
+pub mod ask;
 mod attempt;
+pub mod familiarity;
 mod files;
+pub mod judge;
 mod submission;
 mod task;
 mod text;

@@ -29,6 +29,9 @@ struct Seen {
     refused: usize,
 }
 
+/// What a model answers to the body of a call.
+type Script = Arc<dyn Fn(&Value) -> String + Send + Sync>;
+
 /// A provider.
 pub(crate) struct Provider {
     pub(crate) port: u16,
@@ -42,6 +45,18 @@ pub(crate) const TOKENS: (u64, u64) = (100, 400);
 impl Provider {
     /// Answers each call after `takes`.
     pub(crate) fn start(takes: Duration) -> Self {
+        Self::listen(takes, None)
+    }
+
+    /// Answers each call after `takes` with what a script says.
+    pub(crate) fn scripted(
+        takes: Duration,
+        script: impl Fn(&Value) -> String + Send + Sync + 'static,
+    ) -> Self {
+        Self::listen(takes, Some(Arc::new(script)))
+    }
+
+    fn listen(takes: Duration, script: Option<Script>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let mood = Arc::new(Mutex::new(Mood::Answers));
@@ -50,7 +65,8 @@ impl Provider {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (mood, seen) = (Arc::clone(&its_mood), Arc::clone(&its_seen));
-                std::thread::spawn(move || serve(stream, &mood, &seen, takes));
+                let script = script.clone();
+                std::thread::spawn(move || serve(stream, &mood, &seen, takes, script.as_ref()));
             }
         });
         Self { port, mood, seen }
@@ -95,7 +111,13 @@ impl Provider {
 }
 
 /// One connection, which may bring many requests.
-fn serve(stream: TcpStream, mood: &Mutex<Mood>, seen: &Mutex<Seen>, takes: Duration) -> Option<()> {
+fn serve(
+    stream: TcpStream,
+    mood: &Mutex<Mood>,
+    seen: &Mutex<Seen>,
+    takes: Duration,
+    script: Option<&Script>,
+) -> Option<()> {
     let mut writer = stream.try_clone().ok()?;
     let mut reader = BufReader::new(stream);
     loop {
@@ -120,7 +142,7 @@ fn serve(stream: TcpStream, mood: &Mutex<Mood>, seen: &Mutex<Seen>, takes: Durat
                 _ => (200, "", json!({"data": []})),
             }
         } else {
-            answer(*mood.lock().unwrap(), &body, &head, seen)
+            answer(*mood.lock().unwrap(), &body, &head, seen, script)
         };
         if status == 200 && head.starts_with("POST") {
             std::thread::sleep(takes);
@@ -135,7 +157,13 @@ fn serve(stream: TcpStream, mood: &Mutex<Mood>, seen: &Mutex<Seen>, takes: Durat
     }
 }
 
-fn answer(mood: Mood, body: &[u8], head: &str, seen: &Mutex<Seen>) -> (u16, &'static str, Value) {
+fn answer(
+    mood: Mood,
+    body: &[u8],
+    head: &str,
+    seen: &Mutex<Seen>,
+    script: Option<&Script>,
+) -> (u16, &'static str, Value) {
     let mut seen = seen.lock().unwrap();
     match mood {
         Mood::Answers => {}
@@ -149,10 +177,22 @@ fn answer(mood: Mood, body: &[u8], head: &str, seen: &Mutex<Seen>) -> (u16, &'st
         }
     }
     seen.answered.push(TOKENS);
-    seen.bodies.push(serde_json::from_slice(body).unwrap_or_default());
-    let text = format!("answer {}", seen.answered.len());
+    let asked: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = match script {
+        Some(script) => script(&asked),
+        None => format!("answer {}", seen.answered.len()),
+    };
+    seen.bodies.push(asked);
     let (sent, received) = TOKENS;
-    let body = if head.contains("/messages") {
+    let body = if head.starts_with("POST /v1/completions") {
+        // It echoes, and gives every token but the first one chance in two.
+        let tokens = asked_tokens(&seen);
+        let mut logs = vec![Value::Null];
+        logs.extend((1..=tokens).map(|_| json!(0.5_f64.ln())));
+        json!({"id": "c", "object": "text_completion", "model": "gpt-test",
+            "choices": [{"index": 0, "text": "", "finish_reason": "length", "logprobs": {"token_logprobs": logs}}],
+            "usage": {"prompt_tokens": tokens, "completion_tokens": 1, "total_tokens": tokens + 1}})
+    } else if head.contains("/messages") {
         json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-test",
             "content": [{"type": "text", "text": text}], "stop_reason": "end_turn",
             "usage": {"input_tokens": sent, "output_tokens": received}})
@@ -162,4 +202,10 @@ fn answer(mood: Mood, body: &[u8], head: &str, seen: &Mutex<Seen>) -> (u16, &'st
             "usage": {"prompt_tokens": sent, "completion_tokens": received, "total_tokens": sent + received}})
     };
     (200, "", body)
+}
+
+/// The words of the prompt that came last.
+fn asked_tokens(seen: &Seen) -> usize {
+    let prompt = seen.bodies.last().and_then(|body| body["prompt"].as_str());
+    prompt.map_or(1, |prompt| prompt.split_whitespace().count())
 }
