@@ -1,5 +1,6 @@
 //! Reports on run groups: what is read, what the catalogue adds, what is written.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,8 +50,8 @@ pub struct ReportRequest<'a> {
     pub experiment: &'a Experiment,
     /// The agent whose groups count; all if none.
     pub agent: Option<&'a str>,
-    /// The time after which attempts are looked at; their end if none.
-    pub at: Option<Duration>,
+    /// The times after which attempts are looked at, a report for each; their end where none.
+    pub at: &'a [Option<Duration>],
     /// How seeds of leaderboard rows are built.
     pub seeds: SeedRule,
     /// Where the files go, if the user says so.
@@ -61,48 +62,61 @@ pub struct ReportRequest<'a> {
     pub title: Option<String>,
 }
 
-/// Computes a report and writes its files.
+/// Computes reports and writes their files; `each` gets a report with what was written of it.
 ///
 /// # Errors
-/// Nothing to read, or the folder cannot be written.
-pub fn write_report(
+/// Nothing to read, or the folder cannot be written; or what `each` says.
+pub fn write_reports(
     request: ReportRequest<'_>,
     context: &Context,
-) -> Result<(ReportData, Vec<PathBuf>), CliError> {
+    mut each: impl FnMut(ReportData, &[PathBuf]) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let source = Source::new(context.catalogue()?, &context.data_dir);
-    let mut reading = read_groups(request.paths, request.experiment, context, &source)?;
-    keep_agent(&mut reading, request.agent)?;
-    let title = request.title.unwrap_or_else(|| default_title(&reading));
-    let dir = request.out.unwrap_or_else(|| default_dir(&reading));
-    let (title, dir) = match request.at {
-        None => (title, dir),
-        Some(at) => {
-            reading = reading_at(&reading, at, context, &source);
-            (format!("{title} after {}", duration(at)), dir.join(format!("after-{}", short(at))))
+    let mut whole = read_groups(request.paths, request.experiment, context, &source)?;
+    keep_agent(&mut whole, request.agent)?;
+    let whole_title = request.title.unwrap_or_else(|| default_title(&whole));
+    let whole_dir = request.out.unwrap_or_else(|| default_dir(&whole));
+    for at in request.at.iter().copied() {
+        let (title, dir) = match at {
+            None => (whole_title.clone(), whole_dir.clone()),
+            Some(at) => (
+                format!("{whole_title} after {}", duration(at)),
+                whole_dir.join(format!("after-{}", short(at))),
+            ),
+        };
+        let reading = reading_at(&whole, at, context, &source);
+        let options = ReportOptions { title, generated_at: Utc::now(), seed_rule: request.seeds };
+        let data = ReportData::compute(&reading, &source, &options);
+        for warning in data.warnings.iter().skip(reading.warnings.len()) {
+            context.warn(warning);
         }
-    };
-    let options = ReportOptions { title, generated_at: Utc::now(), seed_rule: request.seeds };
-    let data = ReportData::compute(&reading, &source, &options);
-    for warning in data.warnings.iter().skip(reading.warnings.len()) {
-        context.warn(warning);
+        let written = write_files(&dir, &data, request.outputs)?;
+        each(data, &written)?;
     }
-    let formats: Vec<Format> = request
-        .outputs
+    Ok(())
+}
+
+fn write_files(
+    dir: &Path,
+    data: &ReportData,
+    outputs: &[Output],
+) -> Result<Vec<PathBuf>, CliError> {
+    let formats: Vec<Format> = outputs
         .iter()
         .filter_map(|output| match output {
             Output::Format(format) => Some(*format),
             Output::Parquet => None,
         })
         .collect();
-    let mut written = export::write(&dir, &data, &formats, &Recorded)
+    let mut written = export::write(dir, data, &formats, &Recorded)
         .map_err(|error| CliError::new(Exit::Failure, anyhow::Error::new(error)))?;
-    if request.outputs.contains(&Output::Parquet) {
+    if outputs.contains(&Output::Parquet) {
         let path = dir.join("attempts.parquet");
-        write_attempts(&path, &data)
+        write_attempts(&path, data)
             .map_err(|error| CliError::new(Exit::Failure, anyhow::Error::new(error)))?;
         written.push(path);
     }
-    Ok((data, written))
+    Ok(written)
 }
 
 /// The attempts' table as parquet.
@@ -179,13 +193,19 @@ pub fn keep_agent(reading: &mut Reading, agent: Option<&str>) -> Result<(), CliE
     })
 }
 
-/// What was read, as it stood after a time, and a warning for all that this leaves out.
-pub fn reading_at(reading: &Reading, at: Duration, context: &Context, source: &Source) -> Reading {
+/// What was read, as it stood after a time if one is given, and a warning for all that this leaves out.
+pub fn reading_at<'a>(
+    reading: &'a Reading,
+    at: Option<Duration>,
+    context: &Context,
+    source: &Source,
+) -> Cow<'a, Reading> {
+    let Some(at) = at else { return Cow::Borrowed(reading) };
     let cut = reading.at(at, source);
     for warning in cut.warnings.iter().skip(reading.warnings.len()) {
         context.warn(warning);
     }
-    cut
+    Cow::Owned(cut)
 }
 
 /// A length of time as a word, such as `12h` or `1h30m`.

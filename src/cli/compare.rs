@@ -95,11 +95,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     }
     let mut exits = Vec::new();
     for at in times {
-        let sides = [&baseline, &candidate].map(|side| match at {
-            Some(at) => reading_at(side, at, context, &source),
-            None => side.clone(),
-        });
-        exits.push(one(args, context, &sides, at, gate)?);
+        let [before, after] =
+            [&baseline, &candidate].map(|side| reading_at(side, at, context, &source));
+        exits.push(one(args, context, [&before, &after], at, gate)?);
     }
     let worst = [Exit::Regression, Exit::Partial];
     Ok(worst.into_iter().find(|exit| exits.contains(exit)).unwrap_or(Exit::Success))
@@ -109,7 +107,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
 fn one(
     args: &Args,
     context: &Context,
-    [baseline, candidate]: &[Reading; 2],
+    [baseline, candidate]: [&Reading; 2],
     at: Option<Duration>,
     gate: Gate,
 ) -> Result<Exit, CliError> {

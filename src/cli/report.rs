@@ -12,7 +12,7 @@ use medalist_reports::terminal;
 
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
-use crate::app::report::{Experiment, Output, ReportRequest, keep_agent, write_report};
+use crate::app::report::{Experiment, Output, ReportRequest, keep_agent, write_reports};
 use crate::app::terminal::look;
 
 /// Most attempts, and most files of one folder, that the terminal lists.
@@ -175,24 +175,24 @@ impl FormatName {
 pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let outputs: Vec<Output> = args.format.iter().map(|format| format.output()).collect();
     let mut all = Vec::new();
-    for at in args.at.times() {
-        let request = ReportRequest {
-            paths: &args.paths,
-            experiment: &args.experiment.experiment(),
-            agent: args.agent.agent.as_deref(),
-            at,
-            seeds: args.seeds.rule(),
-            out: args.out.clone(),
-            outputs: &outputs,
-            title: args.title.clone(),
-        };
-        let (data, written) = write_report(request, context)?;
+    let request = ReportRequest {
+        paths: &args.paths,
+        experiment: &args.experiment.experiment(),
+        agent: args.agent.agent.as_deref(),
+        at: &args.at.times(),
+        seeds: args.seeds.rule(),
+        out: args.out.clone(),
+        outputs: &outputs,
+        title: args.title.clone(),
+    };
+    write_reports(request, context, |data, written| {
         if !args.json {
             context.print(terminal::render(&data, LISTED, look()))?;
         }
-        tell_written(&written, context);
+        tell_written(written, context);
         all.push(data);
-    }
+        Ok(())
+    })?;
     if args.json {
         match all.as_slice() {
             [data] => context.print(export::json_text(data))?,

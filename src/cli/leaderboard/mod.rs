@@ -84,10 +84,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         .transpose()?;
     let mut rows = published(args)?;
     for at in args.at.times() {
-        let cut = match (&reading, at) {
-            (Some(reading), Some(at)) => Some(reading_at(reading, at, context, &source)),
-            (reading, _) => reading.clone(),
-        };
+        let cut = reading.as_ref().map(|reading| reading_at(reading, at, context, &source));
         let groups: &[Group] = cut.as_ref().map_or(&[], |reading| &reading.groups);
         if let Some(split) = &args.split {
             aggregate(args, context, &source, groups, split)?;
