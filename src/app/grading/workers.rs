@@ -202,6 +202,10 @@ impl Worker {
                 Err(error) => return Err(error),
             }
         }
+        // One that came too late does not count because this process was slow to look.
+        if Instant::now() >= until {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         Ok(serde_json::from_slice(&line)?)
     }
 
