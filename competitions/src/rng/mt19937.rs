@@ -125,9 +125,16 @@ impl RandomState {
 
     /// Shuffles in place.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
-        for i in (1..items.len()).rev() {
-            let j = self.interval(i as u32) as usize;
-            items.swap(i, j);
+        // Drawn ahead, so that the processor can fetch the items of many swaps at once: they lie
+        // anywhere.
+        let mut drawn = [0; 256];
+        let mut end = items.len();
+        while end > 1 {
+            let begin = end.saturating_sub(drawn.len()).max(1);
+            let places = || (begin..end).rev();
+            places().zip(&mut drawn).for_each(|(i, j)| *j = self.interval(i as u32));
+            places().zip(&drawn).for_each(|(i, &j)| items.swap(i, j as usize));
+            end = begin;
         }
     }
 
