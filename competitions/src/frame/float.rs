@@ -120,6 +120,26 @@ fn power_of_ten(exponent: i64) -> f64 {
     POWERS[exponent as usize]
 }
 
+/// Where the only point among digits is.
+fn point_of(text: &[u8]) -> Option<usize> {
+    let mut point = None;
+    for (place, byte) in text.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => {}
+            b'.' if point.is_none() => point = Some(place),
+            _ => return None,
+        }
+    }
+    point
+}
+
+/// Whether a text is sure to be a number to both parsers: digits with a point among them, too few
+/// for a number that is too large.
+pub(super) fn is_plain_decimal(text: &[u8]) -> bool {
+    let unsigned = text.strip_prefix(b"-").unwrap_or(text);
+    (2..=300).contains(&unsigned.len()) && point_of(unsigned).is_some()
+}
+
 /// Whether a decimal is already printed as Python would print the double it stands for.
 ///
 /// True only for plain decimals of at most 15 digits, where both parsers are exact and printing
@@ -129,12 +149,9 @@ pub(super) fn is_canonical(text: &[u8]) -> bool {
     if unsigned.len() > 16 {
         return false;
     }
-    let Some(point) = unsigned.iter().position(|&byte| byte == b'.') else {
-        return false;
-    };
+    let Some(point) = point_of(unsigned) else { return false };
     let (whole, fraction) = (&unsigned[..point], &unsigned[point + 1..]);
-    let digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
-    if !digits(whole) || !digits(fraction) {
+    if whole.is_empty() || fraction.is_empty() {
         return false;
     }
     if whole.len() > 1 && whole[0] == b'0'
@@ -162,80 +179,130 @@ pub(crate) struct PythonFloat(pub(crate) f64);
 
 impl fmt::Display for PythonFloat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(self.text().as_bytes()).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl PythonFloat {
+    pub(super) fn text(&self) -> FloatText {
         let value = self.0;
+        let mut text = FloatText::default();
         if value.is_nan() {
-            return f.write_str("nan");
+            text.push(b"nan");
+            return text;
         }
         if value.is_infinite() {
-            return f.write_str(if value > 0.0 { "inf" } else { "-inf" });
+            text.push(if value > 0.0 { b"inf" } else { b"-inf" });
+            return text;
         }
-        let magnitude = value.abs();
-        let mut text = String::with_capacity(32);
-        write!(text, "{value:e}")?;
-        if text.len() > DIGITS_OF_TIES {
-            make_even(&mut text, value);
+        let mut shortest = FloatText::default();
+        write!(shortest, "{value:e}").expect("no double has more digits");
+        let (digits, places) = shortest.parts();
+        if digits.len() > DIGITS_OF_TIES
+            && let Some(even) = even_digits(digits, places, value)
+        {
+            shortest = even;
         }
-        let (digits, exponent) = text.split_once('e').expect("exponent form has an `e`");
-        if value == 0.0 || (1e-4..1e16).contains(&magnitude) {
-            let places: i32 = exponent.parse().expect("an exponent is an integer");
-            return plain(f, digits, places);
+        let (digits, places) = shortest.parts();
+        if value == 0.0 || (1e-4..1e16).contains(&value.abs()) {
+            plain(&mut text, digits, places);
+            return text;
         }
-        let (sign, exponent) = match exponent.strip_prefix('-') {
-            Some(exponent) => ('-', exponent),
-            None => ('+', exponent),
+        text.push(digits);
+        let sign = if places < 0 { '-' } else { '+' };
+        write!(text, "e{sign}{:02}", places.abs()).expect("an exponent has three digits at most");
+        text
+    }
+}
+
+/// The text of a double: at most 17 digits with sign, point, zeros and exponent.
+#[derive(Clone, Copy, Default)]
+pub(super) struct FloatText {
+    bytes: [u8; 32],
+    length: usize,
+}
+
+impl fmt::Write for FloatText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.length + text.len() > self.bytes.len() {
+            return Err(fmt::Error);
+        }
+        self.push(text.as_bytes());
+        Ok(())
+    }
+}
+
+impl FloatText {
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    fn push(&mut self, text: &[u8]) {
+        self.bytes[self.length..][..text.len()].copy_from_slice(text);
+        self.length += text.len();
+    }
+
+    /// The digits, with sign and point, and the exponent of an exponent form.
+    fn parts(&self) -> (&[u8], i32) {
+        let text = self.as_bytes();
+        let at = memchr::memrchr(b'e', text).expect("exponent form has an `e`");
+        let (sign, exponent) = match &text[at + 1..] {
+            [b'-', exponent @ ..] => (-1, exponent),
+            exponent => (1, exponent),
         };
-        write!(f, "{digits}e{sign}{exponent:0>2}")
+        let exponent = exponent.iter().fold(0, |sum, digit| sum * 10 + i32::from(digit - b'0'));
+        (&text[..at], sign * exponent)
     }
 }
 
 /// Digits in exponent form become a number with a point.
-fn plain(f: &mut fmt::Formatter<'_>, digits: &str, places: i32) -> fmt::Result {
-    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |digits| ("-", digits));
-    let (first, rest) = digits.split_once('.').unwrap_or((digits, ""));
-    f.write_str(sign)?;
-    let Ok(places) = usize::try_from(places) else {
-        return write!(
-            f,
-            "0.{:0<zeros$}{first}{rest}",
-            "",
-            zeros = places.unsigned_abs() as usize - 1
-        );
+fn plain(text: &mut FloatText, digits: &[u8], places: i32) {
+    const ZEROS: &[u8] = b"0000000000000000";
+    let digits = match digits.strip_prefix(b"-") {
+        Some(digits) => {
+            text.push(b"-");
+            digits
+        }
+        None => digits,
     };
-    match rest.split_at_checked(places) {
-        Some((whole, "")) => write!(f, "{first}{whole}.0"),
-        Some((whole, fraction)) => write!(f, "{first}{whole}.{fraction}"),
-        None => write!(f, "{first}{rest:0<places$}.0"),
-    }
+    let (first, rest) = (&digits[..1], digits.get(2..).unwrap_or_default());
+    let Ok(places) = usize::try_from(places) else {
+        text.push(b"0.");
+        text.push(&ZEROS[..places.unsigned_abs() as usize - 1]);
+        text.push(first);
+        return text.push(rest);
+    };
+    text.push(first);
+    let (whole, fraction) = rest.split_at(places.min(rest.len()));
+    text.push(whole);
+    text.push(&ZEROS[..places - whole.len()]);
+    text.push(b".");
+    text.push(if fraction.is_empty() { b"0" } else { fraction });
 }
 
-/// Up to 15 digits only one text of a length reads back; the exponent form of such is at most so
-/// long without its exponent.
+/// Up to 15 digits only one text of a length reads back; with their point they are so long.
 const DIGITS_OF_TIES: usize = 16;
 
 /// Whether the exact decimal digits of a double may end right behind the first `count`: a double
 /// with so many bits behind the point has as many decimals, and its digits end with the last.
-fn may_end_behind(value: f64, count: usize, exponent: &str) -> bool {
+fn may_end_behind(value: f64, count: usize, exponent: i32) -> bool {
     let bits = value.to_bits();
     let (biased, fraction) = (bits >> 52 & 0x7ff, bits & ((1 << 52) - 1));
     let mantissa = if biased == 0 { fraction } else { fraction | 1 << 52 };
     let lowest = biased.max(1) as i64 - 1075 + i64::from(mantissa.trailing_zeros());
-    let Ok(exponent) = exponent.parse::<i64>() else { return true };
-    lowest >= 0 || -lowest == count as i64 - exponent
+    lowest >= 0 || -lowest == count as i64 - i64::from(exponent)
 }
 
 /// A double may lie exactly between two shortest texts, such as `….2` and `….3` for `….25`. C's
 /// `dtoa`, and so Python, takes the one with the even last digit there, Rust the upper one.
-fn make_even(text: &mut String, value: f64) {
-    let Some((digits, exponent)) = text.split_once('e') else {
-        return;
-    };
-    let count = digits.bytes().filter(u8::is_ascii_digit).count();
-    let is_odd = digits.bytes().last().is_some_and(|digit| (digit - b'0') % 2 == 1);
+fn even_digits(digits: &[u8], exponent: i32, value: f64) -> Option<FloatText> {
+    let count = digits.iter().filter(|digit| digit.is_ascii_digit()).count();
+    let is_odd = digits.last().is_some_and(|digit| (digit - b'0') % 2 == 1);
     if count < 16 || !is_odd || !may_end_behind(value, count, exponent) {
-        return;
+        return None;
     }
     if !format!("{value:.count$e}").contains("5e") {
-        return;
+        return None;
     }
     // Far more digits than an exact middle has.
     let long = format!("{value:.*e}", count + 40);
@@ -246,9 +313,12 @@ fn make_even(text: &mut String, value: f64) {
         .take_while(|&byte| byte != b'e')
         .all(|digit| digit == b'0');
     let even = format!("{lower}e{exponent}");
-    if is_tie && lower != digits && even.parse() == Ok(value) {
-        *text = even;
+    if !is_tie || lower.as_bytes() == digits || even.parse() != Ok(value) {
+        return None;
     }
+    let mut text = FloatText::default();
+    text.push(even.as_bytes());
+    Some(text)
 }
 
 #[cfg(test)]
@@ -318,6 +388,7 @@ mod tests {
             let value = mantissa as f64 / 2f64.powi(shift);
             let text = format!("{value:e}");
             let (digits, exponent) = text.split_once('e').unwrap();
+            let exponent = exponent.parse().unwrap();
             let count = digits.bytes().filter(u8::is_ascii_digit).count();
             // Far more digits than any such double has.
             let long = format!("{value:.200e}");
@@ -342,6 +413,13 @@ mod tests {
                 if is_canonical(text.as_bytes()) {
                     prop_assert_eq!(&printed, &text);
                 }
+            }
+        }
+
+        #[test]
+        fn plain_decimals_are_numbers(text in "[+-]{0,2}([0-9]{0,4}|[0-9]{290,310})[.,e ]{0,2}[0-9]{0,4}") {
+            for parser in [FloatParser::RoundTrip, FloatParser::Fast] {
+                prop_assert!(!is_plain_decimal(text.as_bytes()) || parser.parse(text.as_bytes()).is_some());
             }
         }
     }

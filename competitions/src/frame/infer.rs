@@ -1,10 +1,16 @@
 //! Which type pandas gives a column.
 
-use super::float::{FloatParser, is_canonical, is_canonical_integer};
+use super::float::{FloatParser, is_canonical_integer, is_plain_decimal};
 use super::value::Kind;
 
 /// Whether a cell's text stands for a missing value, quoted or not.
 pub(super) fn is_missing(cell: &[u8]) -> bool {
+    // Most cells begin otherwise.
+    matches!(cell.first(), None | Some(b'#' | b'-' | b'1' | b'<' | b'N' | b'n'))
+        && stands_for_missing(cell)
+}
+
+fn stands_for_missing(cell: &[u8]) -> bool {
     match cell.len() {
         0 => true,
         2 => cell == b"NA",
@@ -144,7 +150,8 @@ impl Guess {
                 }
             }
         }
-        self.float = self.float && (integer || is_canonical(cell) || floats.parse(cell).is_some());
+        self.float =
+            self.float && (integer || is_plain_decimal(cell) || floats.parse(cell).is_some());
     }
 
     /// Joins the guess over the cells that follow.

@@ -9,7 +9,7 @@ use std::thread;
 use rayon::prelude::*;
 
 use super::column::{Column, Rows};
-use super::float::{is_canonical, is_canonical_integer};
+use super::float::{PythonFloat, is_canonical, is_canonical_integer};
 use super::infer::is_missing;
 use super::source::{CsvSource, FetchedRows, LoadedRow, RowReader};
 use super::spread;
@@ -42,7 +42,7 @@ impl FloatFormat {
     /// Prints a finite double.
     pub fn print(self, out: &mut impl Write, value: f64) -> io::Result<()> {
         match self {
-            Self::Shortest => write!(out, "{}", Value::Float(value)),
+            Self::Shortest => out.write_all(PythonFloat(value).text().as_bytes()),
             Self::Fixed(digits) => write!(out, "{value:.digits$}"),
             Self::General(digits) => general(out, value, digits.max(1)),
         }
