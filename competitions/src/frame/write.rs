@@ -386,11 +386,36 @@ impl Printer<'_> {
     ) -> Result<(), FrameError> {
         let Self { cells, style, .. } = self;
         let line = out.len();
+        // Neighbours that are printed as they stand are copied together.
+        let mut run: Option<(usize, Range<usize>)> = None;
+        let copy = |out: &mut Vec<u8>, run: Option<(usize, Range<usize>)>| {
+            if let Some((reader, range)) = run {
+                out.extend_from_slice(&loaded[reader].text()[range]);
+            }
+        };
         for (i, cell) in cells.iter().enumerate() {
+            let stands = match cell {
+                Cells::Stored(_) => None,
+                Cells::Read { reader, field, kind } => {
+                    let stands = style.as_it_stands(&loaded[*reader], *field, *kind);
+                    stands.map(|range| (*reader, range))
+                }
+            };
+            if let (Some((before, run)), Some((reader, range))) = (&mut run, &stands)
+                && before == reader
+                && run.end + 1 == range.start
+                && loaded[*reader].separator() == style.separator
+            {
+                run.end = range.end;
+                continue;
+            }
+            copy(out, run.take());
             if i > 0 {
                 out.push(style.separator);
             }
+            run = stands;
             match cell {
+                _ if run.is_some() => {}
                 Cells::Stored(column) => {
                     style.value(out, &column.stored(column.rows.at(row)));
                 }
@@ -399,6 +424,7 @@ impl Printer<'_> {
                 }
             }
         }
+        copy(out, run);
         // A line without any character would be read as no row at all.
         if out.len() == line && cells.len() == 1 {
             out.extend_from_slice(b"\"\"");
@@ -409,7 +435,25 @@ impl Printer<'_> {
 }
 
 impl CsvStyle {
-    /// Prints a cell of a CSV file, as it stands where that is known to be how it is printed.
+    /// Where a cell stands in its row, if that is known to be how it is printed.
+    fn as_it_stands(&self, row: &LoadedRow<'_>, field: usize, kind: Kind) -> Option<Range<usize>> {
+        let text = row.cell(field);
+        let stands = match kind {
+            _ if text.is_empty() => self.quoting == Quoting::Minimal,
+            Kind::Text => {
+                self.quoting == Quoting::Minimal
+                    && self.separator == row.separator()
+                    && !is_missing(text)
+            }
+            Kind::Float => self.floats == FloatFormat::Shortest && is_canonical(text),
+            Kind::Int | Kind::UInt => is_canonical_integer(text),
+            Kind::Bool => matches!(text, b"True" | b"False"),
+        };
+        // A number's text has nothing in it that needs quotes.
+        stands.then(|| row.standing(field)).flatten()
+    }
+
+    /// Prints a cell of a CSV file from its value.
     fn cell(
         &self,
         out: &mut Vec<u8>,
@@ -417,27 +461,10 @@ impl CsvStyle {
         field: usize,
         kind: Kind,
     ) -> Result<(), FrameError> {
-        let text = row.cell(field);
-        let as_it_stands = match kind {
-            Kind::Text if is_missing(text) => {
-                self.missing(out);
-                return Ok(());
-            }
-            // Without quotes in the row no cell holds what a cell must be quoted for.
-            Kind::Text if row.is_plain_for(self.separator) && self.quoting == Quoting::Minimal => {
-                true
-            }
-            Kind::Text => {
-                self.text(out, text);
-                return Ok(());
-            }
-            Kind::Float => self.floats == FloatFormat::Shortest && is_canonical(text),
-            Kind::Int | Kind::UInt => is_canonical_integer(text),
-            Kind::Bool => matches!(text, b"True" | b"False"),
-        };
-        match as_it_stands {
-            true => out.extend_from_slice(text),
-            false => self.value(out, &row.value(field)?),
+        match (kind, row.cell(field)) {
+            (Kind::Text, text) if is_missing(text) => self.missing(out),
+            (Kind::Text, text) => self.text(out, text),
+            _ => self.value(out, &row.value(field)?),
         }
         Ok(())
     }
@@ -482,18 +509,25 @@ mod tests {
                     "[+-]?[0-9]{0,3}(0{0,3}|[0-9]{1,16})",
                     "[+-]?[0-9]{1,9}(\\.[0-9]{0,9}0{0,2})?(e[+-]?[0-9]{1,2})?",
                     "(True|False|true|FALSE|)",
-                    "([a-c \\t;']{0,3}|NA|\"[a,;\n]{0,2}(\"\")?\"|a\"b)",
+                    "([a-c \\t;']{0,3}|NA|\"[a,;\r\n]{0,2}(\"\")?\"|a\"b|a\0b)",
                 ),
                 1..20,
             ),
             separator in prop::sample::select(vec![b',', b';']),
             quotes in any::<bool>(),
+            chosen in prop::sample::select(vec![
+                &["whole", "real", "truth", "words", "end"][..],
+                &["whole", "truth", "words"],
+                &["end", "words", "real"],
+                &["real", "end"],
+            ]),
         ) {
             let mut text = "whole,real,truth,words,end\n".to_owned();
             for (whole, real, truth, words) in &rows {
                 text.push_str(&format!("{whole},{real},{truth},{words},x\n"));
             }
             let table = Frame::from_csv(text, "t.csv", &CsvOptions::default()).unwrap();
+            let table = table.select(chosen).unwrap();
             let quoting = if quotes { Quoting::NonNumeric } else { Quoting::Minimal };
             let style = CsvStyle { separator, quoting, ..CsvStyle::default() };
             let printed = table.to_csv(&style).unwrap();

@@ -66,7 +66,7 @@ impl<'a> RowReader<'a> {
 }
 
 impl RowReader<'_> {
-    /// As [`load`](Self::load), for a row whose text is there.
+    /// As [`load`](Self::load), for a row whose text is there; others may follow.
     pub(in crate::frame) fn load_text<'b>(
         &'b mut self,
         row: usize,
@@ -124,9 +124,19 @@ impl<'a> LoadedRow<'a> {
         self.spans.get(self.text, field)
     }
 
-    /// Whether no cell holds a quote, a line end or this separator.
-    pub(in crate::frame) fn is_plain_for(&self, separator: u8) -> bool {
-        self.spans.is_plain && separator == self.source.separator
+    /// The text of the whole row; others may follow.
+    pub(in crate::frame) fn text(&self) -> &'a [u8] {
+        self.text
+    }
+
+    pub(in crate::frame) fn separator(&self) -> u8 {
+        self.source.separator
+    }
+
+    /// Where a cell stands in the text, with its quotes, if it has no others than those that it
+    /// needs between these separators.
+    pub(in crate::frame) fn standing(&self, field: usize) -> Option<Range<usize>> {
+        self.spans.standing(field)
     }
 
     pub(in crate::frame) fn value(&self, field: usize) -> Result<Value<'a>, FrameError> {

@@ -183,7 +183,9 @@ impl<'a> Scan<'a> {
             self.push_offset(first_row, offset + range.start as u64)?;
         }
         let width = self.guesses.len();
-        let share = rows.len().div_ceil(rayon::current_num_threads()).max(1024);
+        /// So that the threads end at about the same time.
+        const SHARES: usize = 4;
+        let share = rows.len().div_ceil(rayon::current_num_threads() * SHARES).max(1024);
         let judged: Vec<Result<Vec<Guess>, (usize, String)>> = rows
             .par_chunks(share)
             .enumerate()
@@ -219,11 +221,14 @@ impl<'a> Scan<'a> {
             }
         }
         let mut spans = Spans::default();
+        let whole = rows.first().map_or(0, |row| row.start)..rows.last().map_or(0, |row| row.end);
+        let is_ascii = text[whole].is_ascii();
         for (i, range) in rows.iter().enumerate() {
-            let row = &text[range.clone()];
-            if std::str::from_utf8(row).is_err() {
+            if !is_ascii && std::str::from_utf8(&text[range.clone()]).is_err() {
                 return Err((i, "expected UTF-8 text".into()));
             }
+            // What follows the row is no harm, and lets many bytes be looked at together.
+            let row = &text[range.start..];
             spans.split(row, self.separator);
             if spans.len() > guesses.len() {
                 return Err((
