@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,10 +21,13 @@ use super::write::{Printer, WriteCsvError};
 pub(super) const PART: u64 = 8 << 20;
 /// The most parts, each of which has a buffer.
 const MOST_PARTS: u64 = 256;
-/// How much is put aside at a time: whole pages, so that they can be given back.
+/// The most files that parts are put aside in: with each that was put in order, its room is given
+/// back.
+const MOST_FILES: usize = 64;
+/// How much is put aside at a time.
 const CHUNK: usize = 64 << 10;
-/// Rows that are printed by one thread at a time.
-const ROWS: usize = 4096;
+/// Rows that are printed by one thread at a time: so few that the threads end at about the same time.
+const ROWS: usize = 1024;
 /// The place of a row that is not in the table.
 const NOWHERE: u32 = u32::MAX;
 
@@ -31,7 +35,7 @@ const NOWHERE: u32 = u32::MAX;
 pub(super) fn places(rows: &Rows, count: usize) -> Option<Vec<u32>> {
     let mut places = vec![NOWHERE; count];
     for place in 0..rows.len() {
-        let known = std::mem::replace(&mut places[rows.at(place)], place as u32);
+        let known = mem::replace(&mut places[rows.at(place)], place as u32);
         if known != NOWHERE {
             return None;
         }
@@ -54,25 +58,36 @@ pub(super) fn print(
     let others = about(&mut (0..source.rows())).saturating_sub(bytes);
     let mut kept = (others <= KEPT).then(Kept::default);
     let folder = source.scratch.clone().unwrap_or_else(std::env::temp_dir);
+    let in_order = rows.are_ascending();
     let aside = || Aside::new(&folder, rows.len(), bytes, part);
-    let mut aside = (!rows.are_ascending()).then(aside).transpose()?;
-    source.each_block(|block| {
-        let starts: Vec<usize> = block.rows.clone().step_by(ROWS).collect();
-        let printed = starts
-            .par_iter()
-            .map(|&start| {
-                let rows = start..(start + ROWS).min(block.rows.end);
-                Printed::of(printer, &places, block, rows, kept.is_some())
-            })
-            .collect::<Result<Vec<_>, FrameError>>()?;
+    let mut aside = (!in_order).then(aside).transpose()?;
+    let mut put = |printed: &[Printed]| -> io::Result<()> {
         if let Some(kept) = &mut kept {
             printed.iter().for_each(|printed| kept.append(&printed.others));
         }
-        match &mut aside {
-            None => write(printed.into_iter().map(|printed| printed.text).collect()),
-            Some(aside) => Ok(printed.iter().try_for_each(|printed| aside.put(printed))?),
+        let Some(aside) = &mut aside else { return Ok(()) };
+        printed.iter().try_for_each(|printed| aside.put(printed))
+    };
+    let mut before: Vec<Printed> = Vec::new();
+    source.each_block(|block| {
+        let starts: Vec<usize> = block.rows.clone().step_by(ROWS).collect();
+        let print = || {
+            let printed = starts.par_iter().map(|&start| {
+                let rows = start..(start + ROWS).min(block.rows.end);
+                Printed::of(printer, &places, block, rows, others <= KEPT)
+            });
+            printed.collect::<Result<Vec<_>, FrameError>>()
+        };
+        // What was printed before is put aside meanwhile: that is work for one thread.
+        let (printed, done) = rayon::join(print, || put(&before));
+        done?;
+        before = printed?;
+        match in_order {
+            true => write(before.iter_mut().map(|printed| mem::take(&mut printed.text)).collect()),
+            false => Ok(()),
         }
     })?;
+    put(&mem::take(&mut before))?;
     // Four bytes a row, which the second pass may need.
     drop(places);
     if let Some(kept) = kept {
@@ -106,27 +121,33 @@ impl Printed {
         let [(source, _)] = &printer.sources[..] else { return Ok(printed) };
         let mut reader = source.reader();
         for row in rows {
-            let (place, text) = (places[row], block.text(row));
+            let place = places[row];
             if place != NOWHERE {
-                let loaded = [reader.load_text(row, text)];
+                let loaded = [reader.load_text(row, block.text_from(row))];
                 printer.print_row(&mut printed.text, place as usize, &loaded)?;
                 printed.ends.push((place, printed.text.len()));
             } else if keeps_others {
-                printed.others.push(row as u32, text);
+                printed.others.push(row as u32, block.text(row));
             }
         }
         Ok(printed)
     }
 }
 
-/// Printed rows in a file of their own, those of a part of the table together.
+/// Printed rows in files of their own, those of a part of the table together.
 struct Aside {
-    file: NamedTempFile,
-    /// Where the next chunk goes.
-    end: u64,
+    files: Vec<AsideFile>,
+    parts_a_file: usize,
     rows_a_part: usize,
     rows: usize,
     parts: Vec<Part>,
+}
+
+/// The chunks of neighbouring parts.
+struct AsideFile {
+    file: NamedTempFile,
+    /// Where the next chunk goes.
+    end: u64,
 }
 
 /// The rows of consecutive places: each its place and its length, 4 bytes each, and its text.
@@ -143,8 +164,12 @@ impl Aside {
         fs::create_dir_all(folder)?;
         let parts = (bytes / part).clamp(1, MOST_PARTS) as usize;
         let rows_a_part = rows.div_ceil(parts).max(1);
-        let parts = (0..rows.div_ceil(rows_a_part)).map(|_| Part::default()).collect();
-        Ok(Self { file: NamedTempFile::new_in(folder)?, end: 0, rows_a_part, rows, parts })
+        let parts: Vec<Part> = (0..rows.div_ceil(rows_a_part)).map(|_| Part::default()).collect();
+        let parts_a_file = parts.len().div_ceil(MOST_FILES).max(1);
+        let file = |_| Ok(AsideFile { file: NamedTempFile::new_in(folder)?, end: 0 });
+        let files = (0..parts.len().div_ceil(parts_a_file)).map(file);
+        let files = files.collect::<io::Result<_>>()?;
+        Ok(Self { files, parts_a_file, rows_a_part, rows, parts })
     }
 
     fn put(&mut self, printed: &Printed) -> io::Result<()> {
@@ -152,16 +177,18 @@ impl Aside {
         for &(place, end) in &printed.ends {
             let text = &printed.text[begin..end];
             begin = end;
-            let part = &mut self.parts[place as usize / self.rows_a_part];
+            let number = place as usize / self.rows_a_part;
+            let part = &mut self.parts[number];
             part.rest.extend_from_slice(&place.to_le_bytes());
             part.rest.extend_from_slice(&(text.len() as u32).to_le_bytes());
             part.rest.extend_from_slice(text);
             if part.rest.len() >= CHUNK {
                 let whole = part.rest.len() / CHUNK * CHUNK;
-                self.file.as_file_mut().write_all(&part.rest[..whole])?;
+                let AsideFile { file, end } = &mut self.files[number / self.parts_a_file];
+                file.as_file_mut().write_all(&part.rest[..whole])?;
                 for _ in 0..whole / CHUNK {
-                    part.chunks.push(self.end);
-                    self.end += CHUNK as u64;
+                    part.chunks.push(*end);
+                    *end += CHUNK as u64;
                 }
                 part.rest.drain(..whole);
             }
@@ -174,14 +201,20 @@ impl Aside {
         self,
         mut write: impl FnMut(Vec<Vec<u8>>) -> Result<(), WriteCsvError>,
     ) -> Result<(), WriteCsvError> {
-        let Self { file, rows_a_part, rows, parts, .. } = self;
+        let Self { mut files, parts_a_file, rows_a_part, rows, parts } = self;
         let numbered: Vec<(usize, Part)> = parts.into_iter().enumerate().collect();
+        let mut gone = 0;
         for parts in numbered.chunks(rayon::current_num_threads()) {
             let texts = parts.par_iter().map(|(number, part)| {
                 let first = number * rows_a_part;
-                part.in_order(file.as_file(), first..rows.min(first + rows_a_part))
+                let file = files[number / parts_a_file - gone].file.as_file();
+                part.in_order(file, first..rows.min(first + rows_a_part))
             });
-            write(texts.collect::<io::Result<Vec<_>>>()?)?;
+            let texts = texts.collect::<io::Result<Vec<_>>>()?;
+            let done = parts.last().map_or(0, |(number, _)| number + 1) / parts_a_file;
+            files.drain(..done - gone);
+            gone = done;
+            write(texts)?;
         }
         Ok(())
     }
@@ -194,7 +227,6 @@ impl Part {
         let mut bytes = vec![0; chunks + self.rest.len()];
         for (&place, chunk) in self.chunks.iter().zip(bytes.chunks_mut(CHUNK)) {
             platform::read_exact_at(file, chunk, place)?;
-            give_back(file, place);
         }
         bytes[chunks..].copy_from_slice(&self.rest);
         let mut texts = vec![(0, 0); places.len()];
@@ -213,18 +245,6 @@ impl Part {
         }
         Ok(ordered)
     }
-}
-
-/// Gives back the room of a chunk; where that cannot be done, all is given back at the end.
-fn give_back(file: &File, place: u64) {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::fs::{FallocateFlags, fallocate};
-        let gap = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        let _ = fallocate(file, gap, place, CHUNK as u64);
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = (file, place);
 }
 
 #[cfg(test)]

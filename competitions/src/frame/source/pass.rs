@@ -23,6 +23,11 @@ impl<'a> Block<'a> {
         let offsets = &self.source.offsets;
         &self.text[(offsets.at(row) - self.at) as usize..(offsets.at(row + 1) - self.at) as usize]
     }
+
+    /// The text from one of the rows on, with those behind it.
+    pub(in crate::frame) fn text_from(&self, row: usize) -> &'a [u8] {
+        &self.text[(self.source.offsets.at(row) - self.at) as usize..]
+    }
 }
 
 impl CsvSource {
