@@ -357,8 +357,17 @@ impl HashedFile {
 
 impl io::Write for HashedFile {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(buffer)?;
-        self.hash.update(&buffer[..written]);
+        /// From so many bytes on it pays to write them and to hash them at the same time.
+        const LARGE: usize = 1 << 20;
+        let written = if buffer.len() < LARGE {
+            let written = self.file.write(buffer)?;
+            self.hash.update(&buffer[..written]);
+            written
+        } else {
+            let Self { file, hash, .. } = self;
+            rayon::join(|| file.write_all(buffer), || hash.update(buffer)).0?;
+            buffer.len()
+        };
         let before = self.bytes / WRITEBACK;
         self.bytes += written as u64;
         if self.bytes / WRITEBACK > before {
