@@ -18,7 +18,7 @@ use super::source::{Block, KEPT, Kept};
 use super::write::{Printer, WriteCsvError};
 
 /// How many bytes are put in order at a time.
-pub(super) const PART: u64 = 8 << 20;
+pub(super) const PART: u64 = 4 << 20;
 /// The most parts, each of which has a buffer.
 const MOST_PARTS: u64 = 256;
 /// The most files that parts are put aside in: with each that was put in order, its room is given
