@@ -88,6 +88,13 @@ fn made() -> &'static Made {
         };
         let verdicts: Vec<String> = (0..50).map(verdict).collect();
         std::fs::write(dir.join("validations.jsonl"), verdicts.join("\n") + "\n").unwrap();
+        let asked = |target: &str, verdict: &str, bytes: u64| {
+            value!({"target": target, "verdict": verdict, "received_bytes": bytes}).to_string() + "\n"
+        };
+        let connections = asked("refused.example.org:443", "not on the list", 0)
+            + &asked("hub.example.org:443", "connected", 40)
+            + &asked("hub.example.org:443", "connected", 2);
+        std::fs::write(dir.join("network.jsonl"), connections).unwrap();
         let line = value!({
             "id": 1, "at": "2026-01-01T00:00:00Z", "role": "", "model": "m", "route": "POST /responses",
             "dialect": "openai", "continues": null, "request": {"tools": [{"type": "web_search"}]},
@@ -167,6 +174,12 @@ fn a_finding_names_file_and_line_and_quotes_it_without_its_control_characters() 
     assert_eq!(weights["confidence"], "high");
     assert!(weights["evidence"].as_str().unwrap().contains("pretrained=True"), "{weights}");
     assert_eq!(of("validation-oracle")["file"], "validations.jsonl");
+    let mut let_through = findings.iter().filter(|one| one["file"] == "network.jsonl");
+    let host = let_through.next().unwrap();
+    assert_eq!((host["line"].as_u64(), &host["rule"]), (Some(2), &value!("download")));
+    assert_eq!(host["evidence"], "hub.example.org:443");
+    assert!(host["says"].as_str().unwrap().starts_with("42 bytes"), "{host}");
+    assert_eq!(let_through.next(), None, "what was refused is no finding");
     for form in ["text", "json", "markdown"] {
         let said = audit_text(made, form);
         assert!(!said.contains('\u{1b}'), "{form}: {said}");

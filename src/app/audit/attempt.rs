@@ -16,6 +16,7 @@ use super::{NotChecked, files, submission};
 use crate::app::bundle::manifest::Part;
 use crate::app::bundle::pick::Picked;
 use crate::host::files::read_json_if_there;
+use crate::sandbox::services::allowlist::Asked;
 
 /// Endings of files that are taken for code.
 const CODE: [&str; 12] =
@@ -211,22 +212,17 @@ impl<'a> Reading<'a> {
 
     /// Connections that an allowlist's proxy let through.
     fn network(&mut self, name: &str, path: &Path) {
-        #[derive(Deserialize)]
-        struct Line {
-            target: Shown,
-            verdict: Shown,
-            #[serde(default)]
-            received_bytes: u64,
-        }
         let mut hosts: Vec<(String, u64, u64)> = Vec::new();
         let mut number = 0;
         let read = files::lines(path, |line| {
             number += 1;
-            let Ok(line) = serde_json::from_str::<Line>(line) else { return };
-            match hosts.iter().position(|(host, ..)| *host == line.target.as_str()) {
-                Some(at) => hosts[at].2 += line.received_bytes,
-                None if hosts.len() < HOSTS && line.verdict == "allowed" => {
-                    hosts.push((line.target.into_string(), number, line.received_bytes));
+            let Some(line) = Asked::read(line.as_bytes()) else { return };
+            match hosts.iter().position(|(host, ..)| *host == line.target) {
+                Some(at) => {
+                    hosts[at].2 = hosts[at].2.saturating_add(line.received_bytes);
+                }
+                None if hosts.len() < HOSTS && line.connected => {
+                    hosts.push((line.target, number, line.received_bytes));
                 }
                 None => {}
             }

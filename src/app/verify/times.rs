@@ -9,7 +9,7 @@ use super::claim::{Check, Claim, Verdict};
 use super::group::{Attempt, Group};
 use crate::attempt::limits::GpuRequest;
 use crate::run::planned_conditions;
-use crate::sandbox::services::allowlist;
+use crate::sandbox::services::allowlist::{self, Asked};
 
 /// Between two clocks readings of one moment.
 const SLACK: TimeDelta = TimeDelta::seconds(2);
@@ -250,10 +250,9 @@ fn connections(attempt: &Attempt, record: &AttemptRecord, check: &mut Check) {
     let key = &attempt.planned.key;
     let hosts = &record.conditions.network_hosts;
     let read = crate::run::sinks::jsonl::lines(&path, |line| {
-        let Ok(value) = serde_json::from_slice::<serde_json::Value>(line) else { return };
-        let text = |name: &str| value.get(name).and_then(serde_json::Value::as_str);
-        if text("verdict") == Some("connected") {
-            let target = text("target").unwrap_or_default();
+        let Some(asked) = Asked::read(line) else { return };
+        if asked.connected {
+            let target = &asked.target;
             check.expect(allowlist::lists(hosts, target), || {
                 format!("{key} was connected to `{target}`, which is not on its list")
             });

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 
@@ -59,6 +59,34 @@ impl Entry {
     }
 }
 
+/// The verdict of a connection that was made, in the proxy's log.
+const CONNECTED: &str = "connected";
+
+/// A line of the proxy's log, as far as others read it.
+#[derive(Debug)]
+pub struct Asked {
+    /// The `host:port` that was asked for; empty if the line does not say.
+    pub target: String,
+    /// Whether the connection was made; else the proxy refused it, or nobody answered.
+    pub connected: bool,
+    /// What came from there.
+    pub received_bytes: u64,
+}
+
+impl Asked {
+    /// Reads a line; none if it is no JSON. A field that is not as the proxy writes it counts as empty, so that no
+    /// line is passed over for it.
+    pub fn read(line: &[u8]) -> Option<Self> {
+        let line: Value = serde_json::from_slice(line).ok()?;
+        let text = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or_default();
+        Some(Self {
+            target: text("target").to_owned(),
+            connected: text("verdict") == CONNECTED,
+            received_bytes: line.get("received_bytes").and_then(Value::as_u64).unwrap_or_default(),
+        })
+    }
+}
+
 /// Whether a list has a `host:port`, as the proxy's log names what was connected to.
 pub fn lists(entries: &[String], target: &str) -> bool {
     let Some((host, port)) = target.rsplit_once(':') else { return false };
@@ -104,7 +132,7 @@ impl Allowlist {
                 client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
                 let moved = tokio::io::copy_bidirectional(&mut client, &mut server).await;
                 let (up, down) = moved.as_ref().map_or((0, 0), |moved| *moved);
-                self.record(&named, "connected", up, down);
+                self.record(&named, CONNECTED, up, down);
                 moved?;
             }
             Err((status, why)) => {
