@@ -390,15 +390,16 @@ fn compare(
     tasks: &BTreeMap<String, Task>,
 ) {
     let mut by_competition: BTreeMap<String, Vec<((usize, usize), Submitted)>> = BTreeMap::new();
-    for ((group, attempt), mut own) in submitted {
+    for ((group, attempt), own) in submitted {
         let id = &audits[group].attempts[attempt].key.competition;
-        let sample =
-            tasks.get(id).and_then(|task| submission::submitted(task.sample.as_ref()?, task));
-        own.is_sample = sample.is_some_and(|sample| sample.all == own.all);
         by_competition.entry(id.clone()).or_default().push(((group, attempt), own));
     }
-    for all in by_competition.into_values() {
-        let (places, all): (Vec<_>, Vec<Submitted>) = all.into_iter().unzip();
+    for (id, all) in by_competition {
+        let sample =
+            tasks.get(&id).and_then(|task| submission::submitted(task.sample.as_ref()?, task));
+        let sample = sample.map(|sample| sample.all);
+        let (places, mut all): (Vec<_>, Vec<Submitted>) = all.into_iter().unzip();
+        all.iter_mut().for_each(|own| own.is_sample = sample == Some(own.all));
         for (at, finding) in identical("submission/submission.csv", &all) {
             let (group, attempt) = places[at];
             audits[group].attempts[attempt].findings.push(finding);

@@ -47,7 +47,7 @@ pub(super) fn near(
 ) -> Result<Option<Finding>, String> {
     let Some(answers) = &task.answers else { return Err(task.missing.join("; ")) };
     let ids = columns(table, &task.id_columns).ok_or("the submission lacks a column of ids")?;
-    let keys = task.answer_keys(answers).ok_or("the answers lack a column of ids")?;
+    let keys = columns(answers, &task.answer_ids).ok_or("the answers lack a column of ids")?;
     let rows: HashMap<String, usize> =
         (0..answers.rows()).map(|row| (key(&keys, row), row)).collect();
     let paired: Vec<(usize, usize)> =

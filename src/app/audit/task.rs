@@ -27,7 +27,8 @@ pub(super) struct Task {
     pub(super) targets: Vec<(String, String)>,
     /// The answers, where they are a table.
     pub(super) answers: Option<Table>,
-    answer_ids: Vec<String>,
+    /// Columns that name a row, in the answers.
+    pub(super) answer_ids: Vec<String>,
     /// The sample submission.
     pub(super) sample: Option<Table>,
     ideal: Option<f64>,
@@ -100,11 +101,6 @@ impl Task {
             |column: Column<'_>| (0..column.len()).map(|row| column.raw(row).to_owned()).collect();
         let answers: Vec<String> = answers.map(cells).unwrap_or_default();
         Some(Ids::new((0..ids.len()).map(|row| ids.raw(row)), answers))
-    }
-
-    /// The columns of a table of answers that name its rows.
-    pub(super) fn answer_keys<'t>(&self, table: &'t Table) -> Option<Vec<Column<'t>>> {
-        self.answer_ids.iter().map(|name| table.column(name)).collect()
     }
 
     /// What scores say of how near others came.
