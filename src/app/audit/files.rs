@@ -23,7 +23,7 @@ const HEAD: usize = 8 << 10;
 const FILES: usize = 50_000;
 
 /// Opens a regular file; a link, pipe or device is refused without being opened.
-fn open(path: &Path) -> io::Result<File> {
+pub(super) fn open(path: &Path) -> io::Result<File> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let file = File::options().read(true).custom_flags(flags.bits()).open(path)?;
     match file.metadata()?.is_file() {

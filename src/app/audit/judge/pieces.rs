@@ -1,7 +1,6 @@
 //! What an attempt left, cut into pieces of numbered lines that fit a model's context; and whether
 //! a quote stands in one.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use medalist_grading::untrusted::Shown;
 use medalist_llm::ask::Question;
 use sha2::{Digest as _, Sha256};
 
+use super::super::files;
 use super::rubric::{Quote, instructions};
 use crate::app::transcript::{Form, Length, Timeline};
 use crate::attempt::dir::AttemptDir;
@@ -150,7 +150,7 @@ impl Material {
         }
         match read_head(path) {
             Ok((bytes, left_out)) => {
-                if bytes.iter().take(8 << 10).any(|byte| *byte == 0) {
+                if files::is_binary(&bytes) {
                     self.not_read.push(format!("{}: it is no text", Shown::new(&name)));
                     return;
                 }
@@ -315,7 +315,7 @@ fn spaced(text: &str) -> String {
 
 /// The beginning of a file, and how many bytes follow it.
 fn read_head(path: &Path) -> std::io::Result<(Vec<u8>, u64)> {
-    let file = File::open(path)?;
+    let file = files::open(path)?;
     let size = file.metadata()?.len();
     let mut bytes = Vec::new();
     file.take(OF_FILE).read_to_end(&mut bytes)?;
