@@ -244,6 +244,11 @@ impl Source {
         Self { catalogue, data_dir: data_dir.to_owned(), boards: Mutex::default() }
     }
 
+    /// The competitions that it knows.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
     fn board(&self, id: &str) -> Arc<Board> {
         let mut boards = self.boards.lock().unwrap_or_else(PoisonError::into_inner);
         let read = || {

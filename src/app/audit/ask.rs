@@ -86,6 +86,12 @@ pub struct Spent {
     pub dollars: f64,
 }
 
+/// What is left of a budget.
+pub(super) fn left_of(budget: Picodollars, spent: Option<Spent>) -> Picodollars {
+    let spent = spent.map_or(0.0, |spent| spent.dollars);
+    budget.saturating_sub(Picodollars((spent * 1e12) as u64))
+}
+
 /// A model that answers.
 pub(super) struct Asker {
     gateway: Arc<Gateway>,

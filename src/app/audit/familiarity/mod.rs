@@ -12,7 +12,6 @@ use std::path::PathBuf;
 
 use futures_util::{StreamExt as _, stream};
 use medalist_competitions::{Catalogue, CompetitionSpec, Identity};
-use medalist_llm::Picodollars;
 use medalist_llm::ask::{Question, Unanswered};
 use medalist_reports::attempt::{Attempt, Measure};
 use medalist_reports::record::FormatVersion;
@@ -21,7 +20,7 @@ use serde::Serialize;
 
 pub use self::probes::Probe;
 use self::probes::{Subject, Trial, Truth, figure_in, is_near, likeness, name_in, rest_in};
-use super::ask::{AT_ONCE, Access, AskRequest, Asker, Estimate, Spent, folder_name};
+use super::ask::{AT_ONCE, Access, AskRequest, Asker, Estimate, Spent, folder_name, left_of};
 use crate::app::boards::Board;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
@@ -151,16 +150,15 @@ pub async fn familiarity(
     request: &FamiliarityRequest<'_>,
     context: &Context,
 ) -> Result<Familiarity, CliError> {
-    let catalogue = context.catalogue()?;
+    let source = Source::new(context.catalogue()?, &context.data_dir);
     let mut groups = Vec::new();
     let mut left = request.ask.budget;
     for text in request.groups {
         let dir = find::group(&context.runs_dir, text).map_err(find_error)?;
         for model in request.models {
             let ask = AskRequest { model: model.clone(), budget: left, ..request.ask.clone() };
-            let one = of_group(&dir, &ask, &catalogue, context).await?;
-            let spent = one.spent.map_or(0.0, |spent| spent.dollars);
-            left = left.saturating_sub(Picodollars((spent * 1e12) as u64));
+            let one = of_group(&dir, &ask, &source, context).await?;
+            left = left_of(left, one.spent);
             groups.push(one);
         }
     }
@@ -170,13 +168,13 @@ pub async fn familiarity(
 async fn of_group(
     group: &GroupDir,
     ask: &AskRequest,
-    catalogue: &Catalogue,
+    source: &Source,
     context: &Context,
 ) -> Result<GroupFamiliarity, CliError> {
     let plan = read_plan(group)?;
     let folder = group.root().join("audit").join("familiarity").join(folder_name(&ask.model));
     let asker = Asker::open(ask, &folder, context).await?;
-    let specs = competitions(&plan, catalogue)?;
+    let specs = competitions(&plan, source.catalogue())?;
     let subjects: Vec<Subject<'_>> =
         specs.into_iter().map(|spec| subject(spec, &plan)).collect::<Result<_, CliError>>()?;
     let planned: Vec<Planned<'_>> = subjects.iter().map(Planned::of).collect();
@@ -199,9 +197,8 @@ async fn of_group(
     for one in &planned {
         answered.push(Answered::of(one, &asker).await);
     }
-    let source = Source::new(context.catalogue()?, &context.data_dir);
     let paths = [group.root().to_owned()];
-    let reading = read_groups(&paths, &Experiment::default(), context, &source)?;
+    let reading = read_groups(&paths, &Experiment::default(), context, source)?;
     for (at, one) in answered.iter().enumerate() {
         let spec = one.planned.subject.spec;
         let attempts: Vec<&Attempt> = reading

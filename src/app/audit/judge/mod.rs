@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use futures_util::{StreamExt as _, stream};
 use medalist_audit::Confidence;
 use medalist_grading::untrusted::Shown;
-use medalist_llm::Picodollars;
 use medalist_llm::ask::{Question, Unanswered};
 use medalist_reports::record::{AttemptKey, FormatVersion};
 use serde::Serialize;
@@ -19,7 +18,7 @@ use uuid::Uuid;
 
 use self::pieces::{Material, Piece};
 use self::rubric::{CRITERIA, Reply, Word};
-use super::ask::{AT_ONCE, Access, AskRequest, Asker, Estimate, Spent, folder_name};
+use super::ask::{AT_ONCE, Access, AskRequest, Asker, Estimate, Spent, folder_name, left_of};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::groups::{find_error, read_plan};
@@ -140,8 +139,7 @@ pub async fn judge(request: &JudgeRequest<'_>, context: &Context) -> Result<Judg
         let dir = find::group(&context.runs_dir, text).map_err(find_error)?;
         let ask = AskRequest { budget: left, ..request.ask.clone() };
         let judged = judge_group(&dir, &ask, request, context).await?;
-        let spent = judged.spent.map_or(0.0, |spent| spent.dollars);
-        left = left.saturating_sub(Picodollars((spent * 1e12) as u64));
+        left = left_of(left, judged.spent);
         groups.push(judged);
     }
     let (model, note) = (request.ask.model.clone(), UNMEASURED);
