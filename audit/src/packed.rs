@@ -44,48 +44,22 @@ pub(crate) fn look(judge: &mut Judge<'_, '_>, token: &Token<'_>) {
         return;
     }
     let Some(bytes) = decode(text) else { return };
-    match inflate(&bytes) {
-        Some(inner) => {
-            let inner = String::from_utf8_lossy(&inner).into_owned();
-            match table(&inner, judge.setting.ids.as_ref()) {
-                Some((confidence, says)) => {
-                    push(
-                        judge,
-                        token.line,
-                        confidence,
-                        format!("a packed text holds a table: {says}"),
-                    );
-                }
-                None => push(
-                    judge,
-                    token.line,
-                    Confidence::Low,
-                    "a packed text is in the code".to_owned(),
-                ),
-            }
-        }
+    // What is packed is told in any case; what is only encoded may be a picture.
+    let (what, inner, is_told) = match inflate(&bytes) {
+        Some(inner) => ("a packed text", inner, true),
         None => {
-            let inner = String::from_utf8_lossy(&bytes);
-            match table(&inner, judge.setting.ids.as_ref()) {
-                Some((confidence, says)) => {
-                    push(
-                        judge,
-                        token.line,
-                        confidence,
-                        format!("an encoded text holds a table: {says}"),
-                    );
-                }
-                None if judge.unpacks && !is_media(&bytes) => {
-                    push(
-                        judge,
-                        token.line,
-                        Confidence::Low,
-                        "an encoded text is in the code".to_owned(),
-                    );
-                }
-                None => {}
-            }
+            let is_told = judge.unpacks && !is_media(&bytes);
+            ("an encoded text", bytes, is_told)
         }
+    };
+    match table(&String::from_utf8_lossy(&inner), judge.setting.ids.as_ref()) {
+        Some((confidence, says)) => {
+            push(judge, token.line, confidence, format!("{what} holds a table: {says}"));
+        }
+        None if is_told => {
+            push(judge, token.line, Confidence::Low, format!("{what} is in the code"));
+        }
+        None => {}
     }
 }
 
