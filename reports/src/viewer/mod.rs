@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use self::folder::{Entry, Files, Log};
 use crate::attempt::Medal;
-use crate::data::{AttemptReport, CompetitionReport, Difference, ReportData, differences};
+use crate::data::{AttemptReport, CompetitionReport, Difference, differences};
 use crate::html::{self, HtmlError};
 use crate::plots::{self, Plot};
 use crate::stats;
@@ -268,7 +268,7 @@ pub fn competition_page(
     let competition = &data.competitions[number];
     let places = site.attempts_at(number);
     let attempts = || places.iter().map(|place| &data.attempts[*place]);
-    let rows = versions(data, competition, places);
+    let rows = versions(site, competition, places);
     let view = CompetitionView {
         c: competition,
         nav: site.competition_nav(number, links),
@@ -331,16 +331,14 @@ pub(crate) struct VersionRow<'a> {
 
 /// The versions of all agents at a competition, in the order of the attempts.
 fn versions<'a>(
-    data: &'a ReportData,
+    site: &Site<'a>,
     competition: &CompetitionReport,
     places: &[usize],
 ) -> Vec<VersionRow<'a>> {
-    let version = |attempt: &AttemptReport| {
-        data.groups.iter().find(|g| g.id == attempt.group).and_then(|g| g.version.as_deref())
-    };
     let mut parts: Vec<((&str, Option<&str>), Vec<&AttemptReport>)> = Vec::new();
-    for attempt in places.iter().map(|place| &data.attempts[*place]) {
-        let key = (attempt.key.agent.as_str(), version(attempt));
+    for place in places {
+        let attempt = &site.data().attempts[*place];
+        let key = (attempt.key.agent.as_str(), site.version_of(*place));
         match parts.iter_mut().find(|(other, _)| *other == key) {
             Some((_, attempts)) => attempts.push(attempt),
             None => parts.push((key, vec![attempt])),

@@ -1,7 +1,7 @@
 use chrono::{TimeZone as _, Utc};
 
 use super::*;
-use crate::data::ReportOptions;
+use crate::data::{ReportData, ReportOptions};
 use crate::html::PageOptions;
 use crate::leaderboard::SeedRule;
 use crate::read::Reading;
@@ -74,7 +74,7 @@ fn a_competition_is_split_by_agent_and_version() {
     let mut data = report(2, 1, 3);
     data.groups[0].version = Some("1.0".to_owned());
     let places: Vec<usize> = (0..data.attempts.len()).collect();
-    let rows = versions(&data, &data.competitions[0], &places);
+    let rows = versions(&Site::new(&data), &data.competitions[0], &places);
     assert_eq!(rows.len(), 2);
     assert_eq!(rows.iter().map(|row| row.attempts).sum::<usize>(), 6);
     assert_eq!(rows.iter().filter(|row| row.version == Some("1.0")).count(), 1);
