@@ -145,8 +145,7 @@ fn attempt_bill(
 /// Calls cost what their tokens cost by the plan's table of prices.
 fn prices(config: &Config, attempt: &Attempt, own: &[CallRecord], check: &mut Check) {
     let table = config.price_table();
-    // Rows of a table name it, and rows of the plan's own and what is free name no table.
-    let (other_table, here) = ("(", format!("({})", table.id()));
+    let here = format!("({})", table.id());
     let (mut wrong, mut elsewhere) = (0, 0);
     let counts = |call: &&CallRecord| {
         call.tries > 0
@@ -155,8 +154,8 @@ fn prices(config: &Config, attempt: &Attempt, own: &[CallRecord], check: &mut Ch
             && call.operation != COUNT_TOKENS
     };
     for call in own.iter().filter(counts) {
-        if call.price.as_ref().is_some_and(|row| row.contains(other_table) && !row.contains(&here))
-        {
+        // Rows of a table name it in brackets; rows of the plan's own, and what is free, name none.
+        if call.price.as_ref().is_some_and(|row| row.contains('(') && !row.contains(&here)) {
             elsewhere += 1;
             continue;
         }
