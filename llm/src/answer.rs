@@ -14,9 +14,9 @@ use serde_json::{Map, Value, json};
 
 use crate::attempt::AttemptContext;
 use crate::call::{AnswerBody, Call, Relay, Replayed, new_job};
+use crate::clean::Clean;
 use crate::config::{HostedTools, UnknownPrice};
 use crate::dialect::{Dialect, Refusal, error_body};
-use crate::encoding::Inflate;
 use crate::events::Event;
 use crate::gateway::Gateway;
 use crate::ledger::Ask;
@@ -25,7 +25,6 @@ use crate::policy;
 use crate::record::{Outcome, Replay, canonical};
 use crate::request::{Refused, Wants, check_head, parse_object, read_body, set_max_output};
 use crate::route::{Door, NoRoute, Operation, Route, Target, clean_role, resolve};
-use crate::scrub::Scrubber;
 use crate::upstream::{Counts, GaveUp, Outgoing, Provider, Reply, Sending, passes_down, patience};
 use replies::{budget, closing, json_answer, refused, remaining};
 
@@ -271,7 +270,8 @@ impl Gateway {
             call.record.cut_to = Some(cap);
             checked.changed = true;
         }
-        let (outgoing, strip_usage) = self.outgoing(&checked);
+        let (outgoing, without_usage) = self.outgoing(&checked);
+        let strip_usage = without_usage.is_some();
         let provider = self.provider(&checked.route);
         let attempt = Arc::clone(&call.attempt);
         let sending = Sending {
@@ -283,7 +283,7 @@ impl Gateway {
         };
         let mut counts = Counts::default();
         let sent = sending
-            .send(provider, &outgoing, &mut counts, |tries| {
+            .send(provider, outgoing, without_usage, &mut counts, |tries| {
                 call.record.tries = tries;
                 if tries == 1 {
                     call.mark_sent();
@@ -357,8 +357,9 @@ impl Gateway {
         }
     }
 
-    /// The request to the provider, and whether the usage chunk must be taken out of the answer.
-    fn outgoing(&self, checked: &Checked) -> (Outgoing, bool) {
+    /// The request to the provider; and, where the gateway has added `stream_options` to it, the
+    /// body without them. The chunk with the usage must then be taken out of the answer.
+    fn outgoing(&self, checked: &Checked) -> (Outgoing, Option<Bytes>) {
         let route = &checked.route;
         let provider = self.provider(route);
         let plain = if checked.changed {
@@ -372,16 +373,13 @@ impl Gateway {
             == Some(&Value::Bool(true));
         let inject = streams && !asked && !provider.no_stream_options.load(Ordering::Relaxed);
         let body = if inject { with_usage(checked, &plain) } else { plain.clone() };
-        let query =
-            if route.query.is_empty() { String::new() } else { format!("?{}", route.query) };
         let outgoing = Outgoing {
-            path: format!("{}{query}", route.path),
+            path: route.target(),
             headers: provider.headers(&checked.headers, route.dialect),
             body,
-            plain_body: inject.then_some(plain),
             model: checked.wants.model.clone(),
         };
-        (outgoing, inject)
+        (outgoing, inject.then_some(plain))
     }
 
     /// Passes an answer on as it comes.
@@ -409,14 +407,9 @@ impl Gateway {
             job.answer.status = parts.status.as_u16();
             job.answer.headers = list(&headers);
         }
-        let idle_for = self.config.timeouts.idle();
         let relay = Relay {
-            source,
-            inflate: Inflate::Unknown,
-            scrub: Scrubber::new(Arc::clone(&provider.needles)),
+            source: Clean::new(source, &provider.needles, self.config.timeouts.idle()),
             call,
-            idle: Box::pin(tokio::time::sleep(idle_for)),
-            idle_for,
             upstream: route.upstream.clone(),
             events,
             done: false,

@@ -199,13 +199,10 @@ impl Gateway {
         let driving = tokio::spawn(connection);
         let mut request = Request::post(path)
             .header(header::HOST, "medalist")
-            .header(header::CONTENT_TYPE, "application/json");
-        if dialect == Dialect::Anthropic {
-            request = request.header("anthropic-version", "2023-06-01");
-        }
-        let request = request
+            .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body.to_string())))
             .map_err(|error| broken(&error))?;
+        request.headers_mut().extend(dialect.own_headers());
         let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), LARGEST).collect().await;

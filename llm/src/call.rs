@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,15 +13,14 @@ use serde_json::Value;
 use tokio::time::Sleep;
 
 use crate::attempt::AttemptContext;
+use crate::clean::{BodyError, Clean, Cut};
 use crate::dialect::{Dialect, Refusal};
-use crate::encoding::Inflate;
 use crate::events::Event;
 use crate::ledger::{Amount, Reservation};
 use crate::meter::Meter;
 use crate::money::Picodollars;
 use crate::prices::Price;
 use crate::record::{Answer, CallRecord, Capture, Job, Lost, Outcome};
-use crate::scrub::Scrubber;
 use crate::usage::{Buckets, UsageSource};
 
 /// The most characters of a reason that a call's line keeps.
@@ -265,17 +264,10 @@ pub(crate) fn new_job(
     }
 }
 
-/// Why a body ends before its end; the connection breaks, so that no client takes it for whole.
-pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
-
 /// A provider's answer on its way to the client.
 pub(crate) struct Relay {
-    pub(crate) source: reqwest::Body,
-    pub(crate) inflate: Inflate,
-    pub(crate) scrub: Scrubber,
+    pub(crate) source: Clean,
     pub(crate) call: Call,
-    pub(crate) idle: Pin<Box<Sleep>>,
-    pub(crate) idle_for: Duration,
     pub(crate) upstream: String,
     /// Whether the answer is a stream of events.
     pub(crate) events: bool,
@@ -299,31 +291,24 @@ impl Relay {
         self.call.meter.as_mut().expect("a relayed call has a meter")
     }
 
-    /// The plain, harmless form of a piece, or why the answer must break off.
-    fn admit(&mut self, piece: Bytes) -> Result<Bytes, BodyError> {
-        let plain = self.inflate.next(piece)?;
-        let Some(clean) = self.scrub.next(plain) else {
+    fn fail(&mut self, cut: Cut) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if matches!(cut, Cut::Secret) {
             let (upstream, attempt) = (self.upstream.clone(), self.call.attempt.id().to_owned());
             self.call.attempt.events().send(Event::KeyInAnswer { upstream, attempt });
-            return Err("the answer held a secret of the harness".into());
-        };
-        Ok(self.meter().next(clean))
-    }
-
-    fn fail(&mut self, why: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        }
         self.done = true;
         self.call.book(Outcome::Cut);
         self.call.hand_over(false);
-        Poll::Ready(Some(Err(why)))
+        Poll::Ready(Some(Err(cut.into())))
     }
 
     /// The provider's side is at its end: what was held back, the bill, and only then our end.
     fn finish(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let held = self.scrub.rest();
+        let held = self.source.rest();
         let mut last = self.meter().next(held).to_vec();
         last.extend_from_slice(&self.meter().rest());
         if !self.meter().close() {
-            return self.fail("the provider's answer broke off".into());
+            return self.fail(Cut::Short);
         }
         self.done = true;
         let last = Bytes::from(last);
@@ -349,34 +334,23 @@ impl Body for Relay {
             if this.done {
                 return Poll::Ready(None);
             }
-            match Pin::new(&mut this.source).poll_frame(cx) {
-                Poll::Pending if this.idle.as_mut().poll(cx).is_ready() => {
-                    return this.fail("the provider's answer stalled".into());
-                }
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Ok(frame))) => {
-                    let Ok(piece) = frame.into_data() else { continue };
-                    this.idle.as_mut().reset(tokio::time::Instant::now() + this.idle_for);
-                    let out = match this.admit(piece) {
-                        Ok(out) => out,
-                        Err(why) => return this.fail(why),
-                    };
-                    if !out.is_empty() {
-                        this.call.passed(&out);
-                    }
-                    // The bill is written before the client can see the answer's end.
-                    if this.meter().ended && !this.call.is_booked() {
-                        this.call.book(Outcome::Ok);
-                    }
-                    if out.is_empty() {
-                        continue;
-                    }
-                    return Poll::Ready(Some(Ok(Frame::data(out))));
-                }
+            let piece = match ready!(this.source.poll_piece(cx)) {
+                Some(Ok(piece)) => piece,
                 // After the answer's own end the connection may end as it likes.
-                Poll::Ready(Some(Err(_))) if this.meter().ended => return this.finish(),
-                Poll::Ready(Some(Err(error))) => return this.fail(error.into()),
-                Poll::Ready(None) => return this.finish(),
+                Some(Err(Cut::Broken(_))) if this.meter().ended => return this.finish(),
+                Some(Err(cut)) => return this.fail(cut),
+                None => return this.finish(),
+            };
+            let out = this.meter().next(piece);
+            if !out.is_empty() {
+                this.call.passed(&out);
+            }
+            // The bill is written before the client can see the answer's end.
+            if this.meter().ended && !this.call.is_booked() {
+                this.call.book(Outcome::Ok);
+            }
+            if !out.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(out))));
             }
         }
     }

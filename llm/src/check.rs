@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::HeaderValue;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
@@ -67,12 +66,9 @@ impl Gateway {
                 Dialect::Anthropic => "/v1/models",
                 Dialect::Gemini => "/v1beta/models",
             };
-            let headers = provider.headers(&http::HeaderMap::new(), dialect);
+            let headers = provider.headers(&dialect.own_headers(), dialect);
             let url = format!("{}{path}", provider.config.base_url());
-            let mut request = client.get(url).headers(headers);
-            if dialect == Dialect::Anthropic {
-                request = request.header("anthropic-version", "2023-06-01");
-            }
+            let request = client.get(url).headers(headers);
             let why = match tokio::time::timeout(REACH, request.send()).await {
                 Err(_) => {
                     let seconds = REACH.as_secs();
@@ -112,16 +108,14 @@ impl Gateway {
         let dialect = provider.config.dialect();
         let (path, operation, body) = smallest(dialect, model);
         let started = Instant::now();
-        let mut headers = provider.headers(&http::HeaderMap::new(), dialect);
-        if dialect == Dialect::Anthropic {
-            headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
-        }
-        let body = Bytes::from(body.to_string());
-        let model_name = model.to_owned();
-        let request =
-            Outgoing { path, headers, body: body.clone(), plain_body: None, model: model_name };
+        let request = Outgoing {
+            path,
+            headers: provider.headers(&dialect.own_headers(), dialect),
+            body: Bytes::from(body.to_string()),
+            model: model.to_owned(),
+        };
         let call = async {
-            let sent = self.way.post(provider, &request, body, PATIENCE).await;
+            let sent = self.way.post(provider, &request, PATIENCE).await;
             let response = sent.map_err(|failed| failed.to_string())?;
             let status = response.status();
             let body: reqwest::Body = response.into();

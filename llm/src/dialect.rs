@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -25,6 +26,17 @@ impl fmt::Display for Dialect {
             Self::Anthropic => "anthropic",
             Self::Gemini => "gemini",
         })
+    }
+}
+
+impl Dialect {
+    /// What the harness's own requests state beside the headers that every request has.
+    pub(crate) fn own_headers(self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if self == Self::Anthropic {
+            headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
+        }
+        headers
     }
 }
 

@@ -23,6 +23,7 @@ pub mod ask;
 mod attempt;
 mod call;
 pub mod check;
+mod clean;
 pub mod config;
 mod dialect;
 mod encoding;

@@ -65,6 +65,14 @@ pub(crate) struct Route {
     pub(crate) role: Option<String>,
 }
 
+impl Route {
+    /// The path and the query at the provider.
+    pub(crate) fn target(&self) -> String {
+        let Self { path, query, .. } = self;
+        if query.is_empty() { path.clone() } else { format!("{path}?{query}") }
+    }
+}
+
 /// Why there is no route.
 pub(crate) struct NoRoute {
     pub(crate) dialect: Dialect,

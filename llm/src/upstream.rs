@@ -168,12 +168,12 @@ impl Way {
         &self,
         provider: &Provider,
         request: &Outgoing,
-        body: Bytes,
         patience: Duration,
     ) -> Result<reqwest::Response, Failed> {
         match self {
             Self::Direct(client) => {
                 let url = format!("{}{}", provider.config.base_url(), request.path);
+                let body = request.body.clone();
                 let post = client.post(url).headers(request.headers.clone()).body(body);
                 match timeout(patience, post.send()).await {
                     Err(_) => Err(Failed::Late),
@@ -192,8 +192,8 @@ impl Way {
                 if let Ok(model) = HeaderValue::from_str(&request.model) {
                     headers.insert(service::MODEL, model);
                 }
-                link.post(&format!("/{}{}", provider.name, request.path), headers, body, patience)
-                    .await
+                let path = format!("/{}{}", provider.name, request.path);
+                link.post(&path, headers, request.body.clone(), patience).await
             }
         }
     }
@@ -205,8 +205,7 @@ pub(crate) struct Outgoing {
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// The body without `stream_options`, where the gateway has added it.
-    pub(crate) plain_body: Option<Bytes>,
+    /// The model that it asks for, which a gateway service is told.
     pub(crate) model: String,
 }
 
@@ -247,12 +246,14 @@ pub(crate) struct Counts {
 impl Sending<'_> {
     /// Sends a request until an answer, an error for the client, or the end of its patience.
     ///
-    /// `before_first` runs before the first try. Only what has begun nothing is sent again: refused
+    /// `without_usage` is the body for a provider that does not know `stream_options`.
+    /// `before_try` runs before each try and gets its number. Only what has begun nothing is sent again: refused
     /// connections and overload; never a request that the provider may be working on.
     pub(crate) async fn send(
         &self,
         provider: &Provider,
-        request: &Outgoing,
+        mut request: Outgoing,
+        mut without_usage: Option<Bytes>,
         counts: &mut Counts,
         mut before_try: impl FnMut(u32),
     ) -> Result<Reply, GaveUp> {
@@ -260,7 +261,6 @@ impl Sending<'_> {
         let model_gate = self.gates.gate(&provider.name, Some(&request.model));
         let deadline = Instant::now() + self.hold;
         let mut brief = 0;
-        let mut body = request.body.clone();
         loop {
             let waiting = Instant::now();
             let closed = !key_gate.is_open() || !model_gate.is_open();
@@ -278,7 +278,7 @@ impl Sending<'_> {
             counts.tries += 1;
             before_try(counts.tries);
             let patience = Duration::from_secs_f64(self.timeouts.first_byte_s);
-            let response = match self.way.post(provider, request, body.clone(), patience).await {
+            let response = match self.way.post(provider, &request, patience).await {
                 Ok(response) => response,
                 Err(failed) => match failed.gave_up(&provider.name, patience) {
                     Some(gave_up) => return Err(gave_up),
@@ -306,11 +306,11 @@ impl Sending<'_> {
             let headers = response.headers().clone();
             let text = read_error(response).await;
             if status == 400
-                && let Some(plain) = request.plain_body.as_ref().filter(|p| **p != body)
                 && memchr::memmem::find(&text, b"stream_options").is_some()
+                && let Some(body) = without_usage.take()
             {
                 provider.no_stream_options.store(true, Ordering::Relaxed);
-                body = plain.clone();
+                request.body = body;
                 continue;
             }
             let cap = Duration::from_secs_f64(self.timeouts.retry_after_s);

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,21 +23,20 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::{
     BEARER, BROKE, HELLO, LATE, MODEL, OWN, REFUSED, ServiceFile, TOKEN, UNREACHABLE, VERSION,
 };
 use crate::answer::down;
+use crate::clean::{BodyError, Clean, Cut};
 use crate::config::Config;
-use crate::encoding::Inflate;
 use crate::events::{Event, EventSink};
 use crate::gateway::{Gateway, GatewayError};
 use crate::outage::Pass;
 use crate::request::read_body;
-use crate::route::{Door, Operation, Route, Target, resolve};
-use crate::scrub::Scrubber;
+use crate::route::{Door, Operation, Target, resolve};
 use crate::upstream::{Class, Failed, Outgoing, Provider, classify, read_error, retry_after};
 
 /// The longest that a TLS handshake may take.
@@ -220,7 +219,8 @@ impl Server {
             parts.headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer"));
         }
         let headers = provider.headers(&parts.headers, route.dialect);
-        Ok(self.ask(provider, &route, headers, body, passes, call).await)
+        let request = Outgoing { path: route.target(), headers, body, model };
+        Ok(self.ask(provider, request, passes, call).await)
     }
 
     /// The way past what limits all attempts together, or what a caller is told that must wait.
@@ -241,21 +241,14 @@ impl Server {
     async fn ask(
         &self,
         provider: &Provider,
-        route: &Route,
-        headers: HeaderMap,
-        body: Bytes,
+        request: Outgoing,
         (key_pass, model_pass): (Pass, Pass),
         call: Counted,
     ) -> Answer {
         let timeouts = &self.gateway.config().timeouts;
-        let query =
-            if route.query.is_empty() { String::new() } else { format!("?{}", route.query) };
-        let path = format!("{}{query}", route.path);
         // One try: to wait and to try again is the harness's, whose clock counts it.
-        let outgoing =
-            Outgoing { path, headers, body: body.clone(), plain_body: None, model: String::new() };
         let patience = Duration::from_secs_f64(timeouts.first_byte_s);
-        let response = match self.gateway.way.post(provider, &outgoing, body, patience).await {
+        let response = match self.gateway.way.post(provider, &request, patience).await {
             Ok(response) => response,
             Err(Failed::Unreached(_)) => {
                 model_pass.refused(0, None);
@@ -302,11 +295,7 @@ impl Server {
     ) -> Answer {
         let (parts, source) = Response::<reqwest::Body>::from(response).into_parts();
         let mut answer = Response::new(Either::Right(Watched {
-            source,
-            inflate: Inflate::Unknown,
-            scrub: Scrubber::new(Arc::clone(&provider.needles)),
-            idle: Box::pin(tokio::time::sleep(idle_for)),
-            idle_for,
+            source: Clean::new(source, &provider.needles, idle_for),
             done: false,
             upstream: provider.name.clone(),
             events: self.events.clone(),
@@ -377,65 +366,41 @@ impl Drop for Counted {
 
 /// A provider's answer on its way to a harness: no key of ours passes.
 struct Watched {
-    source: reqwest::Body,
-    inflate: Inflate,
-    scrub: Scrubber,
-    idle: Pin<Box<Sleep>>,
-    idle_for: Duration,
+    source: Clean,
     done: bool,
     upstream: String,
     events: EventSink,
     _call: Counted,
 }
 
-type BodyError = Box<dyn std::error::Error + Send + Sync>;
-type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
-
-impl Watched {
-    fn fail(&mut self, why: BodyError) -> Polled {
-        self.done = true;
-        Poll::Ready(Some(Err(why)))
-    }
-}
-
 impl Body for Watched {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        loop {
-            if this.done {
-                return Poll::Ready(None);
-            }
-            match Pin::new(&mut this.source).poll_frame(cx) {
-                Poll::Pending if this.idle.as_mut().poll(cx).is_ready() => {
-                    return this.fail("the provider's answer stalled".into());
-                }
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Ok(frame))) => {
-                    let Ok(piece) = frame.into_data() else { continue };
-                    this.idle.as_mut().reset(Instant::now() + this.idle_for);
-                    let plain = match this.inflate.next(piece) {
-                        Ok(plain) => plain,
-                        Err(error) => return this.fail(error.into()),
-                    };
-                    match this.scrub.next(plain) {
-                        Some(clean) if clean.is_empty() => {}
-                        Some(clean) => return Poll::Ready(Some(Ok(Frame::data(clean)))),
-                        None => {
-                            this.events.send(key_in_answer(&this.upstream));
-                            return this.fail("the answer held a secret of the harness".into());
-                        }
-                    }
-                }
-                Poll::Ready(Some(Err(error))) => return this.fail(error.into()),
-                Poll::Ready(None) => {
+        while !this.done {
+            let piece = match ready!(this.source.poll_piece(cx)) {
+                Some(Ok(piece)) => piece,
+                Some(Err(cut)) => {
                     this.done = true;
-                    let rest = this.scrub.rest();
-                    return Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))));
+                    if matches!(cut, Cut::Secret) {
+                        this.events.send(key_in_answer(&this.upstream));
+                    }
+                    return Poll::Ready(Some(Err(cut.into())));
                 }
+                None => {
+                    this.done = true;
+                    this.source.rest()
+                }
+            };
+            if !piece.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
         }
+        Poll::Ready(None)
     }
 }
