@@ -33,6 +33,7 @@ mod json;
 pub mod ledger;
 mod meter;
 mod money;
+mod numbered;
 mod outage;
 mod policy;
 pub mod prices;

@@ -10,8 +10,7 @@
 //! what its bill on disk says in place of its lease; until then the whole lease counts as spent.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Amount;
 use crate::config::Limits;
+use crate::numbered::Numbered;
 use crate::record::read_bill;
 
 /// A holder that has been silent for longer begins no calls.
@@ -257,16 +257,10 @@ impl Leases {
     /// Adds an entry; false if another process has added one that this one has not read.
     fn append(&self, book: &mut Book, entry: Entry) -> io::Result<bool> {
         std::fs::create_dir_all(&self.folder)?;
-        let mut aside = tempfile::Builder::new().prefix(".aside-").tempfile_in(&self.folder)?;
-        aside.write_all(&serde_json::to_vec(&entry)?)?;
-        aside.as_file().sync_all()?;
         let number = book.last.saturating_add(1);
-        match aside.persist_noclobber(path(&self.folder, number)) {
-            Ok(_) => {}
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
-            Err(error) => return Err(error.error),
+        if !files(&self.folder).add(number, &serde_json::to_vec(&entry)?)? {
+            return Ok(false);
         }
-        File::open(&self.folder)?.sync_all()?;
         book.last = number;
         book.entries.insert(entry.holder.clone(), entry);
         Ok(true)
@@ -289,27 +283,18 @@ pub fn read_leases(folder: &Path) -> io::Result<Option<(Amount, Amount)>> {
     Ok((book.last > 0).then_some(sums))
 }
 
-fn path(folder: &Path, number: u32) -> PathBuf {
-    folder.join(format!("{number}.json"))
+fn files(folder: &Path) -> Numbered<'_> {
+    Numbered { folder, prefix: "" }
 }
 
 impl Book {
     /// Reads the entries that came since the last look; whether there were any.
     fn read(&mut self, folder: &Path) -> io::Result<bool> {
-        // Listed: a network file system shows new names at once, and remembers names that were asked
-        // for and not there.
-        let entries = match std::fs::read_dir(folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        let number = |entry: std::fs::DirEntry| {
-            entry.file_name().to_str()?.strip_suffix(".json")?.parse::<u32>().ok()
-        };
-        let newest = entries.flatten().filter_map(number).max().unwrap_or(0);
+        let files = files(folder);
+        let newest = files.numbers()?.last().copied().unwrap_or(0);
         let before = self.last;
         while self.last < newest {
-            let path = path(folder, self.last + 1);
+            let path = files.path(self.last + 1);
             let read =
                 || -> io::Result<Entry> { Ok(serde_json::from_slice(&std::fs::read(&path)?)?) };
             let entry = read().map_err(|error| {

@@ -12,14 +12,15 @@
 mod link;
 mod server;
 
-use std::fs::{DirBuilder, File};
-use std::io::{self, Write as _};
+use std::fs::DirBuilder;
+use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::numbered::Numbered;
 pub(crate) use link::Link;
 pub use server::{Server, ServiceError};
 
@@ -73,35 +74,21 @@ impl ServiceFile {
 
     /// Puts the file into a folder, for this user alone, in place of those of earlier services.
     ///
-    /// Each has a name of its own: a network file system may show the old content of a name for a
-    /// minute, and a new name at once.
-    ///
     /// # Errors
     /// The folder cannot be made or written.
     pub fn publish(&self, folder: &Path) -> io::Result<PathBuf> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        // A temporary file is its owner's alone.
-        let mut aside = tempfile::Builder::new().prefix(".aside-").tempfile_in(folder)?;
-        aside.write_all(&serde_json::to_vec_pretty(self)?)?;
-        aside.as_file().sync_all()?;
-        let earlier = numbers(folder)?;
-        let mut number = earlier.last().copied().unwrap_or(0);
-        let path = loop {
+        let files = files(folder);
+        let earlier = files.numbers()?;
+        let bytes = serde_json::to_vec_pretty(self)?;
+        let mut number = earlier.last().copied().unwrap_or(0).saturating_add(1);
+        while !files.add(number, &bytes)? {
             number = number.saturating_add(1);
-            let path = path(folder, number);
-            match aside.persist_noclobber(&path) {
-                Ok(_) => break path,
-                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                    aside = error.file;
-                }
-                Err(error) => return Err(error.error),
-            }
-        };
-        File::open(folder)?.sync_all()?;
-        for number in earlier {
-            Self::withdraw(&self::path(folder, number))?;
         }
-        Ok(path)
+        for earlier in earlier {
+            Self::withdraw(&files.path(earlier))?;
+        }
+        Ok(files.path(number))
     }
 
     /// Removes the file of a service that ends.
@@ -124,9 +111,10 @@ impl ServiceFile {
             let cannot = |path: &Path, error: &dyn std::fmt::Display| {
                 format!("cannot read `{}`: {error}", path.display())
             };
-            let numbers = numbers(folder).map_err(|error| cannot(folder, &error))?;
+            let files = files(folder);
+            let numbers = files.numbers().map_err(|error| cannot(folder, &error))?;
             let Some(number) = numbers.last() else { continue };
-            let path = path(folder, *number);
+            let path = files.path(*number);
             let bytes = match std::fs::read(&path) {
                 Ok(bytes) => bytes,
                 // Its service has ended in this moment.
@@ -147,24 +135,8 @@ impl ServiceFile {
     }
 }
 
-fn path(folder: &Path, number: u32) -> PathBuf {
-    folder.join(format!("service-{number}.json"))
-}
-
-/// Numbers of the files in a folder, in order; listed and not asked for one by one, since a network
-/// file system remembers for half a minute that a name was not there.
-fn numbers(folder: &Path) -> io::Result<Vec<u32>> {
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let number = |entry: std::fs::DirEntry| {
-        entry.file_name().to_str()?.strip_prefix("service-")?.strip_suffix(".json")?.parse().ok()
-    };
-    let mut numbers: Vec<u32> = entries.flatten().filter_map(number).collect();
-    numbers.sort_unstable();
-    Ok(numbers)
+fn files(folder: &Path) -> Numbered<'_> {
+    Numbered { folder, prefix: "service-" }
 }
 
 #[cfg(test)]
@@ -201,15 +173,16 @@ mod tests {
             let (found, read) = ServiceFile::newest(&folders).expect("read").expect("there");
             assert_eq!((found, read.address.as_str()), (path, address));
         }
-        assert_eq!(numbers(&folders[0]).expect("listed"), [2], "the earlier one is gone");
+        assert_eq!(files(&folders[0]).numbers().expect("listed"), [2], "the earlier one is gone");
         assert_eq!(folders[0].metadata().expect("there").mode() & 0o777, 0o700);
         assert!(!format!("{:?}", file("a:1")).contains("secret"));
-        std::fs::write(path(&folders[0], 3), "{").expect("written");
+        std::fs::write(files(&folders[0]).path(3), "{").expect("written");
         let damaged = ServiceFile::newest(&folders).expect_err("damaged");
         assert!(damaged.contains("service-3.json"), "{damaged}");
     }
 
     fn file_of(folder: &Path, number: u32) -> ServiceFile {
-        serde_json::from_slice(&std::fs::read(path(folder, number)).expect("there")).expect("good")
+        serde_json::from_slice(&std::fs::read(files(folder).path(number)).expect("there"))
+            .expect("good")
     }
 }
