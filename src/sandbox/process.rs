@@ -15,19 +15,17 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use medalist_init::protocol::Launch;
 use nix::sys::signal::Signal;
 
 use super::cache;
 use super::control::{self, Control};
 use super::salvage::{self, SUBMISSION};
-use super::supervisor::{self, LOOK_EVERY, Marks, Process, end, kill_marked, reap};
+use super::supervisor::{Marks, Process, Supervised, kill_marked, reap};
 use super::{
     Enforcement, Executor, ExecutorInfo, ExitCause, ExitReport, Orphan, RunToken, Running, Salvage,
     Stop, StopReason,
 };
-use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::{
     BoxFuture, ExecutorError, LaunchSpec, PreparedImage, Program, agent_env,
 };
@@ -38,6 +36,8 @@ use crate::sandbox::services::{self, Services};
 use home::prepare_home;
 pub(crate) use home::tree_bytes;
 
+/// The executor's name.
+const NAME: &str = "process";
 /// Between two looks of the supervisor at memory and processes.
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 /// Variables of the harness that an agent needs to find its programs and libraries; no other gets
@@ -123,19 +123,10 @@ impl ProcessExecutor {
             .stderr(Stdio::null())
             .kill_on_drop(false)
             .spawn()?;
-        let started = Utc::now();
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
-        let process = Process::of(pid);
+        let attempt = Supervised::new(NAME, Process::of(pid), spec, &control, services);
         reap(child);
-        let running = ProcessRunning {
-            process,
-            spec: Arc::clone(spec),
-            control,
-            services,
-            started,
-            elapsed_before: Duration::ZERO,
-            marks: self.marks.clone(),
-        };
+        let running = ProcessRunning { attempt, marks: self.marks.clone() };
         // Nothing that could not be found again may run.
         let marked = self.marks.write(running.token(), spec);
         if let Err(error) = marked {
@@ -188,7 +179,7 @@ impl Executor for ProcessExecutor {
                 ("nofile", Enforcement::Kernel),
             ];
             Ok(ExecutorInfo {
-                name: "process".to_string(),
+                name: NAME.to_string(),
                 sealed: false,
                 details: BTreeMap::from([("marks".to_string(), self.marks.dir().display().to_string())]),
                 limits: limits.map(|(name, by)| (name.to_string(), by)).into_iter().collect(),
@@ -229,18 +220,8 @@ impl Executor for ProcessExecutor {
         spec: Arc<LaunchSpec>,
     ) -> BoxFuture<'a, Result<Box<dyn Running>, ExecutorError>> {
         Box::pin(async move {
-            let gone = || ExecutorError::Gone { name: token.name.clone() };
-            let process = Process::parse(&token.id).ok_or_else(gone)?;
-            let control = Control::of(&spec.attempt_dir);
-            if !process.alive() && control.end().await.is_none() {
-                return Err(gone());
-            }
-            let services = Services::open(&spec, control.dir())?;
-            let elapsed_before = (Utc::now() - token.started).to_std().unwrap_or(Duration::ZERO);
-            let marks = self.marks.clone();
-            let started = token.started;
-            let running =
-                ProcessRunning { process, spec, control, services, started, elapsed_before, marks };
+            let attempt = Supervised::find(NAME, token, spec, false).await?;
+            let running = ProcessRunning { attempt, marks: self.marks.clone() };
             Ok(Box::new(running) as Box<dyn Running>)
         })
     }
@@ -257,13 +238,7 @@ impl Executor for ProcessExecutor {
         token: &'a RunToken,
     ) -> BoxFuture<'a, Result<(), ExecutorError>> {
         Box::pin(async move {
-            let mark = self.marks.all()?.into_iter().find(|mark| mark.token == *token);
-            if let Some(process) = Process::parse(&token.id) {
-                end(process, &token.name).await;
-            }
-            if let Some(mark) = mark {
-                let dir = AttemptDir::new(mark.attempt_dir);
-                Control::of(&dir).remove()?;
+            if let Some(dir) = self.marks.end_orphan(token).await? {
                 if_there(fs_err::remove_dir_all(dir.home()))?;
             }
             Ok(self.marks.remove(&token.name)?)
@@ -272,49 +247,33 @@ impl Executor for ProcessExecutor {
 }
 
 struct ProcessRunning {
-    process: Process,
-    spec: Arc<LaunchSpec>,
-    control: Control,
-    services: Services,
-    started: DateTime<Utc>,
-    elapsed_before: Duration,
+    attempt: Supervised,
     marks: Marks,
 }
 
 impl ProcessRunning {
     fn kill_all(&self) {
-        self.process.signal(Signal::SIGKILL);
-        kill_marked(&self.spec.name);
-    }
-
-    async fn last_usage(&self) -> Usage {
-        control::last_usage(&self.control, self.services.validations()).await
+        self.attempt.process.signal(Signal::SIGKILL);
+        kill_marked(&self.attempt.spec.name);
     }
 }
 
 impl Running for ProcessRunning {
     fn token(&self) -> RunToken {
-        RunToken {
-            executor: "process".to_string(),
-            name: self.spec.name.clone(),
-            id: self.process.to_string(),
-            started: self.started,
-        }
+        self.attempt.token()
     }
 
     fn elapsed_before(&self) -> Duration {
-        self.elapsed_before
+        self.attempt.elapsed_before
     }
 
     fn wait(&self) -> BoxFuture<'_, Result<ExitReport, ExecutorError>> {
         Box::pin(async {
-            while self.process.alive() {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
+            self.attempt.ended().await;
             // The supervisor may have been killed over the agent's head.
-            kill_marked(&self.spec.name);
-            let usage = self.last_usage().await;
-            if let Some(end) = self.control.end().await {
+            kill_marked(&self.attempt.spec.name);
+            let usage = self.attempt.usage().await;
+            if let Some(end) = self.attempt.control.end().await {
                 return Ok(end.report(usage));
             }
             let cause =
@@ -329,22 +288,22 @@ impl Running for ProcessRunning {
         why: &'a StopReason,
     ) -> BoxFuture<'a, Result<(), ExecutorError>> {
         Box::pin(async move {
-            supervisor::stop(self.process, &self.spec.name, &self.control, how, why).await;
+            self.attempt.stop(how, why).await;
             Ok(())
         })
     }
 
     fn stopped(&self) -> BoxFuture<'_, Option<(StopReason, Duration)>> {
-        Box::pin(control::stopped(&self.control))
+        Box::pin(control::stopped(&self.attempt.control))
     }
 
     fn usage(&self) -> BoxFuture<'_, Usage> {
-        Box::pin(self.last_usage())
+        Box::pin(self.attempt.usage())
     }
 
     fn disk_bytes(&self) -> BoxFuture<'_, Option<u64>> {
         Box::pin(async {
-            let home = self.spec.attempt_dir.home();
+            let home = self.attempt.spec.attempt_dir.home();
             tokio::task::spawn_blocking(move || tree_bytes(&home)).await.ok()
         })
     }
@@ -355,8 +314,8 @@ impl Running for ProcessRunning {
 
     fn snapshot<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<bool, ExecutorError>> {
         Box::pin(async move {
-            let from = self.spec.attempt_dir.home().join(SUBMISSION);
-            let (to, largest) = (to.to_path_buf(), self.spec.limits.submission_bytes);
+            let from = self.attempt.spec.attempt_dir.home().join(SUBMISSION);
+            let (to, largest) = (to.to_path_buf(), self.attempt.spec.limits.submission_bytes);
             let taken = tokio::task::spawn_blocking(move || {
                 let mut unrecorded = Salvage::default();
                 salvage::file_from_directory(&from, SUBMISSION, &to, largest, &mut unrecorded)
@@ -367,7 +326,7 @@ impl Running for ProcessRunning {
 
     fn collect(&self) -> BoxFuture<'_, Salvage> {
         Box::pin(async {
-            let spec = Arc::clone(&self.spec);
+            let spec = Arc::clone(&self.attempt.spec);
             salvage::in_background(Salvage::default(), move |salvage| {
                 let (dir, largest) = (&spec.attempt_dir, spec.limits.submission_bytes);
                 salvage::from_home(&dir.home(), dir, largest, salvage);
@@ -378,15 +337,13 @@ impl Running for ProcessRunning {
 
     fn remove(&self) -> BoxFuture<'_, Result<(), ExecutorError>> {
         Box::pin(async {
-            if self.process.alive() {
-                end(self.process, &self.spec.name).await;
-            }
-            let home = self.spec.attempt_dir.home();
+            self.attempt.end().await;
+            let home = self.attempt.spec.attempt_dir.home();
             tokio::task::spawn_blocking(move || if_there(fs_err::remove_dir_all(home)))
                 .await
                 .map_err(io::Error::other)??;
-            self.control.remove()?;
-            Ok(self.marks.remove(&self.spec.name)?)
+            self.attempt.control.remove()?;
+            Ok(self.marks.remove(&self.attempt.spec.name)?)
         })
     }
 }

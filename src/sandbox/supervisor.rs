@@ -3,21 +3,26 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
+use chrono::{DateTime, Utc};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::control::Control;
+use super::control::{self, Control};
+use super::services::Services;
 use super::{Orphan, RunToken, Stop, StopReason};
-use crate::attempt::launch::{LABEL, LABEL_NAME, LaunchSpec};
+use crate::attempt::dir::AttemptDir;
+use crate::attempt::launch::{ExecutorError, LABEL, LABEL_NAME, LaunchSpec};
+use crate::attempt::outcome::Usage;
 use crate::host::files::if_there;
 use crate::host::machine;
 
 /// Between two looks at whether the supervisor has ended.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a killed agent's supervisor may take for its last words.
 const LAST_WORDS: Duration = Duration::from_secs(15);
 
@@ -93,7 +98,7 @@ pub(crate) fn kill_marked(name: &str) {
 }
 
 /// Ends a supervisor and all below it, leaving it time to write its account.
-pub(crate) async fn end(process: Process, name: &str) {
+async fn end(process: Process, name: &str) {
     process.signal(Signal::SIGUSR2);
     let patience = tokio::time::Instant::now() + LAST_WORDS;
     while process.alive() && tokio::time::Instant::now() < patience {
@@ -104,27 +109,101 @@ pub(crate) async fn end(process: Process, name: &str) {
     kill_marked(name);
 }
 
-/// Asks a supervisor to end its agent, or ends both, after the reason is written down.
-pub(crate) async fn stop(
-    process: Process,
-    name: &str,
-    control: &Control,
-    how: Stop,
-    why: &StopReason,
-) {
-    control.announce_stop(why).await;
-    match how {
-        Stop::Term => process.signal(Signal::SIGTERM),
-        Stop::Kill => end(process, name).await,
+/// An attempt under a supervisor: what executors without an engine share.
+pub(crate) struct Supervised {
+    executor: &'static str,
+    pub(crate) process: Process,
+    pub(crate) spec: Arc<LaunchSpec>,
+    pub(crate) control: Control,
+    services: Services,
+    pub(crate) started: DateTime<Utc>,
+    pub(crate) elapsed_before: Duration,
+}
+
+impl Supervised {
+    /// One that was started just now.
+    pub(crate) fn new(
+        executor: &'static str,
+        process: Process,
+        spec: &Arc<LaunchSpec>,
+        control: &Control,
+        services: Services,
+    ) -> Self {
+        Self {
+            executor,
+            process,
+            spec: Arc::clone(spec),
+            control: control.clone(),
+            services,
+            started: Utc::now(),
+            elapsed_before: Duration::ZERO,
+        }
+    }
+
+    /// One that an earlier harness started; `is_left` says whether anything of it is there beside the
+    /// process and what it wrote at its end.
+    pub(crate) async fn find(
+        executor: &'static str,
+        token: &RunToken,
+        spec: Arc<LaunchSpec>,
+        is_left: bool,
+    ) -> Result<Self, ExecutorError> {
+        let gone = || ExecutorError::Gone { name: token.name.clone() };
+        let process = Process::parse(&token.id).ok_or_else(gone)?;
+        let control = Control::of(&spec.attempt_dir);
+        if !process.alive() && control.end().await.is_none() && !is_left {
+            return Err(gone());
+        }
+        let services = Services::open(&spec, control.dir())?;
+        let elapsed_before = (Utc::now() - token.started).to_std().unwrap_or(Duration::ZERO);
+        let started = token.started;
+        Ok(Self { executor, process, spec, control, services, started, elapsed_before })
+    }
+
+    pub(crate) fn token(&self) -> RunToken {
+        RunToken {
+            executor: self.executor.to_string(),
+            name: self.spec.name.clone(),
+            id: self.process.to_string(),
+            started: self.started,
+        }
+    }
+
+    /// Waits until the supervisor has ended.
+    pub(crate) async fn ended(&self) {
+        while self.process.alive() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Asks the supervisor to end its agent, or ends both, after the reason is written down.
+    pub(crate) async fn stop(&self, how: Stop, why: &StopReason) {
+        self.control.announce_stop(why).await;
+        match how {
+            Stop::Term => self.process.signal(Signal::SIGTERM),
+            Stop::Kill => end(self.process, &self.spec.name).await,
+        }
+    }
+
+    /// What the attempt has used so far.
+    pub(crate) async fn usage(&self) -> Usage {
+        control::last_usage(&self.control, self.services.validations()).await
+    }
+
+    /// Ends both if they still run.
+    pub(crate) async fn end(&self) {
+        if self.process.alive() {
+            end(self.process, &self.spec.name).await;
+        }
     }
 }
 
 /// What is left on disk to find a supervisor again.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Mark {
-    pub(crate) token: RunToken,
-    pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) attempt_dir: PathBuf,
+struct Mark {
+    token: RunToken,
+    labels: BTreeMap<String, String>,
+    attempt_dir: PathBuf,
     /// The machine it runs on: several may share this user's folders, and each has its own processes.
     #[serde(default)]
     host: Option<String>,
@@ -163,7 +242,7 @@ impl Marks {
         if_there(fs_err::remove_file(self.path(name))).map(drop)
     }
 
-    pub(crate) fn all(&self) -> io::Result<Vec<Mark>> {
+    fn all(&self) -> io::Result<Vec<Mark>> {
         let entries = match fs_err::read_dir(&self.0) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -181,6 +260,19 @@ impl Marks {
             }
         }
         Ok(marks)
+    }
+
+    /// Ends the process of an orphan and removes its control directory; the folder of its attempt, if its
+    /// mark is there.
+    pub(crate) async fn end_orphan(&self, token: &RunToken) -> io::Result<Option<AttemptDir>> {
+        let mark = self.all()?.into_iter().find(|mark| mark.token == *token);
+        if let Some(process) = Process::parse(&token.id) {
+            end(process, &token.name).await;
+        }
+        let Some(mark) = mark else { return Ok(None) };
+        let dir = AttemptDir::new(mark.attempt_dir);
+        Control::of(&dir).remove()?;
+        Ok(Some(dir))
     }
 
     /// The attempts whose labels include `labels`.

@@ -87,7 +87,7 @@ pub(super) fn check_image(
     disk_bytes: u64,
     here: &str,
 ) -> Result<(), ExecutorError> {
-    check_platform(image, here)?;
+    check_platform(&image.prepared.reference, &image.os, &image.architecture, here)?;
     if !image.volumes.is_empty() && disk_bytes > 0 {
         let mut volumes = image.volumes.clone();
         volumes.sort();
@@ -102,15 +102,19 @@ pub(super) fn check_image(
 }
 
 /// Refuses an image of another system, or for other processors than `here`.
-pub(crate) fn check_platform(image: &ImageFacts, here: &str) -> Result<(), ExecutorError> {
-    let (image_is, machine_is) = (processor(&image.architecture), processor(here));
+pub(crate) fn check_platform(
+    image: &str,
+    os: &str,
+    architecture: &str,
+    here: &str,
+) -> Result<(), ExecutorError> {
+    let (image_is, machine_is) = (processor(architecture), processor(here));
     let foreign = !image_is.is_empty() && !machine_is.is_empty() && image_is != machine_is;
-    if foreign || (!image.os.is_empty() && image.os != "linux") {
+    if foreign || (!os.is_empty() && os != "linux") {
         let why = format!(
-            "it is made for {}/{}, this machine is linux/{machine_is}; build it here, or with `--platform linux/{machine_is}`",
-            image.os, image.architecture
+            "it is made for {os}/{architecture}, this machine is linux/{machine_is}; build it here, or with `--platform linux/{machine_is}`"
         );
-        return Err(ExecutorError::ImageRefused { image: image.prepared.reference.clone(), why });
+        return Err(ExecutorError::ImageRefused { image: image.to_string(), why });
     }
     Ok(())
 }

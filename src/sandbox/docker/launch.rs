@@ -8,7 +8,7 @@ use crate::attempt::launch::{DataMode, ExecutorError, LaunchSpec, agent_env};
 use crate::attempt::limits::Network;
 use crate::attempt::llm::{self, LlmAccess};
 use crate::sandbox::control::{self, Control};
-use crate::sandbox::engine::{EngineInfo, INIT_ITSELF, ImageFacts, Inner};
+use crate::sandbox::engine::{EngineInfo, INIT_ITSELF, Inner};
 use crate::sandbox::services;
 
 /// Entries of the public data that are mounted one by one when `description.md` is not among them.
@@ -21,7 +21,7 @@ pub(super) fn remaps_users(info: &EngineInfo) -> bool {
 pub(crate) fn container_launch(
     spec: &LaunchSpec,
     argv: &[String],
-    image: &ImageFacts,
+    workdir: &str,
     inner: &Inner,
 ) -> protocol::Launch {
     let default_argv = ["bash".to_string(), "/home/agent/start.sh".to_string()];
@@ -40,7 +40,7 @@ pub(crate) fn container_launch(
     if trust {
         forwards.push(control::llm_forward(llm::TLS_PORT, services::LLM_TLS_SOCKET));
     }
-    let workdir = image.workdir.trim_end_matches('/');
+    let workdir = workdir.trim_end_matches('/');
     protocol::Launch {
         container: true,
         home: "/home".to_string(),

@@ -110,7 +110,7 @@ impl DockerExecutor {
         let inner = Inner::draw();
         let launch = protocol::Launch {
             shared_group: !Held::by(info).own_group(),
-            ..container_launch(spec, argv, &image, &inner)
+            ..container_launch(spec, argv, &image.workdir, &inner)
         };
         control.create(spec, &spec.instructions, remaps_users(info))?;
         control.order(&launch, remaps_users(info))?;

@@ -9,7 +9,7 @@ use crate::attempt::launch::{ExecutorError, LaunchSpec};
 use crate::attempt::limits::{GpuAccess, Network};
 use crate::attempt::llm::LlmAccess;
 use crate::sandbox::docker::launch::{container_env, container_launch};
-use crate::sandbox::engine::{ImageFacts, Inner, all_gpus_void, driver_mounts, given_mounts};
+use crate::sandbox::engine::{Inner, all_gpus_void, driver_mounts, given_mounts};
 
 /// Between two looks of the supervisor at memory and processes.
 const SAMPLE_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
@@ -68,8 +68,7 @@ pub(super) fn orders(
     data: &[(PathBuf, String)],
 ) -> protocol::Launch {
     let inner = Inner::draw();
-    let facts = ImageFacts { workdir: image.workdir().to_string(), ..ImageFacts::default() };
-    let launch = container_launch(spec, argv, &facts, &inner);
+    let launch = container_launch(spec, argv, image.workdir(), &inner);
     let limits = &spec.limits;
     let program = inner.init();
     let mut binds = vec![(shown(&init_path()), program.trim_start_matches('/').to_string())];

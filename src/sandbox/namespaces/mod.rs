@@ -18,7 +18,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::Utc;
 use nix::sys::signal::Signal;
@@ -29,10 +28,8 @@ use super::cache;
 use super::control::{self, Control, End};
 use super::docker::check_platform;
 use super::docker::launch::data_mounts;
-use super::engine::ImageFacts;
-use super::supervisor::{LOOK_EVERY, Marks, Process, end, reap};
+use super::supervisor::{LOOK_EVERY, Marks, Process, Supervised, reap};
 use super::{Enforcement, Executor, ExecutorInfo, Orphan, RunToken, Running};
-use crate::attempt::dir::AttemptDir;
 use crate::attempt::launch::{BoxFuture, ExecutorError, LaunchSpec, PreparedImage, Program};
 use crate::host::machine;
 use crate::sandbox::services::Services;
@@ -44,6 +41,9 @@ use running::NamespacesRunning;
 use worker::{Done, Fault, Work};
 
 pub use image::{EMBEDDED, is_in_files};
+
+/// The executor's name.
+const NAME: &str = "namespaces";
 
 /// Runs attempts in namespaces.
 pub struct NamespacesExecutor {
@@ -199,16 +199,7 @@ impl NamespacesExecutor {
         });
         let opened = opened.await.map_err(io::Error::other)?;
         let (id, config) = opened.map_err(|error| image_error(reference, error))?;
-        let facts = ImageFacts {
-            prepared: PreparedImage {
-                reference: reference.to_string(),
-                ..PreparedImage::default()
-            },
-            os: config.os.clone(),
-            architecture: config.architecture.clone(),
-            ..ImageFacts::default()
-        };
-        check_platform(&facts, std::env::consts::ARCH)?;
+        check_platform(reference, &config.os, &config.architecture, std::env::consts::ARCH)?;
         let hex = id.trim_start_matches("sha256:");
         let dir = self.shared.dir.join("images").join(format!("{hex}-{}", maps.name()));
         let _one_at_a_time = self.unpacking.lock().await;
@@ -329,26 +320,19 @@ impl NamespacesExecutor {
             .kill_on_drop(false)
             .spawn()?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
-        let process = Process::of(pid);
+        let attempt = Supervised::new(NAME, Process::of(pid), spec, control, services);
         reap(child);
-        let mut running = NamespacesRunning {
-            process,
-            spec: Arc::clone(spec),
-            control: control.clone(),
-            services,
-            started: Utc::now(),
-            elapsed_before: Duration::ZERO,
-            shared: Arc::clone(&self.shared),
-            maps: ground.maps.clone(),
-        };
+        let shared = Arc::clone(&self.shared);
+        let mut running = NamespacesRunning { attempt, shared, maps: ground.maps.clone() };
+        let process = running.attempt.process;
         // Nothing that could not be found again may run.
-        let marked = self.shared.marks().write(running.token(), spec);
+        let marked = self.shared.marks().write(running.attempt.token(), spec);
         let began = match marked {
             Ok(()) => begin(process, control, spec).await,
             Err(error) => Err(error.into()),
         };
         match began {
-            Ok(started) => running.started = started,
+            Ok(started) => running.attempt.started = started,
             Err(error) => {
                 process.signal(Signal::SIGKILL);
                 self.shared.marks().remove(&spec.name)?;
@@ -453,7 +437,7 @@ impl Executor for NamespacesExecutor {
                 ("security", "seccomp no-new-privileges".to_string()),
             ];
             Ok(ExecutorInfo {
-                name: "namespaces".to_string(),
+                name: NAME.to_string(),
                 sealed: true,
                 details: details.map(|(name, value)| (name.to_string(), value)).into(),
                 limits: limits.map(|(name, by)| (name.to_string(), by)).into(),
@@ -500,27 +484,11 @@ impl Executor for NamespacesExecutor {
         spec: Arc<LaunchSpec>,
     ) -> BoxFuture<'a, Result<Box<dyn Running>, ExecutorError>> {
         Box::pin(async move {
-            let gone = || ExecutorError::Gone { name: token.name.clone() };
-            let process = Process::parse(&token.id).ok_or_else(gone)?;
-            let control = Control::of(&spec.attempt_dir);
-            let left = self.shared.storage(&spec.name).0.exists();
-            if !process.alive() && control.end().await.is_none() && !left {
-                return Err(gone());
-            }
+            let is_left = self.shared.storage(&spec.name).0.exists();
+            let attempt = Supervised::find(NAME, token, spec, is_left).await?;
             let maps = self.ground().await?.maps.clone();
-            let services = Services::open(&spec, control.dir())?;
-            let elapsed_before = (Utc::now() - token.started).to_std().unwrap_or(Duration::ZERO);
-            let (started, shared) = (token.started, Arc::clone(&self.shared));
-            Ok(Box::new(NamespacesRunning {
-                process,
-                spec,
-                control,
-                services,
-                started,
-                elapsed_before,
-                shared,
-                maps,
-            }) as Box<dyn Running>)
+            let shared = Arc::clone(&self.shared);
+            Ok(Box::new(NamespacesRunning { attempt, shared, maps }) as Box<dyn Running>)
         })
     }
 
@@ -537,13 +505,7 @@ impl Executor for NamespacesExecutor {
     ) -> BoxFuture<'a, Result<(), ExecutorError>> {
         Box::pin(async move {
             let marks = self.shared.marks();
-            let mark = marks.all()?.into_iter().find(|mark| mark.token == *token);
-            if let Some(process) = Process::parse(&token.id) {
-                end(process, &token.name).await;
-            }
-            if let Some(mark) = mark {
-                Control::of(&AttemptDir::new(mark.attempt_dir)).remove()?;
-            }
+            marks.end_orphan(token).await?;
             self.shared.remove(&self.ground().await?.maps, &token.name).await?;
             Ok(marks.remove(&token.name)?)
         })

@@ -4,35 +4,28 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use medalist_grading::untrusted::Shown;
 
 use super::Shared;
 use super::node::Maps;
 use super::worker::{Done, Fault, Work};
-use crate::attempt::launch::{BoxFuture, ExecutorError, LaunchSpec};
+use crate::attempt::launch::{BoxFuture, ExecutorError};
 use crate::attempt::outcome::Usage;
-use crate::sandbox::control::{self, Control};
-use crate::sandbox::services::Services;
-use crate::sandbox::supervisor::{self, LOOK_EVERY, Process, end};
+use crate::sandbox::control;
+use crate::sandbox::supervisor::Supervised;
 use crate::sandbox::{
     ExitCause, ExitReport, Postponed, RunToken, Running, Salvage, Stop, StopReason,
 };
 
 pub(super) struct NamespacesRunning {
-    pub(super) process: Process,
-    pub(super) spec: Arc<LaunchSpec>,
-    pub(super) control: Control,
-    pub(super) services: Services,
-    pub(super) started: DateTime<Utc>,
-    pub(super) elapsed_before: Duration,
+    pub(super) attempt: Supervised,
     pub(super) shared: Arc<Shared>,
     pub(super) maps: Maps,
 }
 
 impl NamespacesRunning {
     fn home(&self) -> PathBuf {
-        self.shared.storage(&self.spec.name).home()
+        self.shared.storage(&self.attempt.spec.name).home()
     }
 
     async fn ask(&self, work: Work) -> Result<Done, Fault> {
@@ -42,25 +35,18 @@ impl NamespacesRunning {
 
 impl Running for NamespacesRunning {
     fn token(&self) -> RunToken {
-        RunToken {
-            executor: "namespaces".to_string(),
-            name: self.spec.name.clone(),
-            id: self.process.to_string(),
-            started: self.started,
-        }
+        self.attempt.token()
     }
 
     fn elapsed_before(&self) -> Duration {
-        self.elapsed_before
+        self.attempt.elapsed_before
     }
 
     fn wait(&self) -> BoxFuture<'_, Result<ExitReport, ExecutorError>> {
         Box::pin(async {
-            while self.process.alive() {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-            let usage = self.usage().await;
-            if let Some(end) = self.control.end().await {
+            self.attempt.ended().await;
+            let usage = self.attempt.usage().await;
+            if let Some(end) = self.attempt.control.end().await {
                 return Ok(end.report_of_container(usage));
             }
             // The kernel has ended the container with it.
@@ -75,27 +61,28 @@ impl Running for NamespacesRunning {
         why: &'a StopReason,
     ) -> BoxFuture<'a, Result<(), ExecutorError>> {
         Box::pin(async move {
-            supervisor::stop(self.process, &self.spec.name, &self.control, how, why).await;
+            self.attempt.stop(how, why).await;
             Ok(())
         })
     }
 
     fn stopped(&self) -> BoxFuture<'_, Option<(StopReason, Duration)>> {
-        Box::pin(control::stopped(&self.control))
+        Box::pin(control::stopped(&self.attempt.control))
     }
 
     fn usage(&self) -> BoxFuture<'_, Usage> {
-        Box::pin(control::last_usage(&self.control, self.services.validations()))
+        Box::pin(self.attempt.usage())
     }
 
     fn disk_bytes(&self) -> BoxFuture<'_, Option<u64>> {
         Box::pin(async {
-            let dir = self.shared.storage(&self.spec.name).upper();
+            let dir = self.shared.storage(&self.attempt.spec.name).upper();
             let Ok(Done::Bytes(bytes)) = self.ask(Work::Measure { dir }).await else {
                 return None;
             };
             // What the init copied up from the image is no doing of the agent.
-            let before = self.control.usage().await.and_then(|record| record.baseline_bytes);
+            let before =
+                self.attempt.control.usage().await.and_then(|record| record.baseline_bytes);
             Some(bytes.saturating_sub(before.unwrap_or(0)))
         })
     }
@@ -106,7 +93,7 @@ impl Running for NamespacesRunning {
 
     fn snapshot<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<bool, ExecutorError>> {
         Box::pin(async move {
-            let largest = self.spec.limits.submission_bytes;
+            let largest = self.attempt.spec.limits.submission_bytes;
             let work = Work::Snapshot { home: self.home(), to: to.to_path_buf(), largest };
             match self.ask(work).await {
                 Ok(done) => Ok(matches!(done, Done::Taken(true))),
@@ -119,8 +106,8 @@ impl Running for NamespacesRunning {
         Box::pin(async {
             let work = Work::Collect {
                 home: self.home(),
-                attempt: self.spec.attempt_dir.root().to_path_buf(),
-                largest: self.spec.limits.submission_bytes,
+                attempt: self.attempt.spec.attempt_dir.root().to_path_buf(),
+                largest: self.attempt.spec.limits.submission_bytes,
             };
             let fault = match self.ask(work).await {
                 Ok(Done::Collected(salvage)) => return *salvage,
@@ -142,12 +129,10 @@ impl Running for NamespacesRunning {
 
     fn remove(&self) -> BoxFuture<'_, Result<(), ExecutorError>> {
         Box::pin(async {
-            if self.process.alive() {
-                end(self.process, &self.spec.name).await;
-            }
-            self.shared.remove(&self.maps, &self.spec.name).await?;
-            self.control.remove()?;
-            Ok(self.shared.marks().remove(&self.spec.name)?)
+            self.attempt.end().await;
+            self.shared.remove(&self.maps, &self.attempt.spec.name).await?;
+            self.attempt.control.remove()?;
+            Ok(self.shared.marks().remove(&self.attempt.spec.name)?)
         })
     }
 }
