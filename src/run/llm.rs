@@ -181,7 +181,10 @@ impl LlmRun {
     /// Ends a try: its last calls are settled, and its bill is on disk.
     pub(super) async fn close(&self, access: &LlmAccess, dir: &AttemptDir) -> LlmRecord {
         access.attempt.settled(SETTLE).await;
-        if let Err(error) = access.attempt.close() {
+        // Leases go back to a folder that may be on another machine.
+        let attempt = Arc::clone(&access.attempt);
+        let closed = tokio::task::spawn_blocking(move || attempt.close()).await;
+        if let Err(error) = closed.map_err(std::io::Error::other).flatten() {
             tracing::warn!(attempt = access.attempt.id(), %error, "cannot close the bill");
         }
         self.record(access, dir)

@@ -72,7 +72,8 @@ impl PodmanService {
         let own = Process::of(i32::try_from(std::process::id()).unwrap_or(0));
         fs_err::write(place.at("harness.pid"), own.to_string())?;
         // One that a killed harness left behind.
-        place.end_service();
+        let rest = place.clone();
+        let _ = tokio::task::spawn_blocking(move || rest.end_service()).await;
         let stopping = Arc::new(AtomicBool::new(false));
         let first = place.spawn().map_err(|error| missing(&error))?;
         let watcher = tokio::spawn(watch(place.clone(), first, Arc::clone(&stopping)));
@@ -84,7 +85,8 @@ impl PodmanService {
                 Err(error) if tokio::time::Instant::now() >= deadline => {
                     stopping.store(true, Ordering::Relaxed);
                     watcher.abort();
-                    place.end_service();
+                    let rest = place.clone();
+                    let _ = tokio::task::spawn_blocking(move || rest.end_service()).await;
                     return Err(place.explain(error));
                 }
                 Err(_) => tokio::time::sleep(LOOK_EVERY).await,
