@@ -19,8 +19,6 @@ const LINE: usize = 64 << 10;
 const ENTRY: usize = 32 << 20;
 /// Bytes by which a file is told to be no text.
 const HEAD: usize = 8 << 10;
-/// Files of one folder that the user names.
-const FILES: usize = 50_000;
 
 /// Opens a regular file; a link, pipe or device is refused without being opened.
 pub(super) fn open(path: &Path) -> io::Result<File> {
@@ -99,28 +97,49 @@ pub(super) fn transcript(
     Ok(None)
 }
 
-/// All regular files below a folder in order, without links.
-///
-/// # Errors
-/// The folder cannot be listed, or has more files than any folder of kernels.
-pub(super) fn below(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let (mut files, mut pending) = (Vec::new(), vec![folder.to_owned()]);
+/// The regular files below a folder.
+#[derive(Debug, Default)]
+pub(super) struct Below {
+    /// In order.
+    pub(super) files: Vec<PathBuf>,
+    /// Folders that could not be listed, and why.
+    pub(super) unlisted: Vec<(PathBuf, io::Error)>,
+    /// Whether there are more files, or folders, than are listed.
+    pub(super) is_cut: bool,
+}
+
+/// The regular files below a folder, without links; at most `most`.
+pub(super) fn below(folder: &Path, most: usize) -> Below {
+    let mut below = Below::default();
+    let (mut pending, mut folders) = (vec![folder.to_owned()], 0);
     while let Some(folder) = pending.pop() {
-        for entry in std::fs::read_dir(&folder)? {
-            let entry = entry?;
-            let kind = entry.file_type()?;
-            if kind.is_dir() {
-                pending.push(entry.path());
-            } else if kind.is_file() {
-                files.push(entry.path());
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) => {
+                below.unlisted.push((folder, error));
+                continue;
             }
-            if files.len() > FILES {
-                return Err(io::Error::other(format!("it has more than {FILES} files")));
+        };
+        for entry in entries {
+            match entry.and_then(|entry| Ok((entry.file_type()?, entry.path()))) {
+                Ok((kind, path)) if kind.is_dir() => {
+                    folders += 1;
+                    pending.push(path);
+                }
+                Ok((kind, path)) if kind.is_file() => below.files.push(path),
+                Ok(_) => {}
+                Err(error) => below.unlisted.push((folder.clone(), error)),
+            }
+            if below.files.len() > most || folders > most {
+                below.files.truncate(most);
+                below.is_cut = true;
+                pending.clear();
+                break;
             }
         }
     }
-    files.sort_unstable();
-    Ok(files)
+    below.files.sort_unstable();
+    below
 }
 
 #[cfg(test)]
@@ -139,7 +158,24 @@ mod tests {
         assert!(lines(&link, |_| ()).is_err() && bytes(&link).is_err());
         std::fs::write(&log, b"\x7fELF\0\0").unwrap();
         assert!(is_binary(&bytes(&log).unwrap()) && !is_binary(b"text"));
-        assert_eq!(below(temp.path()).unwrap(), [log]);
+        assert_eq!(below(temp.path(), 1).files, [log]);
+    }
+
+    #[test]
+    fn a_folder_is_listed_as_far_as_it_may_be_and_what_is_not_is_told() {
+        let temp = tempfile::tempdir().unwrap();
+        let inner = temp.path().join("a/b");
+        std::fs::create_dir_all(&inner).unwrap();
+        for name in ["1", "2", "3"] {
+            std::fs::write(inner.join(name), "").unwrap();
+        }
+        let whole = below(temp.path(), 3);
+        assert_eq!(whole.files, ["1", "2", "3"].map(|name| inner.join(name)));
+        assert!(!whole.is_cut && whole.unlisted.is_empty());
+        let cut = below(temp.path(), 2);
+        assert!(cut.is_cut && cut.files.len() == 2, "{cut:?}");
+        let none = below(&temp.path().join("none"), 2);
+        assert_eq!(none.unlisted.len(), 1, "{none:?}");
     }
 
     #[test]

@@ -44,7 +44,11 @@ use super::groups::read_plan;
 use super::verify::{open, refused};
 use crate::attempt::limits::Network;
 use crate::attempt::plan::Plan;
+use crate::host::files::StoreError;
 use crate::host::store::{GroupDir, find};
+
+/// Files of one folder of kernels.
+const KERNELS: usize = 50_000;
 
 /// The version of the JSON that `audit --format json` prints.
 pub const AUDIT_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
@@ -145,7 +149,8 @@ impl Audit {
 /// A group that is audited.
 struct Group {
     plan: Plan,
-    files: Vec<Picked>,
+    /// By the folder of the attempt; those of the group itself have an empty name.
+    files: BTreeMap<String, Vec<Picked>>,
     refused: Vec<String>,
 }
 
@@ -166,54 +171,53 @@ pub fn audit(request: &AuditRequest<'_>, context: &Context) -> Result<Audit, Cli
         .map(|attempt| attempt.key.competition.as_str())
         .collect();
     let grading = context.grading()?;
-    let (mut tasks, mut competitions) = (BTreeMap::new(), Vec::new());
+    let (mut competitions, mut attempts) = (Vec::new(), BTreeMap::new());
+    // One after the other, so that the answers of one competition are in memory at once.
     for id in ids {
-        let (findings, not_checked) = match Task::read(id, &grading, context) {
-            Ok(task) => {
-                let data = task.data();
-                tasks.insert(id.to_owned(), task);
-                data
-            }
-            Err(why) => {
-                let why = Shown::message(&why).into_string();
-                let rules = [Rule::TestRowsInTrain, Rule::PromptInjection];
-                (Vec::new(), rules.map(|rule| NotChecked { rule, why: why.clone() }).to_vec())
-            }
-        };
-        competitions.push(CompetitionAudit {
-            id: Shown::new(id).into_string(),
-            findings,
-            not_checked,
-        });
+        let task = Task::read(id, &grading, context);
+        competitions.push(audit_data(id, &task));
+        let task = task.ok();
+        let read = audit_attempts(id, &groups, task.as_ref(), kernels.as_ref(), request);
+        attempts.extend(compare(read, task.as_ref()));
     }
-    let mut submitted = Vec::new();
-    let mut audits: Vec<GroupAudit> = groups
-        .iter()
-        .enumerate()
-        .map(|(at, group)| {
-            let found = audit_group(group, &tasks, kernels.as_ref(), request);
-            let (audit, own) = found;
-            submitted.extend(own.into_iter().map(|(one, submission)| ((at, one), submission)));
-            audit
-        })
-        .collect();
-    compare(&mut audits, submitted, &tasks);
-    for attempt in audits.iter_mut().flat_map(|group| &mut group.attempts) {
+    let mut audits: Vec<GroupAudit> = groups.iter().map(GroupAudit::new).collect();
+    // In the order of groups, and in each in that of the plan.
+    for ((group, _), mut attempt) in attempts {
         attempt.findings.sort_by(|a, b| b.confidence.cmp(&a.confidence).then(a.rule.cmp(&b.rule)));
         attempt.not_checked.sort();
+        audits[group].attempts.push(attempt);
     }
     Ok(Audit { format: AUDIT_FORMAT, competitions, groups: audits })
 }
 
+/// What is known of a competition's public data, or why they are not known.
+fn audit_data(id: &str, task: &Result<Task, String>) -> CompetitionAudit {
+    let (findings, not_checked) = match task {
+        Ok(task) => task.data(),
+        Err(why) => {
+            let why = Shown::message(why).into_string();
+            let rules = [Rule::TestRowsInTrain, Rule::PromptInjection];
+            (Vec::new(), rules.map(|rule| NotChecked { rule, why: why.clone() }).to_vec())
+        }
+    };
+    CompetitionAudit { id: Shown::new(id).into_string(), findings, not_checked }
+}
+
 /// Reads the kernels of a folder.
 fn read_kernels(folder: &Path, context: &Context) -> Result<Kernels, CliError> {
-    let bad = |error| {
-        let path = folder.display();
-        CliError::new(Exit::BadInput, error).context(format!("cannot read the kernels in `{path}`"))
-    };
+    let what = || format!("cannot read the kernels in `{}`", folder.display());
+    let below = files::below(folder, KERNELS);
+    if below.is_cut {
+        let message = format!("it has more than {KERNELS} files or folders");
+        return Err(CliError::message(Exit::BadInput, message).context(what()));
+    }
+    if let Some((path, error)) = below.unlisted.into_iter().next() {
+        let error = CliError::new(Exit::BadInput, StoreError::io("read", &path)(error));
+        return Err(error.context(what()));
+    }
     let mut kernels = Kernels::default();
     let mut short = 0;
-    for path in files::below(folder).map_err(bad)? {
+    for path in below.files {
         let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy();
         if !(name.ends_with(".py") || name.ends_with(".ipynb")) {
             continue;
@@ -302,37 +306,48 @@ fn read_group(dir: GroupDir) -> Result<Group, CliError> {
     }
     let pick = files_of(&dir, &plan)?;
     let refused = pick.refused.iter().map(|line| Shown::new(line).into_string()).collect();
-    Ok(Group { plan, files: pick.files, refused })
+    let mut files: BTreeMap<String, Vec<Picked>> = BTreeMap::new();
+    for file in pick.files {
+        files.entry(file.attempt.clone().unwrap_or_default()).or_default().push(file);
+    }
+    Ok(Group { plan, files, refused })
 }
 
-/// Audits one group; what was submitted comes with the place of its attempt.
-fn audit_group(
-    group: &Group,
-    tasks: &BTreeMap<String, Task>,
+impl GroupAudit {
+    /// Without its attempts.
+    fn new(group: &Group) -> Self {
+        let shown = |text: &str| Shown::new(text).into_string();
+        let plan = &group.plan;
+        Self {
+            id: shown(&plan.group),
+            agent: shown(&plan.agent.id),
+            refused: group.refused.clone(),
+            attempts: Vec::new(),
+        }
+    }
+}
+
+/// The place of an attempt: its group's, and its own in the plan.
+type Place = (usize, usize);
+
+/// Audits the attempts of all groups at one competition, each for itself.
+fn audit_attempts(
+    id: &str,
+    groups: &[Group],
+    task: Option<&Task>,
     kernels: Option<&Kernels>,
     request: &AuditRequest<'_>,
-) -> (GroupAudit, Vec<(usize, Submitted)>) {
-    let plan = &group.plan;
-    let settings: BTreeMap<&str, Setting> = plan
-        .attempts
-        .iter()
-        .map(|attempt| attempt.key.competition.as_str())
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .map(|id| (id, setting(group, tasks.get(id), request)))
-        .collect();
-    let mut files: BTreeMap<&str, Vec<&Picked>> = BTreeMap::new();
-    for file in &group.files {
-        files.entry(file.attempt.as_deref().unwrap_or_default()).or_default().push(file);
-    }
-    let read: Vec<(AttemptAudit, Option<Submitted>)> = plan
-        .attempts
-        .par_iter()
-        .map(|attempt| {
-            let id = attempt.key.competition.as_str();
-            let mut reading = Reading::new(&settings[id], tasks.get(id), kernels);
-            let own = files.get(attempt.dir.as_str()).map(Vec::as_slice).unwrap_or_default();
-            reading.all(own, &attempt.dir);
+) -> Vec<(Place, AttemptAudit, Option<Submitted>)> {
+    let mut all = Vec::new();
+    for (at, group) in groups.iter().enumerate() {
+        let setting = setting(id, group, task, request);
+        let planned = group.plan.attempts.iter().enumerate();
+        let planned: Vec<_> =
+            planned.filter(|(_, attempt)| attempt.key.competition == id).collect();
+        all.par_extend(planned.into_par_iter().map(|(number, attempt)| {
+            let mut reading = Reading::new(&setting, task, kernels);
+            let own: Vec<&Picked> = group.files.get(&attempt.dir).into_iter().flatten().collect();
+            reading.all(&own, &attempt.dir);
             let submitted = reading.submitted.map(|submitted| Submitted {
                 attempt: attempt.key.to_string(),
                 agent: attempt.key.agent.clone(),
@@ -344,21 +359,14 @@ fn audit_group(
                 findings: reading.found,
                 not_checked: reading.not_checked,
             };
-            (audit, submitted)
-        })
-        .collect();
-    let (mut attempts, mut submitted) = (Vec::new(), Vec::new());
-    for (at, (audit, own)) in read.into_iter().enumerate() {
-        attempts.push(audit);
-        submitted.extend(own.map(|own| (at, own)));
+            ((at, number), audit, submitted)
+        }));
     }
-    let shown = |text: &str| Shown::new(text).into_string();
-    let (id, agent) = (shown(&plan.group), shown(&plan.agent.id));
-    (GroupAudit { id, agent, refused: group.refused.clone(), attempts }, submitted)
+    all
 }
 
 /// What the rules are told of the attempts of a group at one competition.
-fn setting(group: &Group, task: Option<&Task>, request: &AuditRequest<'_>) -> Setting {
+fn setting(id: &str, group: &Group, task: Option<&Task>, request: &AuditRequest<'_>) -> Setting {
     let plan = &group.plan;
     let denied = |what: Forbidden, otherwise: Leave| match request.forbidden.contains(&what) {
         true => Leave::Denied,
@@ -369,7 +377,8 @@ fn setting(group: &Group, task: Option<&Task>, request: &AuditRequest<'_>) -> Se
     let mut roots: Vec<String> =
         plan.mounts.iter().map(|mount| mount.target.display().to_string()).collect();
     // A plain process is told the paths of its machine, which end like this; no other path has the name.
-    roots.extend(plan.attempts.iter().map(|attempt| format!("/{}/home/", attempt.dir)));
+    let own = plan.attempts.iter().filter(|attempt| attempt.key.competition == id);
+    roots.extend(own.map(|attempt| format!("/{}/home/", attempt.dir)));
     Setting {
         ids: task.and_then(Task::ids),
         id_columns: task.map(|task| task.id_columns.clone()).unwrap_or_default(),
@@ -383,26 +392,23 @@ fn setting(group: &Group, task: Option<&Task>, request: &AuditRequest<'_>) -> Se
     }
 }
 
-/// Compares submissions with each other, over all groups.
+/// Compares the submissions of all groups at one competition with each other.
 fn compare(
-    audits: &mut [GroupAudit],
-    submitted: Vec<((usize, usize), Submitted)>,
-    tasks: &BTreeMap<String, Task>,
-) {
-    let mut by_competition: BTreeMap<String, Vec<((usize, usize), Submitted)>> = BTreeMap::new();
-    for ((group, attempt), own) in submitted {
-        let id = &audits[group].attempts[attempt].key.competition;
-        by_competition.entry(id.clone()).or_default().push(((group, attempt), own));
-    }
-    for (id, all) in by_competition {
-        let sample =
-            tasks.get(&id).and_then(|task| submission::submitted(task.sample.as_ref()?, task));
-        let sample = sample.map(|sample| sample.all);
-        let (places, mut all): (Vec<_>, Vec<Submitted>) = all.into_iter().unzip();
-        all.iter_mut().for_each(|own| own.is_sample = sample == Some(own.all));
-        for (at, finding) in identical("submission/submission.csv", &all) {
-            let (group, attempt) = places[at];
-            audits[group].attempts[attempt].findings.push(finding);
+    read: Vec<(Place, AttemptAudit, Option<Submitted>)>,
+    task: Option<&Task>,
+) -> Vec<(Place, AttemptAudit)> {
+    let sample = task.and_then(|task| submission::submitted(task.sample.as_ref()?, task));
+    let sample = sample.map(|sample| sample.all);
+    let (mut audits, mut submitted, mut whose) = (Vec::new(), Vec::new(), Vec::new());
+    for (place, audit, own) in read {
+        if let Some(own) = own {
+            whose.push(audits.len());
+            submitted.push(Submitted { is_sample: sample == Some(own.all), ..own });
         }
+        audits.push((place, audit));
     }
+    for (at, finding) in identical("submission/submission.csv", &submitted) {
+        audits[whose[at]].1.findings.push(finding);
+    }
+    audits
 }

@@ -2,7 +2,7 @@
 //! a quote stands in one.
 
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use medalist_grading::untrusted::Shown;
 use medalist_llm::ask::Question;
@@ -133,13 +133,21 @@ impl Material {
     }
 
     fn add_folder(&mut self, root: &Path, folder: &Path) {
-        for path in files_below(folder) {
-            if self.files.len() >= FILES {
-                let shown = folder.strip_prefix(root).unwrap_or(folder).display();
-                self.leave_out(format!("files of {shown} beyond {FILES}"));
-                return;
+        // Those of an earlier folder count, too.
+        let room = FILES.saturating_sub(self.files.len());
+        let below = files::below(folder, room);
+        for path in &below.files {
+            self.add_file(root, path);
+        }
+        let shown =
+            |path: &Path| Shown::new(&path.strip_prefix(root).unwrap_or(path).to_string_lossy());
+        if below.is_cut {
+            self.leave_out(format!("files of {} beyond {FILES}", shown(folder)));
+        }
+        for (path, error) in &below.unlisted {
+            if path != folder || error.kind() != std::io::ErrorKind::NotFound {
+                self.leave_out(format!("{}: {error}", shown(path)));
             }
-            self.add_file(root, &path);
         }
     }
 
@@ -321,22 +329,6 @@ fn read_head(path: &Path) -> std::io::Result<(Vec<u8>, u64)> {
     file.take(OF_FILE).read_to_end(&mut bytes)?;
     let rest = size.saturating_sub(bytes.len() as u64);
     Ok((bytes, rest))
-}
-
-/// The regular files below a folder, in order; links are not followed.
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let (mut files, mut pending) = (Vec::new(), vec![folder.to_owned()]);
-    while let Some(folder) = pending.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => pending.push(entry.path()),
-                Ok(kind) if kind.is_file() => files.push(entry.path()),
-                _ => {}
-            }
-        }
-    }
-    files.sort_unstable();
-    files
 }
 
 #[cfg(test)]
