@@ -213,24 +213,13 @@ pub fn make_plan(request: &RunRequest<'_>, context: &Context) -> Result<Plan, Cl
             &agent.id,
             &facts,
             request.seeds.clone(),
+            request.brief,
             |facts| gpus.of(facts),
             Uuid::new_v4,
         ),
         agent,
     };
-    Ok(request.pace.apply(with_told_folders(plan)))
-}
-
-/// The plan with folders that are named by what agents are told of the competition: an agent finds the
-/// name of its folder in its environment, and as a plain process in its paths.
-fn with_told_folders(mut plan: Plan) -> Plan {
-    for attempt in &mut plan.attempts {
-        let id = &attempt.key.competition;
-        if let Some(rest) = attempt.dir.strip_prefix(id.as_str()) {
-            attempt.dir = format!("{}{rest}", plan.brief.told_id(id));
-        }
-    }
-    plan
+    Ok(request.pace.apply(plan))
 }
 
 /// What the machine has for this plan.

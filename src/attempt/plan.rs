@@ -407,6 +407,7 @@ pub fn attempts(
     agent: &str,
     competitions: &[CompetitionFacts],
     seeds: Range<u32>,
+    brief: BriefKind,
     gpus_for: impl Fn(&CompetitionFacts) -> Option<GpuRequest>,
     mut uuid: impl FnMut() -> Uuid,
 ) -> Vec<PlannedAttempt> {
@@ -423,7 +424,8 @@ pub fn attempts(
         .flat_map(|seed| order.iter().map(move |competition| (seed, *competition)))
         .map(|(seed, competition)| PlannedAttempt {
             key: AttemptKey { competition: competition.id.clone(), agent: agent.to_owned(), seed },
-            dir: format!("{}_{}", competition.id, uuid()),
+            // An agent finds the folder's name in its environment, and as a plain process in its paths.
+            dir: format!("{}_{}", brief.told_id(&competition.id), uuid()),
             competition: competition.clone(),
             gpus: gpus_for(competition),
         })
@@ -458,11 +460,13 @@ mod tests {
     #[test]
     fn equal_inputs_give_an_equal_plan_with_whole_seeds_first() {
         let facts = |id: &str| CompetitionFacts { id: id.into(), ..CompetitionFacts::default() };
-        let plan = || attempts("x", &[facts("a"), facts("b")], 0..2, |_| None, Uuid::nil);
+        let plan = || {
+            attempts("x", &[facts("a"), facts("b")], 0..2, BriefKind::Plain, |_| None, Uuid::nil)
+        };
         assert_eq!(plan(), plan());
         let keys: Vec<String> = plan().iter().map(|attempt| attempt.key.to_string()).collect();
         assert_eq!(keys, ["a/x/0", "b/x/0", "a/x/1", "b/x/1"]);
-        let later = attempts("x", &[facts("a")], 3..5, |_| None, Uuid::nil);
+        let later = attempts("x", &[facts("a")], 3..5, BriefKind::Plain, |_| None, Uuid::nil);
         assert_eq!((later[0].key.seed, later[1].key.seed, later.len()), (3, 4, 2));
     }
 
@@ -478,7 +482,7 @@ mod tests {
         let gpus = |competition: &CompetitionFacts| {
             (competition.id == "big").then_some(GpuRequest::Count(4))
         };
-        let plan = attempts("x", &all, 0..2, gpus, Uuid::nil);
+        let plan = attempts("x", &all, 0..2, BriefKind::Plain, gpus, Uuid::nil);
         let keys: Vec<String> = plan.iter().map(|attempt| attempt.key.to_string()).collect();
         assert_eq!(keys[..4], ["h/x/0", "big/x/0", "m/x/0", "l/x/0"]);
         assert_eq!(keys[4], "h/x/1");

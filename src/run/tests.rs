@@ -139,7 +139,7 @@ pub(super) fn plan(competitions: usize, seeds: u32) -> Plan {
         catalog_dirs: Vec::new(),
         command: Vec::new(),
         notes: None,
-        attempts: attempts("agent", &facts, 0..seeds, |_| None, uuid),
+        attempts: attempts("agent", &facts, 0..seeds, BriefKind::Plain, |_| None, uuid),
         agent: AgentSpec {
             id: "agent".into(),
             description: String::new(),
