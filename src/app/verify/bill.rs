@@ -8,7 +8,7 @@ use std::path::Path;
 use chrono::TimeDelta;
 use flate2::read::MultiGzDecoder;
 use medalist_llm::Config;
-use medalist_llm::prices::Price;
+use medalist_llm::prices::{Price, PriceTable};
 use medalist_llm::record::{CallRecord, Outcome};
 use medalist_reports::record::{AttemptRecord, LlmRecord, LlmTotals};
 use serde::Deserialize;
@@ -17,6 +17,7 @@ use super::claim::{Check, Claim, Verdict};
 use super::group::{Attempt, Group};
 use crate::app::bundle::manifest::Part;
 use crate::attempt::dir::AttemptDir;
+use crate::attempt::text::chain;
 use crate::run::sinks::jsonl;
 use crate::run::totals_of;
 
@@ -32,7 +33,7 @@ const LONGEST_LINE: u64 = 96 << 20;
 /// The bill is the sum of its calls, within the budget, and the transcript has the same calls.
 pub(super) fn bill(group: &Group<'_>, without: &BTreeSet<Part>) -> Claim {
     let mut check = Check::new("bill", "the bill is the sum of the calls, within the budget");
-    if group.plan.llm.is_none() {
+    let Some(gateway) = &group.plan.llm else {
         check.holds(Verdict::NotCheckable, "no gateway stood between agents and language models");
         for attempt in &group.attempts {
             let has = attempt.record.as_ref().is_some_and(|record| record.llm.is_some());
@@ -40,7 +41,7 @@ pub(super) fn bill(group: &Group<'_>, without: &BTreeSet<Part>) -> Claim {
             check.expect(!has, || format!("{key} has a bill, and the plan has no gateway"));
         }
         return check.claim();
-    }
+    };
     check.holds(
         Verdict::Consistent,
         "records, calls and transcripts add up; what providers charged, only their own bills tell",
@@ -48,6 +49,15 @@ pub(super) fn bill(group: &Group<'_>, without: &BTreeSet<Part>) -> Claim {
     if without.contains(&Part::Transcripts) {
         check.open("transcripts were left out");
     }
+    let config = match gateway.config() {
+        Ok(config) => Some(config),
+        Err(error) => {
+            check.open(format!("the plan's gateway cannot be read: {}", chain(&error)));
+            None
+        }
+    };
+    let table = config.as_ref().map(Config::price_table);
+    let planned = config.as_ref().zip(table.as_ref());
     let mut sum = LlmTotals::default();
     for attempt in &group.attempts {
         let Some(record) = &attempt.record else { continue };
@@ -55,7 +65,7 @@ pub(super) fn bill(group: &Group<'_>, without: &BTreeSet<Part>) -> Claim {
         match &record.llm {
             Some(llm) => {
                 sum.add(&llm.with_earlier_tries());
-                attempt_bill(group, attempt, record, llm, &mut check);
+                attempt_bill(group, attempt, record, llm, planned, &mut check);
             }
             None => {
                 let calls = calls(&attempt.work.llm());
@@ -90,6 +100,7 @@ fn attempt_bill(
     attempt: &Attempt,
     record: &AttemptRecord,
     llm: &LlmRecord,
+    planned: Option<(&Config, &PriceTable)>,
     check: &mut Check,
 ) {
     let key = &attempt.planned.key;
@@ -122,9 +133,8 @@ fn attempt_bill(
     });
     seen(group, attempt, record, &own, check);
     transcript(attempt, &own, check);
-    let config = group.plan.llm.as_ref().and_then(|llm| llm.config().ok());
-    let Some(config) = config else { return check.open("the plan's gateway cannot be read") };
-    prices(&config, attempt, &own, check);
+    let Some((config, table)) = planned else { return };
+    prices(config, table, attempt, &own, check);
     let planned = config.budget.attempt;
     let budget = llm.budget.clone().unwrap_or_default();
     let dollars = planned.dollars.map(medalist_llm::Picodollars::dollars);
@@ -143,8 +153,13 @@ fn attempt_bill(
 }
 
 /// Calls cost what their tokens cost by the plan's table of prices.
-fn prices(config: &Config, attempt: &Attempt, own: &[CallRecord], check: &mut Check) {
-    let table = config.price_table();
+fn prices(
+    config: &Config,
+    table: &PriceTable,
+    attempt: &Attempt,
+    own: &[CallRecord],
+    check: &mut Check,
+) {
     let here = format!("({})", table.id());
     let (mut wrong, mut elsewhere) = (0, 0);
     let counts = |call: &&CallRecord| {
@@ -163,7 +178,7 @@ fn prices(config: &Config, attempt: &Attempt, own: &[CallRecord], check: &mut Ch
         let took = TimeDelta::try_milliseconds(call.duration_ms as i64).unwrap_or_default();
         let price = |at| {
             let tier = call.tier.as_deref();
-            config.price(&table, &call.provider, &call.request_model, tier, at)
+            config.price(table, &call.provider, &call.request_model, tier, at)
         };
         let is = |price: Option<Price>| match price {
             Some(price) => {
