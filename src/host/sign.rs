@@ -11,6 +11,8 @@ use ssh_key::private::{Ed25519Keypair, Ed25519PrivateKey, KeypairData};
 use ssh_key::public::{Ed25519PublicKey, KeyData};
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, Signature, SshSig};
 
+use super::files::StoreError;
+
 /// What signatures are made for, so that none made for another purpose passes.
 pub const NAMESPACE: &str = "medalist";
 
@@ -18,15 +20,8 @@ pub const NAMESPACE: &str = "medalist";
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
     /// A file cannot be read or written.
-    #[error("cannot {verb} `{path}`")]
-    Io {
-        /// `read` or `write`.
-        verb: &'static str,
-        /// The file.
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] StoreError),
     /// The file holds no key that can be used.
     #[error("`{path}` is no Ed25519 key of OpenSSH without a passphrase: {why}")]
     Key {
@@ -51,13 +46,6 @@ pub enum SignError {
     /// The signature fits neither its key nor the text.
     #[error("{0}")]
     Signature(String),
-}
-
-fn io_error<'a>(
-    verb: &'static str,
-    path: &'a Path,
-) -> impl FnOnce(std::io::Error) -> SignError + 'a {
-    move |source| SignError::Io { verb, path: path.to_owned(), source }
 }
 
 /// A private key.
@@ -92,7 +80,7 @@ impl Signer {
     /// # Errors
     /// [`SignError::Key`] if it is of another kind or has a passphrase.
     pub fn read(path: &Path) -> Result<Self, SignError> {
-        let text = std::fs::read(path).map_err(io_error("read", path))?;
+        let text = std::fs::read(path).map_err(StoreError::io("read", path))?;
         let wrong = |why: &dyn std::fmt::Display| SignError::Key {
             path: path.to_owned(),
             why: why.to_string(),
@@ -147,7 +135,7 @@ fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<(), SignError> {
         file.write_all(bytes)?;
         file.sync_all()
     });
-    written.map_err(io_error("write", path))
+    Ok(written.map_err(StoreError::io("write", path))?)
 }
 
 /// The key that signed something.
@@ -188,7 +176,7 @@ pub fn verify(text: &[u8], signature: &[u8]) -> Result<SignedBy, SignError> {
 /// # Errors
 /// [`SignError`] if the list cannot be read or a line is none.
 pub fn signer_of(list: &Path, by: &SignedBy) -> Result<Option<String>, SignError> {
-    let text = std::fs::read_to_string(list).map_err(io_error("read", list))?;
+    let text = std::fs::read_to_string(list).map_err(StoreError::io("read", list))?;
     let mut found = None;
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();
@@ -273,7 +261,7 @@ mod tests {
     fn what_is_no_plain_ed25519_key_is_named() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("key");
-        assert!(matches!(Signer::read(&path), Err(SignError::Io { .. })));
+        assert!(matches!(Signer::read(&path), Err(SignError::File(_))));
         std::fs::write(&path, "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n").unwrap();
         assert!(matches!(Signer::read(&path), Err(SignError::Key { .. })));
     }

@@ -31,9 +31,10 @@ use self::pick::{Picked, files_of};
 use self::scan::{Scanned, Wanted};
 use super::context::Context;
 use super::error::{CliError, Exit};
-use crate::attempt::plan::{PLAN_FORMAT, Plan};
+use super::groups::{find_error, read_plan};
+use crate::attempt::plan::Plan;
 use crate::host::chain::Chain;
-use crate::host::files::{Hashed, StoreError, read_json, read_json_if_there};
+use crate::host::files::{Hashed, StoreError, read_json_if_there};
 use crate::host::machine;
 use crate::host::sign::Signer;
 use crate::host::store::{GroupDir, find};
@@ -139,19 +140,13 @@ fn read_source(
     request: &BundleRequest<'_>,
     context: &Context,
 ) -> Result<Source, CliError> {
-    let bad = |error| CliError::new(Exit::BadInput, error);
-    let dir =
-        find::group(&context.runs_dir, text).map_err(|error| bad(anyhow::Error::new(error)))?;
+    let dir = find::group(&context.runs_dir, text).map_err(find_error)?;
     if dir.is_running() {
         let message = format!("`{}` is being run", dir.root().display());
         return Err(CliError::message(Exit::BadInput, message)
             .hint("wait for its end, or stop it with `medalist stop`"));
     }
-    let plan: Plan = read_json(&dir.plan()).map_err(|error| bad(anyhow::Error::new(error)))?;
-    if !PLAN_FORMAT.reads(plan.format) {
-        let message = format!("`{}` has format {}", dir.plan().display(), plan.format);
-        return Err(CliError::message(Exit::BadInput, message).hint("a newer medalist reads it"));
-    }
+    let plan = read_plan(&dir)?;
     let pick = files_of(&dir, &plan)?;
     for entry in &pick.refused {
         context.warn(format_args!("{entry}; it is left out"));

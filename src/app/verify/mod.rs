@@ -33,6 +33,7 @@ use super::bundle::manifest::{GroupClaim, MadeBy, Part, Results};
 use super::context::Context;
 use super::error::{CliError, Exit};
 use super::grading::Grading;
+use crate::host::files::StoreError;
 use crate::host::machine;
 use crate::host::sign::{self, SignError};
 
@@ -161,7 +162,7 @@ pub fn verify(request: &VerifyRequest<'_>, context: &Context) -> Result<Verifica
 
 pub(super) fn refused(error: OpenError) -> CliError {
     let exit = match &error {
-        OpenError::Io { verb: "write", .. } => Exit::Failure,
+        OpenError::File(StoreError::Io { verb: "write", .. }) => Exit::Failure,
         _ => Exit::BadInput,
     };
     let hint = match &error {
@@ -170,7 +171,7 @@ pub(super) fn refused(error: OpenError) -> CliError {
         OpenError::NoBundle { .. } => {
             "`medalist bundle` makes bundles; ask the sender for the file's SHA-256"
         }
-        OpenError::Io { .. } => "what is unpacked goes to the folder that `TMPDIR` names",
+        OpenError::File(_) => "what is unpacked goes to the folder that `TMPDIR` names",
     };
     CliError::new(exit, error).hint(hint)
 }

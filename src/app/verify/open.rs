@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::app::bundle::manifest::{BUNDLE_FORMAT, KIND, Listed, MANIFEST, Manifest, SIGNATURE};
 use crate::app::bundle::pick::LONGEST_PATH;
-use crate::host::files::Hashed;
+use crate::host::files::{Hashed, StoreError};
 
 /// The largest manifest: some hundred thousand files.
 const LARGEST_MANIFEST: u64 = 64 << 20;
@@ -39,15 +39,8 @@ const WAITING: usize = 4;
 #[derive(Debug, thiserror::Error)]
 pub(in crate::app) enum OpenError {
     /// The file, or the folder for what is unpacked.
-    #[error("cannot {verb} `{path}`")]
-    Io {
-        /// `read` or `write`.
-        verb: &'static str,
-        /// The file.
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] StoreError),
     /// Something else, or damaged.
     #[error("`{path}` is no bundle that can be read: {why}")]
     NoBundle {
@@ -114,11 +107,7 @@ pub(in crate::app) fn open(
     most: u64,
     keep: fn(&Listed) -> bool,
 ) -> Result<Opened, OpenError> {
-    let file = File::open(path).map_err(|source| OpenError::Io {
-        verb: "read",
-        path: path.to_owned(),
-        source,
-    })?;
+    let file = File::open(path).map_err(StoreError::io("read", path))?;
     let (pieces, unpacking) = unpack_apart(file);
     let opened = Reader { path, left: Rc::clone(&pieces.left), most, keep }.read(pieces);
     let (sha256, bytes) = unpacking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -256,11 +245,7 @@ impl Reader<'_> {
         let framing = FRAMING + LARGEST_SIGNATURE + FRAMING_OF_FILE * manifest.files.len() as u64;
         self.left.set(bytes.saturating_add(framing));
         let root = tempfile::Builder::new().prefix("medalist-verify-").tempdir();
-        let root = root.map_err(|source| OpenError::Io {
-            verb: "write",
-            path: std::env::temp_dir(),
-            source,
-        })?;
+        let root = root.map_err(StoreError::io("write", &std::env::temp_dir()))?;
         Ok(Opened {
             manifest,
             text,
@@ -288,7 +273,7 @@ impl Reader<'_> {
         let keep = (self.keep)(&listed).then(|| opened.root.path().join(&listed.path));
         let taken = take(entry, keep.as_deref(), &listed).map_err(|error| match error {
             Taken::Read(error) => self.none(&error),
-            Taken::Write(path, source) => OpenError::Io { verb: "write", path, source },
+            Taken::Write(path, error) => StoreError::io("write", &path)(error).into(),
         })?;
         if taken != (listed.sha256, listed.bytes) {
             let what = format!("`{shown}` has other bytes than the manifest lists");
