@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 
 use regex_lite::{Captures, Regex};
 
-use self::words::{any_of, ending_after, has_shape, letters, singular, trimmed_name};
+use self::words::{Seen, any_of, ending_after, has_shape, letters, singular, trimmed_name};
 use crate::{CompetitionSpec, DataDir};
 
 /// A pattern of this module; a test obfuscates with all of them.
@@ -378,14 +378,10 @@ impl Work {
         for (kind, word, pattern) in
             [("data_sets", "known-data-set", &KNOWN[0]), ("names", "known-organisation", &KNOWN[1])]
         {
-            let mut seen: Vec<String> = Vec::new();
+            let mut seen = Seen::default();
             if let Some(pattern) = pattern {
                 self.replace(kind, pattern, |found| {
-                    let at = seen.iter().position(|name| *name == found[0]).unwrap_or_else(|| {
-                        seen.push(found[0].to_owned());
-                        seen.len() - 1
-                    });
-                    Some(format!("{word}-{}", letters(at)))
+                    Some(format!("{word}-{}", seen.letters_of(&found[0])))
                 });
             }
         }
@@ -415,15 +411,8 @@ impl Work {
 
     /// Days and years; the same day is always called by the same letter.
     fn replace_dates(&mut self) {
-        let mut seen: Vec<String> = Vec::new();
-        let mut name = |date: &str| {
-            let date = date.to_lowercase();
-            let at = seen.iter().position(|known| *known == date).unwrap_or_else(|| {
-                seen.push(date);
-                seen.len() - 1
-            });
-            format!("date-{}", letters(at))
-        };
+        let mut seen = Seen::default();
+        let mut name = |date: &str| format!("date-{}", seen.letters_of(&date.to_lowercase()));
         self.replace("dates", &DATE, |found| Some(name(&found[0])));
         self.replace("dates", &YEAR_OF_EVENT, |found| {
             Some(format!("{}{}", name(&found[1]), &found[2]))

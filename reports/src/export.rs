@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::attempt::{Grade, Measure};
 use crate::data::{AttemptReport, ReportData};
 use crate::html::{self, HtmlError, PageOptions};
-use crate::plots::{self, PlotError, Theme};
+use crate::plots::{self, Plot, PlotError, Theme};
 use crate::text;
 use crate::viewer::{self, Stories};
 
@@ -102,75 +102,76 @@ pub fn write(
     stories: &dyn Stories,
 ) -> Result<Vec<PathBuf>, WriteError> {
     make_dir(dir)?;
-    let mut written = Vec::new();
-    let put = |written: &mut Vec<PathBuf>, path: PathBuf, text: &str| {
-        write_file(&path, text.as_bytes())?;
-        written.push(path);
-        Ok::<(), WriteError>(())
-    };
     let draws = |format: &Format| {
         matches!(format, Format::Html | Format::Plots | Format::Png | Format::Pages)
     };
     let plots = if formats.iter().any(draws) { plots::all(data)? } else { Vec::new() };
+    let mut written = Vec::new();
     for format in formats {
-        match format {
-            Format::Html => put(
-                &mut written,
-                dir.join("report.html"),
-                &html::page_with(data, &plots, PageOptions::default())?,
-            )?,
-            Format::Json => {
-                let path = dir.join("report.json");
-                // Thousands of attempts make a text that memory need not hold.
-                replace_file(&path, Durability::Synced, |file| {
-                    serde_json::to_writer_pretty(&mut *file, data)?;
-                    file.write_all(b"\n")
-                })?;
-                written.push(path);
-            }
-            Format::Csv => put(&mut written, dir.join("attempts.csv"), &attempts_csv(data))?,
-            Format::Markdown => put(&mut written, dir.join("report.md"), &markdown(data))?,
-            Format::MleBench => {
-                for group in &data.groups {
-                    let name = format!("{}_grading_report.json", group.id);
-                    put(
-                        &mut written,
-                        dir.join(name),
-                        &pretty_json(&mle_bench_report(data, &group.id)),
-                    )?;
-                }
-            }
-            Format::Plots => {
-                make_dir(&dir.join("plots"))?;
-                for plot in &plots {
-                    put(
-                        &mut written,
-                        dir.join("plots").join(format!("{}.svg", plot.id)),
-                        &plot.to_file()?,
-                    )?;
-                }
-            }
-            Format::Png => {
-                make_dir(&dir.join("plots"))?;
-                let themes = [(Theme::Light, ""), (Theme::Dark, "-dark")];
-                let wanted: Vec<_> =
-                    plots.iter().flat_map(|plot| themes.map(|theme| (plot, theme))).collect();
-                // Painting and packing the pixels is most of the work of a report, and each picture
-                // is on its own.
-                let files: Vec<PathBuf> = wanted
-                    .par_iter()
-                    .map(|(plot, (theme, suffix))| {
-                        let path = dir.join("plots").join(format!("{}{suffix}.png", plot.id));
-                        write_file(&path, &plot.to_png(*theme)?)?;
-                        Ok(path)
-                    })
-                    .collect::<Result<_, WriteError>>()?;
-                written.extend(files);
-            }
-            Format::Pages => written.extend(viewer::write_pages(dir, data, &plots, stories)?),
-        }
+        written.extend(write_format(*format, dir, data, &plots, stories)?);
     }
     Ok(written)
+}
+
+/// Writes a report in one format; the files that it has.
+fn write_format(
+    format: Format,
+    dir: &Path,
+    data: &ReportData,
+    plots: &[Plot],
+    stories: &dyn Stories,
+) -> Result<Vec<PathBuf>, WriteError> {
+    let put = |name: &str, text: &str| {
+        let path = dir.join(name);
+        write_file(&path, text.as_bytes())?;
+        Ok::<_, WriteError>(path)
+    };
+    match format {
+        Format::Html => {
+            let page = html::page_with(data, plots, PageOptions::default())?;
+            Ok(vec![put("report.html", &page)?])
+        }
+        Format::Json => {
+            let path = dir.join("report.json");
+            // Thousands of attempts make a text that memory need not hold.
+            replace_file(&path, Durability::Synced, |file| {
+                serde_json::to_writer_pretty(&mut *file, data)?;
+                file.write_all(b"\n")
+            })?;
+            Ok(vec![path])
+        }
+        Format::Csv => Ok(vec![put("attempts.csv", &attempts_csv(data))?]),
+        Format::Markdown => Ok(vec![put("report.md", &markdown(data))?]),
+        Format::MleBench => {
+            let reports = data.groups.iter().map(|group| {
+                let text = pretty_json(&mle_bench_report(data, &group.id));
+                put(&format!("{}_grading_report.json", group.id), &text)
+            });
+            reports.collect()
+        }
+        Format::Plots => {
+            make_dir(&dir.join("plots"))?;
+            plots
+                .iter()
+                .map(|plot| put(&format!("plots/{}.svg", plot.id), &plot.to_file()?))
+                .collect()
+        }
+        Format::Png => {
+            make_dir(&dir.join("plots"))?;
+            let themes = [(Theme::Light, ""), (Theme::Dark, "-dark")];
+            let wanted: Vec<_> =
+                plots.iter().flat_map(|plot| themes.map(|theme| (plot, theme))).collect();
+            // Painting and packing the pixels is most of the work of a report, and each picture
+            // is on its own.
+            let painted = wanted.par_iter().map(|(plot, (theme, suffix))| {
+                let path = dir.join("plots").join(format!("{}{suffix}.png", plot.id));
+                write_file(&path, &plot.to_png(*theme)?)?;
+                Ok(path)
+            });
+            painted.collect()
+        }
+        Format::Pages => viewer::write_pages(dir, data, plots, stories),
+    }
 }
 
 /// The last bytes of a file, `most` at most, and whether they are all of it.

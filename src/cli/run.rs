@@ -1,10 +1,11 @@
 //! `medalist run` and `medalist attempt`: run a new group, one that was cut short, or one attempt.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use tokio::runtime::Runtime;
 
 use super::selection::SelectionArgs;
 use crate::app::agents::{EarlyEnd, Models, early_ends};
@@ -419,74 +420,12 @@ const BESIDE_RESUME: [&str; 18] = [
 /// [`CliError`] with the documented exit codes.
 pub fn run(args: &Args, given: &[String], context: &Context) -> Result<Exit, CliError> {
     let runtime = start_runtime()?;
-    let events = args.events.as_deref();
     if let Some(group) = &args.resume {
-        if let Some(flag) = given.iter().find(|flag| !BESIDE_RESUME.contains(&flag.as_str())) {
-            return Err(CliError::message(
-                Exit::Usage,
-                format!("`{flag}` cannot be given beside `--resume`: it is fixed by the group's plan"),
-            )
-            .hint("`--parallel`, `--retries`, `--fail-fast`, `--events` and the limits of grading can; start a new group to change anything else"));
-        }
-        let is_given = |flag: &str| given.iter().any(|given| given == flag);
-        let request = ResumeRequest {
-            group,
-            pace: args.pace(),
-            data_dir: is_given("--data-dir").then_some(context.data_dir.as_path()),
-            catalog_dirs: is_given("--catalog").then_some(context.catalog_dirs.as_slice()),
-        };
-        let (dir, plan) = to_resume(&request, context)?;
-        let on_nodes = match (args.on.filter(|_| is_given("--on")), &plan.on) {
-            (Some(On::Local), _) | (None, None) => false,
-            (None, Some(_)) => true,
-            (Some(on), Some(remote)) if on.kind() == Some(remote.scheduler) => true,
-            (Some(_), Some(_)) => {
-                return Err(CliError::message(
-                    Exit::Usage,
-                    "this group was planned for another scheduler",
-                )
-                .hint("leave `--on` out; `--on local` makes the rest on this machine"));
-            }
-            (Some(_), None) => {
-                return Err(CliError::message(
-                    Exit::Usage,
-                    "this group was planned for one machine: its plan names no scheduler",
-                )
-                .hint("leave `--on` out, or start a new group with it"));
-            }
-        };
-        if on_nodes {
-            no_events(args)?;
-            let following = args.cluster.following();
-            let followed = cluster::resume_group(&dir, plan, following, context);
-            let followed = runtime.block_on(followed)?;
-            return Ok(how_it_was_followed(&dir, &followed, context));
-        }
-        let (dir, summary) = runtime.block_on(resume_group(&request, events, context))?;
-        return Ok(how_it_ended(&dir, &summary, context));
+        return resume(group, args, given, &runtime, context);
     }
     let plan = args.plan(context)?;
-    if args.dry_run && plan.on.is_some() {
-        let text = match args.json {
-            true => format!("{}\n", serde_json::to_string_pretty(&plan)?),
-            false => describe_plan(&plan, &[]),
-        };
-        context.print(text)?;
-        cluster::check(&plan, context)?;
-        return Ok(Exit::Success);
-    }
     if args.dry_run {
-        let found = runtime.block_on(gpu::find(&plan));
-        let gpus = found.as_ref().ok().and_then(Option::as_ref);
-        let gpus = gpus.map_or(&[][..], |(_, inventory)| &inventory.gpus);
-        let text = match args.json {
-            true => format!("{}\n", serde_json::to_string_pretty(&plan)?),
-            false => describe_plan(&plan, gpus),
-        };
-        // Shown also where it cannot run: what is asked for explains what is in the way.
-        context.print(text)?;
-        runtime.block_on(preflight::check_with(&plan, found, context))?;
-        return Ok(Exit::Success);
+        return show(&plan, args.json, &runtime, context);
     }
     if args.plan_only {
         let dir = plan_group(plan, context)?;
@@ -500,8 +439,80 @@ pub fn run(args: &Args, given: &[String], context: &Context) -> Result<Exit, Cli
         let (dir, followed) = runtime.block_on(followed)?;
         return Ok(how_it_was_followed(&dir, &followed, context));
     }
-    let (dir, summary) = runtime.block_on(run_new_group(plan, events, context))?;
+    let (dir, summary) = runtime.block_on(run_new_group(plan, args.events.as_deref(), context))?;
     Ok(how_it_ended(&dir, &summary, context))
+}
+
+/// Makes the attempts of a group that are not made yet.
+fn resume(
+    group: &Path,
+    args: &Args,
+    given: &[String],
+    runtime: &Runtime,
+    context: &Context,
+) -> Result<Exit, CliError> {
+    if let Some(flag) = given.iter().find(|flag| !BESIDE_RESUME.contains(&flag.as_str())) {
+        return Err(CliError::message(
+            Exit::Usage,
+            format!("`{flag}` cannot be given beside `--resume`: it is fixed by the group's plan"),
+        )
+        .hint("`--parallel`, `--retries`, `--fail-fast`, `--events` and the limits of grading can; start a new group to change anything else"));
+    }
+    let is_given = |flag: &str| given.iter().any(|given| given == flag);
+    let request = ResumeRequest {
+        group,
+        pace: args.pace(),
+        data_dir: is_given("--data-dir").then_some(context.data_dir.as_path()),
+        catalog_dirs: is_given("--catalog").then_some(context.catalog_dirs.as_slice()),
+    };
+    let (dir, plan) = to_resume(&request, context)?;
+    if is_for_nodes(args.on.filter(|_| is_given("--on")), plan.on.as_ref())? {
+        no_events(args)?;
+        let following = args.cluster.following();
+        let followed = cluster::resume_group(&dir, plan, following, context);
+        let followed = runtime.block_on(followed)?;
+        return Ok(how_it_was_followed(&dir, &followed, context));
+    }
+    let (dir, summary) =
+        runtime.block_on(resume_group(&request, args.events.as_deref(), context))?;
+    Ok(how_it_ended(&dir, &summary, context))
+}
+
+/// Whether what is left of a group goes to a scheduler's nodes, by what is asked for and what was planned.
+fn is_for_nodes(asked: Option<On>, planned: Option<&Remote>) -> Result<bool, CliError> {
+    match (asked, planned) {
+        (Some(On::Local), _) | (None, None) => Ok(false),
+        (None, Some(_)) => Ok(true),
+        (Some(on), Some(remote)) if on.kind() == Some(remote.scheduler) => Ok(true),
+        (Some(_), Some(_)) => {
+            Err(CliError::message(Exit::Usage, "this group was planned for another scheduler")
+                .hint("leave `--on` out; `--on local` makes the rest on this machine"))
+        }
+        (Some(_), None) => Err(CliError::message(
+            Exit::Usage,
+            "this group was planned for one machine: its plan names no scheduler",
+        )
+        .hint("leave `--on` out, or start a new group with it")),
+    }
+}
+
+/// Shows a plan, and what is in its way here.
+fn show(plan: &Plan, json: bool, runtime: &Runtime, context: &Context) -> Result<Exit, CliError> {
+    // What GPUs this machine has is no matter of a plan for nodes.
+    let found = plan.on.is_none().then(|| runtime.block_on(gpu::find(plan)));
+    let text = if json {
+        format!("{}\n", serde_json::to_string_pretty(plan)?)
+    } else {
+        let gpus = found.as_ref().and_then(|found| found.as_ref().ok()?.as_ref());
+        describe_plan(plan, gpus.map_or(&[][..], |(_, inventory)| &inventory.gpus))
+    };
+    // Shown also where it cannot run: what is asked for explains what is in the way.
+    context.print(text)?;
+    match found {
+        Some(found) => runtime.block_on(preflight::check_with(plan, found, context)).map(drop)?,
+        None => cluster::check(plan, context)?,
+    }
+    Ok(Exit::Success)
 }
 
 /// Events of attempts on nodes are in their folders, and nobody here makes any.

@@ -445,6 +445,21 @@ pub(super) fn any_of<'a>(names: impl Iterator<Item = &'a str>) -> Option<Regex> 
     (!names.is_empty()).then(|| Regex::new(&names.join("|")).ok()).flatten()
 }
 
+/// What has been found so far, each once.
+#[derive(Default)]
+pub(super) struct Seen(Vec<String>);
+
+impl Seen {
+    /// The letters of a text: the same text always has the same.
+    pub(super) fn letters_of(&mut self, text: &str) -> String {
+        let at = self.0.iter().position(|known| known == text).unwrap_or_else(|| {
+            self.0.push(text.to_owned());
+            self.0.len() - 1
+        });
+        letters(at)
+    }
+}
+
 /// A, B, ..., Z, AA, AB, ...
 pub(super) fn letters(mut n: usize) -> String {
     let mut letters = Vec::new();
