@@ -439,6 +439,13 @@ pub struct SnapshotRecord {
     /// Path relative to the attempt's folder.
     #[serde(default)]
     pub path: String,
+    /// Folder with the agent's code at that time, relative to the attempt's folder: that of an earlier
+    /// copy if nothing had changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Files of the code that were left out of the copy: too large, or no plain files.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub code_left_out: u64,
     /// Whether it was a valid submission.
     #[serde(default)]
     pub valid: bool,
@@ -448,6 +455,10 @@ pub struct SnapshotRecord {
     /// The medal that it would have won.
     #[serde(default)]
     pub medal: Option<Medal>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A phase of a try.

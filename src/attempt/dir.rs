@@ -99,7 +99,22 @@ impl AttemptDir {
 
     /// A copy of the submission taken after so many seconds.
     pub fn snapshot(&self, after_s: u64) -> PathBuf {
-        self.root.join("snapshots").join(format!("{after_s:07}.csv"))
+        self.snapshots().join(format!("{after_s:07}.csv"))
+    }
+
+    /// The folder with a copy of the code taken after so many seconds.
+    pub fn snapshot_of_code(&self, after_s: u64) -> PathBuf {
+        self.snapshots_of_code().join(format!("{after_s:07}"))
+    }
+
+    /// Where copies of the code are.
+    pub fn snapshots_of_code(&self) -> PathBuf {
+        self.snapshots().join("code")
+    }
+
+    /// Where copies of the submission are, and those of the code.
+    pub fn snapshots(&self) -> PathBuf {
+        self.root.join("snapshots")
     }
 
     /// Where its tries have a folder each.

@@ -86,7 +86,8 @@ pub struct Args {
     /// Whether the brief says where a competition comes from (docs/briefs.md).
     #[arg(long, value_enum, default_value_t = BriefKind::Plain)]
     pub brief: BriefKind,
-    /// Interval at which a copy of the submission is kept and graded, e.g. 30min.
+    /// Interval at which a copy of the submission is kept and graded, and one of the code beside it,
+    /// e.g. 30min.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub snapshot_every: Option<Duration>,
     /// Pass the secrets that the agent's `env` names into its container, where it can read them.

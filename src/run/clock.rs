@@ -9,6 +9,7 @@
 //! The executor knows how to start, stop and collect; when to do so is decided here, for all of
 //! them.
 
+mod code;
 mod drive;
 mod watch;
 
@@ -30,6 +31,7 @@ use crate::attempt::text::chain;
 use crate::sandbox::{
     Executor, ExitCause, LONGEST_PAUSE, Postponed, RunToken, Running, Salvage, StopReason,
 };
+pub use code::CodeCopy;
 use drive::Drive;
 
 /// What an attempt tells while it goes on.
@@ -55,6 +57,8 @@ pub enum AttemptEvent {
     Snapshot {
         /// Where it is.
         path: PathBuf,
+        /// The agent's code at that time, if it has left any.
+        code: Option<CodeCopy>,
         /// How long the agent had run.
         elapsed: Duration,
     },

@@ -307,6 +307,10 @@ pub trait Running: Send + Sync {
     /// none.
     fn snapshot<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<bool, ExecutorError>>;
 
+    /// Copies the folder of code as it is now into the new folder `to`, as far as its files are plain and
+    /// small; how many entries were left out. Where there is no code, no folder is made.
+    fn snapshot_code<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<u64, ExecutorError>>;
+
     /// After the end: brings submission/, logs/ and code/ into the attempt's directory.
     fn collect(&self) -> BoxFuture<'_, Salvage>;
 

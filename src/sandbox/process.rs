@@ -20,7 +20,7 @@ use nix::sys::signal::Signal;
 
 use super::cache;
 use super::control::{self, Control};
-use super::salvage::{self, SUBMISSION};
+use super::salvage::{self, CODE, SUBMISSION};
 use super::supervisor::{Marks, Process, Supervised, kill_marked, reap};
 use super::{
     Enforcement, Executor, ExecutorInfo, ExitCause, ExitReport, Orphan, RunToken, Running, Salvage,
@@ -321,6 +321,15 @@ impl Running for ProcessRunning {
                 salvage::file_from_directory(&from, SUBMISSION, &to, largest, &mut unrecorded)
             });
             Ok(taken.await.unwrap_or(false))
+        })
+    }
+
+    fn snapshot_code<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<u64, ExecutorError>> {
+        Box::pin(async move {
+            let (from, to) = (self.attempt.spec.attempt_dir.home().join(CODE), to.to_path_buf());
+            let copied =
+                tokio::task::spawn_blocking(move || salvage::code_from_directory(&from, &to));
+            Ok(copied.await.map_err(io::Error::other)?)
         })
     }
 

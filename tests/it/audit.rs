@@ -104,6 +104,11 @@ fn made() -> &'static Made {
         std::fs::create_dir_all(&earlier).unwrap();
         std::fs::write(earlier.join("first.sh"), "find / -name '*.csv'\n").unwrap();
         std::os::unix::fs::symlink("/etc/passwd", earlier.join("link.py")).unwrap();
+        // What it had in its code for a while, and what it has still.
+        let copy = dir.join("snapshots/code/0000060");
+        std::fs::create_dir_all(&copy).unwrap();
+        std::fs::write(copy.join("gone.py"), "labels = open('/private/labels.csv').read()\n").unwrap();
+        std::fs::copy(dir.join("code/main.py"), copy.join("main.py")).unwrap();
         std::fs::create_dir_all(dir.join("llm")).unwrap();
         let file = std::fs::File::create(dir.join("llm/transcript.jsonl.gz")).unwrap();
         let mut pack = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
@@ -223,6 +228,12 @@ fn what_an_earlier_try_left_is_looked_at_and_links_are_not_followed() {
     let findings = audit["groups"][0]["attempts"][0]["findings"].as_array().unwrap();
     let earlier = findings.iter().find(|one| one["file"] == "tries/1/code/first.sh");
     assert_eq!(earlier.unwrap()["rule"], "outside-read", "{audit:#}");
+    let gone = findings.iter().find(|one| one["file"] == "snapshots/code/0000060/gone.py");
+    assert_eq!(gone.unwrap()["rule"], "outside-read", "{audit:#}");
+    assert!(
+        !findings.iter().any(|one| one["file"] == "snapshots/code/0000060/main.py"),
+        "said once"
+    );
     let refused = audit["groups"][0]["refused"].to_string();
     assert!(refused.contains("link.py"), "{refused}");
     assert!(!findings.iter().any(|one| one["file"] == "tries/1/code/link.py"), "{audit:#}");

@@ -471,7 +471,17 @@ fn secrets_and_answers_do_not_get_out() {
     std::fs::create_dir_all(&code).unwrap();
     std::fs::write(code.join("main.py"), format!("key = '{KEY}'\n")).unwrap();
     refused(&copy, &[], &["code/main.py", "the key of `openai`", "--without code"]);
-    copy.bundle(&["--without", "code"]);
+    let copied = copy.attempt(0).join("snapshots/code/0000060");
+    std::fs::create_dir_all(&copied).unwrap();
+    std::fs::rename(code.join("main.py"), copied.join("main.py")).unwrap();
+    refused(
+        &copy,
+        &[],
+        &["snapshots/code/0000060/main.py", "the key of `openai`", "--without code"],
+    );
+    let file = copy.bundle(&["--without", "code"]);
+    assert!(!unpack(&file).iter().any(|(name, _)| name.ends_with("main.py")));
+    std::fs::rename(copied.join("main.py"), code.join("main.py")).unwrap();
     // The harness of an attempt has no key where a service has it; the bundle's maker may.
     copy.edit("plan.json", |plan| plan["llm"]["settings"]["via"] = value!("service"));
     refused(&copy, &[], &["code/main.py", "the key of `openai`"]);

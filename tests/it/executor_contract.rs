@@ -276,8 +276,8 @@ contract! {
         }
     }
 
-    async fn snapshots_show_the_submission_while_it_runs(bench: &Bench) {
-        let spec = bench.spec(&["submit", "id,y\n5,5\n", "+", "hang"]);
+    async fn snapshots_show_submission_and_code_while_it_runs(bench: &Bench) {
+        let spec = bench.spec(&["code", "import sklearn", "+", "submit", "id,y\n5,5\n", "+", "hang"]);
         let executor = &bench.executor;
         let dir = spec.attempt_dir.root().to_owned();
         let running = executor.start(std::sync::Arc::new(spec)).await.unwrap();
@@ -289,6 +289,11 @@ contract! {
         while std::fs::read_to_string(&to).unwrap() != "id,y\n5,5\n" {
             running.snapshot(&to).await.unwrap();
         }
+        let code = dir.join("snapshots/code/1");
+        assert_eq!(running.snapshot_code(&code).await.unwrap(), 0);
+        let files: Vec<_> = std::fs::read_dir(&code).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let texts: Vec<_> = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+        assert_eq!(texts, ["import sklearn"], "{files:?}");
         running.stop(medalist::sandbox::Stop::Kill, &medalist::sandbox::StopReason::Abandoned).await.unwrap();
         running.wait().await.unwrap();
         running.remove().await.unwrap();

@@ -58,6 +58,7 @@ impl Group {
         let snapshot = |after_s: u32, score| SnapshotRecord {
             after_s: f64::from(after_s),
             path: format!("snapshots/{after_s:07}.csv"),
+            code: Some(format!("snapshots/code/{after_s:07}")),
             valid: true,
             score: Some(score),
             ..SnapshotRecord::default()
@@ -199,6 +200,8 @@ fn made_up(context: &TestContext) -> PathBuf {
     write(&first.join("logs/agent.log"), b"said nothing\n");
     write(&first.join("submission/submission.csv"), b"id,target\n1,0\n2,1\n3,1\n");
     write(&first.join("snapshots/0000600.csv"), b"id,target\n1,0\n2,0\n3,1\n");
+    write(&first.join("snapshots/code/0000600/main.py"), b"import os\n");
+    write(&first.join("snapshots/code/0001200/main.py"), b"import os\n\nprint('no')\n");
     write(&first.join("snapshots/0001200.csv"), b"id,target\n1,0\n2,1\n3,1\n4,1\n");
     std::os::unix::fs::symlink("/etc/passwd", first.join("code/passwd")).expect("writable");
     let verdict = |second: u32, valid: bool, message: &str| {
@@ -301,15 +304,24 @@ fn any_two_files_are_compared() {
     assert_eq!(
         names,
         json!(
-            "code/main.py,code/util/helper.py,submission/submission.csv,snapshots/0000600.csv,snapshots/0001200.csv,logs/a.txt,logs/agent.log,logs/b.txt"
+            "code/main.py,code/util/helper.py,submission/submission.csv,snapshots/code/0001200/main.py,snapshots/code/0000600/main.py,snapshots/0000600.csv,snapshots/0001200.csv,logs/a.txt,logs/agent.log,logs/b.txt"
         )
     );
     let files = text(&mut browser, ".files");
     assert!(files.contains("code/passwd") && files.contains("a link, not followed"), "{files}");
     assert!(files.contains("code/model.bin") && files.contains("not a text"), "{files}");
 
-    browser.eval("document.querySelector('[data-compare]').click()");
+    let labels = "[...document.querySelectorAll('[data-compare]')].map(b => b.textContent).join()";
+    assert_eq!(
+        browser.eval(labels),
+        json!(
+            "Code of its best snapshot, and the last,What changed last in its code,Last two snapshots of its submission"
+        )
+    );
     let output = "document.querySelector('#pick output').textContent";
+    browser.eval("document.querySelector('[data-compare]').click()");
+    wait(&mut browser, &format!("{output} === '1 line added, 1 removed'"));
+    browser.eval("[...document.querySelectorAll('[data-compare]')].at(-1).click()");
     wait(&mut browser, &format!("{output} === '2 lines added, 1 removed'"));
     let of = |kind: &str| {
         format!(

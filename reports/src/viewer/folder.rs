@@ -27,11 +27,15 @@ const HELD: usize = 120;
 const VISITED: usize = 20_000;
 /// Folders in folders that are looked at.
 const DEPTH: usize = 16;
+/// Where copies of the code from while the agent ran are.
+const COPIES_OF_CODE: &str = "snapshots/code";
+/// Files of such copies that are listed.
+const COPIES: usize = 60;
 /// Tries whose files are listed.
 const TRIES: u32 = 20;
 
 /// The text of a file as a page holds it.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Text {
     /// Where it stands in the attempt's folder.
     pub(super) path: String,
@@ -42,7 +46,7 @@ pub(super) struct Text {
 }
 
 /// Whole lines of a file.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Segment {
     /// Number of the first line, from 1.
     pub(super) first: u64,
@@ -216,9 +220,11 @@ fn colour(text: &str) -> Option<usize> {
 pub(super) fn files(root: &Path, limit: u64) -> Files {
     let mut walk = Walk { limit, ..Walk::default() };
     let Ok(real) = root.canonicalize() else { return walk.files };
-    for label in ["code", "submission", "snapshots", "logs"] {
-        walk.folder(&real, label);
-    }
+    walk.folder(&real, "code");
+    walk.folder(&real, "submission");
+    walk.copies_of_code(&real);
+    walk.folder(&real, "snapshots");
+    walk.folder(&real, "logs");
     for number in 1..=TRIES {
         for label in ["code", "submission", "logs"] {
             walk.folder(&real, &format!("tries/{number}/{label}"));
@@ -243,6 +249,21 @@ struct Walk {
 }
 
 impl Walk {
+    /// The code as it was while the agent ran, from the last copy back.
+    fn copies_of_code(&mut self, root: &Path) {
+        let entries = std::fs::read_dir(root.join(COPIES_OF_CODE)).into_iter().flatten().flatten();
+        let mut names: Vec<_> = entries.take(VISITED).map(|entry| entry.file_name()).collect();
+        names.sort_unstable();
+        let most = self.files.entries.len() + COPIES;
+        for name in names.into_iter().rev() {
+            if self.files.entries.len() >= most {
+                self.found += 1;
+                continue;
+            }
+            self.folder(root, &format!("{COPIES_OF_CODE}/{}", name.to_string_lossy()));
+        }
+    }
+
     /// The files below a folder of the attempt's, which the harness may have made a link into a try.
     fn folder(&mut self, root: &Path, label: &str) {
         let Ok(top) = root.join(label).canonicalize() else { return };
@@ -262,6 +283,8 @@ impl Walk {
                 let last = path.file_name().unwrap_or_default().to_string_lossy();
                 let name = format!("{name}/{last}");
                 match path.symlink_metadata() {
+                    // Listed before.
+                    Ok(_) if name == COPIES_OF_CODE => {}
                     Ok(meta) if meta.is_dir() && depth < DEPTH => {
                         folders.push((path, name, depth + 1));
                     }

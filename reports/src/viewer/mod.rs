@@ -12,11 +12,12 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use self::folder::{Entry, Files, Log};
+use self::folder::{Files, Log};
 use crate::attempt::Medal;
 use crate::data::{AttemptReport, CompetitionReport, Difference, differences};
 use crate::html::{self, HtmlError};
 use crate::plots::{self, Plot};
+use crate::record::SnapshotRecord;
 use crate::stats;
 
 pub(crate) use self::site::write_pages;
@@ -137,7 +138,7 @@ impl<'a> Attempt<'a> {
             first: folder::first_code(&self.files.entries)
                 .or_else(|| self.files.entries.iter().find(|entry| entry.part.is_some()))
                 .and_then(|entry| entry.part.as_deref()),
-            compared: compared(&self.files.entries),
+            comparisons: comparisons(self.report, &self.files),
             script_src: page.script,
             base: page.base,
             end: page.end,
@@ -197,27 +198,70 @@ fn better_snapshot(attempt: &AttemptReport) -> Option<usize> {
     attempt.grade.score.is_none_or(|score| worth > sign * score).then_some(best)
 }
 
-/// The two files to compare first: the last two snapshots, or the code of the last try and the one
-/// before.
-fn compared(entries: &[Entry]) -> Option<(&str, &str)> {
-    let snapshots: Vec<&str> = entries
-        .iter()
-        .filter(|entry| entry.path.starts_with("snapshots/"))
-        .filter_map(|entry| entry.part.as_deref())
-        .collect();
-    if let [.., before, last] = snapshots[..] {
-        return Some((before, last));
+/// Two files that are worth comparing.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Comparison<'a> {
+    label: &'static str,
+    /// The parts that hold them.
+    before: &'a str,
+    after: &'a str,
+}
+
+/// What is worth comparing: the code of the best snapshot with the last, what changed last in the code and
+/// in the submission; else the code of the last try with that of the one before.
+fn comparisons<'a>(attempt: &AttemptReport, files: &'a Files) -> Vec<Comparison<'a>> {
+    let held = |path: &str| {
+        files
+            .entries
+            .iter()
+            .find(|entry| entry.path == path)
+            .and_then(|entry| entry.part.as_deref())
+    };
+    let text = |part: &str| {
+        files.texts.iter().find(|(name, _)| name == part).map(|(_, text)| &text.segments)
+    };
+    let mut all = Vec::new();
+    let code = folder::first_code(&files.entries);
+    let program =
+        code.and_then(|entry| Some((entry.path.strip_prefix("code/")?, entry.part.as_deref()?)));
+    if let Some((name, last)) = program {
+        let copy =
+            |snapshot: &SnapshotRecord| held(&format!("{}/{name}", snapshot.code.as_deref()?));
+        let best = better_snapshot(attempt).and_then(|best| copy(&attempt.snapshots[best]));
+        all.extend(best.map(|best| Comparison {
+            label: "Code of its best snapshot, and the last",
+            before: best,
+            after: last,
+        }));
+        let differs = |part: &&str| text(part) != text(last);
+        let before = attempt.snapshots.iter().rev().filter_map(copy).find(differs);
+        all.extend(before.map(|before| Comparison {
+            label: "What changed last in its code",
+            before,
+            after: last,
+        }));
     }
-    let code = folder::first_code(entries)?;
-    let earlier = entries.iter().rev().find(|entry| {
-        entry.part.is_some()
-            && entry.path.starts_with("tries/")
-            && entry.path.ends_with(&format!("/{}", code.path))
-    });
-    let other = entries
-        .iter()
-        .find(|entry| entry.is_code && entry.part.is_some() && entry.part != code.part);
-    Some((earlier.or(other)?.part.as_deref()?, code.part.as_deref()?))
+    let copies: Vec<&str> = attempt.snapshots.iter().filter_map(|one| held(&one.path)).collect();
+    if let [.., before, after] = copies[..] {
+        all.push(Comparison { label: "Last two snapshots of its submission", before, after });
+    }
+    if all.is_empty()
+        && let Some(code) = code
+        && let Some(after) = code.part.as_deref()
+    {
+        let entries = &files.entries;
+        let earlier = entries.iter().rev().find(|entry| {
+            entry.part.is_some()
+                && entry.path.starts_with("tries/")
+                && entry.path.ends_with(&format!("/{}", code.path))
+        });
+        let other = entries
+            .iter()
+            .find(|entry| entry.is_code && entry.part.is_some() && entry.part != code.part);
+        let before = earlier.or(other).and_then(|entry| entry.part.as_deref());
+        all.extend(before.map(|before| Comparison { label: "What changed", before, after }));
+    }
+    all
 }
 
 #[derive(Serialize)]
@@ -235,12 +279,11 @@ struct AttemptView<'a> {
     steps: usize,
     /// What is missing of it.
     notes: Vec<&'a str>,
-    files: &'a [Entry],
+    files: &'a [folder::Entry],
     files_note: Option<&'a str>,
     /// Part that is shown first.
     first: Option<&'a str>,
-    /// Parts that are compared first.
-    compared: Option<(&'a str, &'a str)>,
+    comparisons: Vec<Comparison<'a>>,
     script_src: &'a str,
     base: &'a str,
     end: &'a str,

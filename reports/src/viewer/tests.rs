@@ -87,11 +87,7 @@ fn a_competition_is_split_by_agent_and_version() {
 fn the_better_snapshot_is_better_in_the_direction_of_the_metric() {
     let mut attempt = report(1, 1, 1).attempts.remove(0);
     attempt.snapshots = [(0.3, true), (0.5, true), (0.1, false)]
-        .map(|(score, valid)| crate::record::SnapshotRecord {
-            score: Some(score),
-            valid,
-            ..Default::default()
-        })
+        .map(|(score, valid)| SnapshotRecord { score: Some(score), valid, ..Default::default() })
         .into();
     attempt.grade.score = Some(0.4);
     assert_eq!(better_snapshot(&attempt), Some(1));

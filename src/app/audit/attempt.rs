@@ -1,5 +1,6 @@
 //! One attempt: its files, by the rules for each.
 
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
@@ -10,6 +11,7 @@ use medalist_grading::GradeReport;
 use medalist_grading::untrusted::Shown;
 use medalist_llm::record::read_calls;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use super::task::Task;
 use super::{NotChecked, files, submission};
@@ -38,6 +40,8 @@ pub(super) struct Reading<'a> {
     /// What is compared with other attempts.
     pub(super) submitted: Option<Submitted>,
     code: DefaultHasher,
+    /// Hashes of the code that was looked at.
+    seen: HashSet<[u8; 32]>,
     has_code: bool,
     has_transcript: bool,
     has_verdicts: bool,
@@ -66,6 +70,7 @@ impl<'a> Reading<'a> {
             not_checked: Vec::new(),
             submitted: None,
             code: DefaultHasher::new(),
+            seen: HashSet::new(),
             has_code: false,
             has_transcript: false,
             has_verdicts: false,
@@ -75,6 +80,7 @@ impl<'a> Reading<'a> {
     /// Reads all files of an attempt, whose folder in the run group is `dir`.
     pub(super) fn all(&mut self, picked: &[&Picked], dir: &str) {
         let mut submissions: Vec<(&str, &Path)> = Vec::new();
+        let mut copies: Vec<(&str, &Path)> = Vec::new();
         for file in picked {
             let Some((_, name)) = file.path.split_once(&format!("/{dir}/")) else { continue };
             // What an earlier try left is looked at as what the last one left is.
@@ -84,7 +90,10 @@ impl<'a> Reading<'a> {
                 (Some(Part::Submissions), "submission/submission.csv") => {
                     submissions.push((name, &file.from));
                 }
-                (Some(Part::Code), _) => self.code(name, &file.from),
+                (Some(Part::Code), _) if of_try.starts_with("snapshots/") => {
+                    copies.push((name, &file.from));
+                }
+                (Some(Part::Code), _) => self.code(name, &file.from, false),
                 (Some(Part::Logs), _) => self.log(name, &file.from),
                 (Some(Part::Transcripts), "llm/transcript.jsonl.gz") => {
                     self.transcript(name, &file.from);
@@ -95,6 +104,8 @@ impl<'a> Reading<'a> {
                 _ => {}
             }
         }
+        // Of copies from while it ran, only what it had changed or removed in the end says more.
+        copies.into_iter().rev().for_each(|(name, path)| self.code(name, path, true));
         // Without a number first, so that the one that counts is the first or the latest.
         submissions.sort_by_key(|(name, _)| {
             let number = name.strip_prefix("tries/").and_then(|rest| rest.split('/').next());
@@ -117,8 +128,8 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// A file in the folder of code.
-    fn code(&mut self, name: &str, path: &Path) {
+    /// A file in the folder of code, or in a copy of it from while the agent ran.
+    fn code(&mut self, name: &str, path: &Path, is_copy: bool) {
         let end =
             path.extension().and_then(|end| end.to_str()).unwrap_or_default().to_ascii_lowercase();
         let (is_code, is_data) = (CODE.contains(&end.as_str()), DATA.contains(&end.as_str()));
@@ -130,19 +141,34 @@ impl<'a> Reading<'a> {
             Ok(bytes) => bytes,
             Err(why) => return self.not_read(&ON_CODE, name, &why),
         };
+        let is_new = self.seen.insert(Sha256::digest(&bytes).into());
+        if is_copy && !is_new {
+            return;
+        }
         let source = Source::new(name, &bytes);
         if source.is_cut() {
             self.not_read(&ON_CODE, name, "its end is beyond what is read");
         }
-        if is_data {
-            self.found.extend(medalist_audit::data(&source, self.setting));
-            return;
+        let mut found: Vec<Finding> = match is_data {
+            true => medalist_audit::data(&source, self.setting).into_iter().collect(),
+            false => {
+                let kernel = self.kernels.and_then(|kernels| kernels.finding(&source));
+                medalist_audit::code(&source, self.setting).into_iter().chain(kernel).collect()
+            }
+        };
+        if is_copy {
+            // Most of it stands in a later version, too.
+            let known = |one: &Finding| {
+                self.found.iter().any(|known| {
+                    known.rule == one.rule && known.evidence.as_str() == one.evidence.as_str()
+                })
+            };
+            found.retain(|one| !known(one));
+        } else if !is_data {
+            self.has_code = true;
+            (name, &bytes).hash(&mut self.code);
         }
-        self.has_code = true;
-        (name, &bytes).hash(&mut self.code);
-        self.found.extend(medalist_audit::code(&source, self.setting));
-        let copied = self.kernels.and_then(|kernels| kernels.finding(&source));
-        self.found.extend(copied);
+        self.found.extend(found);
     }
 
     /// What was printed, or written beside the code.

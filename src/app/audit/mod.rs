@@ -283,10 +283,12 @@ fn is_read(file: &Listed) -> bool {
 /// The part of an attempt's or a try's folder that a file of a bundle is in, or its name.
 fn part(file: &Listed) -> Option<&str> {
     let mut parts = file.path.split('/').skip(2);
-    match parts.next() {
-        Some("tries") => parts.nth(1),
-        first => first,
+    let mut first = parts.next();
+    if first == Some("tries") {
+        first = parts.nth(1);
     }
+    // Copies of the code from while the agent ran.
+    if first == Some("snapshots") && parts.next() == Some("code") { Some("code") } else { first }
 }
 
 /// Which files of a bundle are looked at.

@@ -96,29 +96,27 @@ impl Walk<'_> {
             self.file(&dir.root().join(name), None)?;
         }
         self.file(&dir.log(), Some(Part::Logs))?;
-        let parts = [
-            ("submission", Part::Submissions),
-            ("snapshots", Part::Submissions),
-            ("code", Part::Code),
-            ("logs", Part::Logs),
-        ];
-        for (name, part) in parts {
-            self.folder(&dir.root().join(name), part)?;
+        let copies = dir.snapshots_of_code();
+        for name in ["submission", "snapshots"] {
+            self.folder(&dir.root().join(name), Part::Submissions, &copies)?;
         }
+        self.folder(&copies, Part::Code, Path::new(""))?;
+        self.folder(&dir.root().join("code"), Part::Code, &copies)?;
+        self.folder(&dir.root().join("logs"), Part::Logs, &copies)?;
         let llm = dir.llm();
         if llm.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
             for name in BILL {
                 self.file(&llm.join(name), None)?;
             }
             self.file(&llm.join("transcript.jsonl.gz"), Some(Part::Transcripts))?;
-            self.folder(&llm.join("recording"), Part::Transcripts)?;
+            self.folder(&llm.join("recording"), Part::Transcripts, &copies)?;
         }
         Ok(())
     }
 
-    /// Takes all files below a folder; a folder that is a link shows what a try has, which is taken
-    /// there.
-    fn folder(&mut self, folder: &Path, part: Part) -> Result<(), StoreError> {
+    /// Takes all files below a folder but those below `but`; a folder that is a link shows what a try has,
+    /// which is taken there.
+    fn folder(&mut self, folder: &Path, part: Part, but: &Path) -> Result<(), StoreError> {
         if !folder.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
             return Ok(());
         }
@@ -127,6 +125,9 @@ impl Walk<'_> {
             for entry in list(&folder)? {
                 let kind =
                     entry.symlink_metadata().map_err(StoreError::io("read", &entry))?.file_type();
+                if entry == but {
+                    continue;
+                }
                 if kind.is_dir() {
                     pending.push(entry);
                 } else if kind.is_file() {

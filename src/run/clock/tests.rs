@@ -187,7 +187,7 @@ async fn snapshots_are_taken_at_their_interval() {
     let (_sender, mut requests) = mpsc::channel(1);
     let taken = Mutex::new(Vec::new());
     let report = |event: AttemptEvent| {
-        if let AttemptEvent::Snapshot { path, elapsed } = event {
+        if let AttemptEvent::Snapshot { path, elapsed, .. } = event {
             assert!(path.is_file());
             taken.lock().unwrap().push(elapsed.as_secs());
         }
@@ -196,6 +196,37 @@ async fn snapshots_are_taken_at_their_interval() {
     run_attempt(&executor, Arc::new(spec(dir.path())), None, &options, &mut requests, &report)
         .await;
     assert_eq!(taken.into_inner().unwrap(), [20, 40]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_of_the_code_is_kept_for_each_change_while_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = Script {
+        submission: Some(vec![b'x'; 100]),
+        code: vec![(SECOND * 15, "first"), (SECOND * 35, "second, of more than is left")],
+        ..Script::default()
+    };
+    let executor = FakeExecutor::new(move |_| script.clone());
+    let (_sender, mut requests) = mpsc::channel(1);
+    let told = Mutex::new(Vec::new());
+    let report = |event: AttemptEvent| {
+        if let AttemptEvent::Snapshot { code, elapsed, .. } = event {
+            let code = code.map(|code| std::fs::read_to_string(code.path.join("main.py")).unwrap());
+            told.lock().unwrap().push((elapsed.as_secs(), code));
+        }
+    };
+    let options = WatchOptions { snapshot_every: Some(SECOND * 10), ..options() };
+    let mut spec = spec(dir.path());
+    // Room for four submissions and one of the codes.
+    spec.limits.disk_bytes = 420;
+    let copies = spec.attempt_dir.snapshots_of_code();
+    run_attempt(&executor, Arc::new(spec), None, &options, &mut requests, &report).await;
+    let first = || Some("first".to_string());
+    let told = told.into_inner().unwrap();
+    assert_eq!(told, [(10, None), (20, first()), (30, first()), (40, None)]);
+    let left: Vec<_> =
+        std::fs::read_dir(copies).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["0000020"]);
 }
 
 #[tokio::test(start_paused = true)]

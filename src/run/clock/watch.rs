@@ -1,11 +1,12 @@
 //! Looks at a running attempt until it must be ended: memory, GPUs, disk, language models, and the
 //! room of this machine.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::code::{self, CodeCopies, bytes_below};
 use super::{AttemptEvent, WatchOptions, lock};
 use crate::attempt::launch::LaunchSpec;
 use crate::attempt::outcome::Usage;
@@ -167,7 +168,8 @@ async fn take_snapshots(
         limit => limit,
     };
     // A harness before this one may have taken some.
-    let mut kept = bytes_in(&spec.attempt_dir.snapshot(0));
+    let mut kept = bytes_below(&spec.attempt_dir.snapshots());
+    let mut codes = CodeCopies::default();
     loop {
         tokio::time::sleep(every).await;
         let elapsed = running.elapsed_before() + base.elapsed();
@@ -181,15 +183,19 @@ async fn take_snapshots(
                 report(AttemptEvent::SnapshotsFull { limit });
                 return std::future::pending().await;
             }
-            report(AttemptEvent::Snapshot { path, elapsed });
+            let copied = codes.take(running, &spec.attempt_dir, elapsed.as_secs()).await;
+            let code = copied.and_then(|(code, bytes)| {
+                // The submission goes before the code.
+                if kept.saturating_add(bytes) > limit {
+                    code::remove(&code.path);
+                    return None;
+                }
+                kept += bytes;
+                Some(code)
+            });
+            report(AttemptEvent::Snapshot { path, code, elapsed });
         }
     }
-}
-
-/// Bytes of the files beside a path.
-fn bytes_in(path: &Path) -> u64 {
-    let entries = path.parent().and_then(|dir| std::fs::read_dir(dir).ok()).into_iter().flatten();
-    entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|file| file.len()).sum()
 }
 
 /// The disks that the agent's own writes go to.

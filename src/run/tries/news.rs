@@ -66,12 +66,14 @@ impl News {
                 "its snapshots have taken {}, its disk limit; no more are taken",
                 bytesize::ByteSize(limit)
             ))),
-            AttemptEvent::Snapshot { path, elapsed } => {
+            AttemptEvent::Snapshot { path, code, elapsed } => {
                 let bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
                 let path = dir.relative(&path);
                 record.snapshots.push(SnapshotRecord {
                     after_s: elapsed.as_secs_f64(),
                     path,
+                    code: code.as_ref().map(|code| dir.relative(&code.path)),
+                    code_left_out: code.map_or(0, |code| code.left_out),
                     ..SnapshotRecord::default()
                 });
                 self.tell(AttemptUpdate::Snapshot { elapsed, bytes });

@@ -14,7 +14,7 @@ use crate::attempt::outcome::Usage;
 use crate::attempt::text::chain;
 use crate::sandbox::control::{self, Control, End};
 use crate::sandbox::engine::{ContainerFacts, ContainerState, Engine, EngineError, Entry};
-use crate::sandbox::salvage::{self, LABELS, Rules, SUBMISSION};
+use crate::sandbox::salvage::{self, CODE, LABELS, Rules, SUBMISSION};
 use crate::sandbox::services::Services;
 use crate::sandbox::{
     ExitCause, ExitReport, Postponed, RunToken, Running, Salvage, Stop, StopReason,
@@ -254,6 +254,16 @@ impl Running for DockerRunning {
                 salvage::file_from_tar(tar, SUBMISSION, &to, largest, &mut unrecorded)
             });
             Ok(taken.await.unwrap_or(false))
+        })
+    }
+
+    fn snapshot_code<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<u64, ExecutorError>> {
+        Box::pin(async move {
+            let path = format!("/home/{CODE}");
+            let Some(tar) = self.engine.archive(&self.id, &path).await? else { return Ok(0) };
+            let to = to.to_path_buf();
+            let copied = tokio::task::spawn_blocking(move || salvage::code_from_tar(tar, &to));
+            Ok(copied.await.map_err(std::io::Error::other)?)
         })
     }
 

@@ -102,6 +102,17 @@ impl Running for NamespacesRunning {
         })
     }
 
+    fn snapshot_code<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<u64, ExecutorError>> {
+        Box::pin(async move {
+            let work = Work::SnapshotCode { home: self.home(), to: to.to_path_buf() };
+            match self.ask(work).await {
+                Ok(Done::Copied { left_out }) => Ok(left_out),
+                Ok(_) => Ok(0),
+                Err(fault) => Err(fault.into_error("copy the code")),
+            }
+        })
+    }
+
     fn collect(&self) -> BoxFuture<'_, Salvage> {
         Box::pin(async {
             let work = Work::Collect {

@@ -14,7 +14,7 @@ use super::unpack::{Unpacker, copy_tree, remove_tree};
 use crate::attempt::dir::AttemptDir;
 use crate::sandbox::Salvage;
 use crate::sandbox::process::tree_bytes;
-use crate::sandbox::salvage::{self, SUBMISSION};
+use crate::sandbox::salvage::{self, CODE, SUBMISSION};
 
 /// The first argument of a program that is to be a worker; the second is a `Work`, as JSON.
 pub const ARGUMENT: &str = "namespaces-worker";
@@ -31,6 +31,8 @@ pub(super) enum Work {
     Collect { home: PathBuf, attempt: PathBuf, largest: u64 },
     /// Copy the submission below `home`.
     Snapshot { home: PathBuf, to: PathBuf, largest: u64 },
+    /// Copy small files of the code below `home`.
+    SnapshotCode { home: PathBuf, to: PathBuf },
     /// Bytes on disk below a directory.
     Measure { dir: PathBuf },
     /// Remove trees.
@@ -44,6 +46,7 @@ pub(super) enum Done {
     Bytes(u64),
     Collected(Box<Salvage>),
     Taken(bool),
+    Copied { left_out: u64 },
     Nothing,
 }
 
@@ -133,6 +136,10 @@ fn run(work: Work) -> Result<Done, Fault> {
                 largest,
                 &mut unrecorded,
             )))
+        }
+        Work::SnapshotCode { home, to } => {
+            let left_out = salvage::code_from_directory(&home.join(CODE), &to);
+            Ok(Done::Copied { left_out })
         }
         Work::Measure { dir } => Ok(Done::Bytes(tree_bytes(&dir))),
         Work::Remove { dirs } => {

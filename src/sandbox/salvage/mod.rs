@@ -19,9 +19,7 @@ use super::{Postponed, Salvage};
 use crate::attempt::dir::AttemptDir;
 use crate::host::files::if_there;
 pub(crate) use archive::{file_from_tar, from_tar};
-#[cfg(test)]
-pub(crate) use directory::from_directory;
-pub(crate) use directory::{file_from_directory, from_home};
+pub(crate) use directory::{file_from_directory, from_directory, from_home};
 pub(crate) use hint::say_what_was_meant;
 
 /// How much of one directory is taken over.
@@ -55,6 +53,30 @@ impl Rules {
             _ => Self { entries: 50_000, bytes: 2 * GIB, file_bytes: GIB },
         }
     }
+}
+
+/// The folder of code, below the agent's home.
+pub(crate) const CODE: &str = "code";
+/// For a copy of the code while the agent runs: programs, and no weights.
+const CODE_COPY: Rules = Rules { entries: 2_000, bytes: 16 << 20, file_bytes: 1 << 20 };
+/// Bytes of the engine's tar of the code that are gone through for such a copy.
+const CODE_TAR: u64 = 256 << 20;
+
+/// Copies small files of the code from the engine's tar; how many entries were left out.
+pub(crate) fn code_from_tar(tar: impl Read, to: &Path) -> u64 {
+    left_out(|salvage| from_tar(tar.take(CODE_TAR), CODE, to, CODE_COPY, salvage))
+}
+
+/// Copies small files of the code from a directory of this machine; how many entries were left out.
+pub(crate) fn code_from_directory(from: &Path, to: &Path) -> u64 {
+    left_out(|salvage| from_directory(from, CODE, to, CODE_COPY, salvage))
+}
+
+/// What was refused, and one for what could not be read.
+fn left_out(copy: impl FnOnce(&mut Salvage)) -> u64 {
+    let mut salvage = Salvage::default();
+    copy(&mut salvage);
+    salvage.refused_count + salvage.errors.len() as u64
 }
 
 /// What an entry is, whatever it comes from.

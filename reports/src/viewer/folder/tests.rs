@@ -84,6 +84,8 @@ fn files_are_listed_in_order_and_texts_are_held_up_to_the_limit() {
     folder.put("code/latin.txt", &[b"caf\xe9 ".repeat(10), b"x".repeat(900)].concat());
     folder.put("submission/submission.csv", b"id\n1\n");
     folder.put("snapshots/0000060.csv", b"id\n");
+    folder.put("snapshots/code/0000060/b.py", b"print(3)\n");
+    folder.put("snapshots/code/0000120/b.py", b"print(4)\n");
     folder.put("tries/1/code/b.py", b"print(0)\n");
     folder.put("elsewhere/secret", b"no");
     let left = files(folder.path(), 1 << 20);
@@ -96,12 +98,14 @@ fn files_are_listed_in_order_and_texts_are_held_up_to_the_limit() {
             "code/model.bin",
             "code/a/best_solution.py",
             "submission/submission.csv",
+            "snapshots/code/0000120/b.py",
+            "snapshots/code/0000060/b.py",
             "snapshots/0000060.csv",
             "tries/1/code/b.py",
         ]
     );
     assert_eq!(left.entries[2].note.as_deref(), Some("not a text"));
-    assert_eq!(left.texts.len(), 6);
+    assert_eq!(left.texts.len(), 8);
     assert_eq!(left.note, None);
     let first = first_code(&left.entries).expect("code");
     assert_eq!(first.path, "code/a/best_solution.py");

@@ -96,9 +96,9 @@ impl Follower<'_> {
         attempt: &PlannedAttempt,
         work: &AttemptDir,
     ) -> Option<GradeReport> {
-        let folder = work.snapshot(0).parent()?.to_owned();
-        let snapshots = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let last = snapshots.map(|entry| entry.path()).max();
+        let snapshots = std::fs::read_dir(work.snapshots()).into_iter().flatten().flatten();
+        let snapshots = snapshots.map(|entry| entry.path());
+        let last = snapshots.filter(|path| path.extension().is_some_and(|end| end == "csv")).max();
         let path = last.unwrap_or_else(|| work.submission());
         self.setup.judge.grade(&attempt.key.competition, &path).ok()
     }
