@@ -43,6 +43,7 @@ pub use catalogue::{Catalogue, CatalogueError};
 pub use data_dir::{CompetitionDir, DataDir};
 pub use nearest::{nearest, suggestion};
 pub use obfuscate::{Identity, Obfuscated, obfuscate};
+pub use spec::split;
 pub use spec::{
     Checksums, CompetitionId, CompetitionIdError, CompetitionSpec, Complexity, DataPaths,
     IssueKind, KnownIssue, Modality, PrepareSpec, PublishedThresholds, SpecError, ThresholdSource,

@@ -1,6 +1,8 @@
 //! What is known of one competition: the facts of its `competition.toml` and the texts beside it.
 
 mod check;
+pub mod split;
+mod template;
 mod text;
 
 use std::borrow::Cow;
@@ -12,6 +14,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::nearest::suggestion;
+use split::SplitSpec;
 use text::TomlText;
 
 /// The name of a competition, which is also the name of its folder: letters, digits, `-`, `_` and
@@ -212,6 +215,8 @@ pub struct CompetitionSpec {
     pub grading: medalist_grading::GradingSpec,
     /// How a user's own competition is prepared, if not by hand.
     pub prepare: Option<PrepareSpec>,
+    /// How the data are prepared where that can be said without a program.
+    pub split: Option<SplitSpec>,
     #[serde(skip)]
     files: FolderFiles,
 }
