@@ -32,7 +32,15 @@ impl EmbeddedFolder {
             raw_zip: self.raw,
             folder: None,
         };
-        CompetitionSpec::parse(self.competition, files, &folder.join("competition.toml"))
+        let path = folder.join("competition.toml");
+        let spec = CompetitionSpec::parse(self.competition, files, &path)?;
+        let in_toml = spec.split.is_some() || spec.prepare.is_some();
+        if in_toml && crate::recipes::recipe(self.id).is_some() {
+            let problem =
+                "both it and `prepare.rs` beside it say how to prepare it, expected one of them";
+            return Err(SpecError::Invalid { path, line: None, problem: problem.to_owned() });
+        }
+        Ok(spec)
     }
 }
 

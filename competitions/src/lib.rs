@@ -1,7 +1,8 @@
 //! The catalogue of MLE-bench competitions and their bit-exact preparation.
 //!
 //! A competition is one folder: `competition.toml` (facts), `brief.md` (the task),
-//! `leaderboard.csv` (scores), `checksums.toml` and, where the preparation is code, `prepare.rs`.
+//! `leaderboard.csv` (scores), `checksums.toml` and, where `[split]` of the facts does not say the
+//! preparation, `prepare.rs`.
 //! The folders under `catalog/` are compiled in; [`Catalogue::with_dir`] adds folders of the user's
 //! own.
 //!

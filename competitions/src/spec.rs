@@ -2,7 +2,6 @@
 
 mod check;
 pub mod split;
-mod template;
 mod text;
 
 use std::borrow::Cow;

@@ -83,6 +83,54 @@ fn a_program_of_its_own_grades() {
 }
 
 #[test]
+fn a_split_that_is_said_needs_no_program() {
+    let own = Own::new();
+    own.prepare("garden-birds");
+    let read = |file: &str| {
+        std::fs::read_to_string(own.prepared("garden-birds", file)).expect("it was prepared")
+    };
+    let column = |file: &str, place: usize| -> Vec<String> {
+        let text = read(file);
+        text.lines().skip(1).map(|row| row.split(',').nth(place).unwrap().to_owned()).collect()
+    };
+    let (train, test) = (column("public/train.csv", 1), column("public/test.csv", 1));
+    let raw = std::fs::read_to_string(Own::folder("garden-birds").join("raw/visits.csv")).unwrap();
+    assert_eq!(train.len() + test.len(), raw.lines().count() - 1);
+    assert!(train.iter().all(|garden| !test.contains(garden)), "{train:?} {test:?}");
+    for (part, gardens) in [("train", &train), ("test", &test)] {
+        let mut gardens = gardens.clone();
+        gardens.dedup();
+        assert_eq!(column(&format!("public/{part}_gardens.csv"), 0), gardens);
+    }
+    assert_eq!(column("public/test.csv", 0), column("private/answers.csv", 0));
+    assert!(read("public/test.csv").starts_with("visit,garden,month,hour,feeders\n"));
+    let sample =
+        own.grade("garden-birds", &own.prepared("garden-birds", "public/sample_submission.csv"));
+    assert!(sample["score"].as_f64().is_some_and(|score| score > 3.5), "{sample}");
+    let perfect = own.grade("garden-birds", &own.prepared("garden-birds", "private/answers.csv"));
+    assert_eq!((&perfect["score"], &perfect["gold_medal"]), (&Value::from(0.0), &true.into()));
+
+    let output = own.run(&["competitions", "doctor", "garden-birds", "--json"]);
+    let found: Value = serde_json::from_slice(&output.stdout).expect("the findings are JSON");
+    let checks = found[0]["checks"].as_array().expect("there are checks");
+    assert!(checks.iter().all(|check| check["state"] != "failed"), "{found:#}");
+
+    // The agent that submits the sample gets the score of the sample.
+    let runs = own.data.path().join("runs");
+    let arguments = ["run", "--agent", "sample", "-c", "garden-birds", "--executor", "process"];
+    let output = own.run(&[&arguments[..], &["--runs-dir", &runs.to_string_lossy()]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let grades: Vec<Value> = walkdir::WalkDir::new(runs)
+        .into_iter()
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name() == "grade.json")
+        .map(|entry| serde_json::from_slice(&std::fs::read(entry.path()).unwrap()).unwrap())
+        .collect();
+    assert_eq!(grades.len(), 1);
+    assert_eq!(grades[0]["score"], sample["score"]);
+}
+
+#[test]
 fn it_is_listed_beside_the_built_in_ones() {
     let own = Own::new();
     let output = own.run(&["competitions", "show", "plant-heights", "--json"]);
@@ -92,7 +140,8 @@ fn it_is_listed_beside_the_built_in_ones() {
     let output = own.run(&["competitions", "list", "--complexity", "unrated"]);
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
-        table.contains("plant-heights") && table.contains("vowels") && table.lines().count() == 3,
+        ["garden-birds", "plant-heights", "vowels"].iter().all(|id| table.contains(id))
+            && table.lines().count() == 4,
         "{table}"
     );
 }

@@ -5,10 +5,10 @@
 //! writing a table takes little memory however large it is.
 
 mod column;
+mod derive;
 mod error;
 mod export;
 mod float;
-mod indicators;
 mod infer;
 mod parquet;
 mod parquet_parts;
@@ -35,6 +35,7 @@ pub use parquet_parts::ParquetPart;
 pub(crate) use parquet_parts::{ParquetFile, each_parquet_part};
 pub use source::CsvOptions;
 pub(crate) use source::Reopen;
+pub(crate) use split::test_rows;
 pub use split::{
     Size, Split, group_shuffle_split, k_fold, sample, sample_share, split_within_groups,
     stratified_split, train_test_split, train_test_split_sizes,

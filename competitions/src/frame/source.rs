@@ -64,6 +64,8 @@ pub struct CsvOptions {
     floats: FloatParser,
     separator: Option<u8>,
     kinds: Vec<(String, Kind)>,
+    /// Whether the columns of `kinds` may be absent.
+    lenient: bool,
     all_text: bool,
     scratch: Option<PathBuf>,
 }
@@ -90,6 +92,12 @@ impl CsvOptions {
     /// Fixes the type of a column.
     pub fn kind(mut self, column: &str, kind: Kind) -> Self {
         self.kinds.push((column.to_owned(), kind));
+        self
+    }
+
+    /// Lets columns whose type was fixed be absent.
+    pub fn lenient(mut self) -> Self {
+        self.lenient = true;
         self
     }
 

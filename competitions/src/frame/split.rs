@@ -93,6 +93,14 @@ fn part_sizes(
     Ok((n_train, n_test))
 }
 
+/// How many of `n` rows a test part of this size has.
+///
+/// # Errors
+/// When a part would be empty or larger than the table.
+pub(crate) fn test_rows(n: usize, test: Size) -> Result<usize, FrameError> {
+    Ok(part_sizes(n, None, Some(test))?.1)
+}
+
 /// `train_test_split(range(n), test_size=test, random_state=seed)`. Both parts are in the order of
 /// the permutation.
 ///

@@ -1,6 +1,7 @@
 //! From Kaggle's download to the public and private data of a competition.
 //!
-//! A recipe is a function over [`Prepare`]: it reads raw files by name and makes prepared ones. Raw
+//! Most recipes are said by `[split]` of a `competition.toml` ([`SplitSpec`](crate::split::SplitSpec))
+//! and run by `split/`. One in code is a function over [`Prepare`]: it reads raw files by name and makes prepared ones. Raw
 //! archives are folders to it: `train.zip/train/1.jpg` is a file like any other. Prepared files are
 //! named `public/…` or `private/…`.
 //!
@@ -35,6 +36,7 @@ mod pipeline;
 mod raw;
 mod record;
 mod reporter;
+mod split;
 mod verify;
 
 use std::io;

@@ -1,5 +1,5 @@
-//! How a competition is prepared: by a recipe of ours, or by a command that its folder brings
-//! along.
+//! How a competition is prepared: as its `[split]` says, by a recipe in code, or by a command that
+//! its folder brings along.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -8,8 +8,9 @@ use std::time::Duration;
 use medalist_grading::program::Program;
 
 use super::context::Prepare;
-use super::{PrepareError, error_at};
+use super::{PrepareError, error_at, split};
 use crate::recipes::Recipe;
+use crate::spec::split::SplitSpec;
 use crate::{CompetitionDir, CompetitionSpec, PrepareSpec};
 
 /// How long a command may take, unless its competition says otherwise.
@@ -19,12 +20,16 @@ const MEMORY_GB: f64 = 64.0;
 
 /// What makes the prepared data.
 pub(super) enum Preparation<'a> {
+    Split(&'a SplitSpec),
     Recipe(Recipe),
     Command(&'a PrepareSpec),
 }
 
 /// How a competition is prepared, if that is known.
 pub(super) fn recipe_of(spec: &CompetitionSpec) -> Option<Preparation<'_>> {
+    if let Some(split) = &spec.split {
+        return Some(Preparation::Split(split));
+    }
     match spec.folder() {
         None => crate::recipes::recipe(spec.id.as_str()).map(Preparation::Recipe),
         Some(_) => spec.prepare.as_ref().map(Preparation::Command),
@@ -38,6 +43,7 @@ impl Preparation<'_> {
         spec: &CompetitionSpec,
     ) -> Result<(), PrepareError> {
         match self {
+            Self::Split(split) => split::prepare(split, spec, context),
             Self::Recipe(recipe) => recipe(context),
             Self::Command(command) => run_command(command, context, spec),
         }

@@ -341,7 +341,7 @@ impl Home {
             let what = format!("it did not make `{}`, which grading needs", missing.join("`, `"));
             return Err(match recipe {
                 own::Preparation::Command(_) => PrepareError::Command { id: id.to_owned(), what },
-                own::Preparation::Recipe(_) => {
+                own::Preparation::Split(_) | own::Preparation::Recipe(_) => {
                     PrepareError::Unexpected { file: id.to_owned(), what }
                 }
             });

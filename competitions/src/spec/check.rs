@@ -6,7 +6,7 @@ use medalist_grading::{
 };
 
 use super::text::TomlText;
-use super::{Checksums, CompetitionSpec, PrepareSpec, PublishedThresholds, SpecError};
+use super::{Checksums, CompetitionSpec, PrepareSpec, PublishedThresholds, SpecError, split};
 use crate::nearest::suggestion;
 
 /// Checks all values of a `competition.toml`.
@@ -22,6 +22,14 @@ pub(super) fn check(spec: &CompetitionSpec, file: &TomlText<'_>) -> Result<(), S
         check_thresholds(thresholds, &spec.grading, file)?;
     }
     check_grading(&spec.grading, file)?;
+    if let Some(split) = &spec.split {
+        if spec.prepare.is_some() {
+            let problem =
+                "both `[split]` and `[prepare]` say how to prepare it, expected one of them";
+            return Err(file.error(&["prepare"], problem));
+        }
+        split::check::check(split, spec, file)?;
+    }
     spec.prepare.as_ref().map_or(Ok(()), |prepare| check_prepare(prepare, file))
 }
 

@@ -34,15 +34,26 @@ impl TomlText<'_> {
         }
     }
 
-    /// The line of the last of `keys` that the file has.
+    /// The line of the last of `keys` that the file has; in a list a key is a place, from 0.
     fn line_of(&self, keys: &[&str]) -> Option<usize> {
-        let table = DeTable::parse(self.text).ok()?;
-        let (mut table, mut found) = (table.get_ref(), None);
+        let root = DeTable::parse(self.text).ok()?;
+        let (mut at, mut found): (Option<&DeValue<'_>>, _) = (None, None);
         for key in keys {
-            let Some((name, value)) = table.get_key_value(*key) else { break };
-            found = Some(name.span().start);
-            let DeValue::Table(below) = value.get_ref() else { break };
-            table = below;
+            let below = match at {
+                None => root.get_ref().get_key_value(*key),
+                Some(DeValue::Table(table)) => table.get_key_value(*key),
+                Some(DeValue::Array(list)) => {
+                    let Some(value) = key.parse().ok().and_then(|place: usize| list.get(place))
+                    else {
+                        break;
+                    };
+                    (found, at) = (Some(value.span().start), Some(value.get_ref()));
+                    continue;
+                }
+                Some(_) => None,
+            };
+            let Some((name, value)) = below else { break };
+            (found, at) = (Some(name.span().start), Some(value.get_ref()));
         }
         found.map(|place| self.line_at(place))
     }

@@ -59,8 +59,10 @@ impl<'a> Scan<'a> {
                 *kind = *wanted;
             }
         }
-        if let Some((missing, _)) =
-            options.kinds.iter().find(|(name, _)| columns.iter().all(|(column, _)| column != name))
+        let is_absent =
+            |(name, _): &&(String, Kind)| columns.iter().all(|(column, _)| column != name);
+        if let Some((missing, _)) = options.kinds.iter().find(is_absent)
+            && !options.lenient
         {
             let known = columns
                 .iter()

@@ -1,14 +1,21 @@
 //! `[split]` of a `competition.toml`: how the public and private data come out of the raw ones,
 //! said and not programmed.
 
+pub(crate) mod check;
+pub(crate) mod clock;
+mod fill;
+mod size;
+mod template;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 
-use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use super::template::{Field, Piece, Template};
+pub use fill::{Fill, Guess, GuessRule, Number};
+pub use size::{Lasting, TestSize, TimeUnit};
+pub use template::{Field, Piece, Template};
 
 /// How a competition is prepared: which rows become the test part, and what is written.
 ///
@@ -45,6 +52,10 @@ pub struct SplitSpec {
     /// `given`: files that hold a whole part are copied byte for byte, and not printed anew.
     #[serde(default, skip_serializing_if = "is_false")]
     pub as_is: bool,
+    /// What stands between the cells of raw tables, if it is no comma; those that end with `.tsv`
+    /// have tabs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub separator: Option<char>,
     /// How text is quoted in written tables.
     #[serde(default, skip_serializing_if = "is_default")]
     pub quoting: SplitQuoting,
@@ -99,6 +110,7 @@ impl SplitSpec {
             seed: 0,
             sort: None,
             as_is: false,
+            separator: None,
             quoting: SplitQuoting::default(),
             floats: SplitFloats::default(),
             types: BTreeMap::new(),
@@ -156,133 +168,16 @@ pub enum SplitMethod {
     Given,
 }
 
-/// How large the test part is: `0.1` is a share, `100` a number of rows (of groups if `grouped`),
-/// `"7 days"` everything from that long before the last time on, and `{ like = "test.csv" }` the
-/// share that an original test part had.
-#[derive(Clone, Debug, PartialEq)]
-pub enum TestSize {
-    /// A share between 0 and 1.
-    Share(f64),
-    /// A number of rows or groups.
-    Rows(usize),
-    /// A time before the last one.
-    Lasting(Lasting),
-    /// As many in proportion as this raw table has rows, or as files fit this path with
-    /// placeholders: m of the n labelled rows and m others, m / (n + m).
-    Like(Template),
-}
-
-/// A length of time, `7 days`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lasting {
-    /// How many.
-    pub amount: u32,
-    /// Of what.
-    pub unit: TimeUnit,
-}
-
-/// A unit of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimeUnit {
-    /// 60 seconds.
-    Minutes,
-    /// 60 minutes.
-    Hours,
-    /// 24 hours.
-    Days,
-    /// 7 days.
-    Weeks,
-}
-
-impl Lasting {
-    const UNITS: [(&str, TimeUnit, i64); 4] = [
-        ("minute", TimeUnit::Minutes, 60),
-        ("hour", TimeUnit::Hours, 3600),
-        ("day", TimeUnit::Days, 24 * 3600),
-        ("week", TimeUnit::Weeks, 7 * 24 * 3600),
-    ];
-
-    /// The length in seconds.
-    pub fn seconds(self) -> i64 {
-        let unit = Self::UNITS.iter().find(|(_, unit, _)| *unit == self.unit);
-        i64::from(self.amount) * unit.map_or(0, |(.., seconds)| *seconds)
-    }
-}
-
-impl FromStr for Lasting {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("expected a time such as `7 days`, `12 hours` or `2 weeks`, found `{text}`");
-        let (amount, word) = text.split_once(' ').ok_or_else(wrong)?;
-        let amount = amount.parse().ok().filter(|amount| *amount > 0).ok_or_else(wrong)?;
-        let word = word.strip_suffix('s').unwrap_or(word);
-        let unit = Self::UNITS.iter().find(|(name, ..)| *name == word).ok_or_else(wrong)?.1;
-        Ok(Self { amount, unit })
-    }
-}
-
-impl fmt::Display for Lasting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = Self::UNITS.iter().find(|(_, unit, _)| *unit == self.unit);
-        let plural = if self.amount == 1 { "" } else { "s" };
-        write!(f, "{} {}{plural}", self.amount, unit.map_or("", |(name, ..)| name))
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LikeTable {
-    like: Template,
-}
-
-impl Serialize for TestSize {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl SplitMethod {
+    /// The word used in files.
+    pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Share(share) => serializer.serialize_f64(*share),
-            Self::Rows(rows) => serializer.serialize_u64(*rows as u64),
-            Self::Lasting(lasting) => serializer.collect_str(lasting),
-            Self::Like(like) => LikeTable { like: like.clone() }.serialize(serializer),
+            Self::Random => "random",
+            Self::Stratified => "stratified",
+            Self::Grouped => "grouped",
+            Self::Time => "time",
+            Self::Given => "given",
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for TestSize {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Sizes;
-        impl<'de> Visitor<'de> for Sizes {
-            type Value = TestSize;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a share such as 0.1, a number of rows, a time such as \"7 days\", or { like = \"test.csv\" }")
-            }
-
-            fn visit_f64<E: de::Error>(self, share: f64) -> Result<TestSize, E> {
-                Ok(TestSize::Share(share))
-            }
-
-            fn visit_i64<E: de::Error>(self, rows: i64) -> Result<TestSize, E> {
-                usize::try_from(rows)
-                    .map(TestSize::Rows)
-                    .map_err(|_| E::custom(format!("expected a number of rows, found {rows}")))
-            }
-
-            fn visit_u64<E: de::Error>(self, rows: u64) -> Result<TestSize, E> {
-                Ok(TestSize::Rows(rows as usize))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<TestSize, E> {
-                text.parse().map(TestSize::Lasting).map_err(E::custom)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TestSize, A::Error> {
-                let LikeTable { like } =
-                    LikeTable::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(TestSize::Like(like))
-            }
-        }
-        deserializer.deserialize_any(Sizes)
     }
 }
 
@@ -351,12 +246,26 @@ impl fmt::Display for Part {
     }
 }
 
-/// New values of a column: equal ones get the same number, in the order in which they appear.
+/// What gets a number of its own where a column is numbered anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NumberEach {
+    /// Every row.
+    #[default]
+    Row,
+    /// Every value that there was, in the order in which they appear: equal values stay equal.
+    Value,
+}
+
+/// New values of a column, numbered in the order of the rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Renumber {
     /// The column.
     pub column: String,
+    /// What gets a number of its own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub each: NumberEach,
     /// The first number.
     #[serde(default)]
     pub from: i64,
@@ -482,6 +391,12 @@ impl SampleTable {
         };
         self.fill.get(column).or_else(of_all)
     }
+
+    /// Whether a text that fills a column names another.
+    pub fn names(&self, column: &str) -> bool {
+        let mut fills = self.fill.values();
+        fills.any(|fill| matches!(fill, Fill::Text(template) if template.names(column)))
+    }
 }
 
 /// A submission of the best score.
@@ -491,125 +406,6 @@ pub struct GoldTable {
     /// Its columns in order; the id and target columns of `[grading]` if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,
-}
-
-/// What a column of the sample submission is filled with.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Fill {
-    /// `True` or `False`.
-    Bool(bool),
-    /// An integer.
-    Int(i64),
-    /// A double.
-    Float(f64),
-    /// A text, in which columns of the test part may be named.
-    Text(Template),
-    /// By a rule.
-    Guess(Guess),
-}
-
-/// A rule that fills a column of the sample submission.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Guess {
-    /// The rule.
-    pub guess: GuessRule,
-    /// `random`: the smallest value. Integers are drawn if both bounds are integers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub low: Option<Number>,
-    /// `random`: the largest value.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub high: Option<Number>,
-    /// `random`: doubles are rounded to so many decimals.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub decimals: Option<u32>,
-    /// `random`: seeds the draws.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u32>,
-}
-
-/// An integer or a double.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Number {
-    /// An integer.
-    Int(i64),
-    /// A double.
-    Float(f64),
-}
-
-impl Number {
-    /// The number as a double.
-    pub fn as_f64(self) -> f64 {
-        match self {
-            Self::Int(value) => value as f64,
-            Self::Float(value) => value,
-        }
-    }
-}
-
-/// The rules by which a column of the sample submission is filled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum GuessRule {
-    /// The mean of the column in the train part.
-    Mean,
-    /// The share of the column's class in the train part; for one-hot answers.
-    Prior,
-    /// The most frequent value of the column in the train part; of several the one that sorts
-    /// first.
-    MostFrequent,
-    /// 1 divided by the number of target columns.
-    Uniform,
-    /// A number between `low` and `high`, both included: integers as numpy's
-    /// `RandomState(seed).randint` draws them, doubles as `default_rng(seed).uniform` does.
-    Random,
-}
-
-impl Serialize for Fill {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Bool(value) => serializer.serialize_bool(*value),
-            Self::Int(value) => serializer.serialize_i64(*value),
-            Self::Float(value) => serializer.serialize_f64(*value),
-            Self::Text(text) => text.serialize(serializer),
-            Self::Guess(guess) => guess.serialize(serializer),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Fill {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fills;
-        impl<'de> Visitor<'de> for Fills {
-            type Value = Fill;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a value, or a rule such as { guess = \"mean\" }")
-            }
-
-            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Fill, E> {
-                Ok(Fill::Bool(value))
-            }
-
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Fill, E> {
-                Ok(Fill::Int(value))
-            }
-
-            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Fill, E> {
-                Ok(Fill::Float(value))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Fill, E> {
-                text.parse().map(Fill::Text).map_err(E::custom)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Fill, A::Error> {
-                Guess::deserialize(MapAccessDeserializer::new(map)).map(Fill::Guess)
-            }
-        }
-        deserializer.deserialize_any(Fills)
-    }
 }
 
 /// A table whose rows go where the rows of the main table with the same key went.
@@ -645,6 +441,18 @@ pub struct CopyFiles {
     /// The part whose rows are copied alone; both if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<Part>,
+}
+
+impl CopyFiles {
+    /// Where each of the paths goes; what names a folder still does.
+    pub fn targets(&self) -> Vec<Template> {
+        let target = |from: &Template| match &self.to {
+            None => Template::literal("public/").then(from),
+            Some(to) if to.is_folder() && !from.is_folder() => to.then(&from.file_name()),
+            Some(to) => to.clone(),
+        };
+        self.from.iter().map(target).collect()
+    }
 }
 
 fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Template>, D::Error> {
@@ -691,12 +499,13 @@ test_size = "7 days"
 seed = 3
 sort = "id"
 as_is = true
+separator = ";"
 quoting = "nonnumeric"
 floats = "pandas"
 types = { id = "text" }
 leave_out = { id = ["7", "8"] }
 add = { key = "{id}_{side}" }
-renumber = { column = "id", from = 1, continues = true, train = "{n}", test = "t{n:04}" }
+renumber = { column = "id", each = "value", from = 1, continues = true, train = "{n}", test = "t{n:04}" }
 train = { file = "public/labels.csv", columns = ["id", "label"], hide = ["note"] }
 test = { from = "test.csv", hide = ["label"] }
 sample = { fill = { "*" = 0.5, a = 1, b = false, c = "{id}", d = { guess = "random", low = 1, high = 6.5 } }, also = ["public/x.zip/x.csv"] }
@@ -733,34 +542,5 @@ to = "public/{part}/"
             toml::to_string(&small).unwrap(),
             "table = \"train.csv\"\nmethod = \"random\"\nseed = 0\n"
         );
-    }
-
-    #[test]
-    fn sizes_are_told_apart_by_their_form() {
-        let size = |text: &str| {
-            toml::from_str::<SplitSpec>(&format!("table = \"a\"\ntest_size = {text}\n"))
-                .map(|spec| spec.test_size.unwrap())
-                .map_err(|error| error.message().to_owned())
-        };
-        assert_eq!(size("0.1"), Ok(TestSize::Share(0.1)));
-        assert_eq!(size("10"), Ok(TestSize::Rows(10)));
-        let week = Lasting { amount: 1, unit: TimeUnit::Weeks };
-        assert_eq!(size("\"1 week\""), Ok(TestSize::Lasting(week)));
-        assert_eq!(week.seconds(), 604_800);
-        assert_eq!(
-            size("{ like = \"test.csv\" }"),
-            Ok(TestSize::Like("test.csv".parse().unwrap()))
-        );
-        for (wrong, part) in [
-            ("-1", "expected a number of rows, found -1"),
-            ("\"7\"", "expected a time such as `7 days`"),
-            ("\"0 days\"", "expected a time such as `7 days`"),
-            ("\"7 years\"", "expected a time such as `7 days`"),
-            ("true", "a share such as 0.1"),
-            ("{ lik = \"a\" }", "unknown field `lik`"),
-        ] {
-            let message = size(wrong).unwrap_err();
-            assert!(message.contains(part), "{wrong}: {message}");
-        }
     }
 }
