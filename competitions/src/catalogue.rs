@@ -201,6 +201,26 @@ mod tests {
     }
 
     #[test]
+    fn a_competition_in_code_has_no_split_besides() {
+        let code = EMBEDDED.iter().find(|folder| folder.id == "AI4Code").expect("it is there");
+        let split = "[split]\ntable = \"a.csv\"\ntest_size = 0.1\ntest.columns = [\"id\"]\nsample.fill = { \"*\" = 0 }\n";
+        let both = EmbeddedFolder {
+            competition: format!("{}\n{split}", code.competition).leak(),
+            brief: code.brief,
+            leaderboard: None,
+            checksums: None,
+            raw: None,
+            id: code.id,
+        };
+        assert!(code.parse().is_ok());
+        let message = chain(&both.parse().expect_err("there are two ways to prepare it"));
+        assert_eq!(
+            message,
+            "`competitions/catalog/AI4Code/competition.toml`: both it and `prepare.rs` beside it say how to prepare it, expected one of them"
+        );
+    }
+
+    #[test]
     fn suites_have_their_sizes() {
         let catalogue = catalogue();
         let sizes =

@@ -1,4 +1,4 @@
-"""The four demo competitions prepared in Python: what `prepare.rs` of each must give, byte for byte.
+"""The four demo competitions prepared in Python: what `[split]` of each must give, byte for byte.
 
 Used by ladder.py, which writes the md5 of every table to `checksums.toml`.
 """

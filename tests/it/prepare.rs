@@ -201,10 +201,15 @@ fn wrong_words_are_usage_errors() {
         folder.path(),
         &output,
         2,
-        "override `test_sice`: the recipe has no such constant (`test_size`)",
+        "override `test_sice`: the recipe has no such constant (`seed`, `test_size`)",
     );
     let output = prepare(folder.path(), &[&zip[..], &["--override", "test_size=ten"]].concat());
-    assert_refused(folder.path(), &output, 2, "override `test_size`: expected a f64, found `ten`");
+    assert_refused(
+        folder.path(),
+        &output,
+        2,
+        "override `test_size`: expected a share such as 0.1 or a number of rows, found `ten`",
+    );
     let output = prepare(folder.path(), &["-c", "spaceship-titanc"]);
     assert_eq!(output.status.code(), Some(3));
     assert!(text(&output.stderr).contains("spaceship-titanic"), "{}", text(&output.stderr));
