@@ -1,10 +1,11 @@
 //! The Kaggle client against a server that speaks the API, in good weather and bad.
 
+use crate::support::kaggle_facts::Described;
 use crate::support::kaggle_server::{Fault, KEY, KaggleServer, TOKEN, USERNAME, fake_zip};
 use crate::support::skip;
 use medalist::host::kaggle::{
     Access, Credentials, DownloadReporter, DownloadRequest, Downloaded, KaggleClient, KaggleError,
-    KaggleOptions, RemoteFile, RemoteObject, RetryPolicy, SilentReporter,
+    KaggleOptions, ListQuery, RemoteFile, RemoteObject, RetryPolicy, SilentReporter,
 };
 use medalist::host::secret::Secret;
 use std::path::{Path, PathBuf};
@@ -417,6 +418,66 @@ fn run_official(
         .unwrap()
 }
 
+/// What the present client reads besides data.
+fn lists_and_boards(run: &dyn Fn(&[&str]) -> (bool, String), server: &KaggleServer, dir: &Path) {
+    let facts = serde_json::json!({"title": "Spaceship", "evaluationMetric": "Categorization Accuracy", "tags": [{"ref": "space", "name": "space"}]});
+    let described = Described { facts, board: Some(vec![0.9, 0.8, 0.7]), ..Described::default() };
+    server.describe(ID, described);
+    let (ok, text) = run(&["competitions", "list"]);
+    assert!(ok && text.contains(ID), "{text}");
+    let (ok, text) = run(&["competitions", "leaderboard", "-c", ID, "--show"]);
+    assert!(ok && text.contains("team 0") && text.contains("0.9"), "{text}");
+    let path = dir.to_str().unwrap();
+    let board = dir.join("board");
+    let (ok, text) = run(&[
+        "competitions",
+        "leaderboard",
+        "-c",
+        ID,
+        "--download",
+        "-p",
+        board.to_str().unwrap(),
+    ]);
+    assert!(ok, "{path}: {text}");
+    let bytes = std::fs::read(board.join(format!("{ID}.zip"))).unwrap();
+    assert!(bytes.starts_with(b"PK") && bytes.len() > 100);
+}
+
+/// What is told of competitions: facts, pages, the board, and the list in pages.
+#[tokio::test]
+async fn facts_pages_and_boards_are_read() {
+    let server = KaggleServer::start().await;
+    for k in 0..450 {
+        let id = format!("made-up-{k:03}");
+        server.add(&id, fake_zip(100), &[]);
+        let day = format!("2026-{:02}-{:02}T23:59:00Z", k / 28 % 12 + 1, k % 28 + 1);
+        let facts = serde_json::json!({"deadline": day, "evaluationMetric": "AUC"});
+        server.describe(&id, Described { facts, ..Described::default() });
+    }
+    let client = client(&server);
+    let all = client.list(&ListQuery::default()).await.unwrap();
+    assert_eq!(all.len(), 450);
+    assert!(all.windows(2).all(|pair| pair[0].deadline >= pair[1].deadline));
+    let few = client.list(&ListQuery { limit: Some(7), ..ListQuery::default() }).await.unwrap();
+    assert_eq!(few.len(), 7);
+    let found = ListQuery { search: Some("made-up-01".to_owned()), ..ListQuery::default() };
+    assert_eq!(client.list(&found).await.unwrap().len(), 10);
+
+    let pages = vec![("Evaluation".to_owned(), "by AUC".to_owned())];
+    server.describe(
+        "made-up-000",
+        Described { pages, board: Some(vec![0.9, 0.5]), ..Described::default() },
+    );
+    let facts = client.facts("made-up-000").await.unwrap();
+    assert_eq!((facts.slug(), facts.team_count), ("made-up-000", 2));
+    assert_eq!(client.pages("made-up-000").await.unwrap()[0].content, "by AUC");
+    let board = client.leaderboard_csv("made-up-000").await.unwrap().unwrap();
+    assert!(String::from_utf8(board).unwrap().contains("Score"));
+    assert_eq!(client.leaderboard_csv("made-up-001").await.unwrap(), None);
+    let missing = client.facts("no-such").await.unwrap_err();
+    assert!(matches!(missing, KaggleError::NotFound { .. }), "{missing}");
+}
+
 /// The fake is faithful: the official client, both its older generation (which the reference uses)
 /// and the present one, lists, downloads, resumes and is refused as ours is.
 #[tokio::test(flavor = "multi_thread")]
@@ -455,6 +516,10 @@ async fn the_official_client_works_against_the_same_server() {
         assert!(ok, "{version}: {text}");
         let file = dir.path().join(format!("{ID}.zip"));
         assert_eq!(std::fs::read(&file).unwrap(), zip, "{version}");
+
+        if version.starts_with('2') {
+            lists_and_boards(&run, &server, dir.path());
+        }
 
         // The present client resumes; the older one does not, but gives in to a refusal at once
         // instead of after a minute.

@@ -200,21 +200,35 @@ impl KaggleClient {
             None => self.url(&["competitions", "data", "download-all", id]),
             Some(file) => self.url(&["competitions", "data", "download", id, file]),
         };
-        let response = self.send_api(self.api.get(url.clone())).await?;
+        let response = self.get_api(&url, &[]).await?;
         if response.status().is_redirection() {
-            let target = response
-                .headers()
-                .get(LOCATION)
-                .and_then(|l| l.to_str().ok())
-                .and_then(|l| url.join(l).ok());
-            let target = target.ok_or_else(|| KaggleError::BadAnswer {
-                server: Server::Api,
-                what: format!("a redirect ({}) without a usable address", response.status()),
-            })?;
-            return Ok(Source { url: target, with_credentials: false, server: Server::Storage });
+            return self.redirected(&url, &response);
         }
         api_status(id, response).await?;
         Ok(Source { url, with_credentials: true, server: Server::Api })
+    }
+
+    /// Where the API's answer to a request for `url` sends one.
+    pub(super) fn redirected(&self, url: &Url, response: &Response) -> Result<Source, KaggleError> {
+        let target = response
+            .headers()
+            .get(LOCATION)
+            .and_then(|l| l.to_str().ok())
+            .and_then(|l| url.join(l).ok());
+        let target = target.ok_or_else(|| KaggleError::BadAnswer {
+            server: Server::Api,
+            what: format!("a redirect ({}) without a usable address", response.status()),
+        })?;
+        Ok(Source { url: target, with_credentials: false, server: Server::Storage })
+    }
+
+    /// Asks the API for `url` with the credentials.
+    pub(super) async fn get_api(
+        &self,
+        url: &Url,
+        query: &[(&str, &str)],
+    ) -> Result<Response, KaggleError> {
+        self.send_api(self.api.get(url.clone()).query(query)).await
     }
 
     pub(super) fn storage_request(&self, source: &Source) -> RequestBuilder {
@@ -238,7 +252,7 @@ impl KaggleClient {
     }
 
     /// Repeats `ask` until it succeeds, fails for good, or has failed too often.
-    async fn retrying<T>(
+    pub(super) async fn retrying<T>(
         &self,
         ask: impl AsyncFn() -> Result<T, KaggleError>,
     ) -> Result<T, KaggleError> {
@@ -298,7 +312,7 @@ impl KaggleClient {
         }
     }
 
-    fn url(&self, segments: &[&str]) -> Url {
+    pub(super) fn url(&self, segments: &[&str]) -> Url {
         let mut url = self.endpoint.clone();
         url.path_segments_mut()
             .expect("an http address has a path")
@@ -314,7 +328,7 @@ fn rules_page(id: &str) -> String {
 }
 
 /// Passes a success on and turns an API status into its error.
-async fn api_status(id: &str, response: Response) -> Result<Response, KaggleError> {
+pub(super) async fn api_status(id: &str, response: Response) -> Result<Response, KaggleError> {
     match response.status().as_u16() {
         200..300 => Ok(response),
         401 => Err(KaggleError::Unauthorized),

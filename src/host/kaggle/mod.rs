@@ -3,6 +3,7 @@
 //! ```text
 //!  auth       environment and files -> Credentials
 //!  client     the API: what exists, may this account download it, from where
+//!  facts      what the API tells of competitions: facts, pages, leaderboards, the list of all
 //!  error      why that fails, and what to do about it
 //!  download   one object to one file: ranges, retries, checks
 //! ```
@@ -14,10 +15,12 @@ mod auth;
 mod client;
 mod download;
 mod error;
+mod facts;
 mod retry;
 
 pub use auth::{AuthError, Credentials, CredentialsOrigin, Found};
 pub use client::{Access, DEFAULT_ENDPOINT, KaggleClient, KaggleOptions, RemoteFile};
 pub use download::{DownloadReporter, DownloadRequest, Downloaded, RemoteObject, SilentReporter};
 pub use error::KaggleError;
+pub use facts::{CompetitionFacts, CompetitionPage, ListQuery, Tag};
 pub use retry::RetryPolicy;

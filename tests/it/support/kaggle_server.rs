@@ -5,6 +5,7 @@
 //! download with a redirect to a storage server, whose address carries a signature and must not be
 //! given credentials. Both live on one port here.
 
+use super::kaggle_facts::{self, Described};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
@@ -54,9 +55,10 @@ pub(crate) struct Seen {
 }
 
 #[derive(Default)]
-struct Inner {
+pub(crate) struct Inner {
     /// Competition -> the files in its data; the zip of all is stored as `""`.
-    competitions: BTreeMap<String, BTreeMap<String, Arc<Vec<u8>>>>,
+    pub(super) competitions: BTreeMap<String, BTreeMap<String, Arc<Vec<u8>>>>,
+    pub(super) described: BTreeMap<String, Described>,
     rules_not_accepted: Vec<String>,
     api_faults: VecDeque<Fault>,
     storage_faults: VecDeque<Fault>,
@@ -71,7 +73,7 @@ struct Inner {
 }
 
 #[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Inner>>);
+pub(crate) struct Shared(Arc<Mutex<Inner>>);
 
 /// The running server; it stops when dropped.
 pub(crate) struct KaggleServer {
@@ -93,6 +95,11 @@ impl KaggleServer {
             .route("/api/v1/competitions/data/list/{id}", get(list))
             .route("/api/v1/competitions/data/download-all/{id}", get(download_all))
             .route("/api/v1/competitions/data/download/{id}/{*file}", get(download_one))
+            .route("/api/v1/competitions/list", get(kaggle_facts::competitions))
+            .route("/api/v1/competitions/get/{id}", get(kaggle_facts::facts))
+            .route("/api/v1/competitions/{id}/pages", get(kaggle_facts::pages))
+            .route("/api/v1/competitions/{id}/leaderboard/download", get(kaggle_facts::board))
+            .route("/api/v1/competitions/{id}/leaderboard/view", get(kaggle_facts::board_view))
             .route("/api/v1/{service}/{call}", post(call))
             .route("/storage/{id}/{*file}", get(storage))
             .with_state(shared.clone());
@@ -100,6 +107,10 @@ impl KaggleServer {
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Self { shared, address, task }
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// The API's address without its version path.
@@ -154,11 +165,11 @@ impl KaggleServer {
 }
 
 impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.0.lock().unwrap()
     }
 
-    fn note(&self, path: String, headers: &HeaderMap, status: StatusCode) {
+    pub(super) fn note(&self, path: String, headers: &HeaderMap, status: StatusCode) {
         let text =
             |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok()).map(str::to_owned);
         let seen = Seen {
@@ -176,6 +187,23 @@ impl Shared {
         reason = "an answer is what this server makes, once a request"
     )]
     fn admit(&self, headers: &HeaderMap, id: &str) -> Result<(), Response<Body>> {
+        self.admit_facts(headers, id)?;
+        if self.lock().rules_not_accepted.iter().any(|r| r == id) {
+            return Err(failure(
+                403,
+                "You must accept this competition's rules before you can continue.",
+                None,
+            ));
+        }
+        Ok(())
+    }
+
+    /// The checks before a question about anything but the data; `""` stands for all competitions.
+    #[expect(
+        clippy::result_large_err,
+        reason = "an answer is what this server makes, once a request"
+    )]
+    pub(super) fn admit_facts(&self, headers: &HeaderMap, id: &str) -> Result<(), Response<Body>> {
         if let Some(Fault::Status { status, retry_after }) = self.lock().api_faults.pop_front() {
             return Err(failure(status, "fault on demand", retry_after));
         }
@@ -183,16 +211,8 @@ impl Shared {
         if !matches!(sent, Some(BASIC | BEARER)) {
             return Err(failure(401, "Unauthorized", None));
         }
-        let inner = self.lock();
-        if !inner.competitions.contains_key(id) {
+        if !id.is_empty() && !self.lock().competitions.contains_key(id) {
             return Err(failure(404, "Not found", None));
-        }
-        if inner.rules_not_accepted.iter().any(|r| r == id) {
-            return Err(failure(
-                403,
-                "You must accept this competition's rules before you can continue.",
-                None,
-            ));
         }
         Ok(())
     }
@@ -225,7 +245,7 @@ impl Shared {
     }
 }
 
-fn failure(status: u16, message: &str, retry_after: Option<&str>) -> Response<Body> {
+pub(super) fn failure(status: u16, message: &str, retry_after: Option<&str>) -> Response<Body> {
     let mut response =
         Response::builder().status(status).header(header::CONTENT_TYPE, "application/json");
     if let Some(wait) = retry_after {
@@ -234,7 +254,7 @@ fn failure(status: u16, message: &str, retry_after: Option<&str>) -> Response<Bo
     response.body(Body::from(json!({"code": status, "message": message}).to_string())).unwrap()
 }
 
-fn answer(value: &Value) -> Response<Body> {
+pub(super) fn answer(value: &Value) -> Response<Body> {
     Response::builder()
         .header(header::CONTENT_TYPE, "application/json")
         .body(Body::from(value.to_string()))
@@ -287,6 +307,17 @@ async fn call(
     let id = text("competitionName");
     let response = if call == "IntrospectToken" {
         answer(&json!({"active": text("token") == TOKEN, "username": USERNAME}))
+    } else if call == "ListCompetitions" {
+        let size = arguments["pageSize"].as_u64().unwrap_or(20) as usize;
+        return shared.tell_list(&text("search"), &text("pageToken"), size, &headers);
+    } else if let Some(what) = match call.as_str() {
+        "GetCompetition" => Some("facts"),
+        "ListCompetitionPages" => Some("pages"),
+        "DownloadLeaderboard" => Some("board"),
+        "GetLeaderboard" => Some("board-view"),
+        _ => None,
+    } {
+        return shared.tell(what, &id, &headers);
     } else if let Err(refused) = shared.admit(&headers, &id) {
         refused
     } else {

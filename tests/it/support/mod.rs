@@ -3,6 +3,7 @@
 
 pub(crate) mod engineer;
 pub(crate) mod island;
+pub(crate) mod kaggle_facts;
 pub(crate) mod kaggle_server;
 pub(crate) mod llm_provider;
 pub(crate) mod oci;
