@@ -106,10 +106,29 @@ fn label_shapes() -> Vec<Shape> {
     let one = |k: usize| ["a", "b", "z"][k % 3].to_owned();
     shapes.push(huge("f1_micro_label_sets", "", "a b c", one));
     shapes.push(huge("map_at_k", "options = { k = 5 }", "a b c", one));
+    for name in ["ndcg_at_k", "top_k_error"] {
+        shapes.push(cells(name, "options = { k = 5 }", guesses, guesses));
+        shapes.push(huge(name, "options = { k = 5 }", "a b c", one));
+    }
+    shapes.push(cells("mean_f_beta_sets", "", guesses, guesses));
+    shapes.push(huge("mean_f_beta_sets", "", "a b c", one));
+    let sure = |k: usize| format!("{} 0.{:05}", k % 9, k % 99_991);
+    shapes.push(cells("global_average_precision", "", class, sure));
     for name in ["log_loss", "roc_auc", "probabilistic_f1", "mae", "rmse", "rmsle", "pearsonr"] {
         shapes.push(cells(name, "", binary, share));
     }
     shapes.push(cells("spearman", "", share, share));
+    shapes.extend(
+        ["f_beta", "balanced_accuracy", "cohen_kappa", "hamming_loss"]
+            .map(|name| cells(name, "", class, class)),
+    );
+    for name in ["columnwise_log_loss", "average_precision", "gini", "normalized_gini"] {
+        shapes.push(cells(name, "", binary, share));
+    }
+    for name in ["mse", "msle", "mape", "smape", "rmspe", "r2", "median_absolute_error"] {
+        shapes.push(cells(name, "", share, share));
+    }
+    shapes.push(cells("pinball_loss", "options = { quantile = 0.9 }", share, share));
     let bands = "options = { bounds = [0.0, 0.4, 1.0], weights = [2.0, 1.0] }";
     shapes.push(cells("weighted_roc_auc", bands, binary, share));
     shapes
@@ -220,6 +239,14 @@ fn wide_shapes() -> Vec<Shape> {
             submission: rows(submission.0, ROWS / 2, submission.1),
         }
     };
+    let weighted = |metric| {
+        shape(
+            metric,
+            "options = { weight = \"w\" }",
+            ("id,x,w", |k| format!("{k:010x},{},0.5", share(k))),
+            ("id,x", |k| format!("{k:010x},{}", share(k + 1))),
+        )
+    };
     let classes = "target_columns = [\"p\", \"q\", \"r\"]";
     let one_hot = |k: usize| format!("{k:010x},{},{},{}", k % 2, 1 - k % 2, 0);
     let thirds = |k: usize| format!("{k:010x},0.250000,0.250000,0.500000");
@@ -245,6 +272,14 @@ fn wide_shapes() -> Vec<Shape> {
                 format!("{k:010x},{}.0,{}.0,{}.0", k % 2, k / 2 % 2, k / 4 % 2)
             }),
             ("id,x", |k| format!("{k:010x},{}", share(k))),
+        ),
+        weighted("weighted_mae"),
+        weighted("weighted_rmse"),
+        shape(
+            "weighted_accuracy",
+            "options = { weight = \"w\" }",
+            ("id,x,w", |k| format!("{k:010x},{},0.5", k % 7)),
+            ("id,x", |k| format!("{k:010x},{}", k % 5)),
         ),
         shape(
             "group_log_mae",

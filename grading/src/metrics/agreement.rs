@@ -263,7 +263,8 @@ pub fn averaged_f_beta(counts: &[ClassCount], beta: f64, average: &str) -> f64 {
         "macro" => mean(&scores().collect::<Vec<_>>()),
         "weighted" => {
             let weights: Vec<f64> = counts.iter().map(|count| count.truth as f64).collect();
-            let parts: Vec<f64> = scores().zip(&weights).map(|(score, weight)| score * weight).collect();
+            let parts: Vec<f64> =
+                scores().zip(&weights).map(|(score, weight)| score * weight).collect();
             pairwise_sum(&parts) / pairwise_sum(&weights)
         }
         _ => {
@@ -319,7 +320,9 @@ mod tests {
     fn known_agreement() {
         // From scikit-learn's documentation of the functions.
         let both = counts(&[0, 1, 2, 0, 1, 2], &[0, 2, 1, 0, 0, 1]);
-        for (average, expected) in [("macro", 0.238_095), ("micro", 1.0 / 3.0), ("weighted", 0.238_095)] {
+        for (average, expected) in
+            [("macro", 0.238_095), ("micro", 1.0 / 3.0), ("weighted", 0.238_095)]
+        {
             assert!((averaged_f_beta(&both, 0.5, average) - expected).abs() < 1e-6, "{average}");
         }
         assert_eq!(balanced_accuracy(&counts(&[0, 1, 0, 0, 1, 0], &[0, 1, 0, 0, 0, 1])), 0.625);

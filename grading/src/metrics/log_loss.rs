@@ -1,10 +1,10 @@
 //! Logarithmic loss.
 
-use super::{Metric, MetricError, check_lengths};
+use super::{Metric, MetricError, MetricOption, OptionKind, check_lengths};
 use crate::form::Form;
 use crate::invalid::{InvalidKind, InvalidSubmission, Refusal};
 use crate::labels::not_numeric;
-use crate::sum::mean;
+use crate::sum::{mean, pairwise_sum};
 use crate::table::{Column, Values};
 use crate::task::Task;
 
@@ -24,6 +24,36 @@ pub static LOG_LOSS: Metric = Metric {
                 .map_err(|error| task.refuse(0, error))
         }
         classes => multiclass(task, classes),
+    },
+};
+
+/// Mean over target columns of the binary log loss.
+pub static COLUMNWISE_LOG_LOSS: Metric = Metric {
+    name: "columnwise_log_loss",
+    aliases: &["mean_columnwise_log_loss", "multilabel_log_loss"],
+    summary: "Binary log loss of each target column, averaged plainly or with weights.",
+    inputs: "per target column two classes in the truth (the larger one is positive) and the probability of the positive one",
+    source: "scikit-learn 1.5.2 `log_loss`, a column at a time",
+    options: &[MetricOption {
+        name: "weights",
+        kind: OptionKind::Numbers,
+        required: false,
+        doc: "a weight for each target column, in their order. Default: all the same.",
+    }],
+    validate: super::finite_cells,
+    score: |task| {
+        let columns = task.spec.target_columns.len();
+        let mut weights = task.spec.numbers("weights");
+        weights.resize(columns, if weights.is_empty() { 1.0 } else { 0.0 });
+        let losses: Result<Vec<f64>, Refusal> = (0..columns)
+            .map(|target| {
+                let positive = super::ranking::two_classes(task, target)?;
+                let loss = binary_log_loss(&positive, &task.predicted_numbers(target)?)
+                    .map_err(|error| task.refuse(target, error))?;
+                Ok(weights[target] * loss)
+            })
+            .collect();
+        Ok(pairwise_sum(&losses?) / pairwise_sum(&weights))
     },
 };
 

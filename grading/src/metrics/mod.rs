@@ -5,11 +5,13 @@
 //! competition's `[grading]` table names the metric; help and the metrics page are made from the
 //! rows.
 
+pub mod agreement;
 pub mod boxes;
 pub mod boxes3d;
 pub mod classification;
 pub mod command;
 pub mod correlation;
+pub mod errors;
 pub mod geo;
 pub mod jigsaw;
 pub mod kuzushiji;
@@ -23,6 +25,7 @@ pub mod question_answering;
 mod rank;
 pub mod ranking;
 pub mod regression;
+pub mod retrieval;
 pub mod sequences;
 pub mod strings;
 
@@ -92,21 +95,44 @@ pub static METRICS: &[&Metric] = &[
     &classification::F1_MACRO,
     &classification::QUADRATIC_WEIGHTED_KAPPA,
     &matthews::MATTHEWS_CORRCOEF,
+    &agreement::F_BETA,
+    &agreement::BALANCED_ACCURACY,
+    &agreement::COHEN_KAPPA,
+    &agreement::WEIGHTED_ACCURACY,
+    &agreement::HAMMING_LOSS,
     &label_sets::F1_MICRO_LABEL_SETS,
     &question_answering::ANSWER_SPAN_F1,
     &label_sets::MAP_AT_K,
+    &retrieval::NDCG_AT_K,
+    &retrieval::TOP_K_ERROR,
+    &retrieval::MEAN_F_BETA_SETS,
+    &retrieval::GLOBAL_AVERAGE_PRECISION,
     &log_loss::LOG_LOSS,
+    &log_loss::COLUMNWISE_LOG_LOSS,
     &log_loss::KL_DIVERGENCE,
     &medical::FRACTURE_LOG_LOSS,
     &medical::PROBABILISTIC_F1,
     &ranking::ROC_AUC,
     &ranking::WEIGHTED_ROC_AUC,
+    &retrieval::AVERAGE_PRECISION,
+    &retrieval::GINI,
+    &retrieval::NORMALIZED_GINI,
     &ranking::LWLRAP,
     &jigsaw::MARKED_MEAN_ROC_AUC,
     &jigsaw::IDENTITY_BIAS_AUC,
     &regression::MAE,
     &regression::RMSE,
     &regression::RMSLE,
+    &errors::MSE,
+    &errors::MSLE,
+    &errors::MAPE,
+    &errors::SMAPE,
+    &errors::RMSPE,
+    &errors::R2,
+    &errors::MEDIAN_ABSOLUTE_ERROR,
+    &errors::PINBALL_LOSS,
+    &errors::WEIGHTED_MAE,
+    &errors::WEIGHTED_RMSE,
     &regression::GROUP_LOG_MAE,
     &regression::ANGULAR_ERROR,
     &medical::LAPLACE_LOG_LIKELIHOOD,
