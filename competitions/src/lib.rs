@@ -26,6 +26,7 @@ pub mod frame;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod metric_names;
 mod nearest;
 mod obfuscate;
 pub mod prepare;
@@ -42,11 +43,13 @@ mod recipes {
 pub use briefs::{Brief, BriefSource, imported_brief_path};
 pub use catalogue::{Catalogue, CatalogueError};
 pub use data_dir::{CompetitionDir, DataDir};
+pub use metric_names::{KaggleMetric, UnknownKaggleMetric, kaggle_metric, kaggle_metrics};
 pub use nearest::{nearest, suggestion};
 pub use obfuscate::{Identity, Obfuscated, obfuscate};
 pub use spec::split;
 pub use spec::{
-    Checksums, CompetitionId, CompetitionIdError, CompetitionSpec, Complexity, DataPaths,
-    IssueKind, KnownIssue, Modality, PrepareSpec, PublishedThresholds, SpecError, ThresholdSource,
+    Checksums, CompetitionId, CompetitionIdError, CompetitionSpec, Complexity,
+    DataPaths, IssueKind, KnownIssue, Modality, PrepareSpec,
+    PublishedThresholds, SpecError, ThresholdSource,
 };
 pub use suites::{Suite, UnknownSuite};
