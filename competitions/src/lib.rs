@@ -48,8 +48,8 @@ pub use nearest::{nearest, suggestion};
 pub use obfuscate::{Identity, Obfuscated, obfuscate};
 pub use spec::split;
 pub use spec::{
-    Checksums, CompetitionId, CompetitionIdError, CompetitionSpec, Complexity,
-    DataPaths, IssueKind, KnownIssue, Modality, PrepareSpec,
+    Candidate, Checksums, CompetitionId, CompetitionIdError, CompetitionSpec, Complexity,
+    DataPaths, IssueKind, KnownIssue, Modality, OpenChoice, OpenChoices, PrepareSpec,
     PublishedThresholds, SpecError, ThresholdSource,
 };
 pub use suites::{Suite, UnknownSuite};

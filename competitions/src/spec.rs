@@ -1,6 +1,7 @@
 //! What is known of one competition: the facts of its `competition.toml` and the texts beside it.
 
 mod check;
+mod open;
 pub mod split;
 mod text;
 
@@ -13,6 +14,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::nearest::suggestion;
+pub use open::{Candidate, OpenChoice, OpenChoices};
 use split::SplitSpec;
 use text::TomlText;
 
@@ -216,6 +218,9 @@ pub struct CompetitionSpec {
     pub prepare: Option<PrepareSpec>,
     /// How the data are prepared where that can be said without a program.
     pub split: Option<SplitSpec>,
+    /// What is still to be decided; such a competition is neither prepared nor graded.
+    #[serde(default)]
+    pub open: Vec<OpenChoice>,
     #[serde(skip)]
     files: FolderFiles,
 }

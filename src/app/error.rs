@@ -8,40 +8,63 @@ use medalist_grading::chain;
 
 /// The stable exit codes of the program; `docs/exit-codes.md` is the reference for users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Exit {
     /// Everything asked for was done.
-    Success = 0,
+    Success,
     /// Something went wrong that has no code of its own.
-    Failure = 1,
+    Failure,
     /// The command line itself is wrong (clap's own code).
-    Usage = 2,
+    Usage,
     /// An input is missing, unreadable or malformed: an unknown id, a raw file cut short,
     /// unreadable answers.
-    BadInput = 3,
+    BadInput,
     /// This machine lacks something: no daemon, no image, no credentials, no permission.
-    Environment = 4,
+    Environment,
     /// The command finished, but some of its items failed; the output names them.
-    Partial = 5,
+    Partial,
     /// A regression gate failed.
-    Regression = 6,
+    Regression,
     /// A disk is full; what was finished is safe.
-    DiskFull = 7,
+    DiskFull,
     /// The submission is invalid (`validate` only).
-    InvalidSubmission = 8,
+    InvalidSubmission,
     /// A claim of a bundle is contradicted (`verify` only).
-    Contradicted = 9,
+    Contradicted,
+    /// Choices of a competition are open: what `competitions new` could not tell.
+    Open,
     /// There are findings of the confidence that was named (`audit` only).
-    Findings = 10,
+    Findings,
     /// Another process makes the attempt, or it cannot begin here now; later it may (`attempt` only).
-    Elsewhere = 75,
+    Elsewhere,
     /// Interrupted by a signal; what was finished is safe.
-    Interrupted = 130,
+    Interrupted,
+}
+
+impl Exit {
+    /// The number that a shell sees.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Failure => 1,
+            Self::Usage => 2,
+            Self::BadInput => 3,
+            Self::Environment => 4,
+            Self::Partial => 5,
+            Self::Regression => 6,
+            Self::DiskFull => 7,
+            Self::InvalidSubmission => 8,
+            // Either way somebody must decide something before the result is of use.
+            Self::Contradicted | Self::Open => 9,
+            Self::Findings => 10,
+            Self::Elsewhere => 75,
+            Self::Interrupted => 130,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(exit.code())
     }
 }
 

@@ -18,7 +18,7 @@ use std::sync::{Arc, mpsc};
 #[cfg(target_os = "linux")]
 use std::time::Duration;
 
-use medalist_competitions::{Catalogue, CatalogueError, CompetitionSpec, DataDir};
+use medalist_competitions::{Catalogue, CatalogueError, CompetitionSpec, DataDir, OpenChoices};
 #[cfg(target_os = "linux")]
 use medalist_grading::InvalidKind;
 use medalist_grading::grade::SpecError;
@@ -40,6 +40,9 @@ pub enum GradingError {
     /// No such competition.
     #[error(transparent)]
     Unknown(#[from] CatalogueError),
+    /// What is graded is not decided yet.
+    #[error(transparent)]
+    Open(#[from] OpenChoices),
     /// The competition's settings make no grader.
     #[error("cannot grade `{id}`")]
     Spec {
@@ -99,6 +102,7 @@ impl GradingError {
     pub fn for_user(self) -> CliError {
         let hint = match &self {
             Self::Unknown(_) => Some("`medalist competitions list` shows all ids".to_owned()),
+            Self::Open(open) => Some(open.remedy()),
             Self::Answers { id, path, .. } if !path.exists() => Some(format!(
                 "prepare the competition with `medalist prepare -c {id}`, or name the answers with `--answers`"
             )),
@@ -109,6 +113,7 @@ impl GradingError {
         };
         let exit = match &self {
             Self::Worker { .. } => Exit::Failure,
+            Self::Open(_) => Exit::Open,
             _ => Exit::BadInput,
         };
         let error = CliError::new(exit, self);
@@ -190,6 +195,7 @@ impl Grading {
     /// [`GradingError`] if it is unknown, or its settings or leaderboard are broken.
     pub fn target(&self, id: &str) -> Result<Target<'_>, GradingError> {
         let spec = self.spec(id)?;
+        spec.settled()?;
         let board = Board::in_force(spec, self.data.root())?;
         Ok(Target { service: self, rules: Rules::new(spec)?, spec, board })
     }

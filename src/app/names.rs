@@ -1,6 +1,8 @@
 //! Names that a person types: the thing that is meant, or an error with the nearest name.
 
-use medalist_competitions::{CatalogueError, Complexity, Modality, Suite, suggestion};
+use medalist_competitions::{
+    CatalogueError, CompetitionSpec, Complexity, Modality, Suite, suggestion,
+};
 use medalist_grading::{METRICS, Metric};
 
 use super::error::{CliError, Exit};
@@ -19,6 +21,17 @@ pub fn unknown(what: &str, typed: &str, known: &[&str]) -> CliError {
 pub fn unknown_competition(error: CatalogueError) -> CliError {
     CliError::new(Exit::BadInput, anyhow::Error::new(error))
         .hint("`medalist competitions list` shows all ids")
+}
+
+/// Fails if choices of a competition are open.
+///
+/// # Errors
+/// The list of them, with the exit code of open choices.
+pub fn settled(spec: &CompetitionSpec) -> Result<(), CliError> {
+    spec.settled().map_err(|open| {
+        let remedy = open.remedy();
+        CliError::new(Exit::Open, open).hint(remedy)
+    })
 }
 
 /// The suite of a name.

@@ -15,6 +15,7 @@ use super::context::Context;
 use super::error::{CliError, Exit};
 use super::gpu::{self, GpuOptions};
 use super::llm::{self, LlmRequest};
+use super::names;
 use super::report::facts;
 use crate::attempt::job::Allocation;
 use crate::attempt::launch::DataMode;
@@ -165,6 +166,9 @@ impl LimitsRequest {
 /// An unknown agent, GPUs for nobody, a mount that breaks the seal, or a container_config that
 /// cannot be read.
 pub fn make_plan(request: &RunRequest<'_>, context: &Context) -> Result<Plan, CliError> {
+    for spec in &request.competitions {
+        names::settled(spec)?;
+    }
     let llm = llm::plan(&request.llm, context)?;
     let agent = agents::find(request.agent, request.agents_dir)?;
     let agent = agents::with_models(agent, &request.models, llm.as_ref())?;

@@ -224,6 +224,7 @@ fn prepare_one(
 fn explained(error: PrepareError, id: &str) -> CliError {
     let (exit, hint) = match &error {
         PrepareError::Override { .. } => (Exit::Usage, None),
+        PrepareError::Open(_) => (Exit::Open, error.remedy()),
         PrepareError::Busy { .. } | PrepareError::Download { .. } => {
             (Exit::Environment, error.remedy())
         }

@@ -447,5 +447,5 @@ async fn watch_signals(group: PathBuf, cancels: mpsc::Sender<StopRequest>) {
         "error: stopped at once; containers may still run: resume with `medalist run --resume {}`, or remove them with `medalist clean --running`",
         group.display()
     ));
-    std::process::exit(i32::from(Exit::Interrupted as u8));
+    std::process::exit(i32::from(Exit::Interrupted.code()));
 }

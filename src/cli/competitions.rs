@@ -1,4 +1,4 @@
-//! `medalist competitions list|show|doctor`: what the catalogue knows, and whether prepared data
+//! `medalist competitions list|show|doctor|check`: what the catalogue knows, and whether prepared data
 //! are sound.
 
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use medalist_competitions::{Catalogue, Checksums, CompetitionSpec};
 use medalist_grading::{Direction, Thresholds};
 use medalist_reports::table::{Column, Look, render, wrap};
 
-use super::checkup;
+use super::{check, checkup};
 use crate::app::competitions::{Facts, Kind, board_in_force};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
@@ -29,6 +29,7 @@ enum CompetitionsCommand {
     /// Show everything known of one competition.
     Show(ShowArgs),
     Doctor(checkup::Args),
+    Check(check::Args),
 }
 
 #[derive(Args, Debug)]
@@ -68,6 +69,7 @@ pub(crate) fn run(args: &CompetitionsArgs, context: &Context) -> Result<Exit, Cl
         CompetitionsCommand::List(args) => list(args, &catalogue, context),
         CompetitionsCommand::Show(args) => show(args, &catalogue, context),
         CompetitionsCommand::Doctor(args) => checkup::run(args, context),
+        CompetitionsCommand::Check(args) => check::run(args, context),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod audit;
 pub mod briefs;
 #[cfg(target_os = "linux")]
 pub mod bundle;
+mod check;
 mod checkup;
 #[cfg(target_os = "linux")]
 pub mod clean;
@@ -298,7 +299,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn exit_of_usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         clap::error::ErrorKind::InvalidValue => Exit::BadInput.into(),
-        _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8)),
+        _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code())),
     }
 }
 

@@ -8,6 +8,9 @@ use crate::frame::FrameError;
 /// Why a competition could not be prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
+    /// What is to be prepared is not decided yet.
+    #[error(transparent)]
+    Open(#[from] crate::spec::OpenChoices),
     /// The raw data are not where they were said to be.
     #[error("there are no raw data for `{id}` at `{}`", path.display())]
     NoRawData {
@@ -156,6 +159,7 @@ impl PrepareError {
     /// What to do about it, where that is known.
     pub fn remedy(&self) -> Option<String> {
         let text = match self {
+            Self::Open(open) => open.remedy(),
             Self::NoRawData { id, .. } => format!(
                 "download it to `<data-dir>/{id}/{id}.zip`, or give `--raw-zip FILE` or `--raw-dir DIR`"
             ),

@@ -85,6 +85,7 @@ pub fn prepare(
     request: &PrepareRequest<'_>,
     reporter: &dyn PrepareReporter,
 ) -> Result<Prepared, PrepareError> {
+    request.spec.settled()?;
     let data_dir =
         std::path::absolute(request.data_dir).map_err(error_at("find", request.data_dir))?;
     let home = Home { dir: DataDir::new(data_dir).competition(&request.spec.id) };

@@ -22,6 +22,7 @@ pub(super) fn check(spec: &CompetitionSpec, file: &TomlText<'_>) -> Result<(), S
         check_thresholds(thresholds, &spec.grading, file)?;
     }
     check_grading(&spec.grading, file)?;
+    super::open::check(&spec.open, file)?;
     if let Some(split) = &spec.split {
         if spec.prepare.is_some() {
             let problem =

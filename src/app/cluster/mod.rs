@@ -235,7 +235,7 @@ async fn follow_until(
                 "nobody follows any more; what was handed over runs on: `medalist status {root}` says where it stands, \
                  `medalist run --resume {root}` follows again, `medalist stop --all --group {root}` ends it"
             ));
-            std::process::exit(i32::from(Exit::Interrupted as u8));
+            std::process::exit(i32::from(Exit::Interrupted.code()));
         }
     }
 }
