@@ -33,6 +33,7 @@ pub mod prepare;
 pub mod rng;
 mod spec;
 mod suites;
+pub mod survey;
 
 /// The preparations in code, one module for each folder with a `prepare.rs`; made by the build
 /// script.

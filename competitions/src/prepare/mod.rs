@@ -42,6 +42,8 @@ mod verify;
 use std::io;
 use std::path::Path;
 
+pub(crate) use raw::Raw;
+
 pub use context::{Fetch, Prepare};
 pub use error::PrepareError;
 pub use manifest::{Content, Manifest, ManifestDifference, ManifestEntry};

@@ -33,7 +33,7 @@ pub(super) enum Place {
 }
 
 /// The raw data of one competition.
-pub(super) struct Raw {
+pub(crate) struct Raw {
     root: Container,
     /// Where the root is, for messages.
     location: PathBuf,
@@ -52,7 +52,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Raw {
     /// The tree in a directory or, if `location` is a file, in that archive. `scratch` is a folder
     /// for what must be unpacked.
-    pub(super) fn open(
+    pub(crate) fn open(
         location: &Path,
         scratch: PathBuf,
         ignores_case: bool,
@@ -317,7 +317,7 @@ impl Raw {
     }
 
     /// All files below a folder as paths relative to it, sorted component by component.
-    pub(super) fn walk(&self, folder: &str) -> Result<Vec<String>, PrepareError> {
+    pub(crate) fn walk(&self, folder: &str) -> Result<Vec<String>, PrepareError> {
         let mut files = match self.inside(folder)? {
             Place::Disk(path) => {
                 if !path.is_dir() {
@@ -354,7 +354,7 @@ impl Raw {
     }
 
     /// The file on disk, for readers that must seek; a zip member is unpacked aside once.
-    pub(super) fn on_disk(&self, path: &str) -> Result<PathBuf, PrepareError> {
+    pub(crate) fn on_disk(&self, path: &str) -> Result<PathBuf, PrepareError> {
         match self.place(path)? {
             Place::Disk(found) if found.is_file() => {
                 self.watch(&found)?;
@@ -381,7 +381,7 @@ impl Raw {
     }
 
     /// The bytes of a file.
-    pub(super) fn read(&self, path: &str) -> Result<Vec<u8>, PrepareError> {
+    pub(crate) fn read(&self, path: &str) -> Result<Vec<u8>, PrepareError> {
         match self.place(path)? {
             Place::Disk(found) if found.is_file() => {
                 self.watch(&found)?;
@@ -400,7 +400,7 @@ impl Raw {
     }
 
     /// Goes through a file's bytes without holding them.
-    pub(super) fn stream<T>(
+    pub(crate) fn stream<T>(
         &self,
         path: &str,
         visit: impl FnOnce(&mut dyn io::BufRead) -> Result<T, PrepareError>,
@@ -420,7 +420,7 @@ impl Raw {
     }
 
     /// The size of a file.
-    pub(super) fn size(&self, path: &str) -> Result<u64, PrepareError> {
+    pub(crate) fn size(&self, path: &str) -> Result<u64, PrepareError> {
         match self.place(path)? {
             Place::Disk(found) if found.is_file() => {
                 Ok(fs::metadata(&found).map_err(error_at("read", &found))?.len())
