@@ -21,6 +21,7 @@ mod briefs;
 mod catalogue;
 pub mod checkup;
 mod data_dir;
+pub mod draft;
 pub mod formats;
 pub mod frame;
 #[cfg(fuzzing)]

@@ -27,7 +27,7 @@ use crate::host::kaggle::{
 use crate::host::machine::free_bytes;
 
 /// What to do without credentials.
-const MAKE_A_TOKEN: &str =
+pub(super) const MAKE_A_TOKEN: &str =
     "make an API token at https://www.kaggle.com/settings and save it as `~/.kaggle/kaggle.json`";
 /// Downloads at a time.
 const AT_A_TIME: usize = 3;
@@ -304,8 +304,28 @@ async fn fetch(
     explained.collect()
 }
 
+/// Downloads the archive of one competition; one that is there is left as it is.
+pub(super) async fn fetch_one(
+    client: &KaggleClient,
+    slug: &str,
+    archive: &Path,
+    context: &Context,
+) -> Result<(), CliError> {
+    let request = DownloadRequest {
+        id: slug.to_owned(),
+        object: RemoteObject::All,
+        path: archive.to_owned(),
+    };
+    let bars =
+        Bars { context, all: context.progress.then(MultiProgress::new), each: Mutex::default() };
+    let downloaded = client.download(&request, &bars).await;
+    downloaded
+        .map(drop)
+        .map_err(|error| cli_error(error).context(format!("cannot download `{slug}`")))
+}
+
 /// The error with its exit code and a way to go on.
-fn cli_error(error: KaggleError) -> CliError {
+pub(super) fn cli_error(error: KaggleError) -> CliError {
     let exit = match &error {
         KaggleError::NoSpace { .. } => Exit::DiskFull,
         _ => Exit::Environment,

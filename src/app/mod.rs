@@ -41,6 +41,8 @@ pub mod llm;
 pub mod logs;
 pub mod names;
 #[cfg(target_os = "linux")]
+pub mod new_competition;
+#[cfg(target_os = "linux")]
 pub mod plan;
 #[cfg(target_os = "linux")]
 pub mod preflight;

@@ -1,4 +1,4 @@
-//! `medalist competitions list|show|doctor|check`: what the catalogue knows, and whether prepared data
+//! `medalist competitions list|show|doctor|check|new`: what the catalogue knows, and whether prepared data
 //! are sound.
 
 use std::fmt::Write as _;
@@ -8,6 +8,8 @@ use medalist_competitions::{Catalogue, Checksums, CompetitionSpec};
 use medalist_grading::{Direction, Thresholds};
 use medalist_reports::table::{Column, Look, render, wrap};
 
+#[cfg(target_os = "linux")]
+use super::new_competition;
 use super::{check, checkup};
 use crate::app::competitions::{Facts, Kind, board_in_force};
 use crate::app::context::Context;
@@ -30,6 +32,8 @@ enum CompetitionsCommand {
     Show(ShowArgs),
     Doctor(checkup::Args),
     Check(check::Args),
+    #[cfg(target_os = "linux")]
+    New(Box<new_competition::Args>),
 }
 
 #[derive(Args, Debug)]
@@ -70,6 +74,8 @@ pub(crate) fn run(args: &CompetitionsArgs, context: &Context) -> Result<Exit, Cl
         CompetitionsCommand::Show(args) => show(args, &catalogue, context),
         CompetitionsCommand::Doctor(args) => checkup::run(args, context),
         CompetitionsCommand::Check(args) => check::run(args, context),
+        #[cfg(target_os = "linux")]
+        CompetitionsCommand::New(args) => new_competition::run(args, context),
     }
 }
 

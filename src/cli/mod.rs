@@ -38,6 +38,8 @@ pub mod llm;
 pub mod logs;
 pub mod metrics;
 #[cfg(target_os = "linux")]
+mod new_competition;
+#[cfg(target_os = "linux")]
 pub mod prepare;
 pub mod reference;
 #[cfg(target_os = "linux")]

@@ -20,6 +20,8 @@ pub(crate) struct Described {
     pub(crate) pages: Vec<(String, String)>,
     /// The scores of its leaderboard, the winner's first; none for a competition without.
     pub(crate) board: Option<Vec<f64>>,
+    /// The size that the list of files gives each, if it is not the real one.
+    pub(crate) listed_bytes: Option<u64>,
     /// Whether the account may not see it.
     pub(crate) is_private: bool,
 }

@@ -236,8 +236,9 @@ impl Shared {
         let files: Vec<_> = inner.competitions[id].iter().filter(|(n, _)| !n.is_empty()).collect();
         let start: usize = token.and_then(|t| t.parse().ok()).unwrap_or(0);
         let shown = files.iter().skip(start).take(PAGE);
+        let listed = inner.described.get(id).and_then(|described| described.listed_bytes);
         let list: Vec<_> = shown
-            .map(|(name, bytes)| json!({"ref": "", "name": name, "totalBytes": bytes.len(), "creationDate": "2019-12-03T13:31:51.193Z"}))
+            .map(|(name, bytes)| json!({"ref": "", "name": name, "totalBytes": listed.unwrap_or(bytes.len() as u64), "creationDate": "2019-12-03T13:31:51.193Z"}))
             .collect();
         let next =
             if start + PAGE < files.len() { (start + PAGE).to_string() } else { String::new() };
