@@ -266,7 +266,7 @@ fn with_the_name_of_the_metric_little_is_left_to_ask() {
     let all_right = |row: &&Row| row.verdicts == [Verdict::Right; 4];
     let of_published: Vec<&Row> =
         rows.iter().filter(|row| PUBLISHED.contains(&row.id.as_str())).collect();
-    let right = of_published.iter().copied().filter(|row| all_right(&row)).count();
+    let right = of_published.iter().copied().filter(all_right).count();
     let not_wrong = of_published.iter().all(|row| !row.verdicts.contains(&Verdict::Wrong));
     assert!(not_wrong, "{table}");
     if std::env::var_os("MEDALIST_BLIND").is_none() {

@@ -467,16 +467,12 @@ fn issues(survey: &Survey, roles: &Roles<'_>, columns: &Columns, known: &Known) 
         );
     }
     for name in columns.in_train() {
-        if let Some(target) = train.column(name) {
-            if target.missing > 0 && columns.shape != Shape::Unknown {
-                say(
-                    IssueKind::Data,
-                    format!(
-                        "`{name}` is missing in {} of {} train rows.",
-                        target.missing, train.rows
-                    ),
-                );
-            }
+        if let Some(target) = train.column(name)
+            && target.missing > 0
+            && columns.shape != Shape::Unknown
+        {
+            let (missing, rows) = (target.missing, train.rows);
+            say(IssueKind::Data, format!("`{name}` is missing in {missing} of {rows} train rows."));
         }
     }
     issues

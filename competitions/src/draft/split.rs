@@ -199,15 +199,14 @@ fn method(train: &TableFacts, roles: &Roles<'_>, columns: &Columns, answers: &An
             target.is_binary() || !matches!(target.kind(), CellKind::Float | CellKind::Date);
         if let Some(values) =
             classes.filter(|values| is_class && values.len() >= 2 && target.is_categorical())
+            && values.iter().all(|(_, count)| *count >= 5)
         {
-            if values.iter().all(|(_, count)| *count >= 5) {
-                return make(
-                    SplitMethod::Stratified,
-                    Some(&target.name),
-                    Certainty::Likely,
-                    format!("`{}` has {} classes of at least five rows", target.name, values.len()),
-                );
-            }
+            return make(
+                SplitMethod::Stratified,
+                Some(&target.name),
+                Certainty::Likely,
+                format!("`{}` has {} classes of at least five rows", target.name, values.len()),
+            );
         }
     }
     let why = match roles.test {

