@@ -246,7 +246,8 @@ pub fn average_precision(positive: &[bool], score: &[f64]) -> Result<f64, Metric
     Ok(sum)
 }
 
-/// Gini index of the truth in the order of falling predictions; equal ones keep their order.
+/// Gini index of the truth in the order of falling predictions; equal ones keep the order of the
+/// rows, which is that of their ids where rows are paired by them.
 ///
 /// `truth`: `[n]`, finite, with a sum above 0. `predicted`: `[n]`, finite.
 ///
