@@ -1,6 +1,25 @@
 //! The agents that the harness carries, as text: those it compiles itself (their settings, and their
 //! sources for its build script), and folders that images are built from.
 
+/// The models of `baseline`, which also say how hard a competition is.
+mod baseline {
+    mod features;
+    mod forecast;
+    mod image;
+    #[path = "../ladder.rs"]
+    pub mod ladder;
+    mod learn;
+    mod linear;
+    mod net;
+    mod rng;
+    mod solve;
+    mod table;
+    mod task;
+    mod trees;
+}
+
+pub use baseline::ladder;
+
 /// An agent that the harness carries.
 #[derive(Debug, Clone, Copy)]
 pub struct Agent {
@@ -41,6 +60,7 @@ pub const AGENTS: [Agent; 4] = [
             "linear.rs",
             "net.rs",
             "rng.rs",
+            "solve.rs",
             "submit.rs",
             "table.rs",
             "task.rs",

@@ -3,20 +3,20 @@
 
 use std::collections::HashMap;
 
-use crate::learn::Shared;
-use crate::rng::{self, Rng};
-use crate::table::Column;
-use crate::task::number;
+use super::learn::Shared;
+use super::rng::{self, Rng};
+use super::table::Column;
+use super::task::number;
 
 /// A named column of numbers for the training and the test rows; NaN is missing.
-pub(crate) struct Feature {
-    pub(crate) name: String,
-    pub(crate) train: Vec<f32>,
-    pub(crate) test: Vec<f32>,
+pub(super) struct Feature {
+    pub(super) name: String,
+    pub(super) train: Vec<f32>,
+    pub(super) test: Vec<f32>,
 }
 
 /// What a column of text holds.
-pub(crate) enum Kind {
+pub(super) enum Kind {
     Constant,
     Number,
     /// Days since 1970 with the time of day as a fraction.
@@ -25,7 +25,7 @@ pub(crate) enum Kind {
     Text,
 }
 
-pub(crate) fn kind(train: &Column, test: &Column) -> Kind {
+pub(super) fn kind(train: &Column, test: &Column) -> Kind {
     let (mut filled, mut numbers, mut moments, mut words) = (0usize, 0usize, 0usize, 0usize);
     let mut first: Option<&str> = None;
     let mut constant = true;
@@ -46,7 +46,7 @@ pub(crate) fn kind(train: &Column, test: &Column) -> Kind {
 }
 
 /// Reads `2011-11-01`, optionally followed by a blank or `T` and a time of day.
-pub(crate) fn moment(cell: &str) -> Option<f64> {
+pub(super) fn moment(cell: &str) -> Option<f64> {
     let date = cell.get(..10)?;
     let bytes = date.as_bytes();
     if bytes[4] != b'-' || bytes[7] != b'-' {
@@ -75,7 +75,7 @@ pub(crate) fn moment(cell: &str) -> Option<f64> {
 }
 
 /// Month (0..12) and day of the month (1..=31) of a count of days since 1970.
-pub(crate) fn month_and_day(days: i64) -> (i64, i64) {
+pub(super) fn month_and_day(days: i64) -> (i64, i64) {
     let shifted = days + 719_468;
     let day = shifted.rem_euclid(146_097);
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
@@ -84,13 +84,13 @@ pub(crate) fn month_and_day(days: i64) -> (i64, i64) {
     ((month + 2) % 12, of_year - (153 * month + 2) / 5 + 1)
 }
 
-pub(crate) fn numbers(column: &Column) -> Vec<f32> {
+pub(super) fn numbers(column: &Column) -> Vec<f32> {
     column.iter().map(|cell| number(cell).map_or(f32::NAN, |v| v as f32)).collect()
 }
 
 /// Builds the features of a mixed table. `guide` is one number per training row that categories are
 /// averaged over.
-pub(crate) fn build(columns: &[Shared], guide: &[Vec<f32>], seed: u64) -> Vec<Feature> {
+pub(super) fn build(columns: &[Shared], guide: &[Vec<f32>], seed: u64) -> Vec<Feature> {
     let mut out = Vec::new();
     for Shared { name, train, test } in columns {
         match kind(train, test) {

@@ -4,22 +4,22 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::features::{self, Feature, Kind};
-use crate::learn::{Lesson, Loss, Shared};
-use crate::linear;
-use crate::rng::{self, Rng};
-use crate::table::Column;
-use crate::trees;
+use super::features::{self, Feature, Kind};
+use super::learn::{Lesson, Loss, Shared};
+use super::linear;
+use super::rng::{self, Rng};
+use super::table::Column;
+use super::trees;
 
 /// The moments of a table whose test rows all come after its training rows.
-pub(crate) struct Span {
-    pub(crate) column: String,
-    pub(crate) train: Vec<f64>,
-    pub(crate) test: Vec<f64>,
+pub(super) struct Span {
+    pub(super) column: String,
+    pub(super) train: Vec<f64>,
+    pub(super) test: Vec<f64>,
 }
 
 /// Looks for a column of moments in which the test begins where the training ends.
-pub(crate) fn span(columns: &[Shared]) -> Option<Span> {
+pub(super) fn span(columns: &[Shared]) -> Option<Span> {
     for Shared { name, train, test } in columns {
         if !matches!(features::kind(train, test), Kind::Moment) {
             continue;
@@ -52,7 +52,7 @@ impl Rows<'_> {
 }
 
 /// Guesses for the test rows, on the scale of `target`, with what was found on the way.
-pub(crate) fn forecast(
+pub(super) fn forecast(
     span: &Span,
     columns: &[Shared],
     target: &[f64],

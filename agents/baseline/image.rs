@@ -102,7 +102,7 @@ const LENGTHS: [(u16, u8); 29] = [
 const ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
 /// Unpacks a raw deflate stream (RFC 1951) into at most `limit` bytes.
-pub(crate) fn inflate(data: &[u8], limit: usize) -> Result<Vec<u8>, &'static str> {
+pub(super) fn inflate(data: &[u8], limit: usize) -> Result<Vec<u8>, &'static str> {
     let mut bits = Bits { data, at: 0, buffer: 0, count: 0 };
     let mut out: Vec<u8> = Vec::new();
     loop {
@@ -194,7 +194,7 @@ fn block(
 }
 
 /// Finds the members of a zip archive: name and unpacked bytes of those that `wanted` names.
-pub(crate) fn unzip(
+pub(super) fn unzip(
     data: &[u8],
     mut wanted: impl FnMut(&str) -> bool,
 ) -> Result<Vec<(String, Vec<u8>)>, &'static str> {
@@ -226,15 +226,15 @@ pub(crate) fn unzip(
 }
 
 /// A decoded picture: `[height, width, channels]` bytes, 1 (grey) or 3 (RGB) channels.
-pub(crate) struct Picture {
-    pub(crate) width: usize,
-    pub(crate) height: usize,
-    pub(crate) channels: usize,
-    pub(crate) pixels: Vec<u8>,
+pub(super) struct Picture {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    pub(super) channels: usize,
+    pub(super) pixels: Vec<u8>,
 }
 
 /// Decodes a PNG that is not interlaced; alpha is dropped, 16 bits become 8, a palette becomes RGB.
-pub(crate) fn png(data: &[u8]) -> Result<Picture, &'static str> {
+pub(super) fn png(data: &[u8]) -> Result<Picture, &'static str> {
     let body = data.strip_prefix(b"\x89PNG\r\n\x1a\n").ok_or("not a PNG")?;
     let (mut at, mut header, mut packed, mut palette) = (0, None, Vec::new(), Vec::new());
     while let Some(start) = body.get(at..at + 8) {
@@ -337,7 +337,7 @@ fn paeth(left: u8, up: u8, corner: u8) -> u8 {
 impl Picture {
     /// Box-averages to `[side, side, channels]` in 0..1, channel after channel; grey pictures are
     /// repeated when 3 channels are asked for.
-    pub(crate) fn resized(&self, side: usize, channels: usize) -> Vec<f32> {
+    pub(super) fn resized(&self, side: usize, channels: usize) -> Vec<f32> {
         let mut out = Vec::with_capacity(side * side * channels);
         for channel in 0..channels {
             for y in 0..side {

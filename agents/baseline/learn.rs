@@ -2,20 +2,20 @@
 
 use std::time::Instant;
 
-use crate::table::Column;
+use super::table::Column;
 
 /// `[row][output]`: values, or chances.
-pub(crate) type Rows = Vec<Vec<f32>>;
+pub(super) type Rows = Vec<Vec<f32>>;
 
 /// A column that the training and the test table share.
-pub(crate) struct Shared<'a> {
-    pub(crate) name: String,
-    pub(crate) train: &'a Column,
-    pub(crate) test: &'a Column,
+pub(super) struct Shared<'a> {
+    pub(super) name: String,
+    pub(super) train: &'a Column,
+    pub(super) test: &'a Column,
 }
 
 #[derive(Clone, Copy)]
-pub(crate) enum Loss {
+pub(super) enum Loss {
     /// Half the squared error.
     Squared,
     /// Log loss of one chance per output; the target is 0 or 1.
@@ -25,32 +25,32 @@ pub(crate) enum Loss {
 }
 
 /// What is to be learnt, from which rows, and until when.
-pub(crate) struct Lesson<'a> {
+pub(super) struct Lesson<'a> {
     /// `[training row][output]`.
-    pub(crate) target: &'a [Vec<f32>],
+    pub(super) target: &'a [Vec<f32>],
     /// Rows that are not learnt from but used to judge.
-    pub(crate) held_out: &'a [bool],
-    pub(crate) loss: Loss,
-    pub(crate) seed: u64,
-    pub(crate) deadline: Instant,
+    pub(super) held_out: &'a [bool],
+    pub(super) loss: Loss,
+    pub(super) seed: u64,
+    pub(super) deadline: Instant,
 }
 
 impl Lesson<'_> {
-    pub(crate) fn outputs(&self) -> usize {
+    pub(super) fn outputs(&self) -> usize {
         self.target[0].len()
     }
 
     /// The rows to learn from.
-    pub(crate) fn rows(&self) -> Vec<usize> {
+    pub(super) fn rows(&self) -> Vec<usize> {
         (0..self.target.len()).filter(|&row| !self.held_out[row]).collect()
     }
 
-    pub(crate) fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         Instant::now() > self.deadline
     }
 
     /// Mean loss of `guesses` for the rows that are held out; 0 if none is.
-    pub(crate) fn held_out_loss(&self, guesses: &[Vec<f32>]) -> f64 {
+    pub(super) fn held_out_loss(&self, guesses: &[Vec<f32>]) -> f64 {
         let (mut sum, mut count) = (0.0, 0.0);
         for ((guess, truth), _) in
             guesses.iter().zip(self.target).zip(self.held_out).filter(|(_, held)| **held)
@@ -64,7 +64,7 @@ impl Lesson<'_> {
 
 impl Loss {
     /// Turns raw scores into guesses.
-    pub(crate) fn activate(self, scores: &[f32]) -> Vec<f32> {
+    pub(super) fn activate(self, scores: &[f32]) -> Vec<f32> {
         match self {
             Self::Squared => scores.to_vec(),
             Self::Logistic => scores.iter().map(|s| 1.0 / (1.0 + (-s).exp())).collect(),
@@ -78,7 +78,7 @@ impl Loss {
     }
 
     /// The raw score that fits a column of targets best on its own.
-    pub(crate) fn start(self, target: impl Iterator<Item = f32>) -> f32 {
+    pub(super) fn start(self, target: impl Iterator<Item = f32>) -> f32 {
         let (mut sum, mut count) = (0f64, 0f64);
         for value in target {
             sum += f64::from(value);

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use crate::learn::{Lesson, Rows};
-use crate::rng::Rng;
+use super::learn::{Lesson, Rows};
+use super::rng::Rng;
 
 const HASHED: usize = 1 << 17;
 
 /// A sparse row: slot and weight.
-pub(crate) type Sparse = Vec<(u32, f32)>;
+pub(super) type Sparse = Vec<(u32, f32)>;
 
 fn hash(kind: u8, text: &[u8]) -> u32 {
     let mut h = 0xCBF2_9CE4_8422_2325u64 ^ u64::from(kind);
@@ -42,7 +42,7 @@ fn tokens(text: &str) -> Vec<u32> {
 
 /// Turns texts into rows of weighted, hashed words, word pairs and letter groups (sublinear tf-idf,
 /// unit length).
-pub(crate) fn words<'a>(
+pub(super) fn words<'a>(
     train: impl Iterator<Item = &'a str>,
     test: impl Iterator<Item = &'a str>,
 ) -> (Vec<Sparse>, Vec<Sparse>) {
@@ -78,7 +78,7 @@ pub(crate) fn words<'a>(
 }
 
 /// Linear scores by AdaGrad: guesses for the training and the test rows.
-pub(crate) fn fit(
+pub(super) fn fit(
     train: &[Sparse],
     test: &[Sparse],
     lesson: &Lesson,
@@ -135,7 +135,7 @@ pub(crate) fn fit(
 
 /// Ridge regression on dense rows `[row][column]` by the normal equations; gives the guesses for
 /// `test`.
-pub(crate) fn ridge(
+pub(super) fn ridge(
     train: &[Vec<f32>],
     target: &[f64],
     weight: &[f64],

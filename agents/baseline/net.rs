@@ -1,12 +1,12 @@
 //! A perceptron with one hidden layer for small pictures, trained with Adam on shifted copies.
 
-use crate::learn::{Lesson, Rows};
-use crate::rng::Rng;
+use super::learn::{Lesson, Rows};
+use super::rng::Rng;
 
-pub(crate) struct Settings {
-    pub(crate) side: usize,
-    pub(crate) hidden: usize,
-    pub(crate) epochs: usize,
+pub(super) struct Settings {
+    pub(super) side: usize,
+    pub(super) hidden: usize,
+    pub(super) epochs: usize,
 }
 
 struct Layer {
@@ -107,7 +107,7 @@ fn shifted(picture: &[f32], side: usize, dx: isize, dy: isize) -> Vec<f32> {
 }
 
 /// Guesses for the training and the test pictures.
-pub(crate) fn fit(
+pub(super) fn fit(
     train: &[Vec<f32>],
     test: &[Vec<f32>],
     lesson: &Lesson,

@@ -8,7 +8,7 @@ use std::time::Duration;
 const BOUNDARY: &str = "medalist-baseline-7f3c9a";
 
 /// The service's answer as it came, or nothing where there is no service.
-pub(crate) fn validate(submission: &Path) -> Option<String> {
+pub(super) fn validate(submission: &Path) -> Option<String> {
     let file = std::fs::read(submission).ok()?;
     // Outside a container the harness names another port. By number: a bare image may have no table
     // of host names.

@@ -1,41 +1,41 @@
 //! Comma-separated tables: a tolerant reader into text columns, and a writer.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
-use crate::rng::Rng;
+use super::rng::Rng;
 
 /// Above this many bytes a training table is thinned while it is read, so that memory stays
 /// bounded.
-const THIN_ABOVE: usize = 96 << 20;
+const THIN_ABOVE: u64 = 96 << 20;
 
 /// The cells of a column, one after the other in a single buffer.
 #[derive(Clone, Default)]
-pub(crate) struct Column {
+pub(super) struct Column {
     text: String,
     ends: Vec<usize>,
 }
 
 impl Column {
-    pub(crate) fn push(&mut self, cell: &str) {
+    pub(super) fn push(&mut self, cell: &str) {
         self.text.push_str(cell);
         self.ends.push(self.text.len());
     }
 
-    pub(crate) fn get(&self, row: usize) -> &str {
+    pub(super) fn get(&self, row: usize) -> &str {
         let start = if row == 0 { 0 } else { self.ends[row - 1] };
         &self.text[start..self.ends[row]]
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
         (0..self.len()).map(|row| self.get(row))
     }
 
-    pub(crate) fn take(&self, rows: &[usize]) -> Column {
+    pub(super) fn take(&self, rows: &[usize]) -> Column {
         let mut out = Column::default();
         for &row in rows {
             out.push(self.get(row));
@@ -45,25 +45,37 @@ impl Column {
 }
 
 #[derive(Clone, Default)]
-pub(crate) struct Table {
-    pub(crate) names: Vec<String>,
-    pub(crate) columns: Vec<Column>,
+pub(super) struct Table {
+    pub(super) names: Vec<String>,
+    pub(super) columns: Vec<Column>,
 }
 
 impl Table {
-    pub(crate) fn rows(&self) -> usize {
+    pub(super) fn rows(&self) -> usize {
         self.columns.first().map_or(0, Column::len)
     }
 
-    pub(crate) fn column(&self, name: &str) -> Option<&Column> {
+    pub(super) fn column(&self, name: &str) -> Option<&Column> {
         self.names.iter().position(|n| n == name).map(|at| &self.columns[at])
     }
 
-    pub(crate) fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.names.iter().any(|n| n == name)
     }
 
-    pub(crate) fn take(&self, rows: &[usize]) -> Table {
+    /// Writes it aside and moves it into place, so that a half-written file is never seen.
+    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
+        let aside = path.with_extension("csv.part");
+        let mut out = BufWriter::new(std::fs::File::create(&aside)?);
+        write_record(&mut out, self.names.iter().map(String::as_str))?;
+        for row in 0..self.rows() {
+            write_record(&mut out, self.columns.iter().map(|column| column.get(row)))?;
+        }
+        out.flush()?;
+        std::fs::rename(&aside, path)
+    }
+
+    pub(super) fn take(&self, rows: &[usize]) -> Table {
         Table {
             names: self.names.clone(),
             columns: self.columns.iter().map(|c| c.take(rows)).collect(),
@@ -73,26 +85,24 @@ impl Table {
 
 /// What may be dropped while reading.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Keep {
+pub(super) enum Keep {
     All,
     /// A seeded share of the rows of a very large file.
     Sample(u64),
 }
 
-/// Reads a table whose first record is its header. Short records are filled up, surplus cells
-/// dropped.
-pub(crate) fn parse(bytes: &[u8], separator: u8, keep: Keep) -> io::Result<Table> {
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+/// Reads a table of `size` bytes whose first record is its header, a piece at a time. Short records
+/// are filled up, surplus cells dropped.
+pub(super) fn parse(from: impl Read, size: u64, separator: u8, keep: Keep) -> io::Result<Table> {
+    let mut text = Text::new(from)?;
     let share = match keep {
-        Keep::Sample(_) if bytes.len() > THIN_ABOVE => THIN_ABOVE as f64 / bytes.len() as f64,
+        Keep::Sample(_) if size > THIN_ABOVE => THIN_ABOVE as f64 / size as f64,
         _ => 1.0,
     };
     let mut rng = Rng::new(if let Keep::Sample(seed) = keep { seed } else { 0 });
     let mut table = Table::default();
     let mut record: Vec<String> = Vec::new();
-    let mut at = 0;
-    while at < bytes.len() {
-        at = read_record(bytes, at, separator, &mut record);
+    while text.record(separator, &mut record)? {
         if table.names.is_empty() {
             table.names = record.iter().map(|name| name.trim().to_owned()).collect();
             table.columns = vec![Column::default(); table.names.len()];
@@ -114,53 +124,84 @@ pub(crate) fn parse(bytes: &[u8], separator: u8, keep: Keep) -> io::Result<Table
     Ok(table)
 }
 
-/// Reads the record that starts at `at` and gives the place after its line end.
-fn read_record(bytes: &[u8], mut at: usize, separator: u8, record: &mut Vec<String>) -> usize {
-    record.clear();
-    let mut cell: Vec<u8> = Vec::new();
-    let mut quoted = false;
-    loop {
-        let byte = bytes.get(at).copied();
-        at += 1;
-        match byte {
-            Some(b'"') if quoted && bytes.get(at) == Some(&b'"') => {
-                cell.push(b'"');
-                at += 1;
+/// The bytes of a file, with a look at the next one.
+struct Text<R> {
+    from: R,
+    piece: Vec<u8>,
+    at: usize,
+    end: usize,
+}
+
+impl<R: Read> Text<R> {
+    /// Without a byte-order mark.
+    fn new(from: R) -> io::Result<Self> {
+        let mut text = Self { from, piece: vec![0; 1 << 18], at: 0, end: 0 };
+        text.fill()?;
+        if text.piece[..text.end].starts_with(b"\xEF\xBB\xBF") {
+            text.at = 3;
+        }
+        Ok(text)
+    }
+
+    fn fill(&mut self) -> io::Result<()> {
+        (self.at, self.end) = (0, 0);
+        // A byte-order mark is looked for in the first piece, so it must not be cut.
+        while self.end < 3 {
+            match self.from.read(&mut self.piece[self.end..]) {
+                Ok(0) => break,
+                Ok(count) => self.end += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            Some(b'"') if quoted => quoted = false,
-            Some(b'"') if cell.is_empty() => quoted = true,
-            Some(b'\r') if !quoted && bytes.get(at) == Some(&b'\n') => {}
-            Some(byte) if quoted || (byte != separator && byte != b'\n') => cell.push(byte),
-            end => {
-                record.push(String::from_utf8_lossy(&cell).into_owned());
-                cell.clear();
-                if end != Some(separator) {
-                    return at.min(bytes.len());
+        }
+        Ok(())
+    }
+
+    fn peek(&mut self) -> io::Result<Option<u8>> {
+        if self.at == self.end {
+            self.fill()?;
+        }
+        Ok((self.at < self.end).then(|| self.piece[self.at]))
+    }
+
+    fn next(&mut self) -> io::Result<Option<u8>> {
+        let byte = self.peek()?;
+        self.at += usize::from(byte.is_some());
+        Ok(byte)
+    }
+
+    /// Reads the next record; false at the end.
+    fn record(&mut self, separator: u8, record: &mut Vec<String>) -> io::Result<bool> {
+        record.clear();
+        if self.peek()?.is_none() {
+            return Ok(false);
+        }
+        let mut cell: Vec<u8> = Vec::new();
+        let mut quoted = false;
+        loop {
+            match self.next()? {
+                Some(b'"') if quoted && self.peek()? == Some(b'"') => {
+                    cell.push(b'"');
+                    self.at += 1;
+                }
+                Some(b'"') if quoted => quoted = false,
+                Some(b'"') if cell.is_empty() => quoted = true,
+                Some(b'\r') if !quoted && self.peek()? == Some(b'\n') => {}
+                Some(byte) if quoted || (byte != separator && byte != b'\n') => cell.push(byte),
+                end => {
+                    record.push(String::from_utf8_lossy(&cell).into_owned());
+                    cell.clear();
+                    if end != Some(separator) {
+                        return Ok(true);
+                    }
                 }
             }
         }
     }
 }
 
-/// Writes `header` and `rows` aside and moves them into place, so that a half-written file is never
-/// seen.
-pub(crate) fn write(
-    path: &Path,
-    header: &[String],
-    rows: impl Iterator<Item = Vec<String>>,
-) -> io::Result<()> {
-    let aside = path.with_extension("csv.part");
-    let mut out = BufWriter::new(std::fs::File::create(&aside)?);
-    write_record(&mut out, header)?;
-    for row in rows {
-        write_record(&mut out, &row)?;
-    }
-    out.flush()?;
-    std::fs::rename(&aside, path)
-}
-
-fn write_record(out: &mut impl Write, cells: &[String]) -> io::Result<()> {
-    for (index, cell) in cells.iter().enumerate() {
+fn write_record<'a>(out: &mut impl Write, cells: impl Iterator<Item = &'a str>) -> io::Result<()> {
+    for (index, cell) in cells.enumerate() {
         if index > 0 {
             out.write_all(b",")?;
         }

@@ -5,97 +5,205 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::image;
-use crate::table::{self, Column, Keep, Table};
+use super::image;
+use super::table::{self, Column, Keep, Table};
 
 /// How many paths are looked at below the data directory, and how deep.
 const MOST_FILES: usize = 400_000;
 const DEPTH: usize = 4;
 
-pub(crate) struct Task {
-    pub(crate) description: String,
+pub(super) struct Task {
+    pub(super) description: String,
     /// The sample submission: its header rules ours, its rows name what is asked.
-    pub(crate) sample: Table,
-    pub(crate) id: String,
-    pub(crate) train: Table,
-    /// Test rows in the order of the sample submission; it may have the id column alone.
-    pub(crate) test: Table,
-    pub(crate) answer: Answer,
+    pub(super) sample: Table,
+    /// The columns that name a row.
+    pub(super) ids: Vec<String>,
+    /// The columns of the sample submission that are to be filled.
+    pub(super) wanted: Vec<String>,
+    pub(super) train: Table,
+    /// Test rows in the order of the sample submission; it may have the id columns alone.
+    pub(super) test: Table,
+    pub(super) answer: Answer,
     /// Picture files of the training and the test rows, where there are any.
-    pub(crate) pictures: Option<(Vec<PathBuf>, Vec<PathBuf>)>,
-    pub(crate) notes: Vec<String>,
+    pub(super) pictures: Option<(Vec<PathBuf>, Vec<PathBuf>)>,
+    pub(super) notes: Vec<String>,
 }
 
-pub(crate) enum Answer {
+/// What is known of a task beside its files; an agent knows nothing.
+#[derive(Default)]
+pub(super) struct Known {
+    /// The sample submission, wherever it is.
+    pub(super) sample: Option<PathBuf>,
+    /// The columns that name a row, if it is known whether there are any.
+    pub(super) ids: Option<Vec<String>>,
+    /// The columns to fill.
+    pub(super) targets: Vec<String>,
+    /// More tables than lie among the data.
+    pub(super) tables: Vec<PathBuf>,
+    /// Words on the metric.
+    pub(super) metric: String,
+}
+
+pub(super) enum Answer {
     /// A number per row.
     Number { column: String },
     /// A class per row, written as in the training table.
     Label { column: String, classes: Vec<String> },
     /// The chance of the second of two classes.
     Chance { column: String, classes: Vec<String> },
-    /// A chance per class; `places[class]` is the submission's column.
+    /// A chance per class; `places[class]` is the wanted column.
     Chances { column: String, classes: Vec<String>, places: Vec<usize> },
     /// Several columns of the training table; `binary` if all hold 0 and 1 only.
     Several { columns: Vec<String>, binary: bool },
 }
 
-/// Finds the tables, or says in a sentence what is missing. `on_sample` sees the sample submission
-/// as soon as it is read.
-pub(crate) fn find(
-    data: &Path,
-    seed: u64,
-    on_sample: impl FnOnce(&Table) -> Result<(), String>,
-) -> Result<Task, String> {
-    let files = walk(data);
-    let description = files
-        .iter()
-        .find(|path| stem(path) == "description")
-        .and_then(|path| fs::read_to_string(path).ok())
-        .unwrap_or_default();
-    let tables: Vec<&PathBuf> = files.iter().filter(|path| is_table(path)).collect();
-    let is_sample = |path: &Path| stem(path).replace(['_', '-'], "").contains("samplesub");
-    let sample_path = tables
-        .iter()
-        .find(|path| is_sample(path))
-        .ok_or("there is no sample submission among the data")?;
-    let sample = load(sample_path, Keep::All)?;
-    on_sample(&sample)?;
-    if sample.names.len() < 2 {
-        return Err("the sample submission has a single column".to_owned());
+impl Answer {
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::Number { column } => format!("a number, `{column}`"),
+            Self::Label { column, classes } => {
+                format!("one of {} classes, `{column}`", classes.len())
+            }
+            Self::Chance { column, classes } => {
+                format!("the chance of `{}`, `{column}`", classes[1])
+            }
+            Self::Chances { column, classes, .. } => {
+                format!("a chance for each of {} classes, `{column}`", classes.len())
+            }
+            Self::Several { columns, binary } => {
+                format!("{} {}", columns.len(), if *binary { "chances" } else { "numbers" })
+            }
+        }
     }
-    let id = sample.names[0].clone();
-    let mut notes = vec![format!(
-        "sample submission: {} with {} rows",
-        shown(data, sample_path),
-        sample.rows()
-    )];
-    let others = || tables.iter().filter(|path| !is_sample(path));
-    let train_path = others()
-        .filter(|path| !stem(path).contains("test"))
-        .max_by_key(|path| {
-            let name = stem(path);
+}
+
+impl Task {
+    /// Finds the tables, or says in a sentence what is missing; beside the task where each test row
+    /// stands in the file of test rows, if there is one. `on_sample` sees the sample submission as
+    /// soon as it is read.
+    pub(super) fn find(
+        data: &Path,
+        seed: u64,
+        known: &Known,
+        on_sample: impl FnOnce(&Table) -> Result<(), String>,
+    ) -> Result<(Self, Option<Vec<usize>>), String> {
+        let files = walk(data);
+        let description = files
+            .iter()
+            .find(|path| stem(path) == "description")
+            .and_then(|path| fs::read_to_string(path).ok())
+            .unwrap_or_default();
+        let tables: Vec<&PathBuf> =
+            files.iter().chain(&known.tables).filter(|path| is_table(path)).collect();
+        let is_sample = |path: &Path| {
+            Some(path) == known.sample.as_deref()
+                || stem(path).replace(['_', '-'], "").contains("samplesub")
+        };
+        let sample_path = known
+            .sample
+            .as_ref()
+            .or_else(|| tables.iter().copied().find(|path| is_sample(path)))
+            .ok_or("there is no sample submission among the data")?;
+        let sample = load(sample_path, Keep::All)?;
+        on_sample(&sample)?;
+        if sample.names.len() < 2 {
+            return Err("the sample submission has a single column".to_owned());
+        }
+        let mut notes = vec![format!(
+            "sample submission: {} with {} rows",
+            shown(data, sample_path),
+            sample.rows()
+        )];
+        let ids = known.ids.clone().unwrap_or_else(|| vec![sample.names[0].clone()]);
+        let wanted = match known.targets.is_empty() {
+            true => sample.names[1..].to_vec(),
+            false => known.targets.clone(),
+        };
+        let others = || tables.iter().filter(|path| !is_sample(path));
+        let train_path = others()
+            .filter(|path| !stem(path).contains("test"))
+            .max_by_key(|path| {
+                let name = stem(path);
+                let header = header(path);
+                let targets = wanted.iter().filter(|column| header.contains(column)).count();
+                (
+                    targets > 0,
+                    name == "train",
+                    name.contains("train"),
+                    name.contains("label"),
+                    targets,
+                )
+            })
+            .ok_or("there is no training table (CSV) among the data")?;
+        let train = load(train_path, Keep::Sample(seed))?;
+        notes.push(format!(
+            "training table: {} with {} rows",
+            shown(data, train_path),
+            train.rows()
+        ));
+        let test_path = others().filter(|path| stem(path).contains("test")).max_by_key(|path| {
             let header = header(path);
-            let targets = sample.names[1..].iter().filter(|column| header.contains(column)).count();
-            (targets > 0, name == "train", name.contains("train"), name.contains("label"), targets)
-        })
-        .ok_or("there is no training table among the data")?;
-    let train = load(train_path, Keep::Sample(seed))?;
-    notes.push(format!("training table: {} with {} rows", shown(data, train_path), train.rows()));
-    let test_path = others()
-        .filter(|path| stem(path).contains("test"))
-        .max_by_key(|path| (stem(path) == "test", header(path).contains(&id)));
-    let test = test_path
-        .map(|path| load(path, Keep::All))
-        .transpose()?
-        .and_then(|table| aligned(&sample, &table));
-    let test = test.unwrap_or_else(|| Table {
-        names: vec![id.clone()],
-        columns: vec![sample.columns[0].clone()],
-    });
-    let answer = answer(&sample, &train, &test, &description)?;
-    let train_key = if train.has(&id) { id.clone() } else { train.names[0].clone() };
-    let pictures = pictures(&files, train.column(&train_key), &sample.columns[0]);
-    Ok(Task { description, sample, id, train, test, answer, pictures, notes })
+            (stem(path) == "test", ids.iter().all(|id| header.contains(id)))
+        });
+        let test = test_path
+            .map(|path| load(path, Keep::All))
+            .transpose()?
+            .and_then(|table| aligned(&sample, table, &ids));
+        let (test, places) = match test {
+            Some((test, places)) => (test, Some(places)),
+            None => {
+                let named = ids.iter().filter(|id| sample.has(id));
+                let columns = named.clone().filter_map(|id| sample.column(id).cloned()).collect();
+                (Table { names: named.cloned().collect(), columns }, None)
+            }
+        };
+        let text = format!("{description} {}", known.metric).to_lowercase();
+        let answer = answer(&sample, &wanted, &ids, &train, &test, &text)?;
+        let mut task = Self {
+            description: text,
+            sample,
+            ids,
+            wanted,
+            train,
+            test,
+            answer,
+            pictures: None,
+            notes,
+        };
+        task.pictures = task.find_pictures(&files);
+        Ok((task, places))
+    }
+
+    /// The one column that names a row in the training and in the test part, if there is one.
+    pub(super) fn id(&self) -> Option<(&str, &Column, &Column)> {
+        let [id] = self.ids.as_slice() else { return None };
+        Some((id, self.train.column(id)?, self.sample.column(id)?))
+    }
+
+    /// The picture of every row, if nearly all rows have one.
+    fn find_pictures(&self, files: &[PathBuf]) -> Option<(Vec<PathBuf>, Vec<PathBuf>)> {
+        let id = self.ids.first()?;
+        let key = if self.train.has(id) { id } else { self.train.names.first()? };
+        pictures(files, self.train.column(key), self.sample.column(id)?)
+    }
+
+    /// Columns that both tables have, without the targets.
+    pub(super) fn shared_columns(&self) -> Vec<&str> {
+        let targets: HashSet<&str> = self.targets().into_iter().collect();
+        let shared = |name: &&String| self.test.has(name) && !targets.contains(name.as_str());
+        self.train.names.iter().filter(shared).map(String::as_str).collect()
+    }
+
+    /// The columns of the training table that hold the answers.
+    pub(super) fn targets(&self) -> Vec<&str> {
+        match &self.answer {
+            Answer::Number { column }
+            | Answer::Label { column, .. }
+            | Answer::Chance { column, .. }
+            | Answer::Chances { column, .. } => vec![column],
+            Answer::Several { columns, .. } => columns.iter().map(String::as_str).collect(),
+        }
+    }
 }
 
 fn shown(root: &Path, path: &Path) -> String {
@@ -138,16 +246,22 @@ fn walk(root: &Path) -> Vec<PathBuf> {
 
 fn load(path: &Path, keep: Keep) -> Result<Table, String> {
     let fail = |problem: String| format!("cannot read {}: {problem}", path.display());
-    let mut bytes = fs::read(path).map_err(|e| fail(e.to_string()))?;
     let name = path.to_string_lossy().to_lowercase();
-    if name.ends_with(".zip") {
+    let separator = if name.contains(".tsv") { b'\t' } else { b',' };
+    let table = if name.ends_with(".zip") {
+        let bytes = fs::read(path).map_err(|e| fail(e.to_string()))?;
         let members =
             image::unzip(&bytes, |name| is_table(Path::new(name)) && !name.starts_with("__MACOSX"))
                 .map_err(|e| fail(e.to_owned()))?;
-        bytes = members.into_iter().next().ok_or_else(|| fail("no table inside".to_owned()))?.1;
-    }
-    table::parse(&bytes, if name.contains(".tsv") { b'\t' } else { b',' }, keep)
-        .map_err(|e| fail(e.to_string()))
+        drop(bytes);
+        let text = members.into_iter().next().ok_or_else(|| fail("no table inside".to_owned()))?.1;
+        table::parse(text.as_slice(), text.len() as u64, separator, keep)
+    } else {
+        let size = fs::metadata(path).map_or(0, |data| data.len());
+        let file = fs::File::open(path).map_err(|e| fail(e.to_string()))?;
+        table::parse(file, size, separator, keep)
+    };
+    table.map_err(|e| fail(e.to_string()))
 }
 
 fn header(path: &Path) -> Vec<String> {
@@ -156,24 +270,40 @@ fn header(path: &Path) -> Vec<String> {
     let read =
         fs::File::open(path).and_then(|file| BufReader::new(file).read_until(b'\n', &mut line));
     match read {
-        Ok(_) => table::parse(&line, b',', Keep::All).map(|table| table.names).unwrap_or_default(),
+        Ok(_) => table::parse(line.as_slice(), line.len() as u64, b',', Keep::All)
+            .map(|table| table.names)
+            .unwrap_or_default(),
         Err(_) => Vec::new(),
     }
 }
 
-/// The test rows in the sample's order, or nothing if they do not belong together.
-fn aligned(sample: &Table, test: &Table) -> Option<Table> {
-    let ids = &sample.columns[0];
-    let Some(keys) = test.column(&sample.names[0]) else {
-        return (test.rows() == sample.rows()).then(|| test.clone());
+/// The test rows in the sample's order and where they stood, or nothing if they do not belong
+/// together.
+fn aligned(sample: &Table, test: Table, ids: &[String]) -> Option<(Table, Vec<usize>)> {
+    let as_they_are = |test: Table| {
+        let places = (0..test.rows()).collect();
+        (test, places)
     };
+    let keys = |table: &Table| -> Option<Vec<String>> {
+        let columns: Vec<&Column> = ids.iter().map(|id| table.column(id)).collect::<Option<_>>()?;
+        let key =
+            |row| columns.iter().map(|column| column.get(row)).collect::<Vec<_>>().join("\u{1f}");
+        (!columns.is_empty()).then(|| (0..table.rows()).map(key).collect())
+    };
+    let (Some(asked), Some(there)) = (keys(sample), keys(&test)) else {
+        return (test.rows() == sample.rows()).then(|| as_they_are(test));
+    };
+    if asked == there {
+        return Some(as_they_are(test));
+    }
     let places: HashMap<&str, usize> =
-        keys.iter().enumerate().map(|(row, key)| (key, row)).collect();
-    let rows: Option<Vec<usize>> = ids.iter().map(|id| places.get(id).copied()).collect();
-    rows.map(|rows| test.take(&rows))
+        there.iter().enumerate().map(|(row, key)| (key.as_str(), row)).collect();
+    let rows: Option<Vec<usize>> =
+        asked.iter().map(|id| places.get(id.as_str()).copied()).collect();
+    rows.map(|rows| (test.take(&rows), rows))
 }
 
-pub(crate) fn number(cell: &str) -> Option<f64> {
+pub(super) fn number(cell: &str) -> Option<f64> {
     cell.trim().parse::<f64>().ok().filter(|value| value.is_finite())
 }
 
@@ -186,15 +316,16 @@ fn distinct(column: &Column) -> Vec<String> {
     out
 }
 
+/// Works out what is asked; `text` is what is said of the task, in lower case.
 fn answer(
     sample: &Table,
+    wanted: &[String],
+    ids: &[String],
     train: &Table,
     test: &Table,
-    description: &str,
+    text: &str,
 ) -> Result<Answer, String> {
-    let text = description.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    let wanted = &sample.names[1..];
     if wanted.len() > 1 {
         if wanted.iter().all(|name| train.has(name)) {
             let binary = wanted.iter().all(|name| {
@@ -231,8 +362,7 @@ fn answer(
     let column = if train.has(&wanted[0]) {
         wanted[0].clone()
     } else {
-        let mut extra =
-            train.names.iter().filter(|name| !test.has(name) && **name != sample.names[0]);
+        let mut extra = train.names.iter().filter(|name| !test.has(name) && !ids.contains(name));
         match (extra.next(), extra.next()) {
             (Some(name), None) => name.clone(),
             _ => return Err(format!("the training table has no column `{}`", wanted[0])),
@@ -255,8 +385,9 @@ fn answer(
         return Ok(Answer::Number { column });
     }
     if classes.len() == 2 {
-        let fractions =
-            sample.columns[1].iter().any(|cell| number(cell).is_some_and(|v| v.fract() != 0.0));
+        let fractions = sample.column(&wanted[0]).is_some_and(|asked| {
+            asked.iter().any(|cell| number(cell).is_some_and(|v| v.fract() != 0.0))
+        });
         let ranked = says(&[
             "auc",
             "area under",
@@ -311,21 +442,4 @@ fn pictures(
         |paths: &[PathBuf]| paths.iter().filter(|path| path.as_os_str().is_empty()).count();
     let few = |paths: &[PathBuf]| !paths.is_empty() && missing(paths) * 20 <= paths.len();
     (few(&train) && few(&test)).then_some((train, test))
-}
-
-/// Columns that both tables have, without the id and the targets.
-pub(crate) fn shared_columns(task: &Task) -> Vec<String> {
-    let targets: HashSet<&str> = match &task.answer {
-        Answer::Number { column }
-        | Answer::Label { column, .. }
-        | Answer::Chance { column, .. }
-        | Answer::Chances { column, .. } => [column.as_str()].into(),
-        Answer::Several { columns, .. } => columns.iter().map(String::as_str).collect(),
-    };
-    task.train
-        .names
-        .iter()
-        .filter(|name| task.test.has(name) && !targets.contains(name.as_str()))
-        .cloned()
-        .collect()
 }

@@ -1,18 +1,18 @@
 //! Gradient-boosted trees over binned columns.
 
-use crate::learn::{Lesson, Loss, Rows};
-use crate::rng::Rng;
+use super::learn::{Lesson, Loss, Rows};
+use super::rng::Rng;
 
 /// Bin 0 is for missing values; the others hold about equally many rows.
 const BINS: usize = 96;
 
 /// Columns of bins, `[column][row]`.
-pub(crate) struct Binned {
-    pub(crate) columns: Vec<Vec<u8>>,
+pub(super) struct Binned {
+    pub(super) columns: Vec<Vec<u8>>,
 }
 
 /// Bins `train` and `test` columns (NaN is missing) by the quantiles of both.
-pub(crate) fn bin(train: &[Vec<f32>], test: &[Vec<f32>]) -> (Binned, Binned) {
+pub(super) fn bin(train: &[Vec<f32>], test: &[Vec<f32>]) -> (Binned, Binned) {
     let mut out = (Binned { columns: Vec::new() }, Binned { columns: Vec::new() });
     for (a, b) in train.iter().zip(test) {
         let mut values: Vec<f32> = a.iter().filter(|v| !v.is_nan()).copied().collect();
@@ -34,13 +34,13 @@ pub(crate) fn bin(train: &[Vec<f32>], test: &[Vec<f32>]) -> (Binned, Binned) {
     out
 }
 
-pub(crate) struct Settings {
-    pub(crate) rounds: usize,
-    pub(crate) rate: f32,
-    pub(crate) leaves: usize,
-    pub(crate) min_rows: usize,
-    pub(crate) column_share: f64,
-    pub(crate) row_share: f64,
+pub(super) struct Settings {
+    pub(super) rounds: usize,
+    pub(super) rate: f32,
+    pub(super) leaves: usize,
+    pub(super) min_rows: usize,
+    pub(super) column_share: f64,
+    pub(super) row_share: f64,
 }
 
 struct Node {
@@ -52,17 +52,17 @@ struct Node {
 }
 
 /// What a training run gives.
-pub(crate) struct Boosted {
+pub(super) struct Boosted {
     /// Guesses for all training rows.
-    pub(crate) train: Rows,
+    pub(super) train: Rows,
     /// Guesses for the test rows.
-    pub(crate) test: Rows,
+    pub(super) test: Rows,
     /// Rounds after which the rows held out no longer gained.
-    pub(crate) rounds: usize,
+    pub(super) rounds: usize,
 }
 
 /// Trains until the rows that are held out no longer gain.
-pub(crate) fn boost(
+pub(super) fn boost(
     train: &Binned,
     test: &Binned,
     lesson: &Lesson,
