@@ -23,6 +23,7 @@ mod download;
 pub mod error;
 #[cfg(target_os = "linux")]
 pub mod experiment;
+pub mod fairness;
 #[cfg(target_os = "linux")]
 pub mod gateway;
 #[cfg(target_os = "linux")]

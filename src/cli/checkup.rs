@@ -77,7 +77,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     Ok(if checkups.iter().all(Checkup::is_clean) { Exit::Success } else { Exit::Partial })
 }
 
-fn not_prepared(what: impl std::fmt::Display, id: &str, context: &Context) -> CliError {
+pub(super) fn not_prepared(what: impl std::fmt::Display, id: &str, context: &Context) -> CliError {
     CliError::message(Exit::BadInput, format_args!("{what} in `{}`", context.data_dir.display()))
         .hint(format!("`medalist prepare -c {id}` prepares it; `--data-dir` names another place"))
 }

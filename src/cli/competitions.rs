@@ -1,5 +1,5 @@
-//! `medalist competitions list|show|doctor|check|new`: what the catalogue knows, and whether prepared data
-//! are sound.
+//! `medalist competitions list|show|doctor|check|new`: what the catalogue knows, whether prepared
+//! data are sound and a fair task, and how a new competition comes to be.
 
 use std::fmt::Write as _;
 
@@ -10,11 +10,12 @@ use medalist_reports::table::{Column, Look, render, wrap};
 
 #[cfg(target_os = "linux")]
 use super::new_competition;
-use super::{check, checkup};
+use super::{checkup, fairness};
 use crate::app::competitions::{Facts, Kind, board_in_force};
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
 use crate::app::names::{self, unknown_competition};
+use crate::app::suites::ChosenSuite;
 use crate::app::terminal::output_width;
 
 /// Look at the competitions in the catalogue.
@@ -31,7 +32,7 @@ enum CompetitionsCommand {
     /// Show everything known of one competition.
     Show(ShowArgs),
     Doctor(checkup::Args),
-    Check(check::Args),
+    Check(fairness::Args),
     #[cfg(target_os = "linux")]
     New(Box<new_competition::Args>),
 }
@@ -73,7 +74,7 @@ pub(crate) fn run(args: &CompetitionsArgs, context: &Context) -> Result<Exit, Cl
         CompetitionsCommand::List(args) => list(args, &catalogue, context),
         CompetitionsCommand::Show(args) => show(args, &catalogue, context),
         CompetitionsCommand::Doctor(args) => checkup::run(args, context),
-        CompetitionsCommand::Check(args) => check::run(args, context),
+        CompetitionsCommand::Check(args) => fairness::run(args, context),
         #[cfg(target_os = "linux")]
         CompetitionsCommand::New(args) => new_competition::run(args, context),
     }

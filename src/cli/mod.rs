@@ -10,7 +10,6 @@ pub mod audit;
 pub mod briefs;
 #[cfg(target_os = "linux")]
 pub mod bundle;
-mod check;
 mod checkup;
 #[cfg(target_os = "linux")]
 pub mod clean;
@@ -24,6 +23,7 @@ pub mod disclose;
 pub mod doctor;
 #[cfg(target_os = "linux")]
 pub mod experiment;
+mod fairness;
 #[cfg(target_os = "linux")]
 pub mod gateway;
 pub mod grade;
