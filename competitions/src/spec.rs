@@ -11,6 +11,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use crate::nearest::suggestion;
@@ -205,6 +206,8 @@ pub struct CompetitionSpec {
     pub complexity: Complexity,
     /// Size of the download in units of 10^9 bytes, where known.
     pub size_gb: Option<f64>,
+    /// The day on which it ended on Kaggle, where known.
+    pub ended: Option<NaiveDate>,
     /// Where the prepared files are.
     pub data: DataPaths,
     /// Scores that earn medals; `None` where nothing is known, and then no medal is given.

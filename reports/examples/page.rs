@@ -40,6 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         title: format!("{agents} agents"),
         generated_at: Utc::now(),
         seed_rule: SeedRule::default(),
+        cutoffs: Default::default(),
     };
     let data = ReportData::compute(&reading, &(), &options);
     export::write(&dir, &data, &[Format::Html, Format::Pages, Format::Png], &())?;

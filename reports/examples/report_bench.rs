@@ -51,6 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         title: "Bench".to_owned(),
         generated_at: Utc::now(),
         seed_rule: SeedRule::default(),
+        cutoffs: Default::default(),
     };
     let data = ReportData::compute(&reading, &(), &options);
     watch.tell("computed");

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attempt::{Attempt, Ending, Grade, Measure, Medal};
 use crate::compare::{self, Change};
+use crate::contamination::{Contamination, Cutoffs};
 use crate::estimate::Estimate;
 use crate::leaderboard::{self, Row, SeedRule};
 use crate::llm::{Cost, LlmUse};
@@ -28,7 +29,7 @@ use warnings::{different_suites, mixed_conditions, uneven_coverage};
 pub use warnings::{obfuscated_briefs, other_data};
 
 /// The version of `report.json` that this crate writes.
-pub const REPORT_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 1 };
+pub const REPORT_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 2 };
 
 /// A whole report. Serialised, it is `report.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -110,6 +111,9 @@ pub struct AgentReport {
     pub took_s: f64,
     /// Attempts whose condition differs, in words; empty if all ran under equal conditions.
     pub mixed_conditions: Vec<String>,
+    /// Medal rates before and after the training cut-off that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contamination: Option<Contamination>,
 }
 
 /// How many attempts ended how. Everything is counted against `planned`.
@@ -276,6 +280,8 @@ pub struct ReportOptions {
     pub generated_at: DateTime<Utc>,
     /// How leaderboard rows build their seeds.
     pub seed_rule: SeedRule,
+    /// Training cut-offs to compare with.
+    pub cutoffs: Cutoffs,
 }
 
 impl ReportData {
@@ -293,9 +299,7 @@ impl ReportData {
         let by_agent: Vec<(&str, Vec<&Group>)> = by_agent.into_iter().collect();
         let mut agents: Vec<(AgentReport, Vec<&Attempt>)> = by_agent
             .par_iter()
-            .map(|(agent, groups)| {
-                agent_report(agent, groups, source, options.seed_rule, &spellings)
-            })
+            .map(|(agent, groups)| agent_report(agent, groups, source, options, &spellings))
             .collect();
         let rate = |agent: &AgentReport| agent.overall.get(Measure::AnyMedal).value.unwrap_or(-1.0);
         agents.sort_by(|a, b| {
@@ -362,14 +366,14 @@ fn agent_report<'a>(
     agent: &str,
     groups: &[&'a Group],
     source: &dyn CompetitionSource,
-    seed_rule: SeedRule,
+    options: &ReportOptions,
     spellings: &[BTreeMap<String, &str>; 3],
 ) -> (AgentReport, Vec<&'a Attempt>) {
     let by_competition = by_competition(groups);
     let attempts: Vec<&Attempt> = by_competition.values().flatten().copied().collect();
     let [by_modality, by_complexity, by_category] =
         std::array::from_fn(|i| split(&by_competition, KINDS[i], &spellings[i]));
-    let (leaderboard, problems) = leaderboard::row(groups, seed_rule, source);
+    let (leaderboard, problems) = leaderboard::row(groups, options.seed_rule, source);
     let record = groups.iter().find_map(|group| group.record.as_ref());
     let llm = LlmUse::of(&attempts);
     let report = AgentReport {
@@ -394,6 +398,7 @@ fn agent_report<'a>(
             .into_iter()
             .chain(mixed_conditions(&attempts))
             .collect(),
+        contamination: Contamination::of(agent, &options.cutoffs, &by_competition),
     };
     (report, attempts)
 }

@@ -397,6 +397,7 @@ pub fn markdown(data: &ReportData) -> String {
             );
         }
     }
+    out.push_str(&crate::contamination::markdown(data));
     out.push_str(&markdown_costs(data));
     if !data.warnings.is_empty() {
         out.push_str("\nWarnings:\n\n");

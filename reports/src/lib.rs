@@ -7,6 +7,7 @@
 pub mod attempt;
 pub mod compare;
 pub mod compare_text;
+pub mod contamination;
 mod cut;
 pub mod data;
 pub mod disclose;

@@ -15,7 +15,7 @@ mod words;
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use medalist_grading::Medal;
 use medalist_grading::untrusted::Shown;
 use serde::{Deserialize, Serialize};
@@ -199,6 +199,9 @@ pub struct CompetitionFacts {
     /// Size of its raw data, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
+    /// The last day of the competition, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<NaiveDate>,
 }
 
 /// How a try ended.

@@ -110,6 +110,7 @@ impl Simulation {
             metric: "roc_auc".to_owned(),
             suites: vec!["all".to_owned()],
             size_bytes: Some(10_u64.pow(7 + c as u32 % 4)),
+            ended: None,
         };
         let thresholds = Thresholds { gold: 0.95, silver: 0.93, bronze: 0.90, median: 0.80 };
         let won = rng.unit() < p;

@@ -150,6 +150,9 @@ fn summary(out: &mut String, agent: &AgentReport, look: Look) {
             text::counted(kept)
         ));
     }
+    for line in agent.contamination.iter().flat_map(|found| &found.summary) {
+        put(line.clone());
+    }
     if counts.outcomes.contains_key("claimed") {
         put("claimed, not measured: of submissions and ends nothing is known".to_owned());
         out.push('\n');

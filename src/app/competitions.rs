@@ -56,6 +56,9 @@ pub struct Facts<'a> {
     pub kaggle_url: Option<String>,
     /// Size of the download in units of 10^9 bytes.
     pub size_gb: Option<f64>,
+    /// The day on which it ended on Kaggle, where known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<chrono::NaiveDate>,
     /// How submissions are scored.
     pub metric: &'a str,
     /// Which scores are better.
@@ -105,6 +108,7 @@ impl<'a> Facts<'a> {
                 .collect(),
             kaggle_url: spec.kaggle_url(),
             size_gb: spec.size_gb,
+            ended: spec.ended,
             metric: &spec.grading.metric,
             direction: spec.grading.direction,
             id_columns: &spec.grading.id_columns,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::Utc;
 use medalist_competitions::frame::{ExportColumn, FrameError, write_parquet};
 use medalist_competitions::{Catalogue, CompetitionSpec, Suite};
+use medalist_reports::contamination::Cutoffs;
 use medalist_reports::data::{ReportData, ReportOptions};
 use medalist_reports::export::{self, Column, Format};
 use medalist_reports::leaderboard::SeedRule;
@@ -60,6 +61,8 @@ pub struct ReportRequest<'a> {
     pub outputs: &'a [Output],
     /// Heading, if the user says so.
     pub title: Option<String>,
+    /// Training cut-offs to compare with.
+    pub cutoffs: Cutoffs,
 }
 
 /// Computes reports and writes their files; `each` gets a report with what was written of it.
@@ -85,7 +88,12 @@ pub fn write_reports(
             ),
         };
         let reading = reading_at(&whole, at, context, &source);
-        let options = ReportOptions { title, generated_at: Utc::now(), seed_rule: request.seeds };
+        let options = ReportOptions {
+            title,
+            generated_at: Utc::now(),
+            seed_rule: request.seeds,
+            cutoffs: request.cutoffs.clone(),
+        };
         let data = ReportData::compute(&reading, &source, &options);
         for warning in data.warnings.iter().skip(reading.warnings.len()) {
             context.warn(warning);
@@ -278,6 +286,7 @@ pub fn facts(spec: &CompetitionSpec) -> CompetitionFacts {
             .map(ToString::to_string)
             .collect(),
         size_bytes: spec.size_gb.map(|size| (size * 1e9) as u64),
+        ended: spec.ended,
     }
 }
 

@@ -102,6 +102,7 @@ impl Shown {
             title: default_title(&reading),
             generated_at: Utc::now(),
             seed_rule: SeedRule::default(),
+            cutoffs: Default::default(),
         };
         Ok(ReportData::compute(&reading, &self.source, &options))
     }

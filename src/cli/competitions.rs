@@ -187,6 +187,9 @@ fn page(facts: &Facts<'_>, width: usize) -> String {
     if facts.kaggle_url.is_some() {
         field("download", &facts.size_gb.map_or_else(|| "size unknown".to_owned(), size_text));
     }
+    if let Some(ended) = facts.ended {
+        field("ended", &ended.to_string());
+    }
     field("metric", &format!("{}, {}", facts.metric, direction_text(facts.direction)));
     field("id columns", &names(facts.id_columns));
     field("targets", &names(facts.target_columns));

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use clap::ValueEnum;
+use medalist_reports::contamination::Cutoffs;
 use medalist_reports::export::{self, Format};
 use medalist_reports::leaderboard::SeedRule;
 use medalist_reports::read::Reading;
@@ -41,6 +43,11 @@ pub struct Args {
     /// What to write.
     #[arg(short, long, value_delimiter = ',', default_values_t = [FormatName::Html, FormatName::Json])]
     format: Vec<FormatName>,
+    /// Compare medal rates on competitions that ended by a model's training cut-off with those on
+    /// later ones: the contamination gap (docs/reports.md). With AGENT= of this agent alone; may be
+    /// repeated.
+    #[arg(long = "cutoff", value_name = "[AGENT=]YYYY-MM-DD", value_parser = cutoff)]
+    cutoffs: Vec<(Option<String>, NaiveDate)>,
     /// Heading of the report.
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
@@ -120,6 +127,31 @@ impl SeedArgs {
     }
 }
 
+/// A training cut-off on the command line.
+fn cutoff(text: &str) -> Result<(Option<String>, NaiveDate), String> {
+    let (agent, day) = match text.rsplit_once('=') {
+        Some(("", _)) => return Err("expected an agent before `=`".to_owned()),
+        Some((agent, day)) => (Some(agent.to_owned()), day),
+        None => (None, text),
+    };
+    let date = day.parse().map_err(|_| format!("`{day}` is no day such as 2025-06-01"))?;
+    Ok((agent, date))
+}
+
+/// The cut-offs that were named, the last of several for one agent.
+fn cutoffs(named: &[(Option<String>, NaiveDate)]) -> Cutoffs {
+    let mut cutoffs = Cutoffs::default();
+    for (agent, date) in named {
+        match agent {
+            Some(agent) => {
+                cutoffs.by_agent.insert(agent.clone(), *date);
+            }
+            None => cutoffs.all = Some(*date),
+        }
+    }
+    cutoffs
+}
+
 /// A format on the command line.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FormatName {
@@ -184,6 +216,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         out: args.out.clone(),
         outputs: &outputs,
         title: args.title.clone(),
+        cutoffs: cutoffs(&args.cutoffs),
     };
     write_reports(request, context, |data, written| {
         if !args.json {

@@ -161,14 +161,28 @@ pub fn difference_on_these(pairs: &[(Cluster, Cluster)], confidence: f64) -> Opt
         let interval = on_these_with(&clusters, confidence, FEW_EVENTS_OF_A_SIDE)?;
         Some((super::cluster_mean(&clusters), interval))
     };
-    let ((b, of_b), (c, of_c)) = (side(|p| &p.0)?, side(|p| &p.1)?);
+    Some(newcombe(side(|p| &p.0)?, side(|p| &p.1)?))
+}
+
+/// Interval of second minus first *on competitions like these*, where both sides are different
+/// competitions: both sides' [`on_like_these`], which are independent. `None` if a side has fewer than
+/// two competitions.
+pub fn difference_of_others(
+    first: &[Cluster],
+    second: &[Cluster],
+    confidence: f64,
+) -> Option<Interval> {
+    let side = |clusters: &[Cluster]| -> Option<(f64, Interval)> {
+        Some((super::cluster_mean(clusters), on_like_these(clusters, confidence)?))
+    };
+    Some(newcombe(side(first)?, side(second)?))
+}
+
+/// Interval of second minus first from the mean and interval of each.
+fn newcombe((b, of_b): (f64, Interval), (c, of_c): (f64, Interval)) -> Interval {
     let down = (c - of_c.lower).hypot(of_b.upper - b);
     let up = (of_c.upper - c).hypot(b - of_b.lower);
-    Some(
-        Interval::new(c - b - down, c - b + up)
-            .clipped(-1.0, 1.0)
-            .roughly(of_b.rough || of_c.rough),
-    )
+    Interval::new(c - b - down, c - b + up).clipped(-1.0, 1.0).roughly(of_b.rough || of_c.rough)
 }
 
 /// Interval of candidate minus baseline *on competitions like these*: Student's t over the paired

@@ -15,7 +15,9 @@ pub mod stopping;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
-pub use self::intervals::{difference_on_like_these, difference_on_these, on_like_these, on_these};
+pub use self::intervals::{
+    difference_of_others, difference_on_like_these, difference_on_these, on_like_these, on_these,
+};
 pub use self::permutation::{Exchanged, permutation_differs, permutation_worse, sign_flip};
 pub use self::rank::{RankCorrelation, spearman};
 

@@ -332,3 +332,36 @@ proptest! {
         prop_assert!((mcnemar(a, b) - mcnemar(b, a)).abs() < 1e-12);
     }
 }
+
+/// Competitions with true rates spread around `centre`, three seeds each.
+fn other_competitions(count: usize, centre: f64, rng: &mut Rng) -> Vec<Cluster> {
+    let attempt = |rate: f64, rng: &mut Rng| f64::from(u8::from(rng.unit() < rate));
+    (0..count)
+        .map(|_| {
+            let rate = centre + 0.5 * (rng.unit() - 0.5);
+            (0..3).map(|_| attempt(rate, rng)).collect()
+        })
+        .collect()
+}
+
+#[test]
+fn the_difference_of_other_competitions_is_covered() {
+    let mut rng = Rng::new(11);
+    let (mut held, runs) = (0, 2000);
+    for _ in 0..runs {
+        let first = other_competitions(40, 0.3, &mut rng);
+        let second = other_competitions(25, 0.55, &mut rng);
+        let interval = difference_of_others(&first, &second, 0.95).expect("many competitions");
+        held += usize::from(interval.lower <= 0.25 && 0.25 <= interval.upper);
+    }
+    let coverage = f64::from(held as u32) / f64::from(runs);
+    assert!((0.93..=0.975).contains(&coverage), "{coverage}");
+}
+
+#[test]
+fn one_competition_gives_no_interval_of_a_difference() {
+    let many = vec![vec![1.0], vec![0.0], vec![1.0]];
+    assert_eq!(difference_of_others(&many, &[vec![1.0]], 0.95), None);
+    let few = difference_of_others(&many, &many, 0.95).expect("three on each side");
+    assert!(few.rough && few.lower < 0.0 && few.upper > 0.0);
+}

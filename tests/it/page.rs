@@ -43,6 +43,7 @@ fn report() -> ReportData {
         title: "A report in a browser".to_owned(),
         generated_at: Utc.with_ymd_and_hms(2026, 11, 24, 12, 0, 0).single().expect("a date"),
         seed_rule: SeedRule::default(),
+        cutoffs: Default::default(),
     };
     ReportData::compute(&reading, &(), &options)
 }

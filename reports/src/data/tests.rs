@@ -22,6 +22,7 @@ fn report(groups: Vec<Group>) -> ReportData {
         title: "Test".into(),
         generated_at: Utc.with_ymd_and_hms(2026, 11, 24, 12, 0, 0).single().expect("a date"),
         seed_rule: SeedRule::default(),
+        cutoffs: Default::default(),
     };
     ReportData::compute(&Reading { groups, warnings: Vec::new() }, &(), &options)
 }
@@ -176,6 +177,7 @@ fn warnings_of_reading_are_repeated() {
         title: String::new(),
         generated_at: DateTime::UNIX_EPOCH,
         seed_rule: SeedRule::default(),
+        cutoffs: Default::default(),
     };
     assert_eq!(
         ReportData::compute(&reading, &(), &options).warnings,

@@ -162,7 +162,11 @@ pub(super) fn facts_of(
     source: &dyn CompetitionSource,
 ) -> CompetitionFacts {
     match stored {
-        Some(stored) if !stored.id.is_empty() => stored.clone(),
+        Some(stored) if !stored.id.is_empty() => {
+            // Records of before have no end; it is a fact of the competition and not of the attempt.
+            let ended = stored.ended.or_else(|| source.facts(id)?.ended);
+            CompetitionFacts { ended, ..stored.clone() }
+        }
         _ => source.facts(id).unwrap_or_else(|| CompetitionFacts {
             id: id.to_owned(),
             title: id.to_owned(),

@@ -25,6 +25,7 @@ fn report(agents: u64, competitions: usize, seeds: u32) -> ReportData {
         title: "Pages".to_owned(),
         generated_at: Utc.with_ymd_and_hms(2026, 11, 24, 12, 0, 0).single().expect("a date"),
         seed_rule: SeedRule::default(),
+        cutoffs: Default::default(),
     };
     ReportData::compute(&reading, &(), &options)
 }
