@@ -26,6 +26,8 @@ impl EmbeddedFolder {
         let folder = Path::new("competitions/catalog").join(self.id);
         let checksums = folder.join("checksums.toml");
         let files = FolderFiles {
+            source: Cow::Borrowed(self.competition),
+            checksums_source: self.checksums.map(Cow::Borrowed),
             brief: self.brief.map(Cow::Borrowed),
             leaderboard: self.leaderboard.map(Cow::Borrowed),
             checksums: self.checksums.map(|text| Checksums::parse(text, &checksums)).transpose()?,

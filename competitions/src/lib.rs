@@ -33,6 +33,7 @@ mod obfuscate;
 pub mod prepare;
 pub mod rng;
 mod spec;
+mod suite_file;
 mod suites;
 pub mod survey;
 
@@ -54,4 +55,5 @@ pub use spec::{
     DataPaths, IssueKind, KnownIssue, Modality, OpenChoice, OpenChoices, PrepareSpec,
     PublishedThresholds, SpecError, ThresholdSource,
 };
+pub use suite_file::{SuiteDifference, SuiteEntry, SuiteFile, is_suite_file};
 pub use suites::{Suite, UnknownSuite};

@@ -13,11 +13,12 @@ use std::str::FromStr;
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::nearest::suggestion;
 pub use open::{Candidate, OpenChoice, OpenChoices};
 use split::SplitSpec;
-use text::TomlText;
+pub(crate) use text::TomlText;
 
 /// The name of a competition, which is also the name of its folder: letters, digits, `-`, `_` and
 /// `.`, as Kaggle has them.
@@ -337,6 +338,9 @@ impl Checksums {
 /// The texts of a competition's folder.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FolderFiles {
+    /// The texts of `competition.toml` and `checksums.toml`, as they were read.
+    pub(crate) source: Cow<'static, str>,
+    pub(crate) checksums_source: Option<Cow<'static, str>>,
     pub(crate) brief: Option<Cow<'static, str>>,
     pub(crate) leaderboard: Option<Cow<'static, str>>,
     pub(crate) checksums: Option<Checksums>,
@@ -392,6 +396,19 @@ impl CompetitionSpec {
     /// The final leaderboard as CSV with the one column `score`, best first, if there is one.
     pub fn leaderboard_csv(&self) -> Option<&str> {
         self.files.leaderboard.as_deref()
+    }
+
+    /// The SHA-256 of each text of its folder, by the file's name.
+    pub fn sha256(&self) -> BTreeMap<String, String> {
+        let files = &self.files;
+        let texts = [
+            ("competition.toml", Some(&files.source)),
+            ("brief.md", files.brief.as_ref()),
+            ("leaderboard.csv", files.leaderboard.as_ref()),
+            ("checksums.toml", files.checksums_source.as_ref()),
+        ];
+        let hash = |text: &str| hex::encode(Sha256::digest(text.as_bytes()));
+        texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), hash(text?)))).collect()
     }
 
     /// The published checksums, if there are any.
@@ -454,12 +471,16 @@ impl CompetitionSpec {
             problem: "there is no `competition.toml` in it".to_owned(),
         })?;
         let checksums = folder.join("checksums.toml");
+        let checksums_source = read_text(&checksums)?;
         let files = FolderFiles {
+            source: Cow::Owned(text.clone()),
             brief: read_text(&folder.join("brief.md"))?.map(Cow::Owned),
             leaderboard: read_text(&folder.join("leaderboard.csv"))?.map(Cow::Owned),
-            checksums: read_text(&checksums)?
-                .map(|text| Checksums::parse(&text, &checksums))
+            checksums: checksums_source
+                .as_deref()
+                .map(|text| Checksums::parse(text, &checksums))
                 .transpose()?,
+            checksums_source: checksums_source.map(Cow::Owned),
             raw_zip: None,
             folder: Some(folder.to_owned()),
         };

@@ -20,12 +20,12 @@ use crate::llm::{Cost, LlmUse};
 use crate::read::{CompetitionSource, Group, Reading};
 use crate::record::{
     AttemptKey, CompetitionFacts, ConditionsRecord, FormatVersion, LlmRecord, OutcomeRecord,
-    PhaseRecord, SnapshotRecord, TryRecord, UsageRecord,
+    PhaseRecord, SnapshotRecord, SuiteRecord, TryRecord, UsageRecord,
 };
 use crate::stats::{self, SeedsNeeded};
 use competition::competition_reports;
 pub(crate) use warnings::{Difference, differences};
-use warnings::{different_suites, mixed_conditions, uneven_coverage};
+use warnings::{different_suites, mixed_conditions, suites_not_kept, uneven_coverage};
 pub use warnings::{obfuscated_briefs, other_data};
 
 /// The version of `report.json` that this crate writes.
@@ -191,6 +191,9 @@ pub struct GroupReport {
     pub version: Option<String>,
     /// Suite that was asked for.
     pub suite: Option<String>,
+    /// Which suite that is, if it is one in a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite_file: Option<SuiteRecord>,
     pub attempts: usize,
     /// When it began.
     pub started_at: Option<DateTime<Utc>>,
@@ -311,6 +314,7 @@ impl ReportData {
                 .extend(agent.mixed_conditions.iter().map(|m| format!("`{}`: {m}", agent.agent)));
         }
         warnings.extend(uneven_coverage(&agents));
+        warnings.extend(suites_not_kept(&reading.groups));
         let difference = match agents.as_slice() {
             [(first, a), (second, b)] => {
                 compare::paired_difference((&first.agent, a), (&second.agent, b))
@@ -513,6 +517,7 @@ fn group_report(group: &Group) -> GroupReport {
         agent: group.agent.clone(),
         version: record.and_then(|r| r.agent.version.clone()),
         suite: record.and_then(|r| r.suite.clone()),
+        suite_file: record.and_then(|r| r.suite_file.clone()),
         attempts: group.attempts.len(),
         started_at: record.and_then(|r| r.started_at),
         ended_at: record.and_then(|r| r.ended_at),

@@ -398,6 +398,16 @@ pub fn markdown(data: &ReportData) -> String {
         }
     }
     out.push_str(&crate::contamination::markdown(data));
+    let on_files = data.groups.iter().filter_map(|group| Some((group, group.suite_file.as_ref()?)));
+    for (group, file) in on_files {
+        let _ = writeln!(
+            out,
+            "\n`{}` is on the suite {} with SHA-256 `{}`.",
+            text::markdown(&group.id),
+            text::markdown(group.suite.as_deref().unwrap_or_default()),
+            text::markdown(&file.sha256),
+        );
+    }
     out.push_str(&markdown_costs(data));
     if !data.warnings.is_empty() {
         out.push_str("\nWarnings:\n\n");

@@ -37,6 +37,9 @@ pub struct GroupRecord {
     /// Suite that was asked for; `None` if competitions were named one by one.
     #[serde(default)]
     pub suite: Option<String>,
+    /// Which suite that is, if it is one in a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite_file: Option<SuiteRecord>,
     /// Every attempt of the plan, also those that have not started, so that none drops out of a
     /// denominator.
     #[serde(default)]
@@ -62,6 +65,33 @@ pub struct GroupRecord {
     /// What the attempts' calls of language models came to; `None` if there was no gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub llm: Option<LlmGroupRecord>,
+}
+
+/// Which suite it was that stands in a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuiteRecord {
+    /// The version that its author gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// The day after which all its competitions ended, of a suite that was made by date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<NaiveDate>,
+    /// Its limits that were not kept, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub departures: Vec<String>,
+}
+
+impl SuiteRecord {
+    /// The suite in a few lines, for what is about to run.
+    pub fn describe(&self) -> String {
+        let mut text = format!("suite      sha256 {}\n", self.sha256);
+        for departure in &self.departures {
+            text.push_str(&format!("           NOT KEPT: {departure}\n"));
+        }
+        text
+    }
 }
 
 /// One line of the plan.

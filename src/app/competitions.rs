@@ -8,12 +8,13 @@ use serde::Serialize;
 
 use super::boards::Board;
 use super::error::{CliError, Exit};
+use super::suites::ChosenSuite;
 
 /// A kind of competition: what is `None` may be anything.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Kind {
     /// In this suite.
-    pub suite: Option<Suite>,
+    pub suite: Option<ChosenSuite>,
     /// Of this modality.
     pub modality: Option<Modality>,
     /// Of this complexity.
@@ -23,7 +24,7 @@ pub struct Kind {
 impl Kind {
     /// Whether a competition is of the kind.
     pub fn contains(&self, spec: &CompetitionSpec) -> bool {
-        self.suite.is_none_or(|suite| suite.contains(spec))
+        self.suite.as_ref().is_none_or(|suite| suite.contains(spec))
             && self.modality.is_none_or(|modality| spec.modality == modality)
             && self.complexity.is_none_or(|complexity| spec.complexity == complexity)
     }
@@ -153,12 +154,12 @@ mod tests {
     #[test]
     fn a_kind_is_all_that_is_asked_for() {
         let catalogue = Catalogue::embedded().expect("the catalogue is well-formed");
-        let count = |kind: Kind| catalogue.iter().filter(|spec| kind.contains(spec)).count();
-        let all = Kind { suite: Some(Suite::All), ..Kind::default() };
-        let images = Kind { modality: Some(Modality::Image), ..all };
-        let low = Kind { complexity: Some(Complexity::Low), ..images };
-        assert_eq!(count(Kind::default()), catalogue.iter().count());
-        assert_eq!(count(all), catalogue.suite(Suite::All).count());
-        assert!(count(low) > 0 && count(low) < count(images) && count(images) < count(all));
+        let count = |kind: &Kind| catalogue.iter().filter(|spec| kind.contains(spec)).count();
+        let all = Kind { suite: Some(ChosenSuite::BuiltIn(Suite::All)), ..Kind::default() };
+        let images = Kind { modality: Some(Modality::Image), ..all.clone() };
+        let low = Kind { complexity: Some(Complexity::Low), ..images.clone() };
+        assert_eq!(count(&Kind::default()), catalogue.iter().count());
+        assert_eq!(count(&all), catalogue.suite(Suite::All).count());
+        assert!(count(&low) > 0 && count(&low) < count(&images) && count(&images) < count(&all));
     }
 }

@@ -64,6 +64,7 @@ pub mod slurm;
 pub mod status;
 #[cfg(target_os = "linux")]
 pub mod stop;
+pub mod suites;
 pub mod terminal;
 #[cfg(target_os = "linux")]
 pub mod transcript;

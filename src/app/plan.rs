@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use chrono::Utc;
-use medalist_competitions::{CompetitionSpec, Suite};
+use medalist_competitions::CompetitionSpec;
 use medalist_reports::record::CompetitionFacts;
 use uuid::Uuid;
 
@@ -17,6 +17,7 @@ use super::gpu::{self, GpuOptions};
 use super::llm::{self, LlmRequest};
 use super::names;
 use super::report::facts;
+use super::suites::ChosenSuite;
 use crate::attempt::job::Allocation;
 use crate::attempt::launch::DataMode;
 use crate::attempt::limits::{Limits, Network};
@@ -44,7 +45,9 @@ pub struct RunRequest<'a> {
     /// What it is run on.
     pub competitions: Vec<&'a CompetitionSpec>,
     /// The suite that was asked for, if one was.
-    pub suite: Option<Suite>,
+    pub suite: Option<ChosenSuite>,
+    /// Its limits that are not kept, in words.
+    pub departures: Vec<String>,
     /// Seeds of each competition.
     pub seeds: Range<u32>,
     /// What runs attempts.
@@ -185,7 +188,11 @@ pub fn make_plan(request: &RunRequest<'_>, context: &Context) -> Result<Plan, Cl
         format: PLAN_FORMAT,
         group: group_name(created_at, &agent.id),
         created_at,
-        suite: request.suite.map(|suite| suite.as_str().to_owned()),
+        suite: request.suite.as_ref().map(|suite| suite.name().to_owned()),
+        suite_file: request
+            .suite
+            .as_ref()
+            .and_then(|suite| suite.record(request.departures.clone())),
         executor: request.executor,
         on: request.on.clone(),
         limits: limits.resolve(&config, request.on.is_none()),
@@ -242,8 +249,9 @@ pub fn describe_plan(plan: &Plan, gpus: &[Gpu]) -> String {
     let limits = &plan.limits;
     let forecast = crate::run::forecast(plan, capacity(plan), gpus);
     let mounts: Vec<String> = plan.mounts.iter().map(ToString::to_string).collect();
+    let suite = plan.suite_file.as_ref().map_or_else(String::new, |file| file.describe());
     let mut text = format!(
-        "agent      {} ({})\ncommand    {}\nexecutor   {}\n{}limits     {} + {} grace, {} cpus, {} memory, {} disk, {} pids\nnetwork    {}\ngpus       {}\nmounts     {}\nattempts   {} ({} at once)\nlongest    {}\n\n",
+        "{suite}agent      {} ({})\ncommand    {}\nexecutor   {}\n{}limits     {} + {} grace, {} cpus, {} memory, {} disk, {} pids\nnetwork    {}\ngpus       {}\nmounts     {}\nattempts   {} ({} at once)\nlongest    {}\n\n",
         plan.agent.id,
         plan.agent.image,
         plan.agent.command.join(" "),

@@ -2,17 +2,18 @@
 
 use std::path::PathBuf;
 
-use medalist_competitions::{Catalogue, CompetitionSpec, Suite};
+use medalist_competitions::{Catalogue, CompetitionSpec};
 
 use super::error::{CliError, Exit};
 use super::names;
+use super::suites::ChosenSuite;
 
 /// What chooses competitions.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     /// Ids.
     pub competitions: Vec<String>,
-    /// The name of a suite.
+    /// The name of a suite, or the path of its file.
     pub suite: Option<String>,
     /// A file with one id a line; blank lines and lines that begin with `#` are skipped.
     pub list: Option<PathBuf>,
@@ -27,15 +28,16 @@ impl Selection {
     /// The suite that was named, if any.
     ///
     /// # Errors
-    /// An unknown name, with the nearest one.
-    pub fn suite(&self) -> Result<Option<Suite>, CliError> {
-        self.suite.as_deref().map(names::suite).transpose()
+    /// An unknown name, with the nearest one, or a file that cannot be used.
+    pub fn suite(&self) -> Result<Option<ChosenSuite>, CliError> {
+        self.suite.as_deref().map(ChosenSuite::named).transpose()
     }
 
     /// The chosen competitions in the order named, each once.
     ///
     /// # Errors
-    /// An unknown id (with the nearest known one), an unreadable list, or nothing chosen.
+    /// An unknown id (with the nearest known one), an unreadable list, a suite that means other
+    /// competitions than those here, or nothing chosen.
     pub fn resolve<'a>(
         &self,
         catalogue: &'a Catalogue,
@@ -56,7 +58,8 @@ impl Selection {
             );
         }
         if let Some(suite) = self.suite()? {
-            ids.extend(catalogue.suite(suite).map(|spec| spec.id.as_str().to_owned()));
+            let specs = suite.competitions(catalogue)?;
+            ids.extend(specs.iter().map(|spec| spec.id.as_str().to_owned()));
         }
         if ids.is_empty() {
             return Err(CliError::message(Exit::Usage, "no competition chosen")

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use medalist_competitions::Complexity;
-use medalist_reports::record::{AttemptKey, CompetitionFacts, FormatVersion, key_text};
+use medalist_reports::record::{
+    AttemptKey, CompetitionFacts, FormatVersion, SuiteRecord, key_text,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -20,7 +22,7 @@ use crate::attempt::limits::{GpuRequest, Limits, Network, seconds};
 use crate::attempt::llm::{self, LlmPlan};
 
 /// The version of `plan.json` that this program writes.
-pub const PLAN_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 2 };
+pub const PLAN_FORMAT: FormatVersion = FormatVersion { major: 1, minor: 3 };
 
 /// Everything a run group consists of, fixed before anything starts; `--resume` reads it again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +36,9 @@ pub struct Plan {
     pub agent: AgentSpec,
     /// The suite asked for, if one was.
     pub suite: Option<String>,
+    /// Which suite that is, if it is one in a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite_file: Option<SuiteRecord>,
     /// Which executor runs it.
     pub executor: ExecutorKind,
     /// Where attempts go that a scheduler's nodes run; this machine runs them otherwise.

@@ -40,8 +40,8 @@ enum CompetitionsCommand {
 #[derive(Args, Debug)]
 struct ListArgs {
     /// Only competitions of a suite: low (or lite), medium, high, all (or split75), dev,
-    /// systemcard, demo.
-    #[arg(long, value_name = "NAME")]
+    /// systemcard, demo; or of its file.
+    #[arg(long, value_name = "NAME|FILE")]
     suite: Option<String>,
     /// Only competitions of a modality: image, text, tabular, time-series, audio, video, sequence,
     /// multimodal.
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &CompetitionsArgs, context: &Context) -> Result<Exit, Cl
 
 fn list(args: &ListArgs, catalogue: &Catalogue, context: &Context) -> Result<Exit, CliError> {
     let kind = Kind {
-        suite: args.suite.as_deref().map(names::suite).transpose()?,
+        suite: args.suite.as_deref().map(ChosenSuite::named).transpose()?,
         modality: args.modality.as_deref().map(names::modality).transpose()?,
         complexity: args.complexity.as_deref().map(names::complexity).transpose()?,
     };

@@ -53,6 +53,7 @@ pub mod serve;
 mod settings;
 #[cfg(target_os = "linux")]
 pub mod stop;
+mod suites;
 #[cfg(target_os = "linux")]
 pub mod transcript;
 pub mod validate;
@@ -136,6 +137,7 @@ enum Command {
     #[cfg(target_os = "linux")]
     Agents(agents::AgentsArgs),
     Competitions(competitions::CompetitionsArgs),
+    Suites(suites::SuitesArgs),
     #[cfg(target_os = "linux")]
     Prepare(prepare::Args),
     Briefs(briefs::BriefsArgs),
@@ -270,10 +272,22 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let given = given(&first);
-    let parsed = match settings::layered(&first, &given, &typed.off) {
-        Ok(Some(layered)) => layered.try_get_matches_from(&typed.words),
-        Ok(None) => Ok(first.clone()),
+    let layered = match settings::layered(&first, &given, &typed.off) {
+        Ok(layered) => layered,
         Err(error) => return error.report(),
+    };
+    let parsed = match &layered {
+        Some(layered) => layered.clone().try_get_matches_from(&typed.words),
+        None => Ok(first.clone()),
+    };
+    #[cfg(target_os = "linux")]
+    let parsed = match parsed.as_ref().map(suites::limits::defaults) {
+        Ok(Ok(limits)) if !limits.is_empty() => {
+            let root = layered.unwrap_or_else(command);
+            settings::layered_with(root, &limits).try_get_matches_from(&typed.words)
+        }
+        Ok(Err(error)) => return error.report(),
+        _ => parsed,
     };
     let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
@@ -337,6 +351,7 @@ fn dispatch(
         #[cfg(target_os = "linux")]
         Command::Agents(args) => agents::run(&args, context),
         Command::Competitions(args) => competitions::run(&args, context),
+        Command::Suites(args) => suites::run(&args, context),
         #[cfg(target_os = "linux")]
         Command::Prepare(args) => prepare::run(&args, context),
         Command::Briefs(args) => briefs::run(&args, context),

@@ -8,6 +8,7 @@ use bytesize::ByteSize;
 use tokio::runtime::Runtime;
 
 use super::selection::SelectionArgs;
+use super::suites::limits;
 use crate::app::agents::{EarlyEnd, Models, early_ends};
 use crate::app::apart::{keep_output, run_one_attempt, run_ordered};
 use crate::app::cluster::{self, Followed, Following};
@@ -21,6 +22,7 @@ use crate::app::preflight;
 use crate::app::run::{
     ResumeRequest, exit_of, plan_group, resume_group, run_new_group, start_runtime, to_resume,
 };
+use crate::app::suites::{self, ChosenSuite};
 use crate::attempt::launch::DataMode;
 use crate::attempt::limits::{GpuRequest, Network, uuid};
 use crate::attempt::plan::{
@@ -312,6 +314,18 @@ impl Args {
     pub(super) fn plan_of(&self, seeds: Range<u32>, context: &Context) -> Result<Plan, CliError> {
         let catalogue = context.catalogue()?;
         let selection = self.selection.selection();
+        let suite = selection.suite()?;
+        if let Some(ChosenSuite::File(file)) = &suite {
+            let found = suites::differences(file, &catalogue, Some(&context.data_dir))?;
+            suites::refuse(file, &found)?;
+        }
+        let departures = match &suite {
+            Some(suite) => limits::departures(self, suite)?,
+            None => Vec::new(),
+        };
+        for departure in &departures {
+            context.warn(format_args!("the suite's limits are not kept: {departure}"));
+        }
         let Some(agent) = &self.agent else {
             return Err(CliError::message(Exit::Usage, "no agent is named").hint(
                 "give `--agent`, or set `agent` below `[run]` in medalist.toml; `--resume` needs none",
@@ -325,7 +339,8 @@ impl Args {
             },
             agents_dir: &self.agents_dir,
             competitions: selection.resolve(&catalogue)?,
-            suite: selection.suite()?,
+            suite,
+            departures,
             seeds,
             executor: self.executor,
             on: self.cluster.scheduler.remote(self.on)?,

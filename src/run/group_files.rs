@@ -79,6 +79,7 @@ pub fn write_group(
             files_sha256: Some(plan.agent.files_sha256.clone()),
         },
         suite: plan.suite.clone(),
+        suite_file: plan.suite_file.clone(),
         attempts: plan
             .attempts
             .iter()

@@ -110,6 +110,7 @@ pub(super) fn plan(competitions: usize, seeds: u32) -> Plan {
         group: "group".into(),
         created_at: DateTime::from_timestamp(0, 0).unwrap(),
         suite: None,
+        suite_file: None,
         executor: ExecutorKind::Docker,
         on: None,
         limits: Limits {

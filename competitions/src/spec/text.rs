@@ -8,15 +8,15 @@ use super::SpecError;
 use crate::nearest::suggestion;
 
 /// A TOML file of a competition's folder.
-pub(super) struct TomlText<'a> {
-    pub(super) text: &'a str,
+pub(crate) struct TomlText<'a> {
+    pub(crate) text: &'a str,
     /// Names the file in messages.
-    pub(super) path: &'a Path,
+    pub(crate) path: &'a Path,
 }
 
 impl TomlText<'_> {
     /// The file as a `T`.
-    pub(super) fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T, SpecError> {
+    pub(crate) fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T, SpecError> {
         toml::from_str(self.text).map_err(|error: toml::de::Error| SpecError::Invalid {
             path: self.path.to_owned(),
             line: error.span().map(|span| self.line_at(span.start)),
@@ -26,7 +26,7 @@ impl TomlText<'_> {
 
     /// The error for a value that was parsed but must not be: `keys` leads to it, or to where it
     /// is missing.
-    pub(super) fn error(&self, keys: &[&str], problem: impl Into<String>) -> SpecError {
+    pub(crate) fn error(&self, keys: &[&str], problem: impl Into<String>) -> SpecError {
         SpecError::Invalid {
             path: self.path.to_owned(),
             line: self.line_of(keys),

@@ -20,6 +20,23 @@ pub(super) fn different_suites(groups: &[&Group]) -> Option<String> {
     })
 }
 
+/// Groups on a suite in a file whose limits were not kept.
+pub(super) fn suites_not_kept(groups: &[Group]) -> Vec<String> {
+    groups
+        .iter()
+        .filter_map(|group| {
+            let record = group.record.as_ref()?;
+            let file = record.suite_file.as_ref().filter(|file| !file.departures.is_empty())?;
+            Some(format!(
+                "`{}` did not keep the limits of the suite `{}`: {}",
+                group.id,
+                record.suite.as_deref().unwrap_or_default(),
+                file.departures.join("; ")
+            ))
+        })
+        .collect()
+}
+
 /// A condition that readers must know of, and how its value is told.
 type Facet = (&'static str, fn(&ConditionsRecord) -> String);
 
