@@ -213,3 +213,56 @@ fn write_record<'a>(out: &mut impl Write, cells: impl Iterator<Item = &'a str>) 
     }
     out.write_all(b"\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives so many bytes at a time.
+    struct Drip<'a>(&'a [u8], usize);
+
+    impl Read for Drip<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let count = self.1.min(self.0.len()).min(into.len());
+            into[..count].copy_from_slice(&self.0[..count]);
+            self.0 = &self.0[count..];
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn a_table_is_the_same_in_whatever_pieces_it_comes() {
+        let text = "\u{feff}id,text\r\n1,\"a \"\"b\"\", c\nd\"\n2,\n\n3,plain,surplus\r\n4";
+        for pieces in [1, 2, 3, 7, 1000] {
+            let from = Drip(text.as_bytes(), pieces);
+            let table = parse(from, text.len() as u64, b',', Keep::All).unwrap();
+            assert_eq!(table.names, ["id", "text"]);
+            let cells = |name: &str| table.column(name).unwrap().iter().collect::<Vec<_>>();
+            assert_eq!(cells("id"), ["1", "2", "3", "4"], "{pieces}");
+            assert_eq!(cells("text"), ["a \"b\", c\nd", "", "plain", ""], "{pieces}");
+        }
+    }
+
+    #[test]
+    fn a_written_table_is_read_again() {
+        let text = "id,text\n1,\"a, \"\"b\"\"\nc\"\n2,plain\n";
+        let parsed = |bytes: &[u8]| parse(bytes, bytes.len() as u64, b',', Keep::All).unwrap();
+        let path = std::env::temp_dir().join(format!("medalist-table-{}.csv", std::process::id()));
+        parsed(text.as_bytes()).write(&path).unwrap();
+        let written = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(String::from_utf8(written).unwrap(), text);
+    }
+
+    #[test]
+    fn a_large_table_is_thinned_by_its_seed() {
+        let text = format!("id\n{}", "1\n".repeat(10_000));
+        let read = |seed| {
+            // As if it were ten times the size at which thinning begins.
+            let table = parse(text.as_bytes(), 10 * THIN_ABOVE, b',', Keep::Sample(seed)).unwrap();
+            table.rows()
+        };
+        assert!((800..1200).contains(&read(1)), "{}", read(1));
+        assert_eq!(read(1), read(1));
+    }
+}

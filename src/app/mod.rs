@@ -25,6 +25,8 @@ pub mod error;
 pub mod experiment;
 pub mod fairness;
 #[cfg(target_os = "linux")]
+pub mod fresh;
+#[cfg(target_os = "linux")]
 pub mod gateway;
 #[cfg(target_os = "linux")]
 pub mod gpu;

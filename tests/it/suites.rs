@@ -2,9 +2,11 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{TestContext, json};
+use crate::support::kaggle_facts::Described;
+use crate::support::kaggle_server::{KEY, KaggleServer, USERNAME, fake_zip};
+use crate::support::{TestContext, called, json as read_json};
 
 fn read(context: &TestContext, name: &str) -> String {
     fs::read_to_string(context.join(name)).unwrap()
@@ -95,7 +97,7 @@ fn the_groups_record_and_reports_say_which_suite() {
         "{called:#?}"
     );
     let group = fs::read_dir(context.join("runs")).unwrap().next().unwrap().unwrap().path();
-    let record = json(&group.join("group.json"));
+    let record = read_json(&group.join("group.json"));
     let sha256 = record["suite_file"]["sha256"].as_str().unwrap().to_owned();
     assert_eq!((&record["suite"], sha256.len()), (&"one".into(), 64));
     let args =
@@ -103,7 +105,7 @@ fn the_groups_record_and_reports_say_which_suite() {
     let told = context.ok(&args);
     assert!(told.stderr.contains("did not keep the limits of the suite `one`"), "{told:#?}");
     assert_eq!(
-        json(&context.join("rep/report.json"))["groups"][0]["suite_file"]["sha256"],
+        read_json(&context.join("rep/report.json"))["groups"][0]["suite_file"]["sha256"],
         *sha256
     );
     assert!(read(&context, "rep/report.md").contains(&sha256));
@@ -187,7 +189,7 @@ fn the_contamination_gap_is_computed_or_it_is_said_why_not() {
             cutoff,
         ];
         context.ok(&args);
-        json(&context.join("rep/report.json"))["agents"][0]["contamination"].clone()
+        read_json(&context.join("rep/report.json"))["agents"][0]["contamination"].clone()
     };
     let found = gap("2020-01-01");
     assert_eq!(found["before"]["competitions"], 2, "{found:#}");
@@ -211,4 +213,77 @@ fn the_contamination_gap_is_computed_or_it_is_said_why_not() {
     let wrong = context.run(&["report", "claims.csv", "--cutoff", "summer"]);
     assert_eq!(wrong.code, 2, "{wrong:#?}");
     assert!(wrong.stderr.contains("`summer` is no day such as 2025-06-01"), "{wrong:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fresh_suite_has_what_may_be_used_and_says_why_the_rest_may_not() {
+    let server = KaggleServer::start().await;
+    let site = [
+        ("good-one", json!({}), true),
+        ("spaceship-titanic", json!({"deadline": "2026-07-02T23:59:00Z"}), true),
+        ("an-old-one", json!({"deadline": "2026-05-31T23:59:00Z"}), true),
+        ("it-still-runs", json!({"deadline": "2999-01-01T00:00:00Z"}), true),
+        ("notebooks-only", json!({"isKernelsSubmissionsOnly": true}), true),
+        ("without-licence", json!({"licenseName": ""}), true),
+        ("without-metric", json!({"evaluationMetric": ""}), true),
+        ("without-board", json!({}), false),
+        ("a-hackathon", json!({"category": "Hackathon"}), true),
+        ("closed-rules", json!({}), true),
+    ];
+    for (id, facts, has_board) in site {
+        server.add(id, fake_zip(500), &[("train.csv", b"id\n1\n")]);
+        let mut all = json!({"deadline": "2026-06-30T23:59:00Z", "evaluationMetric": "Accuracy"});
+        for (key, value) in facts.as_object().unwrap() {
+            all[key] = value.clone();
+        }
+        let board = has_board.then(|| vec![0.9, 0.8, 0.7]);
+        server.describe(id, Described { facts: all, board, ..Described::default() });
+    }
+    server.close_rules("closed-rules");
+    let context = TestContext::new();
+    let mut command = context.command();
+    command.args(["suites", "new", "fresh", "--after", "2026-06-01"]);
+    command.env("KAGGLE_API_ENDPOINT", server.root());
+    command.env("KAGGLE_USERNAME", USERNAME).env("KAGGLE_KEY", KEY);
+    let made =
+        tokio::task::spawn_blocking(move || called(&command.output().unwrap())).await.unwrap();
+    assert_eq!(made.code, 0, "{made:#?}");
+    for (id, why) in [
+        ("notebooks-only", "its test data are hidden"),
+        ("without-licence", "the licence of its data is not stated"),
+        ("without-metric", "it names no metric"),
+        ("without-board", "it has no leaderboard"),
+        ("a-hackathon", "it is a hackathon"),
+        ("closed-rules", "its rules are not accepted: open "),
+    ] {
+        let line = made.stdout.lines().find(|line| line.contains(id));
+        assert!(line.is_some_and(|line| line.contains(why)), "{id}: {made:#?}");
+    }
+    for id in ["an-old-one", "it-still-runs", "good-one"] {
+        assert!(!made.stdout.contains(id), "{id}: {made:#?}");
+    }
+    assert!(made.stderr.contains("`medalist competitions new`, such as good-one"), "{made:#?}");
+    let shown: Value =
+        serde_json::from_str(&context.ok(&["suites", "show", "fresh.toml", "--json"]).stdout)
+            .unwrap();
+    assert_eq!(shown["after"], "2026-06-01");
+    let entries = shown["competitions"].as_array().unwrap();
+    let of = |id: &str| entries.iter().find(|entry| entry["id"] == id).unwrap();
+    assert_eq!(entries.len(), 2, "{shown:#}");
+    assert_eq!(of("good-one")["ended"], "2026-06-30");
+    assert_eq!(of("good-one")["licence"], "CC BY 4.0");
+    assert_eq!(of("good-one")["sha256"], Value::Null, "it is not in the catalogue");
+    assert!(of("spaceship-titanic")["sha256"]["competition.toml"].is_string());
+    let refused = context.run(&[
+        "run",
+        "--agent",
+        "sample",
+        "--suite",
+        "fresh.toml",
+        "--executor",
+        "process",
+        "--dry-run",
+    ]);
+    assert_eq!(refused.code, 3, "{refused:#?}");
+    assert!(refused.stderr.contains("`good-one`: the competition is not there"), "{refused:#?}");
 }

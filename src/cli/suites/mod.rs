@@ -6,15 +6,17 @@ pub(super) mod limits;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use chrono::Utc;
+use chrono::{NaiveDate, Utc};
 use clap::{Args, Subcommand};
-use medalist_competitions::{Suite, SuiteEntry, SuiteFile};
+use medalist_competitions::{Catalogue, Suite, SuiteEntry, SuiteFile};
 use medalist_reports::table::{Column, Look, render};
 use serde_json::json;
 
 use super::selection::SelectionArgs;
 use crate::app::context::Context;
 use crate::app::error::{CliError, Exit};
+#[cfg(target_os = "linux")]
+use crate::app::fresh;
 use crate::app::suites::{self, ChosenSuite};
 use crate::app::terminal::output_width;
 
@@ -62,6 +64,10 @@ struct NewArgs {
     name: String,
     #[command(flatten)]
     selection: SelectionArgs,
+    /// Take the competitions from Kaggle's list that ended after this day and by today, have a licence,
+    /// a metric and a leaderboard, and can be downloaded; the others are listed with the reason.
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = day, conflicts_with_all = ["competitions", "suite", "lite", "all", "list"])]
+    after: Option<NaiveDate>,
     /// An option of `medalist run` that holds for this suite unless a flag says otherwise, such as
     /// `timeout=24h` or `seeds=3`; may be repeated.
     #[arg(long = "limit", value_name = "OPTION=VALUE", value_parser = limit)]
@@ -103,6 +109,10 @@ struct PinArgs {
 fn limit(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("expected OPTION=VALUE")?;
     Ok((key.trim_start_matches("--").to_owned(), value.to_owned()))
+}
+
+fn day(text: &str) -> Result<NaiveDate, String> {
+    text.parse().map_err(|_| format!("`{text}` is no day such as 2026-06-01"))
 }
 
 /// Runs the subcommand.
@@ -208,6 +218,9 @@ fn show_file(file: &SuiteFile, json: bool, context: &Context) -> Result<Exit, Cl
 
 fn new(args: &NewArgs, context: &Context) -> Result<Exit, CliError> {
     let catalogue = context.catalogue()?;
+    if let Some(after) = args.after {
+        return new_by_date(args, after, &catalogue, context);
+    }
     let specs = args.selection.selection().resolve(&catalogue)?;
     let entries = suites::pinned(&specs, context)?;
     let bare: Vec<&str> = entries
@@ -226,6 +239,55 @@ fn new(args: &NewArgs, context: &Context) -> Result<Exit, CliError> {
     write_new(args, entries, context)
 }
 
+#[cfg(not(target_os = "linux"))]
+fn new_by_date(_: &NewArgs, _: NaiveDate, _: &Catalogue, _: &Context) -> Result<Exit, CliError> {
+    Err(CliError::message(Exit::Environment, super::ELSEWHERE))
+}
+
+/// A suite of the competitions that ended after a day; those that may not be used are printed.
+#[cfg(target_os = "linux")]
+fn new_by_date(
+    args: &NewArgs,
+    after: NaiveDate,
+    catalogue: &Catalogue,
+    context: &Context,
+) -> Result<Exit, CliError> {
+    let today = Utc::now().date_naive();
+    let found = fresh::fresh(after, today, catalogue, context);
+    let found = crate::app::run::start_runtime()?.block_on(found)?;
+    let rows: Vec<Vec<String>> = found
+        .refused
+        .iter()
+        .map(|refused| vec![refused.id.clone(), refused.ended.to_string(), refused.why.clone()])
+        .collect();
+    if !rows.is_empty() {
+        let columns = [Column::new("REFUSED"), Column::new("ENDED"), Column::new("WHY")];
+        context.print(render(&columns, &rows, Look::plain(output_width().max(160))))?;
+    }
+    if found.taken.is_empty() {
+        let what = format!(
+            "of {} competitions that ended after {after} none may be used",
+            found.refused.len()
+        );
+        return Err(CliError::message(Exit::BadInput, what));
+    }
+    let open: Vec<&str> = found
+        .taken
+        .iter()
+        .filter(|entry| entry.sha256.is_empty())
+        .map(|entry| entry.id.as_str())
+        .collect();
+    if !open.is_empty() {
+        context.say(format_args!(
+            "{} of {} competitions are not in the catalogue yet: make each with `medalist competitions new`, such as {}, then pin them with `medalist suites pin`",
+            open.len(),
+            found.taken.len(),
+            open[0]
+        ));
+    }
+    write_new(args, found.taken, context)
+}
+
 fn write_new(
     args: &NewArgs,
     entries: Vec<SuiteEntry>,
@@ -238,6 +300,7 @@ fn write_new(
             .hint("`--force` writes over it; `-o FILE` names another place"));
     }
     let mut file = SuiteFile::new(&args.name, Utc::now().date_naive(), entries);
+    file.after = args.after;
     file.version.clone_from(&args.suite_version);
     file.notes.clone_from(&args.notes);
     for (key, value) in &args.limits {
