@@ -111,9 +111,12 @@ impl Goal {
                 }
                 Answer::Chance { .. } => vec![guess[1].to_string()],
                 Answer::Chances { places, .. } => {
+                    // No chance is 0, and all add up to 1.
+                    let chance = |v: &f32| f64::from(v.max(1e-6));
+                    let sum: f64 = guess.iter().map(chance).sum();
                     let mut cells = vec![String::new(); places.len()];
-                    for (chance, &place) in guess.iter().zip(places) {
-                        cells[place] = chance.max(1e-6).to_string();
+                    for (guess, &place) in guess.iter().zip(places) {
+                        cells[place] = (chance(guess) / sum).to_string();
                     }
                     cells
                 }
