@@ -91,3 +91,19 @@ fn a_folder_is_checked_and_what_is_unfair_is_said() {
     assert!(first["numbers"]["effect"].as_f64().unwrap() > 0.9, "{first:#}");
     assert!(first["advice"].as_str().unwrap().contains("ids"), "{first:#}");
 }
+
+#[test]
+fn open_choices_come_before_any_measurement() {
+    let context = TestContext::new();
+    let folder = unfair(&context);
+    let path = context.join("own/unfair/competition.toml");
+    let spec = fs::read_to_string(&path).unwrap();
+    let open = "\n[[open]]\nkey = \"grading.metric\"\nquestion = \"Which metric?\"\n";
+    fs::write(&path, format!("{spec}{open}")).unwrap();
+    let (code, all) = checked(&context, &[&folder]);
+    assert_eq!(code, 9, "{all:#}");
+    assert_eq!(all[0]["open"][0]["key"], "grading.metric");
+    assert_eq!(all[0]["ladder"], Value::Null);
+    let told = context.run(&["competitions", "check", &folder]);
+    assert!(told.stdout.contains("unfair: 1 to be decided"), "{told:#?}");
+}
