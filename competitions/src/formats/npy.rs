@@ -54,7 +54,8 @@ impl Npy {
         let mut header = vec![0; size as usize];
         platform::read_exact_at(&file, &mut header, begin).map_err(io)?;
         let header = String::from_utf8_lossy(&header);
-        let (element, shape) = parse_header(&header)
+        let Header { element, shape, .. } = parse_header(&header)
+            .filter(|header| !header.by_columns)
             .ok_or_else(|| wrong(&format!("its header is `{}`", header.trim())))?;
         let bytes = element_bytes(&element)
             .ok_or_else(|| wrong(&format!("elements of type `{element}` are not supported")))?;
@@ -153,14 +154,19 @@ impl Npy {
     }
 }
 
-/// Element type and shape in `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`; none
-/// for what cannot be read by rows.
-pub(super) fn parse_header(header: &str) -> Option<(String, Vec<usize>)> {
+/// What stands before the elements of an array.
+pub(super) struct Header {
+    pub(super) element: String,
+    pub(super) shape: Vec<usize>,
+    /// Whether the first axis runs fastest.
+    pub(super) by_columns: bool,
+}
+
+/// Reads `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
+pub(super) fn parse_header(header: &str) -> Option<Header> {
     let after =
         |key: &str| header.split_once(key).map(|(_, rest)| rest.trim_start_matches([' ', ':']));
-    if !after("'fortran_order'")?.starts_with("False") {
-        return None;
-    }
+    let by_columns = after("'fortran_order'")?.starts_with("True");
     let element = after("'descr'")?.strip_prefix('\'')?.split_once('\'')?.0;
     let axes = after("'shape'")?.strip_prefix('(')?.split_once(')')?.0;
     let axes = axes
@@ -169,7 +175,7 @@ pub(super) fn parse_header(header: &str) -> Option<(String, Vec<usize>)> {
         .filter(|axis| !axis.is_empty())
         .map(|axis| axis.parse().ok());
     let shape = axes.collect::<Option<Vec<usize>>>()?;
-    (!shape.is_empty()).then(|| (element.to_owned(), shape))
+    (!shape.is_empty()).then(|| Header { element: element.to_owned(), shape, by_columns })
 }
 
 /// The size of an element of a type such as `<f4`, `|u1` or `<U2`.

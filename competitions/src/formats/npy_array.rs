@@ -1,5 +1,5 @@
 use super::FormatError;
-use super::npy::{MAGIC, element_bytes, parse_header};
+use super::npy::{Header, MAGIC, element_bytes, parse_header};
 
 /// A small `.npy` array, held in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,17 +14,14 @@ impl NpyArray {
     /// Reads the bytes of a file; messages call it `name`.
     ///
     /// # Errors
-    /// When they are no whole array, or one that is stored column after column.
+    /// When they are no whole array.
     pub fn parse(bytes: &[u8], name: &str) -> Result<Self, FormatError> {
         Self::parts(bytes)
             .map(|(element, shape, data)| Self { name: name.to_owned(), element, shape, data })
             .ok_or_else(|| FormatError::Binary {
                 file: name.to_owned(),
                 format: "npy",
-                what: format!(
-                    "its {} bytes hold no array that is stored row after row",
-                    bytes.len()
-                ),
+                what: format!("its {} bytes hold no whole array", bytes.len()),
             })
     }
 
@@ -35,10 +32,11 @@ impl NpyArray {
             _ => (u32::from_le_bytes(head.get(2..6)?.try_into().ok()?) as usize, &head[6..]),
         };
         let header = std::str::from_utf8(rest.get(..length)?).ok()?;
-        let (element, shape) = parse_header(header)?;
-        let size =
-            shape.iter().try_fold(element_bytes(&element)?, |all, axis| all.checked_mul(*axis))?;
-        let data = rest[length..].get(..size)?.to_vec();
+        let Header { element, shape, by_columns } = parse_header(header)?;
+        let bytes = element_bytes(&element)?;
+        let size = shape.iter().try_fold(bytes, |all, axis| all.checked_mul(*axis))?;
+        let data = rest[length..].get(..size)?;
+        let data = if by_columns { row_after_row(data, &shape, bytes) } else { data.to_vec() };
         Some((element, shape, data))
     }
 
@@ -77,6 +75,24 @@ impl NpyArray {
     }
 }
 
+/// The elements of an array whose first axis runs fastest, in the order in which its last does.
+fn row_after_row(data: &[u8], shape: &[usize], bytes: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(data.len());
+    let mut at = vec![0; shape.len()];
+    for _ in 0..data.len() / bytes.max(1) {
+        let place = at.iter().zip(shape).rev().fold(0, |place, (at, axis)| place * axis + at);
+        out.extend_from_slice(&data[place * bytes..][..bytes]);
+        for (at, axis) in at.iter_mut().zip(shape).rev() {
+            *at += 1;
+            if *at < *axis {
+                break;
+            }
+            *at = 0;
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +113,11 @@ mod tests {
         }
         let truth = file("{'descr': '|b1', 'fortran_order': False, 'shape': (3,), }", &[1, 0, 1]);
         assert_eq!(NpyArray::parse(&truth, "a.npy").unwrap().ints().unwrap(), [1, 0, 1]);
+        let columns = file(
+            "{'descr': '|u1', 'fortran_order': True, 'shape': (2, 3), }",
+            b"\x00\x03\x01\x04\x02\x05",
+        );
+        assert_eq!(NpyArray::parse(&columns, "a.npy").unwrap().ints().unwrap(), [0, 1, 2, 3, 4, 5]);
         let floats = file("{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", &[0; 4]);
         assert!(NpyArray::parse(&floats, "a.npy").unwrap().ints().is_err());
     }
