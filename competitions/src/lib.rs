@@ -53,7 +53,7 @@ pub use spec::split;
 pub use spec::{
     Candidate, Checksums, CompetitionId, CompetitionIdError, CompetitionSpec, Complexity,
     DataPaths, IssueKind, KnownIssue, Modality, OpenChoice, OpenChoices, PrepareSpec,
-    PublishedThresholds, SpecError, ThresholdSource,
+    PublishedThresholds, SourceSpec, SpecError, ThresholdSource,
 };
 pub use suite_file::{SuiteDifference, SuiteEntry, SuiteFile, is_suite_file};
 pub use suites::{Suite, UnknownSuite};

@@ -2,6 +2,7 @@
 
 mod check;
 mod open;
+mod source;
 pub mod split;
 mod text;
 
@@ -18,6 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::nearest::suggestion;
 pub use open::{Candidate, OpenChoice, OpenChoices};
 use split::SplitSpec;
+pub use source::SourceSpec;
 pub(crate) use text::TomlText;
 
 /// The name of a competition, which is also the name of its folder: letters, digits, `-`, `_` and
@@ -151,6 +153,8 @@ words! {
         Dev = "dev",
         /// The embedded demo suite.
         Demo = "demo",
+        /// Those whose data come in packages of public registries.
+        Open = "open",
         /// Not rated; the default of a user's own competition.
         Unrated = "unrated",
     }
@@ -218,6 +222,8 @@ pub struct CompetitionSpec {
     pub known_issues: Vec<KnownIssue>,
     /// How submissions are scored.
     pub grading: medalist_grading::GradingSpec,
+    /// The package that carries the raw data, where Kaggle does not.
+    pub source: Option<SourceSpec>,
     /// How a user's own competition is prepared, if not by hand.
     pub prepare: Option<PrepareSpec>,
     /// How the data are prepared where that can be said without a program.
@@ -564,7 +570,7 @@ mod tests {
         }
         assert_eq!(
             "easy".parse::<Complexity>(),
-            Err("`easy` is not a complexity: expected one of `low`, `medium`, `high`, `dev`, `demo`, `unrated`"
+            Err("`easy` is not a complexity: expected one of `low`, `medium`, `high`, `dev`, `demo`, `open`, `unrated`"
                 .to_owned())
         );
     }

@@ -276,7 +276,7 @@ fn pins(agent: &AgentSpec, dir: &Path) -> Option<(PathBuf, String)> {
     Some((dir.join(requirements), agent.details.needs.python.clone()?))
 }
 
-fn packages_error(error: PackagesError) -> CliError {
+pub(super) fn packages_error(error: PackagesError) -> CliError {
     let (exit, hint) = match &error {
         PackagesError::NoPip { .. } => {
             (Exit::Environment, "install Python's pip, such as Debian's `python3-pip`")
@@ -289,9 +289,10 @@ fn packages_error(error: PackagesError) -> CliError {
             Exit::BadInput,
             "the index served another file than the one that was pinned: do not use it before you know why",
         ),
-        PackagesError::Refused { .. } => {
-            (Exit::BadInput, "every line of the list needs a version and its hashes")
-        }
+        PackagesError::Refused { .. } => (
+            Exit::BadInput,
+            "the index may not have that version; a list needs a version and hashes in every line",
+        ),
         PackagesError::Io(_) => (Exit::Failure, "the packages are kept in medalist's cache folder"),
     };
     let log = error.log().map(|log| format!("`{}` has all that pip said", log.display()));

@@ -40,6 +40,8 @@ enum State {
     Prepared,
     /// Its raw data are in the data directory or in this program.
     RawAtHand,
+    /// Its raw data come in a package, by pip.
+    InPackage,
     /// It can be downloaded.
     Ready,
     /// Its rules must be accepted first.
@@ -56,13 +58,14 @@ enum State {
 
 impl State {
     fn is_in_the_way(self) -> bool {
-        !matches!(self, Self::Prepared | Self::RawAtHand | Self::Ready)
+        !matches!(self, Self::Prepared | Self::RawAtHand | Self::InPackage | Self::Ready)
     }
 
     fn text(self) -> &'static str {
         match self {
             Self::Prepared => "prepared",
             Self::RawAtHand => "raw data at hand",
+            Self::InPackage => "in a package",
             Self::Ready => "ready to download",
             Self::RulesNotAccepted => "rules not accepted",
             Self::Forbidden => "refused",
@@ -240,7 +243,11 @@ fn state_at_home(spec: &CompetitionSpec, data_dir: &Path, again: bool) -> Option
         return Some(State::Prepared);
     }
     let at_hand = data.archive(id).is_file() || is_filled(&data.raw(id));
-    (at_hand || spec.kaggle_slug.is_none()).then_some(State::RawAtHand)
+    match &spec.source {
+        _ if at_hand => Some(State::RawAtHand),
+        Some(_) => Some(State::InPackage),
+        None => spec.kaggle_slug.is_none().then_some(State::RawAtHand),
+    }
 }
 
 async fn look(wanted: &Wanted<'_>, client: Option<&KaggleClient>, context: &Context) -> Vec<Row> {
@@ -250,7 +257,7 @@ async fn look(wanted: &Wanted<'_>, client: Option<&KaggleClient>, context: &Cont
         let row = |state, download_bytes: Option<u64>, remedy| {
             let disk_bytes = match state {
                 State::Prepared => 0,
-                State::RawAtHand => unpacked,
+                State::RawAtHand | State::InPackage => unpacked,
                 _ => download_bytes.unwrap_or(unpacked) + unpacked.max(download_bytes.unwrap_or(0)),
             };
             let slug = spec.kaggle_slug.clone().unwrap_or_default();

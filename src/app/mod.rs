@@ -46,6 +46,8 @@ pub mod names;
 #[cfg(target_os = "linux")]
 pub mod new_competition;
 #[cfg(target_os = "linux")]
+mod packaged;
+#[cfg(target_os = "linux")]
 pub mod plan;
 #[cfg(target_os = "linux")]
 pub mod preflight;

@@ -19,6 +19,7 @@ use serde::Serialize;
 use super::context::Context;
 use super::download::{self, FetchElsewhere, Wanted, fetch_missing};
 use super::error::{CliError, Exit};
+use super::packaged::fetch_source;
 use crate::attempt::text::seconds;
 
 /// One line of the summary.
@@ -51,7 +52,7 @@ pub struct Request {
     pub raw_zip: Option<PathBuf>,
     /// A directory as Kaggle's archive unpacks to, for a single competition.
     pub raw_dir: Option<PathBuf>,
-    /// A folder with the extra files that some competitions need from elsewhere.
+    /// A folder with packages and extra files that some competitions need from elsewhere.
     pub downloads: Option<PathBuf>,
     /// Constants of recipes that are changed.
     pub overrides: BTreeMap<String, String>,
@@ -205,6 +206,9 @@ fn prepare_one(
         (None, Some(dir)) => RawInput::Dir(dir.clone()),
         (None, None) => RawInput::DataDir,
     };
+    if raw == RawInput::DataDir {
+        fetch_source(spec, request, context)?;
+    }
     let prepared = PrepareRequest {
         spec,
         data_dir: &context.data_dir,
@@ -221,7 +225,7 @@ fn prepare_one(
 }
 
 /// The error with its exit code and a way to go on.
-fn explained(error: PrepareError, id: &str) -> CliError {
+pub(super) fn explained(error: PrepareError, id: &str) -> CliError {
     let (exit, hint) = match &error {
         PrepareError::Override { .. } => (Exit::Usage, None),
         PrepareError::Open(_) => (Exit::Open, error.remedy()),

@@ -445,7 +445,8 @@ fn expected_length(competition: &CompetitionFacts) -> u32 {
         Ok(Complexity::High) => 0,
         Ok(Complexity::Medium) => 1,
         Ok(Complexity::Low) => 2,
-        Ok(Complexity::Dev | Complexity::Demo | Complexity::Unrated) | Err(_) => 3,
+        Ok(Complexity::Dev | Complexity::Demo | Complexity::Open | Complexity::Unrated)
+        | Err(_) => 3,
     }
 }
 

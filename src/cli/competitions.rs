@@ -40,14 +40,14 @@ enum CompetitionsCommand {
 #[derive(Args, Debug)]
 struct ListArgs {
     /// Only competitions of a suite: low (or lite), medium, high, all (or split75), dev,
-    /// systemcard, demo; or of its file.
+    /// systemcard, demo, open; or of its file.
     #[arg(long, value_name = "NAME|FILE")]
     suite: Option<String>,
     /// Only competitions of a modality: image, text, tabular, time-series, audio, video, sequence,
     /// multimodal.
     #[arg(long, value_name = "KIND")]
     modality: Option<String>,
-    /// Only competitions of a complexity: low, medium, high, dev, demo, unrated.
+    /// Only competitions of a complexity: low, medium, high, dev, demo, open, unrated.
     #[arg(long, value_name = "LEVEL")]
     complexity: Option<String>,
     /// Print a JSON array; its objects are those of `show --json`.

@@ -18,7 +18,7 @@ pub struct Args {
     /// A directory with the unpacked archive; it is only read.
     #[arg(long, value_name = "DIR")]
     raw_dir: Option<PathBuf>,
-    /// A folder with the extra files that some competitions need from elsewhere.
+    /// A folder with the packages and extra files that some competitions need from elsewhere.
     #[arg(long, value_name = "DIR")]
     downloads: Option<PathBuf>,
     /// Change a constant of a recipe, such as the size of a split; may be repeated.

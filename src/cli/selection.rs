@@ -12,7 +12,7 @@ pub struct SelectionArgs {
     /// Competition ids; may be repeated.
     #[arg(short = 'c', long = "competition", value_name = "ID", num_args = 1..)]
     pub competitions: Vec<String>,
-    /// A suite: low (or lite), medium, high, all, dev, systemcard, demo; or the file of one
+    /// A suite: low (or lite), medium, high, all, dev, systemcard, demo, open; or the file of one
     /// (docs/suites.md).
     #[arg(short = 's', long, value_name = "NAME|FILE")]
     pub suite: Option<String>,

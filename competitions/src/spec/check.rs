@@ -31,6 +31,7 @@ pub(super) fn check(spec: &CompetitionSpec, file: &TomlText<'_>) -> Result<(), S
         }
         split::check::check(split, spec, file)?;
     }
+    spec.source.as_ref().map_or(Ok(()), |source| super::source::check(source, file))?;
     spec.prepare.as_ref().map_or(Ok(()), |prepare| check_prepare(prepare, file))
 }
 
