@@ -1,6 +1,7 @@
 //! Made-up medals with known truth, for tests of the statistics.
 
 pub mod coverage;
+pub mod power;
 pub mod stopping;
 
 use crate::{Cluster, Rng};
