@@ -18,8 +18,8 @@ use sha2::{Digest, Sha256};
 
 use crate::nearest::suggestion;
 pub use open::{Candidate, OpenChoice, OpenChoices};
-use split::SplitSpec;
 pub use source::SourceSpec;
+use split::SplitSpec;
 pub(crate) use text::TomlText;
 
 /// The name of a competition, which is also the name of its folder: letters, digits, `-`, `_` and

@@ -22,19 +22,29 @@ pub enum Suite {
     SystemCard,
     /// The small ones that are embedded with their data.
     Demo,
+    /// Those of `demo` and eight whose data come in packages: no Kaggle is needed.
+    Open,
 }
 
 /// A suite that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "there is no suite `{0}`; expected `low` (or `lite`), `medium`, `high`, `all` (or `split75`), `dev`, `systemcard` or `demo`"
+    "there is no suite `{0}`; expected `low` (or `lite`), `medium`, `high`, `all` (or `split75`), `dev`, `systemcard`, `demo` or `open`"
 )]
 pub struct UnknownSuite(pub String);
 
 impl Suite {
     /// Every suite, in the order in which they are listed.
-    pub const ALL: &[Self] =
-        &[Self::Low, Self::Medium, Self::High, Self::All, Self::Dev, Self::SystemCard, Self::Demo];
+    pub const ALL: &[Self] = &[
+        Self::Low,
+        Self::Medium,
+        Self::High,
+        Self::All,
+        Self::Dev,
+        Self::SystemCard,
+        Self::Demo,
+        Self::Open,
+    ];
 
     /// The suite's name in files and flags.
     pub const fn as_str(self) -> &'static str {
@@ -46,6 +56,7 @@ impl Suite {
             Self::Dev => "dev",
             Self::SystemCard => "systemcard",
             Self::Demo => "demo",
+            Self::Open => "open",
         }
     }
 
@@ -64,6 +75,7 @@ impl Suite {
                 Self::Dev => rated(Complexity::Dev),
                 Self::SystemCard => SYSTEM_CARD.contains(&spec.id.as_str()),
                 Self::Demo => rated(Complexity::Demo),
+                Self::Open => rated(Complexity::Demo) || rated(Complexity::Open),
             }
     }
 }

@@ -1,12 +1,13 @@
-//! Raw data out of packages, and what may go wrong on the way.
+//! Raw data out of packages: the suite `open` as a user runs it, and what may go wrong on the way.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::support::{Called, TestContext, called, skip};
+use crate::support::{Called, TestContext, called, json, skip};
 
 /// A wheel of a name with a table of ten labelled rows and a program that must never run, and its hash.
 fn wheel(folder: &Path, label: &str) -> String {
@@ -175,4 +176,50 @@ fn packages_that_are_missing_changed_or_incomplete_are_told_apart() {
     let outside = prepare(&context, &[]);
     assert_eq!(outside.code, 3, "{outside:#?}");
     assert!(outside.stderr.contains("expected a path inside the wheel"), "{outside:#?}");
+}
+
+/// The suite is prepared from the machine's own index, as it is set up for pip.
+#[test]
+fn the_open_suite_runs_with_the_baseline() {
+    if !has_pip() {
+        return;
+    }
+    let context = TestContext::new();
+    // Packages are kept between runs of the tests.
+    let mut prepare = context.command();
+    prepare.env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("open-packages"));
+    let prepared = called(&prepare.args(["prepare", "--suite", "open"]).output().unwrap());
+    if prepared.code != 0 && prepared.stderr.contains("the package index cannot be reached") {
+        skip("packages", "no package index can be reached");
+        return;
+    }
+    assert_eq!(prepared.code, 0, "{prepared:#?}");
+    assert_eq!(prepared.stdout.matches("checksums equal").count(), 12, "{}", prepared.stdout);
+
+    let ran =
+        context.run(&["run", "--suite", "open", "--agent", "baseline", "--executor", "namespaces"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let group = std::fs::read_dir(context.join("runs")).unwrap().flatten().next().unwrap().path();
+    let mut medals = BTreeMap::new();
+    for attempt in
+        std::fs::read_dir(&group).unwrap().flatten().filter(|entry| entry.path().is_dir())
+    {
+        let path = attempt.path().join("grade.json");
+        if path.is_file() {
+            let grade = json(&path);
+            assert_eq!(grade["valid_submission"], true, "{grade:#}");
+            let id = grade["competition_id"].as_str().unwrap().to_owned();
+            medals.insert(id, (grade["any_medal"] == true, grade["gold_medal"] == true));
+        }
+    }
+    assert_eq!(medals.len(), 12, "{medals:?}");
+    let count = |of: fn(&(bool, bool)) -> bool| medals.values().filter(|medal| of(medal)).count();
+    assert!(count(|medal| medal.0) >= 4, "{medals:?}");
+    assert!(count(|medal| !medal.0) >= 2, "{medals:?}");
+    assert!(count(|medal| medal.1) <= 6, "{medals:?}");
+    let report = context.ok(&["report", group.to_str().unwrap()]);
+    assert!(
+        report.stdout.contains("open-kanji") || report.stdout.contains("any medal"),
+        "{report:#?}"
+    );
 }

@@ -43,6 +43,7 @@ mod verify;
 use std::io;
 use std::path::Path;
 
+use md5::{Digest as _, Md5};
 pub(crate) use raw::Raw;
 
 pub use context::{Fetch, Prepare};
@@ -61,4 +62,11 @@ pub use verify::{Difference, Verification};
 fn error_at(action: &'static str, path: &Path) -> impl Fn(io::Error) -> PrepareError + use<> {
     let path = path.to_owned();
     move |source| PrepareError::Io { action, path: path.clone(), source }
+}
+
+/// Eight hex digits that say nothing of a row's place in its source, for recipes whose source is sorted by label.
+pub(crate) fn opaque_id(text: &str) -> String {
+    let mut digits = hex::encode(Md5::digest(text));
+    digits.truncate(8);
+    digits
 }
