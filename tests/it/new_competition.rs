@@ -495,6 +495,23 @@ fn data_that_nobody_described_become_a_competition_that_runs() {
 }
 
 #[test]
+fn tables_with_other_separators_become_a_competition_too() {
+    let context = TestContext::new();
+    let mut files = regression();
+    for (_, bytes) in &mut files {
+        *bytes = String::from_utf8(bytes.clone()).unwrap().replace(',', ";").into_bytes();
+    }
+    write(&context.join("raw"), &files);
+    let new = ["competitions", "new", "own-task", "--from-dir", "raw", "--metric", "rmse"];
+    context.ok(&new);
+    let own = ["--catalog", "competitions"];
+    context.ok(&[&own[..], &["prepare", "-c", "own-task", "--raw-dir", "raw"]].concat());
+    let public = context.join("data/own-task/prepared/public");
+    let train = std::fs::read_to_string(public.join("train.csv")).unwrap();
+    assert!(train.starts_with("id,size,colour,price\n"), "{train}");
+}
+
+#[test]
 fn names_that_are_not_there_are_refused() {
     let context = TestContext::new();
     write(&context.join("raw"), &binary());

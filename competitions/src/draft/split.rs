@@ -47,6 +47,7 @@ pub(super) fn split_of(
         );
     }
     let mut split = SplitSpec::of_table(Template::literal(&train.path));
+    split.separator = separator(train);
     let mut decisions = Vec::new();
     let method = method(train, roles, columns, answers);
     split.method = method.method;
@@ -96,17 +97,20 @@ pub(super) fn unsaid(problem: &str) -> Decision {
 /// Why `[split]` cannot read a table, if it cannot.
 fn unreadable(table: &TableFacts) -> Option<String> {
     match table.form {
-        TableForm::Csv { separator: b',', utf8: true } => None,
-        TableForm::Csv { separator: b'\t', utf8: true } if table.path.ends_with(".tsv") => None,
+        TableForm::Csv { utf8: true, .. } => None,
         TableForm::Csv { utf8: false, .. } => Some(format!("`{}` is not UTF-8", table.path)),
-        TableForm::Csv { separator, .. } => Some(format!(
-            "`{}` is separated by `{}`; `[split]` reads commas",
-            table.path,
-            char::from(separator).escape_default()
-        )),
         TableForm::JsonList | TableForm::JsonLines | TableForm::Parquet => {
             Some(format!("`{}` is no CSV file, which `[split]` reads", table.path))
         }
+    }
+}
+
+/// What stands between cells, where `[split]` has to be told.
+fn separator(table: &TableFacts) -> Option<char> {
+    match table.form {
+        TableForm::Csv { separator: b'\t', .. } if table.path.ends_with(".tsv") => None,
+        TableForm::Csv { separator, .. } if separator != b',' => Some(char::from(separator)),
+        _ => None,
     }
 }
 
