@@ -238,7 +238,7 @@ fn competition(kind: Kind, leak: Leak, seed: u64) -> Made {
     }
     shuffle(&mut train, rng);
     let dir = tempfile::tempdir().unwrap();
-    let with_files = seed % 3 == 0
+    let with_files = seed.is_multiple_of(3)
         || matches!(leak, Leak::FileSize | Leak::FileName | Leak::FileTime | Leak::ArchiveOrder);
     let write = |name: &str, text: String| {
         let path = dir.path().join(name);

@@ -164,8 +164,8 @@ fn code(
         return None;
     };
     let mut counts: HashMap<&str, HashMap<u32, usize>> = HashMap::new();
-    for row in 0..train.len() {
-        if let Some(class) = own_of[row] {
+    for (row, class) in own_of.iter().enumerate().take(train.len()) {
+        if let Some(class) = *class {
             *counts.entry(train.get(row)).or_default().entry(class).or_default() += 1;
         }
         if counts.len() * ROWS_PER_VALUE > train.len() {
