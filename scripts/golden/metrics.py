@@ -128,7 +128,7 @@ def labels(rng, ids):
                   lambda t, p: metrics.cohen_kappa_score(t["x"], p["x"]))
     two = {c: rng.integers(0, 2, ROWS).tolist() for c in ["x", "y"]}
     noisy = {c: np.where(rng.random(ROWS) < 0.8, v, 1 - np.array(v)).tolist() for c, v in two.items()}
-    write("hamming_loss", {"direction": "lower", "target_columns": ["x", "y"]}, ids, two, {"noisy": noisy, "perfect": two},
+    write("hamming_loss", {"direction": "lower", "target_columns": ["x", "y"]}, ids, two, {"noisy": noisy, "sample": {c: [0] * ROWS for c in two}, "perfect": two},
           lambda t, p: metrics.hamming_loss(np.array([t["x"], t["y"]]).T, np.array([p["x"], p["y"]]).T))
 
 
@@ -179,12 +179,14 @@ def sets(rng, ids):
     confidence = np.round(rng.random(ROWS), 4)
     sure = {"x": [f"{cell.split()[0]} {value}" for cell, value in zip(guesses, confidence)]}
 
+    falling = {"x": [f"ant {1 - row / 100:.2f}" for row in range(ROWS)]}
+
     def gap(t, p):
         pairs = sorted(((float(cell.split()[1]), cell.split()[0] == a) for a, cell in zip(t["x"], p["x"])), key=lambda pair: -pair[0])
         hits = np.cumsum([hit for _, hit in pairs])
         return sum(h / (place + 1) for place, (h, (_, hit)) in enumerate(zip(hits, pairs)) if hit) / len(pairs)
 
-    write("global_average_precision", {"direction": "higher", "target_columns": ["x"]}, ids, one, {"noisy": sure}, gap)
+    write("global_average_precision", {"direction": "higher", "target_columns": ["x"]}, ids, one, {"noisy": sure, "sample": falling}, gap)
 
 
 if __name__ == "__main__":
