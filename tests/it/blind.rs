@@ -38,10 +38,6 @@ impl Verdict {
             Self::Wrong => "WRONG",
         }
     }
-
-    fn is_asked(self) -> bool {
-        matches!(self, Self::AskedFirst | Self::AskedAmong | Self::Asked)
-    }
 }
 
 /// What became of one competition.
@@ -129,11 +125,7 @@ fn compare(spec: &CompetitionSpec, raw: &Path, metric: Option<&str>) -> Row {
     );
     let metric = verdict("grading.metric", &|value| same_metric(value, &grading.metric));
     let word = if grading.direction.is_lower_better() { "lower" } else { "higher" };
-    let mut direction = verdict("grading.direction", &|value| value == word);
-    // An open metric takes its direction with it.
-    if metric.is_asked() && direction == Verdict::Wrong {
-        direction = Verdict::AskedAmong;
-    }
+    let direction = verdict("grading.direction", &|value| value == word);
     let verdicts = [
         verdict("grading.id_columns", &|value| names(value) == ids),
         verdict("grading.target_columns", &|value| {

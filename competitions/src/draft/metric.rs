@@ -19,6 +19,8 @@ use shape::Seen;
 
 const METRIC: &str = "grading.metric";
 const DIRECTION: &str = "grading.direction";
+/// The metric that is a program of the user's.
+const PROGRAM: &str = "command";
 
 /// The metric with its options.
 #[derive(Clone, Debug)]
@@ -57,18 +59,33 @@ impl Scoring {
             scoring.direction = direction;
             scoring.decisions.push(Decision::sure(DIRECTION, word(direction), "you said so"));
         } else {
-            let metric = scoring.metric.name;
-            let certainty = scoring.decisions[0].certainty;
-            let evidence = format!("that is how `{metric}` is read");
-            // An open metric takes its direction with it: one question, not two.
-            scoring.decisions.push(Decision::new(
-                DIRECTION,
-                word(scoring.direction),
-                certainty.min(Certainty::Likely),
-                evidence,
-            ));
+            let decision = scoring.direction_of_metric();
+            scoring.decisions.push(decision);
         }
         scoring
+    }
+
+    /// The direction that the metric has; open where the metric is, so that nobody settles the one and
+    /// forgets the other.
+    fn direction_of_metric(&self) -> Decision {
+        let asked = &self.decisions[0];
+        if asked.certainty == Certainty::Open {
+            let other =
+                if self.direction.is_lower_better() { Direction::Higher } else { Direction::Lower };
+            let candidates = [self.direction, other].map(|direction| {
+                let metrics = asked.candidates.iter().filter_map(|one| Metric::find(&one.value));
+                let of: Vec<String> = metrics
+                    .filter(|metric| metric.name != PROGRAM && direction_of(metric) == direction)
+                    .map(|metric| format!("`{}`", metric.name))
+                    .collect();
+                let of = if of.is_empty() { "another metric".to_owned() } else { of.join(", ") };
+                candidate(word(direction), format!("of {of}"))
+            });
+            return Decision::open(DIRECTION, candidates.into(), "it follows from the metric");
+        }
+        let evidence = format!("that is how `{}` is read", self.metric.name);
+        let certainty = asked.certainty.min(Certainty::Likely);
+        Decision::new(DIRECTION, word(self.direction), certainty, evidence)
     }
 
     /// The metric of a name: ours, or Kaggle's.
@@ -133,7 +150,7 @@ impl Scoring {
     fn program(why: String, mut candidates: Vec<Candidate>) -> Self {
         candidates.dedup_by(|a, b| a.value == b.value);
         candidates.push(candidate(
-            "command",
+            PROGRAM,
             "a program of your own computes the score (docs/own-competition.md)",
         ));
         let first = Metric::find(&candidates[0].value)
@@ -212,7 +229,7 @@ impl Scoring {
 
     /// Asks for the options that a decided metric needs and nothing tells.
     fn ask_for_options(&mut self) {
-        if self.metric.name == "command" && !self.options.contains_key("command") {
+        if self.metric.name == PROGRAM && !self.options.contains_key("command") {
             // So that the entry can be read; the open metric keeps it from being used.
             let placeholder = ["sh", "grade.sh"].map(|word| toml::Value::String(word.to_owned()));
             self.options.insert("command".to_owned(), toml::Value::Array(placeholder.into()));

@@ -12,7 +12,8 @@ use crate::survey::{CellKind, ColumnFacts, TableFacts};
 pub(super) fn open_choice(decision: &Decision) -> OpenChoice {
     let (question, flag) = match decision.key.as_str() {
         "grading.metric" => ("which metric scores a submission?", "--metric NAME"),
-        "grading.direction" => ("are higher or lower scores better?", "--direction higher|lower"),
+        // It is asked with the metric, and answered by it.
+        "grading.direction" => ("are higher or lower scores better?", "--metric NAME"),
         "grading.id_columns" => ("which columns name a row?", "--id-columns COLUMN,..."),
         "grading.target_columns" => ("which columns are predicted?", "--target COLUMN,..."),
         "split.table" => ("which table holds the examples with answers?", "--train PATH"),
