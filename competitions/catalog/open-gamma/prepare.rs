@@ -22,9 +22,11 @@ const COLUMNS: [&str; 10] = [
 pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let text = ctx.read_text(FILE)?;
     let mut seen = HashSet::new();
-    let lines = text.split('\n').map(str::trim).filter(|line| !line.is_empty() && seen.insert(*line));
-    let mut rows: Vec<(String, Vec<&str>)> =
-        lines.map(|line| (opaque_id(&format!("gamma/{line}")), line.split(',').collect())).collect();
+    let lines =
+        text.split('\n').map(str::trim).filter(|line| !line.is_empty() && seen.insert(*line));
+    let mut rows: Vec<(String, Vec<&str>)> = lines
+        .map(|line| (opaque_id(&format!("gamma/{line}")), line.split(',').collect()))
+        .collect();
     let is_whole = rows.iter().all(|(_, cells)| cells.len() == COLUMNS.len() + 1);
     ctx.check(is_whole, FILE, "expected eleven cells in every line")?;
     rows.sort();

@@ -45,7 +45,8 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let mut found = Vec::new();
     for name in ctx.files("kanji")? {
         let Some(code) = name.strip_suffix(".svg").filter(|code| code.len() == 5) else { continue };
-        let is_kanji = u32::from_str_radix(code, 16).is_ok_and(|code| (0x4e00..=0x9fff).contains(&code));
+        let is_kanji =
+            u32::from_str_radix(code, 16).is_ok_and(|code| (0x4e00..=0x9fff).contains(&code));
         if is_kanji {
             let drawing = ctx.read_text(&format!("kanji/{name}"))?;
             if let Some(radical) = radical_of(&drawing) {
@@ -152,7 +153,8 @@ fn pixels(drawing: &str) -> Vec<u8> {
             dense.extend([[middle(0), middle(1)], pair[1]]);
         }
         for [x, y] in dense {
-            let range = |v: f64| ((v - 2.0).max(0.0) as usize)..((v + 3.0).max(0.0) as usize).min(SIDE);
+            let range =
+                |v: f64| ((v - 2.0).max(0.0) as usize)..((v + 3.0).max(0.0) as usize).min(SIDE);
             for row in range(y) {
                 for column in range(x) {
                     let (dx, dy) = (column as f64 + 0.5 - x, row as f64 + 0.5 - y);

@@ -26,7 +26,8 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
             *group = None;
         }
     }
-    let row = |(text, licence): (String, String)| (opaque_id(&format!("licences/{text}")), text, licence);
+    let row =
+        |(text, licence): (String, String)| (opaque_id(&format!("licences/{text}")), text, licence);
     let mut rows: Vec<_> = groups.into_values().flatten().map(row).collect();
     rows.sort();
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
@@ -59,7 +60,8 @@ fn notice(rule: &str) -> Option<(String, String)> {
     let (head, body) = rule.strip_prefix("---\n")?.split_once("\n---\n")?;
     let mut named = head.split('\n').filter_map(|line| line.strip_prefix("license_expression: "));
     let (licence, None) = (named.next()?.trim(), named.next()) else { return None };
-    let words = body.split([' ', '\t', '\r', '\n', '\u{b}', '\u{c}']).filter(|word| !word.is_empty());
+    let words =
+        body.split([' ', '\t', '\r', '\n', '\u{b}', '\u{c}']).filter(|word| !word.is_empty());
     let text = words.collect::<Vec<&str>>().join(" ");
     (!licence.contains(' ') && LENGTHS.contains(&text.len())).then(|| (text, licence.to_owned()))
 }

