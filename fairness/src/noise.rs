@@ -1,7 +1,7 @@
 //! How much a score moves with the choice of test rows: the bootstrap.
 //!
-//! The best simple submission is graded again on [`RESAMPLES`] samples of the test rows, drawn with
-//! replacement; rows that are graded together are drawn together. Of more than [`MOST`] groups so
+//! The best simple submission is graded again on `RESAMPLES` samples of the test rows, drawn with
+//! replacement; rows that are graded together are drawn together. Of more than `MOST` groups so
 //! many are drawn, and the spread is scaled by the root of their share, which holds for metrics that
 //! are means or smooth in them.
 
