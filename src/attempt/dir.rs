@@ -152,8 +152,28 @@ impl AttemptDir {
         Self::new(self.root.join("tries").join(number.to_string()))
     }
 
-    /// A path in the folder as records keep it.
+    /// A path in the folder as records keep it. The folder may be named from where the harness runs, and
+    /// the path from the root.
     pub fn relative(&self, path: &Path) -> String {
-        path.strip_prefix(&self.root).unwrap_or(path).to_string_lossy().into_owned()
+        let root = std::path::absolute(&self.root).ok();
+        let below = path.strip_prefix(&self.root).ok();
+        let below = below.or_else(|| path.strip_prefix(root?).ok());
+        below.unwrap_or(path).to_string_lossy().into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_name_no_place_on_this_machine() {
+        let here = std::env::current_dir().unwrap();
+        for root in [PathBuf::from("runs/a"), here.join("runs/a")] {
+            let dir = AttemptDir::new(root);
+            for path in [dir.snapshot(60), here.join("runs/a/snapshots/0000060.csv")] {
+                assert_eq!(dir.relative(&path), "snapshots/0000060.csv");
+            }
+        }
     }
 }
