@@ -335,12 +335,9 @@ mod tests {
         let submission = temp.path().join("submission.csv");
         std::fs::write(&answers, table(0)).unwrap();
         std::fs::write(&submission, table(rows - right)).unwrap();
-        let grading = GradingSpec {
-            metric: "accuracy".to_owned(),
-            id_columns: vec!["id".to_owned()],
-            target_columns: vec!["y".to_owned()],
-            ..spec()
-        };
+        let columns = |name: &str| vec![name.to_owned()];
+        let higher = medalist_grading::Direction::Higher;
+        let grading = GradingSpec::new("accuracy", higher, columns("id"), columns("y"));
         let subject = Subject {
             id: "c",
             grading: &grading,
@@ -363,25 +360,5 @@ mod tests {
             finding(&noise, thresholds).is_some()
         };
         assert!(told(near) && !told(far));
-    }
-
-    fn spec() -> GradingSpec {
-        GradingSpec {
-            metric: String::new(),
-            direction: medalist_grading::Direction::Higher,
-            id_columns: Vec::new(),
-            target_columns: Vec::new(),
-            unscored_columns: Vec::new(),
-            answer_id_columns: None,
-            answer_columns: None,
-            checks: Vec::new(),
-            range: None,
-            row_sum_tolerance: None,
-            row_sum_decimals: None,
-            pairing: Pairing::default(),
-            rounding: Default::default(),
-            options: Default::default(),
-            strict: None,
-        }
     }
 }

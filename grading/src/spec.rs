@@ -72,6 +72,32 @@ pub struct GradingSpec {
 }
 
 impl GradingSpec {
+    /// A metric on these columns, with nothing checked and everything else as where it is left out.
+    pub fn new(
+        metric: impl Into<String>,
+        direction: Direction,
+        id_columns: Vec<String>,
+        target_columns: Vec<String>,
+    ) -> Self {
+        Self {
+            metric: metric.into(),
+            direction,
+            id_columns,
+            target_columns,
+            unscored_columns: Vec::new(),
+            answer_id_columns: None,
+            answer_columns: None,
+            checks: Vec::new(),
+            range: None,
+            row_sum_tolerance: None,
+            row_sum_decimals: None,
+            pairing: Pairing::default(),
+            rounding: Rounding::default(),
+            options: BTreeMap::new(),
+            strict: None,
+        }
+    }
+
     /// The id columns' names in the answers.
     pub fn answer_ids(&self) -> &[String] {
         self.answer_id_columns.as_deref().unwrap_or(&self.id_columns)

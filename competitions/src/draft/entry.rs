@@ -112,23 +112,13 @@ impl Draft<'_> {
 
     fn entry(&self, open: &[OpenChoice]) -> String {
         let kaggle = self.known.kaggle.as_ref();
-        let mut grading = GradingSpec {
-            metric: self.scoring.metric.name.to_owned(),
-            direction: self.scoring.direction,
-            id_columns: self.columns.ids.clone(),
-            target_columns: self.columns.targets.clone(),
-            unscored_columns: Vec::new(),
-            answer_id_columns: None,
-            answer_columns: None,
-            checks: Vec::new(),
-            range: None,
-            row_sum_tolerance: None,
-            row_sum_decimals: None,
-            pairing: medalist_grading::spec::Pairing::default(),
-            rounding: medalist_grading::round::Rounding::default(),
-            options: self.scoring.options.clone(),
-            strict: None,
-        };
+        let mut grading = GradingSpec::new(
+            self.scoring.metric.name,
+            self.scoring.direction,
+            self.columns.ids.clone(),
+            self.columns.targets.clone(),
+        );
+        grading.options = self.scoring.options.clone();
         if grading.target_columns.is_empty() {
             grading.target_columns.push("target".to_owned());
         }
