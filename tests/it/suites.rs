@@ -8,6 +8,10 @@ use crate::support::kaggle_facts::Described;
 use crate::support::kaggle_server::{KEY, KaggleServer, USERNAME, fake_zip};
 use crate::support::{TestContext, called, json as read_json};
 
+/// Plans a run on the suite `ours`.
+const DRY_RUN: [&str; 8] =
+    ["run", "--agent", "sample", "--suite", "ours.toml", "--executor", "process", "--dry-run"];
+
 fn read(context: &TestContext, name: &str) -> String {
     fs::read_to_string(context.join(name)).unwrap()
 }
@@ -48,18 +52,8 @@ fn a_suite_is_made_pinned_and_run_within_its_limits() {
     }
     assert_eq!(context.ok(&["suites", "check", "ours.toml", "--json"]).stdout, "[]\n");
     let plan = |more: &[&str]| -> Value {
-        let args = [
-            "run",
-            "--agent",
-            "sample",
-            "--suite",
-            "ours.toml",
-            "--executor",
-            "process",
-            "--dry-run",
-            "--json",
-        ];
-        serde_json::from_str(&context.run(&[&args, more].concat()).stdout).unwrap()
+        let args = [&DRY_RUN[..], &["--json"], more].concat();
+        serde_json::from_str(&context.run(&args).stdout).unwrap()
     };
     let kept = plan(&[]);
     assert_eq!((&kept["suite"], kept["attempts"].as_array().unwrap().len()), (&"ours".into(), 4));
@@ -118,16 +112,7 @@ fn another_competition_is_refused_with_what_differs() {
     context.ok(&["prepare", "-c", "demo-bikes"]);
     context.ok(&["suites", "new", "ours", "-c", "demo-bikes"]);
     let run = |what: &str| {
-        let called = context.run(&[
-            "run",
-            "--agent",
-            "sample",
-            "--suite",
-            "ours.toml",
-            "--executor",
-            "process",
-            "--dry-run",
-        ]);
+        let called = context.run(&DRY_RUN);
         assert_eq!(called.code, 3, "{called:#?}");
         assert!(called.stderr.contains(what), "{called:#?}");
         let checked = context.run(&["suites", "check", "ours.toml"]);
