@@ -155,9 +155,8 @@ impl AttemptDir {
     /// A path in the folder as records keep it. The folder may be named from where the harness runs, and
     /// the path from the root.
     pub fn relative(&self, path: &Path) -> String {
-        let root = std::path::absolute(&self.root).ok();
         let below = path.strip_prefix(&self.root).ok();
-        let below = below.or_else(|| path.strip_prefix(root?).ok());
+        let below = below.or_else(|| path.strip_prefix(std::path::absolute(&self.root).ok()?).ok());
         below.unwrap_or(path).to_string_lossy().into_owned()
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
+use walkdir::WalkDir;
 
 use crate::attempt::dir::AttemptDir;
 use crate::host::files::{Hashed, if_there};
@@ -91,17 +92,15 @@ pub(super) fn bytes_below(folder: &Path) -> u64 {
 
 /// All files below a folder that this program has made, in order.
 fn files_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let (mut files, mut pending) = (Vec::new(), vec![folder.to_owned()]);
-    while let Some(folder) = pending.pop() {
-        let entries = match std::fs::read_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            entries => entries?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() { &mut pending } else { &mut files }.push(entry.path());
-        }
+    if !folder.exists() {
+        return Ok(Vec::new());
     }
+    let entries = WalkDir::new(folder).into_iter().filter_map(|entry| match entry {
+        Ok(entry) if entry.file_type().is_dir() => None,
+        Ok(entry) => Some(Ok(entry.into_path())),
+        Err(error) => Some(Err(io::Error::from(error))),
+    });
+    let mut files = entries.collect::<io::Result<Vec<_>>>()?;
     files.sort_unstable();
     Ok(files)
 }
